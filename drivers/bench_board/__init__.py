@@ -1,0 +1,1 @@
+"""The bench board: firmware for an ATmega328P, its driver and its simulator."""

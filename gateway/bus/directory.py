@@ -1,0 +1,81 @@
+"""Who has a mailbox, in which incarnation, and who subscribed to what.
+
+The boss makes each `Book` and every OS process holds a copy of the newest.
+A book is whole, never a difference: whoever missed one loses nothing by it,
+and whose incarnation is missing from it is dead. Looking up is a pure
+function of the book.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import NamedTuple
+
+import msgspec
+
+from gateway.errors import AddressError
+from gateway.mail.address import Address
+from gateway.mail.topic import matches
+
+
+class Subscription(msgspec.Struct, frozen=True, array_like=True):
+    """One pattern of one mailbox, and the first version that knew of it."""
+
+    mailbox: str
+    pattern: str
+    since: int
+
+
+class Book(msgspec.Struct, frozen=True, array_like=True):
+    """The address book at one version."""
+
+    version: int = 0
+    incarnations: dict[str, int] = {}
+    subscriptions: tuple[Subscription, ...] = ()
+
+    def look_up(self, recipient: str) -> tuple[str, int]:
+        """Return the mailbox that takes mail for ``recipient``, and its incarnation.
+
+        Raises `AddressError` that says who is there.
+
+        >>> Book(1, {"serial": 2}).look_up("wheels@serial")
+        ('serial', 2)
+        """
+        name = Address.parse(recipient).mailbox
+        incarnation = self.incarnations.get(name)
+        if incarnation is None:
+            raise AddressError(f"nobody here is called {name!r}{self._hint(name)}")
+        return name, incarnation
+
+    def _hint(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self.incarnations, 1)
+        if close:
+            return f": did you mean {close[0]!r}?"
+        return f"; there are {', '.join(sorted(self.incarnations)) or 'none'}"
+
+    def subscribers(self, topic: str, *, after: int = -1) -> list[str]:
+        """Return the mailboxes whose pattern takes ``topic``, each once.
+
+        ``after`` leaves out what the book of that version already knew.
+        """
+        found = {
+            known.mailbox: None
+            for known in self.subscriptions
+            if known.since > after and matches(known.pattern, topic)
+        }
+        return list(found)
+
+    def gone_since(self, older: Book) -> list[Death]:
+        """Return the lives that ``older`` knew and this book does not."""
+        return [
+            Death(name, incarnation)
+            for name, incarnation in older.incarnations.items()
+            if self.incarnations.get(name) != incarnation
+        ]
+
+
+class Death(NamedTuple):
+    """One life of a mailbox that is over."""
+
+    name: str
+    incarnation: int

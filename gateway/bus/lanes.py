@@ -1,0 +1,228 @@
+"""The queues of one mailbox and the calls that are open in it; no I/O, no lock.
+
+Three lanes. *Urgent* carries replies, bounces and control. *Mail* is bounded;
+writers that found it full leave their letter in ``waiting``, and each letter
+that is taken out lets the first of them in. *Publications* are bounded and
+drop the oldest. Urgent goes first; mail and publications take turns, so that
+neither starves the other.
+
+A reply whose letter has an open call goes to that call and nowhere else. One
+whose call was closed (the caller gave up) is dropped and counted. Any other
+reply is ordinary mail, and is remembered for a while in case somebody asks.
+
+Whoever calls holds the mailbox's lock.
+"""
+
+from __future__ import annotations
+
+from _thread import LockType
+from collections import deque
+from typing import Literal, TypeVar
+
+from gateway.bus.ledger import Balance, Ledger
+from gateway.errors import GatewayError, MailboxFullError
+from gateway.mail.message import Message
+
+Order = Literal["fifo", "priority"]
+
+T = TypeVar("T")
+
+REMEMBERED = 256
+"""Replies and closed calls that are remembered at the most."""
+
+UNREAD_REPLIES = 4
+"""Times its size that a mailbox holds of replies for which nobody waits."""
+
+
+class Call:
+    """A letter whose reply somebody waits for."""
+
+    __slots__ = ("error", "lock", "message", "reply")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.reply: Message | None = None
+        self.error: GatewayError | None = None
+        self.lock: LockType | None = None
+        """What the waiting thread sleeps on while another one leads."""
+
+
+class Waiting:
+    """A letter before a full mailbox, and the lock its writer sleeps on."""
+
+    __slots__ = ("lock", "message", "taken")
+
+    def __init__(self, message: Message, lock: LockType) -> None:
+        self.message = message
+        self.lock = lock
+        self.taken = False
+
+
+class Lanes:
+    """What waits in one mailbox."""
+
+    __slots__ = (
+        "_by_priority",
+        "_calls",
+        "_closed_calls",
+        "_mail",
+        "_publications",
+        "_publications_next",
+        "_unclaimed",
+        "_urgent",
+        "count",
+        "ledger",
+        "size",
+        "waiting",
+    )
+
+    def __init__(self, size: int, order: Order) -> None:
+        self.size = size
+        self.count = 0
+        """Letters in the mail lane."""
+        self.ledger = Ledger()
+        self.waiting: deque[Waiting] = deque()
+        # FIFO is one queue under three names.
+        first: deque[Message] = deque()
+        self._mail = (first,) if order == "fifo" else (first, deque(), deque())
+        self._by_priority = (first, first, first) if order == "fifo" else self._mail
+        self._urgent: deque[Message] = deque()
+        self._publications: deque[Message] = deque()
+        self._publications_next = False
+        self._calls: dict[str, Call] = {}
+        self._closed_calls: dict[str, None] = {}
+        self._unclaimed: dict[str, Message] = {}
+
+    def push_letter(self, message: Message) -> None:
+        """Queue a letter; the caller has seen to it that there is room."""
+        self._by_priority[message.priority if 0 <= message.priority <= 2 else 2].append(message)
+        self.count += 1
+        self.ledger.accepted += 1
+
+    def push_publication(self, message: Message) -> None:
+        """Queue a publication, at the cost of the oldest where there is no room."""
+        ledger = self.ledger
+        ledger.accepted += 1
+        if len(self._publications) >= self.size:
+            self._publications.popleft()
+            ledger.dropped += 1
+        self._publications.append(message)
+
+    def push_urgent(self, message: Message) -> Call | None:
+        """Queue a reply, a bounce or control; return the call that it ends, if any.
+
+        Raises `MailboxFullError` where nobody has read replies for long.
+        """
+        ledger = self.ledger
+        asked = message.in_reply_to
+        if asked is not None:
+            call = self._calls.get(asked)
+            if call is not None and call.reply is None:
+                ledger.accepted += 1
+                ledger.delivered += 1
+                call.reply = message
+                return call
+            if call is not None or asked in self._closed_calls:
+                ledger.accepted += 1
+                ledger.dropped += 1
+                return None
+        if len(self._urgent) >= self.size * UNREAD_REPLIES:
+            ledger.refused += 1
+            raise MailboxFullError("its reader has left too many replies unread")
+        ledger.accepted += 1
+        self._urgent.append(message)
+        return None
+
+    def pop(self) -> Message | None:
+        """Return what is to be read next, counted as delivered, or None."""
+        if self._urgent:
+            message = self._urgent.popleft()
+            if message.in_reply_to is not None:
+                _remember(self._unclaimed, message.in_reply_to, message)
+        elif self._publications and (self._publications_next or not self.count):
+            self._publications_next = False
+            message = self._publications.popleft()
+        elif self.count:
+            self._publications_next = True
+            for lane in self._mail:
+                if lane:
+                    message = lane.popleft()
+                    break
+            self.count -= 1
+            if self.waiting:
+                self._let_in()
+        else:
+            return None
+        self.ledger.delivered += 1
+        return message
+
+    def expire(self) -> None:
+        """Take back that the letter popped last was delivered: it is too old."""
+        self.ledger.delivered -= 1
+        self.ledger.expired += 1
+
+    def _let_in(self) -> None:
+        first = self.waiting.popleft()
+        first.taken = True
+        self.push_letter(first.message)
+        first.lock.release()
+
+    # Calls
+
+    def open_call(self, message: Message) -> Call:
+        """Note that somebody waits for the reply to ``message``; it may be here already."""
+        call = Call(message)
+        asked = message.message_id
+        call.reply = self._unclaimed.pop(asked, None)
+        if call.reply is None:
+            for reply in self._urgent:
+                if reply.in_reply_to == asked:
+                    self._urgent.remove(reply)
+                    self.ledger.delivered += 1
+                    call.reply = reply
+                    break
+        self._calls[asked] = call
+        return call
+
+    def close_call(self, message_id: str) -> None:
+        """Forget a call; a reply that comes later is dropped."""
+        call = self._calls.pop(message_id, None)
+        if call is not None and call.reply is None:
+            _remember(self._closed_calls, message_id, None)
+
+    def calls_to(self, name: str, incarnation: int) -> list[Call]:
+        """Return the open calls to one life of the mailbox ``name``."""
+        return [
+            call
+            for call in self._calls.values()
+            if call.message.incarnation == incarnation
+            and call.message.recipient.rpartition("@")[2] == name
+        ]
+
+    def open_calls(self) -> list[Call]:
+        """Return every open call."""
+        return list(self._calls.values())
+
+    # Ending
+
+    def empty(self) -> list[Message]:
+        """Take everything out, counted as lost with the reader; return it."""
+        left = [*self._urgent, *(letter for lane in self._mail for letter in lane)]
+        left.extend(self._publications)
+        self.ledger.lost_with_reader += len(left)
+        self._urgent.clear()
+        self._publications.clear()
+        for lane in self._mail:
+            lane.clear()
+        self.count = 0
+        return left
+
+    def balance(self) -> Balance:
+        """Return the ledger's balance at this moment."""
+        return self.ledger.balance(self.count + len(self._publications) + len(self._urgent))
+
+
+def _remember(table: dict[str, T], key: str, value: T) -> None:
+    table[key] = value
+    if len(table) > REMEMBERED:
+        del table[next(iter(table))]

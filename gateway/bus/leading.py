@@ -1,0 +1,136 @@
+"""Several threads wait on one mailbox: one leads, the others follow.
+
+The leader sleeps in epoll over the sockets, an edge-triggered eventfd and
+whatever descriptors the process watches. The others sleep on a lock each, and
+are woken when something is theirs or when the lead is free. A leader that
+wants no more than its reply watches the urgent socket alone, so that mail
+stays where it holds up its own writers; as soon as somebody waits for mail it
+is struck and watches everything.
+
+The mailbox's lock guards all of this. Nothing is read here: what is ready is
+handed back to the mailbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from _thread import LockType, allocate_lock
+from collections.abc import Callable
+
+WatchCallback = Callable[[int], None]
+
+
+class Lead:
+    """Who sleeps, who leads, and what wakes them."""
+
+    def __init__(self, mail_fd: int, urgent_fd: int) -> None:
+        self.held = False
+        """Whether a thread leads."""
+        self.asleep = False
+        """Whether the leader sleeps, or is about to: strike it."""
+        self._readers = 0
+        self._followers: list[LockType] = []
+        self._watched: dict[int, tuple[WatchCallback, int]] = {}
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._everything = select.epoll()
+        self._replies = select.epoll()
+        for poller in (self._everything, self._replies):
+            poller.register(self._event, select.EPOLLIN | select.EPOLLET)
+            if urgent_fd >= 0:
+                poller.register(urgent_fd, select.EPOLLIN)
+        if mail_fd >= 0:
+            self._everything.register(mail_fd, select.EPOLLIN)
+
+    def strike(self) -> None:
+        """Wake the leader; also what a signal handler may call."""
+        self.asleep = False
+        if self._event >= 0:
+            os.eventfd_write(self._event, 1)
+
+    def enter(self, *, reader: bool) -> LockType | None:
+        """Line up, lock held: return None to the leader, a lock to sleep on to a follower."""
+        if reader:
+            self._readers += 1
+        if not self.held:
+            self.held = True
+            self.asleep = True
+            return None
+        turn = allocate_lock()
+        turn.acquire()
+        self._followers.append(turn)
+        if reader and self.asleep:
+            self.strike()
+        return turn
+
+    def sleep(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Sleep as the leader, without the lock; return what is ready."""
+        poller = self._everything if self._readers else self._replies
+        ready = poller.poll(timeout, 4)
+        if len(ready) == 1 and ready[0][0] == self._event:
+            return []
+        return [found for found in ready if found[0] != self._event]
+
+    def leave(self, turn: LockType | None, *, reader: bool) -> None:
+        """Line out, lock held; hand the lead on where it is free."""
+        if reader:
+            self._readers -= 1
+        if turn is None:
+            self.held = self.asleep = False
+        else:
+            self._followers.remove(turn)
+        if self._followers and not self.held:
+            release(self._followers[0])
+
+    def wake_all(self) -> None:
+        """Wake every thread that waits; needs no lock, and may run in a signal handler."""
+        for turn in list(self._followers):
+            release(turn)
+        self.strike()
+
+    # Foreign descriptors
+
+    def watch(self, fd: int, callback: WatchCallback, events: int) -> None:
+        """Watch ``fd`` from now on, or for other ``events``; lock held."""
+        known = fd in self._watched
+        self._watched[fd] = (callback, events)
+        if known:
+            self._everything.modify(fd, events | select.EPOLLONESHOT)
+        else:
+            self._everything.register(fd, events | select.EPOLLONESHOT)
+
+    def unwatch(self, fd: int) -> None:
+        """Watch ``fd`` no longer, lock held; one that is not watched is fine."""
+        if self._watched.pop(fd, None) is not None:
+            self._everything.unregister(fd)
+
+    def watching(self, fd: int) -> WatchCallback | None:
+        """Return the callback of ``fd``, None where it is watched no more."""
+        found = self._watched.get(fd)
+        return found[0] if found else None
+
+    def rearm(self, fd: int) -> None:
+        """Watch ``fd`` again after its callback has run, lock held.
+
+        One shot at a time: a descriptor that stays ready would keep a leader
+        that may not serve it from sleeping.
+        """
+        found = self._watched.get(fd)
+        if found is not None:
+            self._everything.modify(fd, found[1] | select.EPOLLONESHOT)
+
+    def close(self) -> None:
+        """Give the descriptors back, lock held; twice is fine."""
+        if self._event < 0:
+            return
+        event, self._event = self._event, -1
+        self._everything.close()
+        self._replies.close()
+        os.close(event)
+
+
+def release(turn: LockType) -> None:
+    """Wake the thread that sleeps on ``turn``; one that was woken already is fine."""
+    with contextlib.suppress(RuntimeError):
+        turn.release()

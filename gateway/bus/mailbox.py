@@ -1,0 +1,366 @@
+"""The bounded queue that one process reads.
+
+Letters come in by reference from the threads of the same OS process (`put`)
+and as datagrams from the others. Nobody receives on a thread of their own:
+**whoever waits, reads** (`gateway.bus.leading`), and sorts what it read into
+the lanes (`gateway.bus.lanes`).
+
+Refused: letters to a closed mailbox or for another incarnation
+(`RecipientGoneError`), letters that found no room before their deadline
+(`MailboxFullError`), a letter from the reader to itself when full, which
+could only deadlock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from _thread import LockType, allocate_lock, get_ident
+from collections import deque
+from collections.abc import Callable
+
+from gateway.bus.lanes import Call, Lanes, Order, Waiting
+from gateway.bus.leading import Lead, WatchCallback, release
+from gateway.bus.ledger import Balance
+from gateway.bus.wire import receive
+from gateway.clock import Clock
+from gateway.errors import (
+    CallTimeoutError,
+    ExpiredError,
+    GatewayError,
+    MailboxFullError,
+    ProtocolError,
+    RecipientGoneError,
+)
+from gateway.mail.message import Message, error_in
+
+DRAIN = 16
+"""Letters that one wake-up takes from a socket at the most."""
+
+BUFFER = 128 * 1024
+"""Bytes that are kept for what a datagram may hold."""
+
+
+class Mailbox:
+    """One process's mail: any thread may `put` and `wait_for`, its owner does `get`.
+
+    ``size`` is in letters. ``sockets`` are the bound mail and urgent sockets,
+    which the mailbox owns from here on; without them only this OS process can
+    write to it. ``control`` sees control mail first, on whatever thread read
+    it, and says whether that was all. ``undeliverable`` gets the letters that
+    were accepted and became too old.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: int = 1,
+        *,
+        clock: Clock,
+        size: int = 256,
+        order: Order = "fifo",
+        sockets: tuple[socket.socket, socket.socket] | None = None,
+        control: Callable[[Message], bool] | None = None,
+        undeliverable: Callable[[Message, GatewayError], None] | None = None,
+    ) -> None:
+        if size < 1:
+            raise ValueError(f"a mailbox holds at least one letter, not {size}")
+        self.name = name
+        self.incarnation = incarnation
+        self.closed = False
+        self._clock = clock
+        self._control = control
+        self._undeliverable = undeliverable
+        self._lock = allocate_lock()
+        self._lanes = Lanes(size, order)
+        self._owner = 0
+        self._poked = False
+        self._ready: deque[tuple[int, int]] = deque()
+        self._sockets: tuple[socket.socket, ...] = sockets or ()
+        self._mail_fd, self._urgent_fd = [used.fileno() for used in self._sockets] or (-1, -1)
+        self._lead = Lead(self._mail_fd, self._urgent_fd)
+        self._buffer = bytearray(BUFFER if sockets else 0)
+        self._view = memoryview(self._buffer)
+
+    # Writing
+
+    def put(self, message: Message, timeout: float = 5.0) -> None:
+        """Take ``message`` in by reference, within ``timeout`` seconds."""
+        kind = message.kind
+        if kind == "control" and self._control is not None and self._control(message):
+            return
+        lanes = self._lanes
+        waiting: Waiting | None = None
+        with self._lock:
+            if self.closed or message.incarnation not in (self.incarnation, 0):
+                lanes.ledger.refused += 1
+                raise RecipientGoneError(f"{self.name!r} is gone")
+            if kind == "letter":
+                if lanes.count >= lanes.size:
+                    waiting = self._line_up(message)
+                else:
+                    lanes.push_letter(message)
+            elif kind == "publication":
+                lanes.push_publication(message)
+            else:
+                call = lanes.push_urgent(message)
+                if call is not None and call.lock is not None:
+                    release(call.lock)
+            if self._lead.asleep:
+                self._lead.strike()
+        if waiting is not None:
+            self._wait_for_room(waiting, timeout)
+
+    def _line_up(self, message: Message) -> Waiting:
+        lanes = self._lanes
+        if get_ident() == self._owner:
+            lanes.ledger.refused += 1
+            raise MailboxFullError(
+                f"{self.name!r} is full with {lanes.count} letters, and it is its own reader"
+                " who writes: handle mail first"
+            )
+        turn = allocate_lock()
+        turn.acquire()
+        waiting = Waiting(message, turn)
+        lanes.waiting.append(waiting)
+        return waiting
+
+    def _wait_for_room(self, waiting: Waiting, timeout: float) -> None:
+        waiting.lock.acquire(True, max(0.0, timeout))
+        with self._lock:
+            if waiting.taken:
+                return
+            self._lanes.ledger.refused += 1
+            if self.closed:
+                raise RecipientGoneError(f"{self.name!r} is gone")
+            self._lanes.waiting.remove(waiting)
+        raise MailboxFullError(
+            f"{self.name!r} stayed full with {self._lanes.size} letters for {timeout:g} s:"
+            " its reader is slow or stuck"
+        )
+
+    # Reading
+
+    def get(self, timeout: float | None = 0.0) -> Message | None:
+        """Return the next letter; None where none came within ``timeout`` seconds.
+
+        A ``timeout`` of None waits for as long as it takes. `wake` and
+        `close` end the wait. Descriptors under `watch` are served here, on
+        the caller's thread.
+        """
+        lead, lanes = self._lead, self._lanes
+        self._owner = get_ident()
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        last_look = False
+        while True:
+            with self._lock:
+                message = lanes.pop()
+                if message is not None:
+                    if message.expiry is None or message.expiry > self._clock.time():
+                        return message
+                    lanes.expire()
+                elif self.closed or last_look:
+                    return None
+                elif self._poked:
+                    self._poked = False
+                    return None
+                elif not self._ready:
+                    turn = lead.enter(reader=True)
+            if message is not None:
+                if self._undeliverable is not None:
+                    self._undeliverable(message, ExpiredError("too old when its turn came"))
+                continue
+            if self._ready:
+                self._serve()
+                continue
+            left: float | None = None
+            if deadline is not None:
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    left, last_look = 0.0, True
+            try:
+                if turn is None:
+                    self._take(lead.sleep(left))
+                else:
+                    turn.acquire(True, -1 if left is None else left)
+            finally:
+                self._line_out(turn, reader=True)
+
+    def wait_for(self, message: Message, timeout: float) -> Message:
+        """Return the reply to ``message``; other mail stays in its order.
+
+        Raises `CallTimeoutError` after ``timeout`` seconds, the error that a
+        bounce tells of, and `RecipientGoneError` as soon as the recipient is
+        known to be dead.
+        """
+        lead, lanes = self._lead, self._lanes
+        deadline = self._clock.monotonic() + timeout
+        with self._lock:
+            call = lanes.open_call(message)
+        last_look = False
+        try:
+            while True:
+                with self._lock:
+                    if call.reply is not None:
+                        break
+                    if call.error is not None:
+                        raise call.error
+                    if self.closed:
+                        raise RecipientGoneError(f"{self.name!r} itself was closed")
+                    if last_look:
+                        raise CallTimeoutError(
+                            f"{message.recipient!r} did not answer {message.subject!r}"
+                            f" within {timeout:g} s"
+                        )
+                    turn = call.lock = lead.enter(reader=False)
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    left, last_look = 0.0, True
+                try:
+                    if turn is None:
+                        self._take(lead.sleep(left))
+                    else:
+                        turn.acquire(True, left)
+                finally:
+                    self._line_out(turn, reader=False)
+        finally:
+            with self._lock:
+                lanes.close_call(message.message_id)
+        if call.reply.kind == "bounce":
+            raise error_in(call.reply)
+        return call.reply
+
+    def fail_calls(self, name: str, incarnation: int) -> None:
+        """End every wait for a reply of ``name``'s life ``incarnation``: it died."""
+        with self._lock:
+            self._fail(self._lanes.calls_to(name, incarnation), f"{name!r} died")
+
+    def wake(self) -> None:
+        """Make `get` return; takes no lock, so that a signal handler may call it."""
+        self._poked = True
+        self._lead.wake_all()
+
+    def _fail(self, calls: list[Call], why: str) -> None:
+        for call in calls:
+            call.error = RecipientGoneError(f"{why} before it answered {call.message.subject!r}")
+            if call.lock is not None:
+                release(call.lock)
+        if calls and self._lead.asleep:
+            self._lead.strike()
+
+    # Foreign descriptors
+
+    def watch(self, fd: int, callback: WatchCallback, events: int = select.EPOLLIN) -> None:
+        """Call ``callback(events)`` on the owner's thread, in `get`, whenever ``fd`` is ready.
+
+        Call `unwatch` before ``fd`` is closed. Watching again changes the events.
+        """
+        with self._lock:
+            if not self.closed:
+                self._lead.watch(fd, callback, events)
+
+    def unwatch(self, fd: int) -> None:
+        """Watch ``fd`` no longer; one that is not watched is fine."""
+        with self._lock:
+            if not self.closed:
+                self._lead.unwatch(fd)
+
+    def _serve(self) -> None:
+        fd, events = self._ready.popleft()
+        callback = self._lead.watching(fd)
+        if callback is None:
+            return
+        try:
+            callback(events)
+        finally:
+            with self._lock:
+                if not self.closed:
+                    self._lead.rearm(fd)
+
+    def _line_out(self, turn: LockType | None, *, reader: bool) -> None:
+        with self._lock:
+            self._lead.leave(turn, reader=reader)
+            if self.closed and not self._lead.held:
+                self._close_descriptors()
+
+    # What the leader read
+
+    def _take(self, ready: list[tuple[int, int]]) -> None:
+        for fd, events in ready:
+            if fd == self._urgent_fd:
+                self._drain(self._sockets[1], DRAIN)
+            elif fd == self._mail_fd:
+                self._drain(self._sockets[0], min(DRAIN, self._lanes.size - self._lanes.count))
+            else:
+                self._ready.append((fd, events))
+
+    def _drain(self, source: socket.socket, room: int) -> None:
+        for _ in range(room):
+            try:
+                message = receive(source, self._buffer, self._view)
+            except ProtocolError:
+                self._lanes.ledger.garbage += 1
+                continue
+            if message is None:
+                return
+            self._sort(message)
+
+    def _sort(self, message: Message) -> None:
+        kind = message.kind
+        if kind == "control" and self._control is not None and self._control(message):
+            return
+        lanes = self._lanes
+        with self._lock:
+            if kind == "letter":
+                lanes.push_letter(message)
+            elif kind == "publication":
+                lanes.push_publication(message)
+            else:
+                try:
+                    call = lanes.push_urgent(message)
+                except MailboxFullError:
+                    # Its writer cannot be told any more; the ledger says it.
+                    lanes.ledger.refused -= 1
+                    lanes.ledger.accepted += 1
+                    lanes.ledger.dropped += 1
+                else:
+                    if call is not None and call.lock is not None:
+                        release(call.lock)
+
+    # Ending
+
+    def close(self) -> list[Message]:
+        """Take no more mail, end every wait; return the letters that nobody read."""
+        with self._lock:
+            if self.closed:
+                return []
+            self.closed = True
+            left = self._lanes.empty()
+            for waiting in self._lanes.waiting:
+                release(waiting.lock)
+            self._lanes.waiting.clear()
+            self._fail(self._lanes.open_calls(), f"{self.name!r} itself was closed")
+            self._lead.wake_all()
+            if not self._lead.held:
+                left += self._close_descriptors()
+        return left
+
+    def _close_descriptors(self) -> list[Message]:
+        """Close what is open, lock held; return what still lay in the sockets."""
+        left = []
+        for source in self._sockets:
+            with contextlib.suppress(ProtocolError, OSError):
+                while message := receive(source, self._buffer, self._view):
+                    left.append(message)
+            source.close()
+        self._sockets = ()
+        self._lanes.ledger.accepted += len(left)
+        self._lanes.ledger.lost_with_reader += len(left)
+        self._lead.close()
+        return left
+
+    def statistics(self) -> Balance:
+        """Return the ledger's balance at this moment."""
+        with self._lock:
+            return self._lanes.balance()

@@ -1,0 +1,237 @@
+"""The post office of one OS process: looks recipients up and delivers.
+
+No message passes through a middleman. A recipient in the same OS process gets
+it by reference, another one as a datagram. An `Office` holds the mailboxes
+that live here, a copy of the address book, and one `Outlet` for each mailbox
+elsewhere that somebody here has written to.
+
+`deliver` returns, or raises: unknown recipient, full past the deadline, gone.
+A publication never raises and never waits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.bus.directory import Book
+from gateway.bus.lanes import Order
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.pump import Pump
+from gateway.bus.wire import Folder, Lane, Outlet, socket_name
+from gateway.clock import Clock
+from gateway.errors import AddressError, GatewayError, RecipientGoneError
+from gateway.mail.codec import encode
+from gateway.mail.message import Message, bounce_of
+
+BOSS = "boss"
+"""The supervisor's mailbox; its incarnation is always 1."""
+
+
+CACHED = 4096
+"""Recipients and topics whose mailboxes are remembered at the most."""
+
+
+class Office:
+    """Delivery within, into and out of one OS process. All methods are thread-safe."""
+
+    def __init__(self, folder: Path, *, clock: Clock) -> None:
+        self.clock = clock
+        self.book = Book(0, {BOSS: 1})
+        self._folder = Folder(folder)
+        self._boxes: dict[str, Mailbox] = {}
+        self._targets: dict[str, Mailbox | Outlet] = {}
+        self._outlets: dict[str, Outlet] = {}
+        self._subscribers: dict[str, list[Mailbox | Outlet]] = {}
+        self._pump = Pump()
+        # Ids are unique across OS processes and, by their random part, across
+        # restarts, so that a late reply never meets a new letter.
+        prefix = os.urandom(5).hex()
+        count = itertools.count(1).__next__
+        self.new_id: Callable[[], str] = lambda: f"{prefix}{count():x}"
+
+    # Mailboxes
+
+    def bind(self, name: str, incarnation: int) -> tuple[socket.socket, socket.socket]:
+        """Return the two bound sockets of a mailbox that is to be opened somewhere."""
+        mail = self._folder.bind(socket_name(name, incarnation, "mail"))
+        try:
+            return mail, self._folder.bind(socket_name(name, incarnation, "urgent"))
+        except OSError:
+            mail.close()
+            raise
+
+    def open(
+        self,
+        name: str,
+        incarnation: int,
+        sockets: tuple[socket.socket, socket.socket],
+        *,
+        size: int = 256,
+        order: Order = "fifo",
+        control: Callable[[Message], bool] | None = None,
+    ) -> Mailbox:
+        """Open the mailbox ``name`` in this OS process and return it."""
+        box = Mailbox(
+            name,
+            incarnation,
+            clock=self.clock,
+            size=size,
+            order=order,
+            sockets=sockets,
+            control=control,
+            undeliverable=self.give_up,
+        )
+        self._boxes[name] = box
+        self._forget_routes()
+        return box
+
+    def close(self, box: Mailbox) -> None:
+        """Close a mailbox of this OS process; what it leaves is bounced where asked for."""
+        left = box.close()
+        if self._boxes.get(box.name) is box:
+            del self._boxes[box.name]
+        self._forget_routes()
+        self.unlink(box.name, box.incarnation)
+        for message in left:
+            self.give_up(message, RecipientGoneError(f"{box.name!r} ended before it read this"))
+
+    def unlink(self, name: str, incarnation: int) -> None:
+        """Remove the socket files of a life that is over."""
+        self._folder.unlink(socket_name(name, incarnation, "mail"))
+        self._folder.unlink(socket_name(name, incarnation, "urgent"))
+
+    def shut(self) -> None:
+        """Close everything that is open here."""
+        self._pump.stop()
+        for box in list(self._boxes.values()):
+            self.close(box)
+        self._outlets = {}
+        self._forget_routes()
+        self._folder.close()
+
+    def clean(self) -> int:
+        """Remove the sockets that a killed predecessor left; return how many."""
+        return self._folder.clean()
+
+    # The book
+
+    def update(self, book: Book) -> None:
+        """Take in a newer book; end the waits for those who died."""
+        if book.version <= self.book.version:
+            return
+        older, self.book = self.book, book
+        self._forget_routes()
+        for name, incarnation in book.gone_since(older):
+            outlet = self._outlets.get(name)
+            if outlet is not None and outlet.incarnation == incarnation:
+                self._outlets.pop(name, None)
+            for box in list(self._boxes.values()):
+                box.fail_calls(name, incarnation)
+
+    def _forget_routes(self) -> None:
+        self._targets = {}
+        self._subscribers = {}
+
+    def target(self, recipient: str) -> Mailbox | Outlet:
+        """Return what delivers to ``recipient``; raise `AddressError` for nobody."""
+        # Taken before the book is read: what is found in an older book than
+        # the newest ends up in a table that was thrown away.
+        targets = self._targets
+        found = targets.get(recipient)
+        if found is None:
+            name, incarnation = self.book.look_up(recipient)
+            found = self._target_for(name, incarnation)
+            if len(targets) < CACHED:
+                targets[recipient] = found
+        return found
+
+    def look_up_again(self, recipient: str, dead: int) -> Mailbox | Outlet:
+        """Return what delivers to a later life than ``dead``; raise `RecipientGoneError`."""
+        self._forget_routes()
+        try:
+            target = self.target(recipient)
+        except AddressError as error:
+            raise RecipientGoneError(f"{recipient!r} is gone") from error
+        if target.incarnation == dead:
+            raise RecipientGoneError(f"{recipient!r} is gone")
+        return target
+
+    def _target_for(self, name: str, incarnation: int) -> Mailbox | Outlet:
+        box = self._boxes.get(name)
+        if box is not None and box.incarnation == incarnation:
+            return box
+        outlet = self._outlets.get(name)
+        if outlet is None or outlet.incarnation != incarnation:
+            outlet = self._outlets[name] = Outlet(self._folder, name, incarnation)
+        return outlet
+
+    # Delivery
+
+    def deliver(self, message: Message, target: Mailbox | Outlet, timeout: float) -> None:
+        """Hand ``message`` to ``target`` within ``timeout`` seconds, or raise."""
+        if type(target) is Mailbox:
+            target.put(message, timeout)
+        else:
+            lane: Lane = "mail" if message.kind == "letter" else "urgent"
+            target.send(message, lane, timeout)  # type: ignore[union-attr]
+
+    def answer(self, message: Message, timeout: float = 5.0) -> None:
+        """Deliver a reply or a bounce to the life that asked, or raise.
+
+        Raises `RecipientGoneError` where that life is over: a reply never
+        goes to a successor.
+        """
+        try:
+            target = self.target(message.recipient)
+        except AddressError as error:
+            raise RecipientGoneError(f"{message.recipient!r} is gone") from error
+        if target.incarnation != message.incarnation:
+            raise RecipientGoneError(f"{message.recipient!r} was restarted since it asked")
+        self.deliver(message, target, timeout)
+
+    def give_up(self, message: Message, error: GatewayError) -> None:
+        """Tell the sender that an accepted letter failed, where it asked for a receipt."""
+        if message.kind == "letter" and message.receipt:
+            bounce = bounce_of(message, self.new_id(), self.clock.time(), error)
+            try:
+                self.answer(bounce, 0.0)
+            except GatewayError:
+                # Whoever asked is gone or reads nothing: there is nobody to tell.
+                return
+
+    def publish(self, message: Message) -> None:
+        """Hand a publication to every subscriber; a full one drops its oldest."""
+        topic = message.subject
+        subscribers = self._subscribers
+        found = subscribers.get(topic)
+        if found is None:
+            book = self.book
+            found = [
+                self._target_for(name, book.incarnations[name])
+                for name in book.subscribers(topic)
+                if name in book.incarnations
+            ]
+            if len(subscribers) < CACHED:
+                subscribers[topic] = found
+        packed: bytes | None = None
+        for target in found:
+            if type(target) is Mailbox:
+                try:
+                    target.put(message)
+                except RecipientGoneError:
+                    continue
+            else:
+                packed = encode(message) if packed is None else packed
+                self._pump.send(target, message, packed)  # type: ignore[arg-type]
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many mailboxes and outlets there are, and what the pump dropped."""
+        return {
+            "mailboxes": len(self._boxes),
+            "outlets": len(self._outlets),
+            "publications_dropped_at_sender": self._pump.dropped,
+        }

@@ -1,0 +1,101 @@
+"""Publications that found a full socket, and the thread that sends them on.
+
+A subscriber in another OS process that is slow gets its publications from a
+bounded queue here, one for each, and loses the oldest when that is full; each
+loss is counted. The thread runs only while something waits.
+
+Letters never come here: their writers wait themselves.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections import deque
+
+from gateway.bus.wire import Outlet
+from gateway.errors import BodyError, RecipientGoneError
+from gateway.mail.message import Message
+
+DEPTH = 256
+"""Publications that wait for one subscriber at the most."""
+
+
+class Pump:
+    """Sends what had to wait, in order, to whoever has room. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._lock = threading.Lock()
+        self._waiting: dict[Outlet, deque[tuple[Message, bytes]]] = {}
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def send(self, outlet: Outlet, message: Message, packed: bytes) -> None:
+        """Send now where there is room and nothing older waits, else queue."""
+        queue = self._waiting.get(outlet)
+        if queue is None:
+            try:
+                if outlet.try_send(message, "mail", packed):
+                    return
+            except (RecipientGoneError, BodyError):
+                self.dropped += 1
+                return
+        with self._lock:
+            if self._stopped:
+                return
+            queue = self._waiting.setdefault(outlet, deque())
+            if len(queue) >= DEPTH:
+                queue.popleft()
+                self.dropped += 1
+            queue.append((message, packed))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pump", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Drop what still waits and end the thread."""
+        with self._lock:
+            self._stopped = True
+            self.dropped += sum(len(queue) for queue in self._waiting.values())
+            self._waiting.clear()
+            thread = self._thread
+        if thread is not None:
+            thread.join(2.0)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                outlets = list(self._waiting)
+                if not outlets:
+                    self._thread = None
+                    return
+            poller = select.poll()
+            ready = []
+            for outlet in outlets:
+                try:
+                    poller.register(outlet.socket_for("mail"), select.POLLOUT)
+                except OSError:
+                    ready.append(outlet)
+            # A subscriber that joins the queue meanwhile waits this long at most.
+            if not ready:
+                poller.poll(100)
+            for outlet in outlets:
+                self._flush(outlet)
+
+    def _flush(self, outlet: Outlet) -> None:
+        while True:
+            with self._lock:
+                queue = self._waiting.get(outlet)
+                if not queue:
+                    self._waiting.pop(outlet, None)
+                    return
+                message, packed = queue[0]
+                try:
+                    if not outlet.try_send(message, "mail", packed):
+                        return
+                except (RecipientGoneError, BodyError):
+                    self.dropped += len(queue)
+                    del self._waiting[outlet]
+                    return
+                queue.popleft()

@@ -1,0 +1,266 @@
+"""Datagrams between OS processes: two Unix sockets a mailbox, one for each lane.
+
+A letter is one datagram. Where it is larger than `INLINE` its body travels as
+a sealed memory file beside it. Socket names carry the mailbox's incarnation,
+``name.3`` and ``name.3.urgent``, so that a letter never reaches a successor.
+
+The theory, each line measured: a sender needs a connected socket of its own
+for each recipient and lane, because on an unconnected one poll() says
+"writable" of a full peer, and because queued datagrams are charged to the
+socket that sent them. Ten letters fit into a socket (net.unix.max_dgram_qlen);
+then the writer waits, and only for this reader.
+
+Refused: memory files that are not sealed or too large, datagrams that were
+cut short. Nothing here is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import os
+import select
+import socket
+import threading
+from hashlib import blake2b
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+from urllib.parse import quote
+
+from msgspec.structs import replace
+
+from gateway.errors import BodyError, MailboxFullError, ProtocolError, RecipientGoneError
+from gateway.mail.codec import decode, encode
+from gateway.mail.message import Message
+
+Lane = Literal["mail", "urgent"]
+
+INLINE = 64 * 1024
+"""Bytes of a letter that still travel in the datagram itself."""
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes that a body may have at all."""
+
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_ANCILLARY = socket.CMSG_SPACE(4 * array.array("i").itemsize)
+_CUT = socket.MSG_TRUNC | socket.MSG_CTRUNC
+
+
+def socket_name(name: str, incarnation: int, lane: Lane) -> str:
+    """Return the file name of a mailbox's socket.
+
+    >>> socket_name("plant/soil", 3, "urgent")
+    'plant%2Fsoil.3.urgent'
+    """
+    safe = quote(name, safe="")
+    if len(safe) > 64:
+        safe = safe[:40] + "~" + blake2b(name.encode(), digest_size=10).hexdigest()
+    return f"{safe}.{incarnation}" + (".urgent" if lane == "urgent" else "")
+
+
+class Folder:
+    """The folder that holds the sockets, mode 0700, reached by descriptor.
+
+    A Unix address has room for 107 bytes; through ``/proc/self/fd`` a folder
+    may lie as deep as it likes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+        self.path = path
+        self._fd = os.open(path, os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC)
+
+    def bind(self, name: str) -> socket.socket:
+        """Return a non-blocking datagram socket bound to ``name`` in the folder."""
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            made.bind(f"/proc/self/fd/{self._fd}/{name}")
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def connect(self, name: str) -> socket.socket:
+        """Return a non-blocking socket connected to ``name``; raise `OSError` where none is."""
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            made.connect(f"/proc/self/fd/{self._fd}/{name}")
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def unlink(self, name: str) -> None:
+        """Remove the socket file ``name``; one that is not there is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._fd)
+
+    def clean(self) -> int:
+        """Remove every socket file that a killed predecessor left; return how many."""
+        names = os.listdir(self._fd)
+        for name in names:
+            self.unlink(name)
+        return len(names)
+
+    def close(self) -> None:
+        """Give the folder's descriptor back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def receive(source: socket.socket, buffer: bytearray, view: memoryview) -> Message | None:
+    """Return the next letter waiting in ``source``, None where there is none.
+
+    ``buffer`` is kept from call to call: a fresh one costs more than the
+    letter. Raises `ProtocolError` for a datagram that is no whole letter.
+    """
+    try:
+        size, ancillary, flags, _ = source.recvmsg_into(
+            [buffer], _ANCILLARY, socket.MSG_CMSG_CLOEXEC
+        )
+    except (BlockingIOError, InterruptedError):
+        return None
+    if not ancillary:
+        if flags & _CUT:
+            raise ProtocolError("a letter was cut short: too long, or out of descriptors")
+        return decode(view[:size])
+    descriptors = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    try:
+        if flags & _CUT or len(descriptors) != 1:
+            raise ProtocolError("a letter with a large body was cut short")
+        return decode(view[:size], _read_sealed(descriptors[0]))
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+class Outlet:
+    """The connected sockets through which this OS process writes to one mailbox.
+
+    Several threads may use it at once. It is closed when nobody holds it any
+    more, so that no thread ever writes to a descriptor that is another's by
+    now.
+    """
+
+    __slots__ = ("_folder", "_lock", "_mail", "_urgent", "incarnation", "name")
+
+    def __init__(self, folder: Folder, name: str, incarnation: int) -> None:
+        self.name = name
+        self.incarnation = incarnation
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._mail: socket.socket | None = None
+        self._urgent: socket.socket | None = None
+
+    def __del__(self) -> None:
+        for used in (self._mail, self._urgent):
+            if used is not None:
+                used.close()
+
+    def try_send(self, message: Message, lane: Lane, packed: bytes | None = None) -> bool:
+        """Hand ``message`` over if there is room at once; tell whether there was.
+
+        Raises `RecipientGoneError` where the mailbox is no more, `BodyError`
+        where the letter is too large for any mailbox.
+        """
+        data = encode(message) if packed is None else packed
+        used = self._urgent if lane == "urgent" else self._mail
+        try:
+            if used is None:
+                used = self._connect(lane)
+            if len(data) > INLINE:
+                _send_large(used, message)
+            else:
+                used.send(data)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except (ConnectionError, FileNotFoundError) as error:
+            raise RecipientGoneError(f"{self.name!r} is gone") from error
+        return True
+
+    def send(self, message: Message, lane: Lane, timeout: float) -> None:
+        """Hand ``message`` over within ``timeout`` seconds.
+
+        Raises `MailboxFullError` at the deadline and what `try_send` raises.
+        """
+        if self.try_send(message, lane):
+            return
+        used = self.socket_for(lane)
+        waiting = select.poll()
+        waiting.register(used, select.POLLOUT)
+        # poll() is right about a connected socket, but several writers may
+        # race for the one place that became free.
+        deadline = monotonic() + timeout
+        packed = encode(message)
+        while (left := deadline - monotonic()) > 0:
+            waiting.poll(left * 1000)
+            if self.try_send(message, lane, packed):
+                return
+        raise MailboxFullError(
+            f"{self.name!r} took no mail for {timeout:g} s: its reader is slow or stuck"
+        )
+
+    def socket_for(self, lane: Lane) -> socket.socket:
+        """Return the socket of ``lane``, for whoever waits for room in it."""
+        used = self._urgent if lane == "urgent" else self._mail
+        return self._connect(lane) if used is None else used
+
+    def _connect(self, lane: Lane) -> socket.socket:
+        with self._lock:
+            used = self._urgent if lane == "urgent" else self._mail
+            if used is None:
+                used = self._folder.connect(socket_name(self.name, self.incarnation, lane))
+                if lane == "urgent":
+                    self._urgent = used
+                else:
+                    self._mail = used
+        return used
+
+
+def _send_large(used: socket.socket, message: Message) -> None:
+    body = encode(message.body)
+    if len(body) > LARGEST:
+        raise BodyError(f"the body has {len(body)} bytes packed; {LARGEST} is the most")
+    # A name helps whoever reads /proc; the seals keep a writer from changing
+    # the letter under its reader's hands.
+    descriptor = os.memfd_create("gateway-body", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        left = memoryview(body)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+        envelope = encode(_emptied(message))
+        rights = array.array("i", [descriptor])
+        used.sendmsg([envelope], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    finally:
+        os.close(descriptor)
+
+
+def _emptied(message: Message) -> Message:
+    return replace(message, body=None)
+
+
+def _read_sealed(descriptor: int) -> bytes:
+    try:
+        seals = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
+    except OSError as error:
+        raise ProtocolError("a large body came as something else than a memory file") from error
+    size = os.fstat(descriptor).st_size
+    if seals & _SEALS != _SEALS or size > LARGEST:
+        raise ProtocolError("a large body came unsealed or too large")
+    parts = []
+    offset = 0
+    while offset < size:
+        part = os.pread(descriptor, size - offset, offset)
+        if not part:
+            raise ProtocolError("a large body came short")
+        parts.append(part)
+        offset += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

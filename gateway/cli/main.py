@@ -1,0 +1,174 @@
+"""``gateway COMMAND``: find the command's file, run it, end in a way that others understand.
+
+Each command is a module of this package with ``SUMMARY``, ``add_arguments(parser)`` and
+``run(arguments) -> int``; it is imported when it is chosen, so that ``--help`` costs next
+to nothing. Every command is given ``--json`` and ``--debug`` here, as
+``arguments.json`` and ``arguments.debug``.
+
+A user never sees a traceback unless with ``--debug``: what was foreseen is a line that
+says what to do, and a bug is a line that says that it is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import select
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from gateway import __version__
+
+COMMANDS = {
+    "run": "run the gateway that a configuration file describes",
+    "demo": "see it work: a simulated board and a broker, no hardware needed",
+    "check": "find every mistake in a configuration file; starts nothing",
+    "ps": "list the processes and devices of the running gateway",
+    "send": "send one letter to an address and print the answer",
+    "tail": "print what is published, as it comes",
+}
+"""Every command and what ``--help`` says of it; its module's ``SUMMARY`` is the same."""
+
+FINE, FAILED, USAGE = 0, 1, 2
+INTERRUPTED, CLOSED_PIPE = 128 + 2, 128 + 13
+"""As a shell reports an end by SIGINT and by SIGPIPE."""
+
+EPILOG = """\
+examples:
+  gateway demo --seconds 20               watch a board, a broker and a pulled cable
+  gateway check /etc/gateway/gateway.toml
+  gateway run -c /etc/gateway/gateway.toml
+  gateway ps                              who is there, and which boards are connected
+  gateway send wheels@serial drive '{"left": 100, "right": 100}'
+  gateway tail 'devices/+/state'
+
+exit status:
+  0    fine
+  1    it failed; a line on standard error says why and what to do
+  2    the command line or the configuration is wrong
+  130  ended by Ctrl-C
+  141  whoever read the output has closed it
+
+"gateway COMMAND --help" explains a command.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; ``argv`` is without the program's name."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    if chosen is not None and chosen not in COMMANDS:
+        return _no_such_command(chosen)
+    module: Any = importlib.import_module(f"gateway.cli.{chosen}") if chosen else None
+    arguments = make_parser(chosen, module).parse_args(words)
+    if module is None:
+        make_parser().print_help(sys.stderr)
+        return USAGE
+    if not arguments.debug:
+        sys.excepthook = _report_bug
+    return _guard(module, arguments)
+
+
+def make_parser(chosen: str | None = None, module: Any = None) -> argparse.ArgumentParser:
+    """Return the parser; only the command ``chosen`` is given its arguments, by ``module``."""
+    parser = argparse.ArgumentParser(
+        prog="gateway",
+        description="A post office for hardware: boards, brokers and programs write to each other.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"gateway {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name == chosen:
+            module.add_arguments(command)
+            command.add_argument("--json", action="store_true", help="print JSON, for programs")
+            command.add_argument(
+                "--debug", action="store_true", help="show the traceback when something breaks"
+            )
+    return parser
+
+
+def _guard(module: Any, arguments: argparse.Namespace) -> int:
+    """Run a command; turn what was foreseen into a line and an exit status."""
+    from gateway.errors import ConfigError, GatewayError
+
+    status: int
+    try:
+        status = module.run(arguments)
+        sys.stdout.flush()  # a closed pipe may show only now
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except GatewayError as error:
+        if arguments.debug:
+            raise
+        status = USAGE if isinstance(error, ConfigError) else FAILED
+        return _fail(arguments, error.code, str(error), status)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return CLOSED_PIPE
+        if arguments.debug:
+            raise
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _fail(arguments, "system", said, FAILED)
+    return status
+
+
+def _fail(arguments: argparse.Namespace, code: str, reason: str, status: int) -> int:
+    if arguments.json:
+        import json
+
+        print(json.dumps({"error": {"code": code, "reason": reason}}, ensure_ascii=False))
+    else:
+        said = "\n  ".join(["", *reason.split("\n")]) if "\n" in reason else f" {reason}"
+        print(f"gateway {arguments.command}:{said}", file=sys.stderr)
+    return status
+
+
+def _nobody_reads() -> bool:
+    """Return whether standard output is a pipe that its reader has closed.
+
+    Then it is put aside, since Python would complain once more when it flushes at exit.
+    """
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    if not any(events & select.POLLERR for _, events in poll.poll(0)):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return True
+
+
+def _no_such_command(word: str) -> int:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, COMMANDS, n=1)
+    meant = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(COMMANDS)}"
+    print(f"gateway: there is no command {word!r}; {meant}", file=sys.stderr)
+    return USAGE
+
+
+def _report_bug(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Say on one line that this is a bug; Python ends with 1 after its excepthook."""
+    if issubclass(kind, KeyboardInterrupt):
+        return  # too late to be of use; Python ends as a shell expects
+    said = " ".join(str(error).split())
+    print(
+        f"gateway: this is a bug: {kind.__name__}: {said}. With --debug it shows where; "
+        "please report that.",
+        file=sys.stderr,
+    )

@@ -1,0 +1,168 @@
+"""Make a `Configuration` out of a merged document, or find everything wrong with it.
+
+What a router or a driver takes is known from its class alone: a router's ``Settings``
+and ``DeviceSettings`` (None, or absent, where it hosts no devices), a driver's
+``Settings``. A plug-in that cannot be found is one mistake; what only its class could
+judge is left alone then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from gateway.config.check import Checker
+from gateway.config.mistake import ConfigErrors, suggest
+from gateway.config.provenance import Path, Provenance
+from gateway.config.schema import (
+    NAME,
+    Configuration,
+    DeviceConfig,
+    GatewaySettings,
+    NoSettings,
+    RouteConfig,
+)
+from gateway.errors import ConfigError
+
+DRIVERS, ROUTES = "gateway.drivers", "gateway.routes"
+"""The entry-point groups."""
+
+SECTIONS = ("gateway", "routes", "devices")
+
+
+def assemble(
+    document: dict[str, Any],
+    checker: Checker,
+    provenance: Provenance,
+    find: Callable[[str, str], type[Any]],
+) -> Configuration | None:
+    """Return the configuration; None where ``checker`` has noted a mistake."""
+    for name in document:
+        if name not in SECTIONS:
+            checker.unknown(name, (), SECTIONS)
+    gateway = checker.struct(document.get("gateway", {}), GatewaySettings, ("gateway",))
+    assembly = _Assembly(checker, find)
+    routes = assembly.each(document, "routes", assembly.route)
+    devices = assembly.each(document, "devices", assembly.device)
+    if checker.mistakes or gateway is None:
+        return None
+    return Configuration(gateway=gateway, routes=routes, devices=devices, provenance=provenance)
+
+
+Made = TypeVar("Made")
+
+
+class _Assembly:
+    def __init__(self, checker: Checker, find: Callable[[str, str], type[Any]]) -> None:
+        self._checker = checker
+        self._find = find
+        self._routers: dict[str, type[Any] | None] = {}  # None: it is there, its class is not
+
+    def each(
+        self,
+        document: dict[str, Any],
+        section: str,
+        make: Callable[[str, dict[str, Any], Path], Made | None],
+    ) -> dict[str, Made]:
+        """Return what ``make`` makes of each table in ``section``; leave out what it cannot."""
+        made = {}
+        for name, value in self._checker.table(document.get(section, {}), (section,)).items():
+            path = (section, name)
+            if not re.match(NAME, name):
+                allowed = "letters, digits, '-', '_' and '.', at most 63 of them"
+                self._checker.mistake(path, "cannot be a name", f"use {allowed}")
+            table = self._checker.table(value, path)
+            if table is value and (one := make(name, table, path)) is not None:
+                made[name] = one
+        return made
+
+    def route(self, name: str, table: dict[str, Any], path: Path) -> RouteConfig | None:
+        """Make ``[routes.<name>]``; remember the router's class for the devices."""
+        self._routers[name] = None
+        head, settings = _divide(table, _RouteHead)
+        self._checker.struct(head, _RouteHead, path)
+        kind = head.get("type", name)
+        if not isinstance(kind, str):
+            return None
+        cls = self._plugin(ROUTES, kind, (*path, "type") if head else path)
+        if cls is None:
+            return None
+        self._routers[name] = cls
+        fitted = self._checker.struct(settings, _settings_of(cls), path, beside=("type",))
+        return RouteConfig(name=name, type=kind, settings=fitted) if fitted is not None else None
+
+    def device(self, name: str, table: dict[str, Any], path: Path) -> DeviceConfig | None:
+        """Make ``[devices.<name>]``, after all routes have been made."""
+        head, rest = _divide(table, _DeviceHead)
+        inner = rest.pop("settings", {})
+        fitted = self._checker.struct(head, _DeviceHead, path)
+        # What can be judged is judged, even where the other half of it is wrong.
+        route, driver = head.get("route", "serial"), head.get("driver")
+        link = self._link(route, rest, path) if isinstance(route, str) else None
+        cls = self._plugin(DRIVERS, driver, (*path, "driver")) if isinstance(driver, str) else None
+        if cls is None:
+            return None
+        settings = self._checker.struct(inner, _settings_of(cls), (*path, "settings"))
+        if fitted is None or link is None or settings is None:
+            return None
+        return DeviceConfig(
+            name=name, driver=fitted.driver, route=fitted.route, link=link, settings=settings
+        )
+
+    def _link(self, route: str, table: dict[str, Any], path: Path) -> msgspec.Struct | None:
+        """Fit the keys that say how a device is reached to what its router takes."""
+        at = (*path, "route")
+        if route not in self._routers:
+            advice = suggest(route, list(self._routers)) or "none is configured"
+            self._checker.mistake(
+                at, f"there is no route {route!r}", f"{advice}, or add [routes.{route}]"
+            )
+            return None
+        router = self._routers[route]
+        if router is None:
+            return None
+        cls = getattr(router, "DeviceSettings", None)
+        if cls is None:
+            self._checker.mistake(
+                at, f"the route {route!r} hosts no devices", "name one that does, such as serial"
+            )
+            return None
+        beside = ("driver", "route", "settings")
+        fitted: msgspec.Struct | None = self._checker.struct(table, cls, path, beside=beside)
+        return fitted
+
+    def _plugin(self, group: str, name: str, path: Path) -> type[Any] | None:
+        try:
+            return self._find(group, name)
+        except ConfigErrors as error:
+            for mistake in error.mistakes:
+                self._checker.mistake(path, mistake.problem, mistake.advice)
+        except ConfigError as error:
+            self._checker.mistake(path, str(error))
+        return None
+
+
+class _RouteHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: str = ""
+
+
+class _DeviceHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    driver: str
+    route: str = "serial"
+
+
+def _settings_of(cls: type[Any]) -> type[msgspec.Struct]:
+    found: type[msgspec.Struct] = getattr(cls, "Settings", NoSettings)
+    return found
+
+
+def _divide(
+    table: dict[str, Any], head: type[msgspec.Struct]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the part of ``table`` that are fields of ``head``, and the rest."""
+    names = head.__struct_fields__
+    named = {key: value for key, value in table.items() if key in names}
+    return named, {key: value for key, value in table.items() if key not in names}

@@ -1,0 +1,166 @@
+"""What a device can be told: annotated methods, and the letters checked against them.
+
+A driver's author marks a method with `command`; its signature says the rest::
+
+    @command
+    def drive(self, left: Annotated[int, Unit("mm/s")], right: ... = 0) -> None:
+        \"\"\"Set both wheel speeds.\"\"\"
+
+From it come the description on ``devices/<name>/info`` and the check of every
+body: strictly typed, unknown names refused. Bounds are msgspec's own, as in
+``Annotated[int, Meta(ge=0, le=255)]``.
+
+Refused, with the parameter's name and what would be right: a body that does
+not fit (`RefusedError`). Refused for the author: a parameter without a type,
+``*args`` and ``**kwargs`` (`TypeError`, when the driver is first made).
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from gateway.errors import RefusedError
+
+_MARK: Final = "__gateway_command__"
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """The unit of a parameter or of a published field: ``Annotated[int, Unit("mm/s")]``."""
+
+    symbol: str
+
+
+def command(method: _Method) -> _Method:
+    """Mark a driver's method as something that a letter may ask for."""
+    setattr(method, _MARK, True)
+    return method
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """One parameter as people read it; ``type`` is text such as ``int``."""
+
+    name: str
+    type: str
+    unit: str
+    required: bool
+
+    def __str__(self) -> str:
+        unit = f" [{self.unit}]" if self.unit else ""
+        return f"{self.name}: {self.type}{unit}{'' if self.required else ' (optional)'}"
+
+
+class Command:
+    """One command of a driver class: its description and its check."""
+
+    def __init__(self, name: str, method: Callable[..., Any]) -> None:
+        """Describe ``method``; `TypeError` where its signature cannot be written in a letter."""
+        self.name = name
+        self.description = inspect.getdoc(method) or ""
+        hints = get_type_hints(method, include_extras=True)
+        parameters: list[Parameter] = []
+        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+        for parameter in list(inspect.signature(method).parameters.values())[1:]:
+            where = f"command {name}, parameter {parameter.name}"
+            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                raise TypeError(
+                    f"{where}: a letter names its parameters, so only plain ones can be"
+                )
+            if parameter.name not in hints:
+                raise TypeError(f"{where}: has no type; write {parameter.name}: int, for example")
+            annotation = hints[parameter.name]
+            required = parameter.default is parameter.empty
+            parameters.append(
+                Parameter(parameter.name, type_text(annotation), unit_of(annotation), required)
+            )
+            # What the letter leaves out is left out of the call as well, so
+            # that a default stays the method's own affair.
+            fields.append(
+                (parameter.name, annotation)
+                if required
+                else (parameter.name, annotation | msgspec.UnsetType, msgspec.UNSET)
+            )
+        self.parameters = tuple(parameters)
+        self.returns = type_text(hints.get("return"))
+        self.returns_unit = unit_of(hints.get("return"))
+        self._names = tuple(parameter.name for parameter in parameters)
+        self._shape = msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(str, self.parameters))})"
+
+    def check(self, body: object) -> dict[str, Any]:
+        """Return the keyword arguments that ``body`` gives, or raise `RefusedError`."""
+        if body is None:
+            body = {}
+        try:
+            checked = msgspec.convert(body, self._shape, builtin_types=_AS_THEY_ARE)
+        except msgspec.ValidationError as error:
+            raise RefusedError(f"{self._mistake(body, error)}; right is {self}") from None
+        arguments = msgspec.structs.asdict(checked)
+        if msgspec.UNSET in arguments.values():
+            return {name: each for name, each in arguments.items() if each is not msgspec.UNSET}
+        return arguments
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``devices/<name>/info`` says about this command."""
+        return {
+            "description": self.description,
+            "parameters": {
+                each.name: {"type": each.type, "unit": each.unit, "required": each.required}
+                for each in self.parameters
+            },
+            "returns": self.returns,
+        }
+
+    def _mistake(self, body: object, error: msgspec.ValidationError) -> str:
+        """Say what is wrong in words of the letter's writer."""
+        if not isinstance(body, Mapping):
+            return f"{self.name} takes its parameters by name, not as {type(body).__name__}"
+        for name in body:
+            if name not in self._names:
+                near = difflib.get_close_matches(str(name), self._names, n=1)
+                meant = f" (did you mean {near[0]!r}?)" if near else ""
+                return f"{self.name} has no parameter {name!r}{meant}"
+        for parameter in self.parameters:
+            if parameter.required and parameter.name not in body:
+                return f"{self.name} needs the parameter {parameter.name!r}"
+        problem, _, place = str(error).partition(" - at `$.")
+        return f"{self.name}: parameter {place.rstrip('`')!r}: {problem}"
+
+
+def commands_of(driver: type) -> dict[str, Command]:
+    """Return the commands that a driver class offers, by name, its bases' included."""
+    return {
+        name: Command(name, method)
+        for name, method in inspect.getmembers(driver, inspect.isfunction)
+        if getattr(method, _MARK, False)
+    }
+
+
+def type_text(annotation: object) -> str:
+    """Return a type as people write it, without its unit and bounds."""
+    if get_origin(annotation) is Annotated:
+        return type_text(get_args(annotation)[0])
+    if annotation is None or annotation is type(None):
+        return "None"
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
+
+
+def unit_of(annotation: object) -> str:
+    """Return the symbol of the `Unit` in an annotation, or empty text."""
+    if get_origin(annotation) is Annotated:
+        return next((each.symbol for each in get_args(annotation)[1:] if type(each) is Unit), "")
+    return ""
+
+
+_AS_THEY_ARE = (bytes, datetime)
+"""Letters carry these as themselves; text is not read as one of them."""

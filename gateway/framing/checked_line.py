@@ -1,0 +1,76 @@
+r"""Frame payloads as ``payload*XX\n``, where XX is their xor in hex.
+
+The checksum is that of NMEA 0183 (the exclusive or of all payload bytes, two
+hexadecimal digits), without its leading ``$``. Either case of the digits and
+``\r\n`` are read; ``\n`` and capitals are written. Blank lines are skipped
+and endless ones bounded, as in `gateway.framing.line`.
+
+Refused by `CheckedLine.encode`: a line end within the payload, more than
+``limit`` bytes. An empty payload is a frame like another: ``*00``.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import xor
+
+from gateway.framing.frame import Frame, Garbage
+from gateway.framing.framing import Decoder
+from gateway.framing.line import LineDecoder, check_payload
+
+_CHECKSUM = 3
+"""Bytes that ``*XX`` takes."""
+
+_DIGITS = tuple(b"%02X" % value for value in range(256))
+"""Every checksum as it is written."""
+
+
+class CheckedLine:
+    r"""Checksummed lines whose payloads have up to ``limit`` bytes.
+
+    >>> framing = CheckedLine(limit=16)
+    >>> framing.encode(b"V10")
+    b'V10*57\n'
+    >>> decoder = framing.decoder()
+    >>> decoder.feed(b"V10*5")
+    []
+    >>> decoder.feed(b"7\noops\n")
+    [Frame(payload=b'V10'), Garbage(raw=b'oops', reason='no checksum')]
+    """
+
+    def __init__(self, limit: int = 256) -> None:
+        """Allow payloads up to ``limit`` bytes; `ValueError` below one."""
+        if limit < 1:
+            raise ValueError(f"a line needs a limit of at least 1 byte, not {limit}")
+        self.limit = limit
+
+    def __repr__(self) -> str:
+        return f"CheckedLine(limit={self.limit})"
+
+    def encode(self, payload: bytes) -> bytes:
+        r"""Return ``payload*XX\n``; `ValueError` where that is no single line."""
+        check_payload(payload, self.limit)
+        return b"%b*%b\n" % (payload, _DIGITS[checksum(payload)])
+
+    def decoder(self) -> Decoder:
+        """Return a decoder for one freshly opened stream."""
+        return CheckedLineDecoder(self.limit + _CHECKSUM)
+
+
+class CheckedLineDecoder(LineDecoder):
+    """Cuts a stream into lines and believes those whose checksum is right."""
+
+    def judge(self, line: bytes) -> Frame | Garbage:
+        """Return the payload as a frame, or the line as garbage."""
+        payload, mark, digits = line[:-3], line[-3:-2], line[-2:]
+        if mark != b"*":
+            return Garbage(line, "no checksum")
+        # Digits are compared as text: int() would also take "+5" and " 5".
+        if digits.upper() != _DIGITS[checksum(payload)]:
+            return Garbage(line, "wrong checksum")
+        return Frame(payload)
+
+
+def checksum(payload: bytes) -> int:
+    """Return the exclusive or of all bytes of ``payload``, 0 to 255."""
+    return reduce(xor, payload, 0)

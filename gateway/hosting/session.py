@@ -1,0 +1,186 @@
+"""One opening of one link: frames in and out, questions, and signs of life.
+
+A session reads, cuts and sorts what the board says. A frame is the answer to
+the question that waits, or a pong, or it is kept for the driver: first come,
+first served, and never delivered from in here, so that no driver method is
+entered while another runs. While a question waits, no ping goes out (many
+boards take one question at a time) but silence is noticed all the same.
+
+A session never closes its link and never moves a state by itself; it raises
+`LinkLostError` where the link breaks, and where the gateway stops.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+from gateway.clock import Clock
+from gateway.device.driver import Driver
+from gateway.device.heartbeat import Due, Silence
+from gateway.device.link import Link
+from gateway.device.link_state import LinkEvent, LinkState
+from gateway.errors import CallTimeoutError, LinkLostError, ProtocolError
+from gateway.framing.frame import Frame
+from gateway.hosting.doorbell import Doorbell
+from gateway.hosting.report import Report
+from gateway.hosting.statistics import Statistics
+
+log = logging.getLogger(__name__)
+
+KEPT: Final = 1024
+"""Frames kept while a question waits; more push out the oldest, counted."""
+
+
+class Session:
+    """Bytes to frames and back, for one link and one driver; used by one thread."""
+
+    def __init__(
+        self,
+        link: Link,
+        driver: Driver,
+        doorbell: Doorbell,
+        report: Report,
+        counts: Statistics,
+        clock: Clock,
+        stopping: threading.Event,
+    ) -> None:
+        self.deadline = inf
+        """Monotonic seconds beyond which no question waits: the handshake's end."""
+        self.kept: deque[bytes] = deque()
+        """Frames that nobody has handled yet, oldest first."""
+        self.wake = inf
+        """Monotonic seconds when `beat` should be called."""
+        self._link = link
+        self._encode = driver.framing.encode
+        self._decode = driver.framing.decoder().feed
+        self._heartbeat = driver.heartbeat
+        self._pong = None if driver.heartbeat is None else driver.heartbeat.answer
+        self._doorbell = doorbell
+        self._report = report
+        self._counts = counts
+        self._monotonic = clock.monotonic
+        self._stopping = stopping
+        self._heard = -inf
+        self._pinged = -inf
+        self._unanswered = False
+        self._overdue = False
+
+    def wait(self, until: float) -> list[bytes]:
+        """Sleep until bytes come, the bell rings or it is ``until``; return whole frames.
+
+        Frames are returned in wire order, pongs among them (see `is_pong`).
+        """
+        seconds = None if until == inf else max(0.0, until - self._monotonic())
+        readable, broken = self._doorbell.wait(seconds)
+        if self._stopping.is_set():
+            raise LinkLostError("the gateway lets go of the device")
+        if not readable:
+            return []
+        data = self._link.read()
+        if not data and broken:
+            raise LinkLostError("the line hung up")
+        frames: list[bytes] = []
+        for event in self._decode(data):
+            if type(event) is Frame:
+                frames.append(event.payload)
+            else:
+                self._counts.noise += 1
+                log.debug("noise: %s", event)
+        if frames:
+            self._counts.frames += len(frames)
+            self._heard = self._monotonic()
+            if self._report.state is not LinkState.HEALTHY and self._report.state.connected:
+                self._report.happened(LinkEvent.HEARD, "it was heard")
+                self.wake = -inf
+        return frames
+
+    def write(self, payload: bytes) -> None:
+        """Write one frame; `ProtocolError` where the framing cannot carry ``payload``."""
+        try:
+            data = self._encode(payload)
+        except ValueError as error:
+            raise ProtocolError(f"it cannot be framed: {error}") from None
+        self._link.write(data)
+
+    def ask(self, request: bytes, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        """Write ``request`` and return the first frame that ``answers`` accepts.
+
+        ``timeout`` is in seconds; `CallTimeoutError` when it has passed.
+        """
+        if not 0 < timeout < inf:
+            raise ValueError(f"a question waits for some seconds, not for {timeout}")
+        self.write(request)
+        deadline = min(self._monotonic() + timeout, self.deadline)
+        wake = self.wake
+        while True:
+            answer = None
+            for frame in self.wait(min(deadline, wake)):
+                if answer is None and answers(frame):
+                    answer = frame
+                elif not self.is_pong(frame):
+                    self.keep(frame)
+            if answer is not None:
+                return answer
+            now = self._monotonic()
+            if now >= wake:
+                # `self.wake` stays in the past: a ping is written after this.
+                wake = self._judge_silence(now).wake
+            if now >= deadline:
+                raise CallTimeoutError(f"no answer to {request[:40]!r} within {timeout:g} s")
+
+    def pause(self, until: float) -> None:
+        """Let time pass until ``until``, keeping the frames that come."""
+        while self._monotonic() < until:
+            for frame in self.wait(until):
+                if not self.is_pong(frame):
+                    self.keep(frame)
+
+    def keep(self, frame: bytes) -> None:
+        """Keep ``frame`` for the driver; the oldest goes where there are too many."""
+        if len(self.kept) >= KEPT:
+            self.kept.popleft()
+            self._counts.dropped += 1
+        self.kept.append(frame)
+
+    def is_pong(self, frame: bytes) -> bool:
+        """Whether ``frame`` is the answer to a ping; the first one is told to the house."""
+        if self._pong is None or not frame.startswith(self._pong):
+            return False
+        if self._unanswered:
+            self._unanswered = False
+            self._counts.pongs += 1
+            took = self._monotonic() - self._pinged
+            self._report.happened(LinkEvent.PONG, "it answered a ping", round_trip=took)
+        return True
+
+    def begin_beating(self) -> None:
+        """Judge silence from now on: the handshake was the first sign of life."""
+        self._heard = self._monotonic()
+        self.wake = inf if self._heartbeat is None else -inf
+
+    def beat(self, now: float) -> None:
+        """Tell the house of silence and write a ping that is due; call it at `wake`."""
+        due = self._judge_silence(now)
+        self.wake = due.wake
+        if due.ping and self._heartbeat is not None:
+            self._pinged = now
+            self._unanswered = True
+            self._counts.pings += 1
+            self.write(self._heartbeat.ping)
+
+    def _judge_silence(self, now: float) -> Due:
+        if self._heartbeat is None:
+            return Due(ping=False, silence=Silence.NONE, wake=inf)
+        due = self._heartbeat.due(now, self._heard, self._pinged)
+        cause = f"it has been silent for {now - self._heard:.1f} s"
+        if due.silence >= Silence.STALE and self._report.state is not LinkState.STALE:
+            self._report.happened(LinkEvent.SILENT, cause)
+        if due.silence is Silence.OVERDUE and not self._overdue:
+            self._overdue = True
+            self._report.happened(LinkEvent.OVERDUE, cause)
+        return due

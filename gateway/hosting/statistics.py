@@ -1,0 +1,42 @@
+"""What a driver thread has counted; nothing that is dropped goes uncounted."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Statistics(msgspec.Struct):
+    """Counts since the start of one driver thread.
+
+    ``accepted = answered + bounced + queued``, and one more while a command is
+    being carried out. A `Statistics` that you were handed is a copy.
+    """
+
+    openings: int = 0
+    """Links opened."""
+    connections: int = 0
+    """Handshakes that succeeded."""
+    losses: int = 0
+    """Links that broke."""
+    failures: int = 0
+    """Ports that could not be opened or proven, and bugs of the driver."""
+    frames: int = 0
+    """Valid frames read."""
+    noise: int = 0
+    """Stretches of bytes that made no frame."""
+    dropped: int = 0
+    """Valid frames that came during an `ask` and were more than could be kept."""
+    nonsense: int = 0
+    """Frames for which the driver's `received` raised a `GatewayError`."""
+    pings: int = 0
+    pongs: int = 0
+    accepted: int = 0
+    """Commands taken."""
+    refused: int = 0
+    """Commands not taken: not connected, or too many waiting."""
+    queued: int = 0
+    """Commands waiting now."""
+    answered: int = 0
+    bounced: int = 0
+    unheard: int = 0
+    """Answers, states and events that the house could not take."""

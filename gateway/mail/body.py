@@ -1,0 +1,166 @@
+"""What a body may be, checked alike whether the letter crosses a process or not.
+
+None, bool, an int of 64 bits, float, str, bytes, list, dict with str keys,
+datetime with a time zone, or a frozen msgspec Struct that was registered
+here. Containers are copied, so that no two threads ever hold the same one.
+
+Refused, with the place named: anything else, naive datetimes, integers that
+do not fit, nesting deeper than 32, Structs that are not frozen or not
+registered.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from gateway.errors import BodyError
+
+DEPTH = 32
+"""Levels of nesting that a body may have."""
+
+_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+PLAIN = frozenset({type(None), bool, float, str, bytes})
+"""Types of which every value may travel as it is."""
+
+_registered: dict[str, type[msgspec.Struct]] = {}
+
+S = TypeVar("S", bound=type[msgspec.Struct])
+
+
+def register(struct: S) -> S:
+    """Let ``struct`` travel as a body, known by its class name; use as a decorator.
+
+    Raises `ValueError` for one that is not frozen, holds what no body may
+    hold, or whose name another Struct has taken.
+    """
+    name = struct.__name__
+    if not struct.__struct_config__.frozen:
+        raise ValueError(f"{name} must be frozen to travel: class {name}(Struct, frozen=True)")
+    _check_type(inspect.type_info(struct), name)
+    known = _registered.get(name)
+    # The same class imported twice (a reload, a test under two names) is no clash.
+    if known is not None and known.__struct_fields__ != struct.__struct_fields__:
+        raise ValueError(f"two different Structs are called {name}: rename one of them")
+    _registered[name] = struct
+    return struct
+
+
+def registered(name: str) -> type[msgspec.Struct] | None:
+    """Return the Struct registered as ``name``, or None."""
+    return _registered.get(name)
+
+
+def checked(body: Any) -> tuple[Any, str]:
+    """Return ``body``, safe to hand over, and the name of its Struct or ``""``.
+
+    >>> checked({"left": 10})
+    ({'left': 10}, '')
+    >>> checked({1, 2})
+    Traceback (most recent call last):
+    gateway.errors.BodyError: body is a set: a letter carries None, bool, int, float, str, \
+bytes, list, dict, datetime or a registered Struct
+    """
+    if type(body) in PLAIN:
+        return body, ""
+    if isinstance(body, msgspec.Struct):
+        return _struct(body), type(body).__name__
+    return _copy(body, "body", DEPTH), ""
+
+
+def restored(body: Any, body_type: str) -> Any:
+    """Return the Struct ``body_type`` made of ``body``, as it came off the wire.
+
+    A body whose Struct is not registered here stays a dict.
+    """
+    struct = _registered.get(body_type)
+    if struct is None:
+        return body
+    try:
+        return msgspec.convert(body, struct)
+    except msgspec.ValidationError as error:
+        raise BodyError(f"body is no {body_type}: {error}") from error
+
+
+def _struct(body: msgspec.Struct) -> msgspec.Struct:
+    kind = type(body)
+    if _registered.get(kind.__name__) is not kind:
+        raise BodyError(f"body is a {kind.__name__}: decorate the class with @register first")
+    try:
+        # There and back: the fields are checked and what they hold is copied.
+        plain = msgspec.to_builtins(body, builtin_types=(bytes, datetime))
+        return msgspec.convert(plain, kind)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise BodyError(f"body is a wrong {kind.__name__}: {error}") from error
+
+
+def _copy(value: Any, where: str, depth: int) -> Any:
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if kind is int:
+        if _INT_MIN <= value <= _INT_MAX:
+            return value
+        raise BodyError(f"{where} is an integer of more than 64 bits: send it as text")
+    if depth == 0:
+        raise BodyError(f"{where[:80]} is nested deeper than {DEPTH} levels")
+    if kind is dict:
+        copy = {}
+        for key, item in value.items():
+            if type(key) is not str:
+                raise BodyError(f"{where} has the key {key!r}: keys are text")
+            copy[key] = (
+                item if type(item) in PLAIN else _copy(item, f"{where}[{key!r}]", depth - 1)
+            )
+        return copy
+    if kind is list or kind is tuple:
+        return [
+            item if type(item) in PLAIN else _copy(item, f"{where}[{index}]", depth - 1)
+            for index, item in enumerate(value)
+        ]
+    if kind is datetime:
+        if value.tzinfo is None:
+            raise BodyError(f"{where} is a datetime without a time zone: give it one")
+        return value
+    if isinstance(value, msgspec.Struct):
+        raise BodyError(f"{where} is a Struct inside a container: a Struct is a whole body")
+    raise BodyError(
+        f"{where} is a {kind.__name__}: a letter carries None, bool, int, float, str, bytes,"
+        " list, dict, datetime or a registered Struct"
+    )
+
+
+_SIMPLE = (
+    inspect.AnyType,
+    inspect.NoneType,
+    inspect.BoolType,
+    inspect.IntType,
+    inspect.FloatType,
+    inspect.StrType,
+    inspect.BytesType,
+    inspect.DateTimeType,
+    inspect.LiteralType,
+)
+
+
+def _check_type(kind: inspect.Type, where: str) -> None:
+    if isinstance(kind, _SIMPLE):
+        return
+    if isinstance(kind, inspect.StructType):
+        for field in kind.fields:
+            _check_type(field.type, f"{where}.{field.name}")
+    elif isinstance(kind, inspect.UnionType):
+        for member in kind.types:
+            _check_type(member, where)
+    elif isinstance(kind, inspect.ListType | inspect.VarTupleType):
+        _check_type(kind.item_type, f"{where}[]")
+    elif isinstance(kind, inspect.DictType):
+        _check_type(kind.key_type, f"{where} key")
+        _check_type(kind.value_type, f"{where}[]")
+    elif isinstance(kind, inspect.Metadata):
+        _check_type(kind.type, where)
+    else:
+        raise ValueError(f"{where} is a {type(kind).__name__}: no letter carries that")

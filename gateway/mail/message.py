@@ -1,0 +1,126 @@
+"""The letter: what is written, never how it is carried.
+
+A `Message` is immutable and knows no mailbox. `gateway.bus.office` fills in
+ids and time when it is sent; `reply_to` and `bounce_of` answer one, keeping
+the thread and raising its index.
+
+This module refuses nothing: bodies are checked in `gateway.mail.body`,
+addresses in `gateway.mail.address`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from gateway.errors import GatewayError, error_for
+
+Kind = Literal["letter", "reply", "bounce", "publication", "control"]
+
+URGENT, NORMAL, BULK = 0, 1, 2
+"""Priorities: among what has been drained, a lower number goes first."""
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One letter.
+
+    ``sender`` and ``recipient`` are addresses as text. ``time`` and
+    ``expiry`` are seconds since 1970 (UTC); a letter whose expiry has passed
+    when its turn comes is not delivered. ``thread_id`` is the message id of
+    the first letter of the thread and ``thread_index`` counts from 1.
+
+    ``incarnation`` and ``sender_incarnation`` say which life of the recipient
+    the letter is for and which life of the sender wrote it, so that neither a
+    letter nor its reply slips into a successor's hands. ``receipt`` asks for
+    a bounce should anything go wrong after `send` has returned. ``route`` is
+    set by the bus on what a router brought in from outside.
+
+    A publication's subject is its topic, and its ``thread_index`` counts its
+    owner's publications on that topic.
+    """
+
+    message_id: str
+    thread_id: str
+    thread_index: int
+    time: float
+    sender: str
+    recipient: str
+    subject: str
+    body: Any = None
+    priority: int = NORMAL
+    expiry: float | None = None
+    in_reply_to: str | None = None
+    kind: Kind = "letter"
+    incarnation: int = 0
+    sender_incarnation: int = 0
+    receipt: bool = False
+    retain: bool = False
+    route: str = ""
+    body_type: str = ""
+    headers: dict[str, str] | None = None
+
+    def header(self, name: str) -> str:
+        """Return the header ``name`` as text; an absent one is empty.
+
+        >>> Message("1", "1", 1, 0.0, "main", "worker", "hello").header("subject")
+        'hello'
+        """
+        if name in HEADERS:
+            value = getattr(self, name)
+            return value if type(value) is str else "" if value is None else str(value)
+        return self.headers.get(name, "") if self.headers else ""
+
+
+HEADERS = frozenset(Message.__struct_fields__) - {"body", "headers"}
+"""The names that `Message.header` reads from the letter itself."""
+
+
+def reply_to(
+    message: Message,
+    message_id: str,
+    time: float,
+    body: Any,
+    *,
+    kind: Kind = "reply",
+    subject: str = "",
+    body_type: str = "",
+) -> Message:
+    """Return the answer to ``message``: same thread, index one higher."""
+    return Message(
+        message_id,
+        message.thread_id,
+        message.thread_index + 1,
+        time,
+        message.recipient,
+        message.sender,
+        subject or message.subject,
+        body,
+        message.priority,
+        None,
+        message.message_id,
+        kind,
+        message.sender_incarnation,
+        message.incarnation,
+        False,
+        False,
+        "",
+        body_type,
+    )
+
+
+def bounce_of(message: Message, message_id: str, time: float, error: GatewayError) -> Message:
+    """Return the letter that tells the sender why ``message`` failed."""
+    body = {"code": error.code, "reason": str(error)}
+    return reply_to(message, message_id, time, body, kind="bounce")
+
+
+def error_in(bounce: Message) -> GatewayError:
+    """Return the error that a bounce tells of; a malformed one is a plain `GatewayError`.
+
+    >>> letter = Message("1", "1", 1, 0.0, "main", "worker", "lift")
+    >>> error_in(bounce_of(letter, "2", 0.0, GatewayError("too heavy")))
+    GatewayError('too heavy')
+    """
+    body = bounce.body if isinstance(bounce.body, dict) else {}
+    return error_for(str(body.get("code", "")), str(body.get("reason", "no reason given")))

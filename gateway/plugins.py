@@ -1,0 +1,63 @@
+"""Drivers and routers by name: how the core comes to what it does not know.
+
+Ours and a third party's alike are entry points of an installed distribution, in the
+groups `DRIVERS` and `ROUTES`. A plug-in is imported when it is asked for, never to be
+listed. Refused: a name that nobody offers, one that two distributions offer, and what
+cannot be imported because something it needs is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from gateway.config.assembly import DRIVERS, ROUTES
+from gateway.config.mistake import ConfigErrors, Mistake, suggest
+
+__all__ = ["DRIVERS", "ROUTES", "find", "names"]
+
+_NOUNS = {DRIVERS: "driver", ROUTES: "type of route"}
+
+
+def names(group: str) -> list[str]:
+    """Return the names that ``group`` offers, sorted; nothing is imported."""
+    return sorted({point.name for point in _points(group)})
+
+
+def find(group: str, name: str) -> type[Any]:
+    """Import and return the class called ``name`` in ``group``.
+
+    Raises `ConfigErrors` (a `gateway.errors.ConfigError`) with one mistake, which has no
+    place in a file: the caller knows where the name was written. A plug-in that is broken
+    rather than absent raises what it raises.
+    """
+    noun = _NOUNS.get(group, "plug-in")
+    points = {point.value: point for point in _points(group) if point.name == name}
+    if not points:
+        advice = suggest(name, names(group)) or f"none is installed in {group}"
+        raise _mistake(f"there is no {noun} {name!r}", advice)
+    if len(points) > 1:
+        offers = ", ".join(f"{value} ({_owner(point)})" for value, point in sorted(points.items()))
+        raise _mistake(f"two packages offer the {noun} {name!r}: {offers}", "uninstall one")
+    (point,) = points.values()
+    try:
+        found = point.load()
+    except (ImportError, AttributeError) as error:
+        problem = f"the {noun} {name!r} cannot be imported: {error}"
+        raise _mistake(problem, f"reinstall {_owner(point)}, or what is missing") from error
+    if not isinstance(found, type):
+        raise _mistake(f"the {noun} {name!r} is no class: {point.value}", "ask its author")
+    return found
+
+
+def _points(group: str) -> Iterable[EntryPoint]:
+    return entry_points(group=group)
+
+
+def _owner(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "an unknown package"
+
+
+def _mistake(problem: str, advice: str) -> ConfigErrors:
+    return ConfigErrors([Mistake(problem=problem, advice=advice)])

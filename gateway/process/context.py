@@ -1,0 +1,29 @@
+"""What a process is given when it is made: its name, its mail, its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import Office
+
+Mode = Literal["thread", "fork"]
+
+RunLevel = Literal["unborn", "born", "living", "dying", "dead"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Handed to `Process` by whoever runs it; authors never make one."""
+
+    name: str
+    office: Office
+    mailbox: Mailbox
+    mode: Mode = "thread"
+    frequency: float | None = None
+    route: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    application: Any = None
+    report: Callable[[RunLevel], None] = lambda level: None

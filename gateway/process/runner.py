@@ -1,0 +1,50 @@
+"""One process from birth to death, on whatever thread calls `run`.
+
+``birth`` → frames of ``life`` with mail in between → ``death``, which runs
+whatever happened before. An exception is not handled here: it is left to rise,
+after ``death``, to the supervisor that called.
+"""
+
+from __future__ import annotations
+
+from gateway.process.process import Process
+
+
+def run(process: Process) -> None:
+    """Run ``process`` until it is told to die; raise what it raised."""
+    report = process._context.report
+    try:
+        process.run_level = "born"
+        report("born")
+        process.birth()
+        process.run_level = "living"
+        report("living")
+        _live(process)
+    finally:
+        process.run_level = "dying"
+        process._ending.set()
+        report("dying")
+        try:
+            process.death()
+        finally:
+            process._threads.join(2.0)
+            process.run_level = "dead"
+            report("dead")
+
+
+def _live(process: Process) -> None:
+    box, frames, clock = process._box, process._frames, process._clock
+    has_life = type(process).life is not Process.life
+    while process.is_active:
+        due = frames.due if has_life else None
+        left = None if due is None else due - clock.monotonic()
+        if left is not None and left <= 0:
+            frames.advance(clock.monotonic())
+            process.life()
+            # One look at the mail between frames, however late they are.
+            left = 0.0
+        message = box.get(left)
+        if message is not None:
+            process._handle(message)
+        if process._child_error is not None:
+            raise process._child_error

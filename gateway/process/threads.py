@@ -1,0 +1,65 @@
+"""The child threads of one process.
+
+Each is named, started here, watched and joined here. A child thread that
+raises is a bug of its process: the error is kept, the process is woken, and
+dies of it. Threads cannot be killed: one that does not end in time is left
+behind, counted, and ends with its OS process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+
+class ChildThreads:
+    """Threads that belong to one process. Thread-safe."""
+
+    def __init__(self, owner: str, on_error: Callable[[BaseException], None]) -> None:
+        self._owner = owner
+        self._on_error = on_error
+        self._threads: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+
+    def start(self, name: str, target: Callable[[], object]) -> threading.Thread:
+        """Start ``target`` as the thread ``name``; raise `ValueError` where that one runs."""
+        thread = threading.Thread(
+            target=self._run, args=(target,), name=f"{self._owner}/{name}", daemon=True
+        )
+        with self._lock:
+            known = self._threads.get(name)
+            if known is not None and known.is_alive():
+                raise ValueError(f"{self._owner!r} runs a thread {name!r} already")
+            self._threads[name] = thread
+        thread.start()
+        return thread
+
+    def alive(self) -> list[str]:
+        """Return the names of the threads that run."""
+        with self._lock:
+            return [name for name, thread in self._threads.items() if thread.is_alive()]
+
+    def clear_ended(self) -> int:
+        """Forget the threads that have ended; return how many."""
+        with self._lock:
+            ended = [name for name, thread in self._threads.items() if not thread.is_alive()]
+            for name in ended:
+                del self._threads[name]
+        return len(ended)
+
+    def join(self, timeout: float) -> list[str]:
+        """Wait ``timeout`` seconds in all; return the names of those that still run."""
+        deadline = monotonic() + timeout
+        with self._lock:
+            threads = dict(self._threads)
+        for thread in threads.values():
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - monotonic()))
+        return [name for name, thread in threads.items() if thread.is_alive()]
+
+    def _run(self, target: Callable[[], object]) -> None:
+        try:
+            target()
+        except BaseException as error:  # noqa: BLE001 - handed to the process, which dies of it
+            self._on_error(error)

@@ -1,0 +1,62 @@
+"""Frames: when ``life`` is due.
+
+Frames are counted from the start, not from the end of the last one, so that
+a frequency keeps its phase. A life that overran skips the frames it missed;
+they are counted, and nothing is caught up in a burst. Pure: time is handed in.
+"""
+
+from __future__ import annotations
+
+
+class Frames:
+    """The frames of one process.
+
+    ``frequency`` is in hertz; None or 0 means never.
+
+    >>> frames = Frames(10.0, now=100.0)
+    >>> frames.due
+    100.0
+    >>> frames.advance(now=100.01)
+    >>> round(frames.due, 3)
+    100.1
+    """
+
+    def __init__(self, frequency: float | None, now: float) -> None:
+        self.number = 0
+        """Frames that have begun."""
+        self.missed = 0
+        """Frames that were skipped because an earlier one took too long."""
+        self._start = now
+        self._index = 0
+        self.frequency = frequency or 0.0
+
+    def set_frequency(self, frequency: float | None, now: float) -> None:
+        """Change the frequency; the next frame is one new period away."""
+        _check(frequency)
+        self.frequency = frequency or 0.0
+        self._start = now
+        self._index = 1
+
+    @property
+    def due(self) -> float | None:
+        """When the next frame begins, on the clock that is handed in; None for never."""
+        if not self.frequency:
+            return None
+        return self._start + self._index / self.frequency
+
+    def advance(self, now: float) -> None:
+        """Begin the frame that is due and plan the next one after ``now``."""
+        self.number += 1
+        if not self.frequency:
+            return
+        following = self._index + 1
+        earliest = int((now - self._start) * self.frequency) + 1
+        if earliest > following:
+            self.missed += earliest - following
+            following = earliest
+        self._index = following
+
+
+def _check(frequency: float | None) -> None:
+    if frequency is not None and not 0 <= frequency <= 10_000:
+        raise ValueError(f"a frequency is between 0 and 10,000 Hz, not {frequency}")

@@ -1,0 +1,39 @@
+"""A flag that ends sleeps at once and may be set from a signal handler.
+
+`threading.Event` takes a lock to be set, which a handler must not: the thread
+that it interrupted may hold it. An eventfd takes none.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+
+class Wakeup:
+    """Set once; from then on every `wait` returns at once. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def set(self) -> None:
+        """Wake everybody who waits, now and later."""
+        self.is_set = True
+        if self._fd >= 0:
+            os.eventfd_write(self._fd, 1)
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep for ``timeout`` seconds or until it is set; tell whether it is."""
+        if not self.is_set and timeout > 0 and self._fd >= 0:
+            poller = select.poll()
+            poller.register(self._fd, select.POLLIN)
+            poller.poll(timeout * 1000)
+        return self.is_set
+
+    def close(self) -> None:
+        """Give the descriptor back; waiting is no longer possible."""
+        self.is_set = True
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -1,0 +1,36 @@
+"""Who we are to the broker, read from files afresh for each attempt.
+
+So a changed password or a renewed certificate takes effect without a
+restart. Refused with `ConfigError` that names the file: one that cannot be
+read, is no text, or holds more than 65,535 bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.errors import ConfigError
+from routes.mqtt.connection import Login
+from routes.mqtt.settings import SessionSettings
+from routes.mqtt.tls import make_context
+
+
+def read_login(settings: SessionSettings, client_id: str) -> Login:
+    """Return the login that ``settings`` describe."""
+    password = _read_password(settings.password_file) if settings.password_file else None
+    tls = make_context(settings) if settings.url.tls else None
+    return Login(client_id=client_id, username=settings.user, password=password, tls=tls)
+
+
+def _read_password(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            # MQTT's own bound (5.0, section 1.5.6), plus the line's end.
+            text = file.read(65_538).decode().rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(f"password_file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"password_file {path} holds no UTF-8 text") from error
+    if len(text.encode()) > 65_535:
+        raise ConfigError(f"password_file {path} holds more than 65535 bytes")
+    return text

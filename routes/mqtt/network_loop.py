@@ -1,0 +1,285 @@
+"""What a session's network thread does: connect, serve, come back.
+
+The thread survives whatever a callback or paho raises: it is logged, counted
+as a fault, and costs the connection, never the thread. It sleeps until the
+socket or a caller has something for it, or paho's keepalive wants a look.
+
+Refuses nothing itself; a broker that is not there, refuses us or falls silent
+is a state with a cause, and another attempt after a back-off.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from gateway.backoff import Backoff
+from gateway.clock import Clock
+from gateway.errors import ConfigError
+from routes.mqtt import causes
+from routes.mqtt.connection import Connection, Login, Reason, Will
+from routes.mqtt.connection_state import ConnectionState, State
+from routes.mqtt.exchange import Exchange
+from routes.mqtt.incoming import Incoming
+from routes.mqtt.login import read_login
+from routes.mqtt.outbox import Letter
+from routes.mqtt.protocol_choice import ProtocolChoice
+from routes.mqtt.settings import SessionSettings
+
+log = logging.getLogger(__name__)
+
+SETTLED = 5.0
+"""Seconds that a connection must stand before the back-off begins anew. Two
+gateways of one name throw each other out at once, and must not spin."""
+
+SUSPICIOUS = 3
+"""Connections in a row that were not even so old when the broker hung up."""
+
+_HEADROOM = 1 << 20
+"""Bytes that an incoming packet may have beyond ``max_payload``: enough for
+the caller of a command that is too large to be told so."""
+
+_STOPPED = "the session was stopped"
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The retained birth, the retained farewell, and the will (JSON bytes)."""
+
+    topic: str
+    online: bytes
+    offline: bytes
+    lost: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calling:
+    """As whom the session calls, for what, and who listens."""
+
+    client_id: str
+    status: Status
+    subscriptions: tuple[str, ...]
+    on_message: Callable[[Incoming], None]
+    on_state: Callable[[ConnectionState], None]
+
+
+class NetworkLoop:
+    """The body of the network thread; `run` is called once, on that thread."""
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        exchange: Exchange,
+        *,
+        calling: Calling,
+        clock: Clock,
+        backoff: Backoff,
+    ) -> None:
+        self._settings = settings
+        self._exchange = exchange
+        self._calling = calling
+        self._clock = clock
+        self._backoff = backoff
+        self._url = settings.url
+        self._choice = ProtocolChoice()
+        self._denied: set[str] = set()
+        self._short_lives = 0
+        # paho looks after its keepalive only when it is turned.
+        self._tick = min(settings.keepalive, settings.acknowledge_timeout) / 4
+
+    def run(self) -> None:
+        """Keep a connection until the exchange says stop."""
+        try:
+            while not self._exchange.leaving:
+                if not self._live_guarded():
+                    self._exchange.stopping.wait(self._backoff.next())
+        finally:
+            self._enter("disconnected", _STOPPED)
+            self._exchange.close()
+
+    def _live_guarded(self) -> bool:
+        """Live through one connection; return whether to try again at once."""
+        try:
+            return self._live()
+        except ConfigError as error:
+            self._enter("disconnected", str(error))
+        # The supervisor of this thread: whatever went wrong, it goes on.
+        except Exception as error:
+            self._exchange.count("faults")
+            log.exception("%s: a fault of our own cost the connection", self._url)
+            what = f"{type(error).__name__}: {error}"
+            self._enter("disconnected", f"a fault of the gateway's own: {what}")
+        return False
+
+    def _live(self) -> bool:
+        self._exchange.count("attempts")
+        timeout = self._choice.patience(self._settings.connect_timeout)
+        connection = self._make_connection()
+        try:
+            try:
+                connection.open()
+            except (OSError, UnicodeError) as error:
+                self._choice.ended()
+                timeout = self._settings.connect_timeout
+                self._enter("disconnected", causes.of_error(error, self._url, timeout))
+                return False
+            in_time = self._await_answer(connection, timeout)
+            if self._exchange.stopping.is_set():
+                return False
+            if connection.admitted and not self._choice.probing:
+                cause = self._serve(connection)
+                self._choice.ended()
+                self._enter("disconnected", cause)
+                return False
+            if connection.admitted:
+                connection.disconnect()
+                self._choice.answered()
+                return False
+            return self._judge_failure(connection, timeout, in_time=in_time)
+        finally:
+            connection.close()
+            self._exchange.lost()
+
+    def _make_connection(self) -> Connection:
+        settings, calling, choice = self._settings, self._calling, self._choice
+        login = read_login(settings, calling.client_id)
+        status = calling.status
+        return Connection(
+            self._url,
+            version=choice.version,
+            login=Login(client_id="", tls=login.tls) if choice.probing else login,
+            will=None if choice.probing else Will(status.topic, status.lost),
+            keepalive=settings.keepalive,
+            connect_timeout=settings.connect_timeout,
+            packet_limit=settings.max_payload + _HEADROOM,
+            on_message=self._deliver,
+            on_acknowledged=self._settle,
+        )
+
+    def _await_answer(self, connection: Connection, timeout: float) -> bool:
+        """Turn until the CONNACK is there; False where ``timeout`` s brought nothing."""
+        limit = self._clock.monotonic() + timeout
+        while not connection.admitted and not self._exchange.stopping.is_set():
+            rest = limit - self._clock.monotonic()
+            if rest <= 0:
+                return False
+            if not self._turn(connection, rest):
+                break
+        return True
+
+    def _judge_failure(self, connection: Connection, timeout: float, *, in_time: bool) -> bool:
+        """Decide from a CONNECT without success how to go on, and show the cause."""
+        refusal, choice = connection.refusal, self._choice
+        if refusal is not None and refusal.code == causes.UNSUPPORTED_VERSION:
+            at_once = choice.refused()
+            if at_once:
+                log.info("%s does not speak MQTT 5: going down to 3.1.1", self._url)
+        elif refusal is not None:
+            choice.answered()
+            at_once = False
+        else:
+            at_once = choice.hung_up() if in_time else choice.silent()
+        # What is tried again at once has not failed yet.
+        if not at_once:
+            cause = self._cause_of_end(connection)
+            self._enter("disconnected", cause if in_time else causes.of_silence(self._url, timeout))
+        return at_once
+
+    def _serve(self, connection: Connection) -> str:
+        """Live on an admitted connection; return why it ended."""
+        exchange, version = self._exchange, self._choice.version
+        self._choice.admitted()
+        connection.subscribe(self._calling.subscriptions)
+        exchange.count("connections")
+        self._enter("connected", f"the broker admitted us (MQTT {version})", version)
+        began = progress = self._clock.monotonic()
+        acknowledged = 0
+        self._short_lives += 1
+        while True:
+            self._hand_over(connection)
+            now = self._clock.monotonic()
+            if now - began >= SETTLED:
+                self._backoff.reset()
+                self._short_lives = 0
+            if connection.acknowledged != acknowledged or not connection.in_flight:
+                progress, acknowledged = now, connection.acknowledged
+            elif now - progress >= (timeout := self._settings.acknowledge_timeout):
+                return f"the broker acknowledges nothing for {timeout:g} s, though it answers"
+            if exchange.stopping.is_set():
+                # With the farewell unsaid, let the broker publish the will.
+                if exchange.is_empty:
+                    connection.disconnect()
+                return _STOPPED
+            if not self._turn(connection, self._tick):
+                return self._cause_of_end(connection)
+
+    def _turn(self, connection: Connection, timeout: float) -> bool:
+        goes_on = connection.turn(timeout, self._exchange.wake)
+        self._exchange.awake()
+        for topic in connection.denied_subscriptions:
+            self._exchange.count("denied")
+            self._say_denied(topic, "subscribing to")
+        connection.denied_subscriptions.clear()
+        return goes_on
+
+    def _hand_over(self, connection: Connection) -> None:
+        while connection.can_send and connection.in_flight < self._settings.in_flight:
+            letter = self._exchange.take()
+            if letter is None:
+                return
+            connection.send(letter)
+
+    def _settle(self, letter: Letter, denied: Reason | None) -> None:
+        self._exchange.settle(letter, denied=denied is not None)
+        if denied is not None:
+            self._say_denied(letter.topic, f"({denied.name.lower()}) publishing to")
+
+    def _say_denied(self, topic: str, what: str) -> None:
+        # One line a topic, and not for ever more topics.
+        if topic not in self._denied and len(self._denied) < 100:
+            self._denied.add(topic)
+            log.warning("%s forbids %s %s: check its access list", self._url, what, topic)
+
+    def _deliver(self, incoming: Incoming) -> None:
+        self._exchange.count("received")
+        self._calling.on_message(incoming)
+
+    def _cause_of_end(self, connection: Connection) -> str:
+        url, settings, client_id = self._url, self._settings, self._calling.client_id
+        if connection.refusal is not None:
+            return causes.of_refusal(*connection.refusal, settings.user, client_id)
+        if connection.oversized:
+            return (
+                f"the broker sent a message of {connection.oversized} bytes, "
+                f"far more than max_payload = {settings.max_payload}"
+            )
+        if connection.ending is not None and not connection.admitted:
+            return causes.of_nonsense(url)
+        if connection.ending is not None:
+            return causes.of_disconnect(*connection.ending, client_id, settings.keepalive)
+        error = connection.error
+        if error is not None and not causes.is_hang_up(error):
+            return causes.of_error(error, url, settings.connect_timeout)
+        if self._short_lives >= SUSPICIOUS:
+            return causes.of_short_lives(self._short_lives, client_id)
+        return causes.of_silent_close(url, admitted=connection.admitted)
+
+    def _enter(self, state: State, cause: str, protocol: str = "") -> None:
+        """Change the state, and say so where it is news."""
+        before = self._exchange.state
+        since = before.since if before.state == state else self._clock.time()
+        after = ConnectionState(state, str(self._url), cause, since, protocol)
+        if not self._exchange.change_state(after):
+            return
+        expected = after.is_connected or cause == _STOPPED
+        log.log(
+            logging.INFO if expected else logging.WARNING, "%s: %s: %s", self._url, state, cause
+        )
+        try:
+            self._calling.on_state(after)
+        # A listener's fault costs neither the thread nor the connection.
+        except Exception:
+            self._exchange.count("faults")
+            log.exception("%s: a listener to connection states failed", self._url)

@@ -1,0 +1,59 @@
+"""The ground a driver stands on: only in its own thread, only while the link is open."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from gateway.clock import RealClock
+from gateway.errors import LinkLostError
+from gateway.hosting.host import Host
+from gateway.hosting.report import Report
+from gateway.hosting.statistics import Statistics
+from gateway.testing.fake_outside import FakeOutside
+
+
+@pytest.fixture
+def host() -> Host:
+    outside = FakeOutside()
+    return Host("board", outside, Report("board", outside, Statistics(), RealClock()))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda host: host.ask(b"ID", lambda frame: True, 1.0),
+        lambda host: host.write(b"ID"),
+        lambda host: host.fault("too hot"),
+    ],
+    ids=["ask", "write", "fault"],
+)
+def test_without_an_open_link_there_is_nobody_to_talk_to(host: Host, use) -> None:
+    with pytest.raises(LinkLostError, match="not open"):
+        use(host)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda host: host.ask(b"ID", lambda frame: True, 1.0),
+        lambda host: host.write(b"ID"),
+        lambda host: host.publish("frame", 1),
+        lambda host: host.fault("too hot"),
+    ],
+    ids=["ask", "write", "publish", "fault"],
+)
+def test_use_from_another_thread_is_refused(host: Host, use) -> None:
+    raised: list[BaseException] = []
+
+    def trespass() -> None:
+        try:
+            use(host)
+        except RuntimeError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=trespass)
+    thread.start()
+    thread.join(5.0)
+    assert "another thread" in str(raised[0])

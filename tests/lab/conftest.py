@@ -1,0 +1,7 @@
+"""The emulator's fixtures, for the emulator's own tests."""
+
+from __future__ import annotations
+
+from tests.lab.simavr import avr_build, simavr
+
+__all__ = ["avr_build", "simavr"]

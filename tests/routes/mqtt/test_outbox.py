@@ -1,0 +1,180 @@
+"""The outbox: bounded, ordered, and its counts balance."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routes.mqtt.outbox import ATTEMPTS, Letter, Outbox
+
+
+def box(size=3, size_bytes=1000, retained_size=3):
+    return Outbox(size=size, size_bytes=size_bytes, retained_size=retained_size)
+
+
+def payloads(outbox):
+    taken = []
+    while (letter := outbox.take()) is not None:
+        taken.append(letter.payload)
+    return taken
+
+
+def test_letters_leave_in_the_order_in_which_they_came():
+    outbox = box()
+    for payload in (b"1", b"2", b"3"):
+        outbox.put(Letter("t", payload))
+    assert payloads(outbox) == [b"1", b"2", b"3"]
+
+
+def test_a_full_box_drops_the_oldest_and_counts_it():
+    outbox = box(size=2)
+    for payload in (b"1", b"2", b"3"):
+        outbox.put(Letter("t", payload))
+    assert outbox.statistics().dropped == 1
+    assert payloads(outbox) == [b"2", b"3"]
+
+
+def test_the_bound_in_bytes_holds_too():
+    outbox = box(size=100, size_bytes=10)
+    for payload in (b"aaaa", b"bbbb", b"cccc"):
+        outbox.put(Letter("t", payload))
+    assert payloads(outbox) == [b"bbbb", b"cccc"]
+
+
+def test_a_letter_over_the_bound_in_bytes_is_refused():
+    outbox = box(size_bytes=10)
+    outbox.put(Letter("t", b"kept"))
+    assert not outbox.put(Letter("t", b"x" * 10))
+    assert outbox.statistics().refused == 1
+    assert payloads(outbox) == [b"kept"]
+
+
+def test_replies_go_first_and_are_dropped_last():
+    outbox = box(size=2)
+    outbox.put(Letter("reply", b"r", urgent=True))
+    outbox.put(Letter("t", b"1"))
+    outbox.put(Letter("t", b"2"))
+    assert payloads(outbox) == [b"r", b"2"]
+
+
+def test_of_a_retained_topic_only_the_newest_waits():
+    outbox = box()
+    outbox.put(Letter("state", b"old", retain=True))
+    outbox.put(Letter("state", b"new", retain=True))
+    assert payloads(outbox) == [b"new"]
+    assert outbox.statistics().superseded == 1
+
+
+def test_retained_values_are_said_again_after_a_loss():
+    outbox = box()
+    outbox.put(Letter("state", b"1", qos=1, retain=True))
+    outbox.sent(outbox.take())
+    outbox.lost()
+    assert payloads(outbox) == [b"1"]
+    statistics = outbox.statistics()
+    assert (statistics.acknowledged, statistics.republished) == (1, 1)
+
+
+def test_a_retained_value_in_flight_does_not_come_back_over_its_successor():
+    outbox = box()
+    outbox.put(Letter("state", b"old", qos=1, retain=True))
+    outbox.take()
+    outbox.put(Letter("state", b"new", qos=1, retain=True))
+    outbox.lost()
+    assert payloads(outbox) == [b"new"]
+
+
+def test_an_empty_retained_value_is_forgotten_once_the_broker_has_it():
+    outbox = box()
+    outbox.put(Letter("state", b"", qos=1, retain=True))
+    outbox.sent(outbox.take())
+    outbox.lost()
+    assert payloads(outbox) == []
+
+
+def test_too_many_retained_topics_forget_the_longest_unchanged():
+    outbox = box(retained_size=2)
+    for topic in ("a", "b", "a", "c"):
+        outbox.put(Letter(topic, topic.encode(), retain=True))
+    assert payloads(outbox) == [b"a", b"c"]
+    assert outbox.statistics().forgotten == 1
+
+
+def test_what_was_in_flight_goes_first_after_a_loss():
+    outbox = box()
+    for payload in (b"1", b"2", b"3"):
+        outbox.put(Letter("t", payload, qos=1))
+    outbox.take()
+    outbox.take()
+    outbox.lost()
+    assert payloads(outbox) == [b"1", b"2", b"3"]
+
+
+def test_a_letter_that_costs_connection_after_connection_is_given_up():
+    outbox = box()
+    outbox.put(Letter("t", b"poison", qos=1))
+    for _ in range(ATTEMPTS):
+        assert outbox.take() is not None
+        outbox.lost()
+    assert outbox.take() is None
+    assert outbox.statistics().given_up == 1
+    assert not outbox
+
+
+def test_a_retained_value_that_costs_connection_after_connection_is_given_up():
+    outbox = box()
+    outbox.put(Letter("t", b"poison", qos=1, retain=True))
+    for _ in range(ATTEMPTS):
+        assert outbox.take() is not None
+        outbox.lost()
+    assert not outbox
+    assert outbox.statistics().given_up == 1
+
+
+letters = st.builds(
+    Letter,
+    topic=st.sampled_from("abcd"),
+    payload=st.binary(max_size=12),
+    qos=st.sampled_from([0, 1]),
+    retain=st.booleans(),
+    urgent=st.booleans(),
+)
+actions = st.one_of(
+    letters,
+    st.sampled_from(["take", "take", "take", "sent", "deny", "lost"]),
+)
+
+
+@given(st.lists(actions, max_size=60))
+def test_whatever_happens_the_counts_balance_and_the_bounds_hold(steps):
+    outbox = box(size=4, size_bytes=30, retained_size=3)
+    flying = []
+    for step in steps:
+        if isinstance(step, Letter):
+            outbox.put(step)
+        elif step == "take":
+            letter = outbox.take()
+            flying += [letter] if letter else []
+        elif step == "lost":
+            outbox.lost()
+            flying.clear()
+        elif flying:
+            (outbox.sent if step == "sent" else outbox.deny)(flying.pop(0))
+        now = outbox.statistics()
+        ends = now.acknowledged + now.dropped + now.superseded + now.refused + now.given_up
+        assert now.accepted == ends + now.queued + now.in_flight
+        assert now.queued_bytes <= 30
+        assert now.retained <= 3
+        assert now.retained_bytes <= 30
+    assert bool(outbox) == (outbox.take() is not None or bool(flying))
+
+
+@pytest.mark.parametrize("retain", [False, True])
+def test_an_outbox_is_empty_only_when_all_is_acknowledged(retain):
+    outbox = box()
+    outbox.put(Letter("t", b"1", qos=1, retain=retain))
+    letter = outbox.take()
+    assert outbox
+    outbox.sent(letter)
+    assert not outbox

@@ -1,0 +1,40 @@
+"""What the configuration may say about the broker."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from routes.mqtt.settings import SessionSettings
+
+
+def read(**values):
+    return msgspec.convert(values, SessionSettings)
+
+
+def test_the_defaults_stand():
+    assert read().url.place == "localhost:1883"
+
+
+def test_the_user_may_stand_in_the_url_or_beside_it():
+    assert read(broker="mqtt://gw@host").user == read(broker="mqtt://host", username="gw").user
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        ({"broker": "localhost"}, "mqtt://"),
+        ({"borker": "mqtt://host"}, "borker"),
+        ({"keepalive": 0}, "keepalive"),
+        ({"queue_size": "many"}, "queue_size"),
+        ({"telemetry_qos": 2}, "telemetry_qos"),
+        ({"broker": "mqtt://a@host", "username": "b"}, "two user names"),
+        ({"password_file": "secret"}, "username"),
+        ({"broker": "mqtts://host", "key_file": "k"}, "cert_file"),
+        ({"ca_file": "ca.crt"}, "mqtts://"),
+        ({"retry_first": 9.0, "retry_ceiling": 1.0}, "retry_ceiling"),
+    ],
+)
+def test_a_mistake_says_what_is_wrong(values, advice):
+    with pytest.raises(msgspec.ValidationError, match=advice):
+        read(**values)

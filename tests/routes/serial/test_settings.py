@@ -1,0 +1,71 @@
+"""What may be configured for a serial port, and what is refused before anything is opened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from routes.serial.settings import SerialSettings
+
+
+def load(**values: Any) -> SerialSettings:
+    return msgspec.convert(values, SerialSettings)
+
+
+def test_a_port_is_all_that_is_needed() -> None:
+    settings = load(port="/dev/ttyACM0")
+    assert (settings.baud, settings.bytesize, settings.parity, settings.stopbits) == (
+        *(115200, 8, "N"),
+        1,
+    )
+    assert settings.exclusive
+    assert settings.write_timeout == 1.0
+    assert not settings.is_socket
+
+
+@pytest.mark.parametrize(
+    ("port", "address"),
+    [
+        ("socket://127.0.0.1:4000", ("127.0.0.1", 4000)),
+        ("socket://[::1]:4000", ("::1", 4000)),
+        ("socket://port-server.example:65535", ("port-server.example", 65535)),
+    ],
+)
+def test_a_port_server_is_host_and_port(port: str, address: tuple[str, int]) -> None:
+    assert load(port=port).socket_address() == address
+
+
+@pytest.mark.parametrize(
+    "port",
+    [
+        *("", "ttyACM0", "./ttyACM0", "COM1", "rfc2217://host:4000", "loop://", "socket:/host:1"),
+        *("socket://", "socket://host", "socket://:4000", "socket://host:0", "socket://host:65536"),
+        *("socket://host:x", "socket://host:1/x", "socket://host:1?logging=debug", "socket://[::1"),
+        "socket://me@host:1",
+    ],
+)
+def test_any_other_port_is_refused_with_what_would_be_right(port: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match="not '"):
+        load(port=port)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"baud": 0},
+        {"baud": "115200"},
+        {"bytesize": 9},
+        {"parity": "n"},
+        {"stopbits": 3},
+        {"write_timeout": 0},
+        {"write_timeout": 3600},
+        {"connect_timeout": -1},
+        {"exclusive": 1},
+        {"speed": 9600},
+    ],
+)
+def test_a_mistyped_setting_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        load(port="/dev/ttyACM0", **values)

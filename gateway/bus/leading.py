@@ -67,7 +67,7 @@ class Lead:
     def sleep(self, timeout: float | None) -> list[tuple[int, int]]:
         """Sleep as the leader, without the lock; return what is ready."""
         poller = self._everything if self._readers else self._replies
-        ready = poller.poll(timeout, 4)
+        ready = poller.poll(timeout, 64)
         if len(ready) == 1 and ready[0][0] == self._event:
             return []
         return [found for found in ready if found[0] != self._event]

@@ -217,16 +217,25 @@ class Office:
             ]
             if len(subscribers) < CACHED:
                 subscribers[topic] = found
+        self._hand_out(message, found)
+
+    def publish_to(self, name: str, message: Message) -> None:
+        """Hand a publication to one subscriber."""
+        incarnation = self.book.incarnations.get(name)
+        if incarnation is not None:
+            self._hand_out(message, [self._target_for(name, incarnation)])
+
+    def _hand_out(self, message: Message, targets: list[Mailbox | Outlet]) -> None:
         packed: bytes | None = None
-        for target in found:
-            if type(target) is Mailbox:
+        for target in targets:
+            if isinstance(target, Mailbox):
                 try:
                     target.put(message)
                 except RecipientGoneError:
                     continue
             else:
                 packed = encode(message) if packed is None else packed
-                self._pump.send(target, message, packed)  # type: ignore[arg-type]
+                self._pump.send(target, message, packed)
 
     def statistics(self) -> dict[str, int]:
         """Return how many mailboxes and outlets there are, and what the pump dropped."""

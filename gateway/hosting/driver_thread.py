@@ -18,7 +18,6 @@ holds (`gateway.hosting.inbox`).
 
 from __future__ import annotations
 
-import difflib
 import logging
 import threading
 from collections.abc import Callable
@@ -27,7 +26,6 @@ from typing import Final
 
 import msgspec
 
-from gateway.backoff import Backoff
 from gateway.clock import Clock
 from gateway.device.driver import Driver, DriverHost
 from gateway.device.identity import Identity
@@ -35,19 +33,19 @@ from gateway.device.link import Opener
 from gateway.device.link_state import LinkEvent, LinkState
 from gateway.errors import (
     CallTimeoutError,
-    ExpiredError,
     GatewayError,
     LinkAbsentError,
     LinkLostError,
     ProtocolError,
     RecipientGoneError,
-    RefusedError,
 )
+from gateway.hosting.command_desk import CommandDesk, in_words
 from gateway.hosting.doorbell import Doorbell
 from gateway.hosting.host import Host
 from gateway.hosting.inbox import Inbox
 from gateway.hosting.outside import Outside
 from gateway.hosting.report import Report
+from gateway.hosting.retries import Retries
 from gateway.hosting.session import Session
 from gateway.hosting.statistics import Statistics
 from gateway.mail.message import Message
@@ -57,12 +55,6 @@ log = logging.getLogger(__name__)
 COMMANDS_WAITING: Final = 64
 """Commands that a device lets wait unless told otherwise."""
 
-_SOON: Final = (0.25, 1.0)
-"""Seconds between looks for a port that is absent or was lost: replugging shows in one."""
-_LATER: Final = (0.5, 5.0)
-"""Seconds between tries of a device that failed; nobody repairs one faster than that."""
-_STEADY: Final = 10.0
-"""Seconds of being connected after which the next trouble is a new one."""
 _AT_ONCE: Final = 16
 """Commands carried out between two looks at the line."""
 _ASK_AGAIN: Final = 0.1
@@ -95,10 +87,10 @@ class DriverThread:
         self._clock = clock
         self._counts = Statistics()
         self._report = Report(name, outside, self._counts, clock)
+        self._desk = CommandDesk(name, outside, self._counts, clock)
         self._inbox = Inbox(name, commands_waiting)
         self._stopping = threading.Event()
-        self._soon = Backoff(*_SOON, random)
-        self._later = Backoff(*_LATER, random)
+        self._retries = Retries(random)
         self._described = False
         self._last_bug = ""
         self._thread: threading.Thread | None = None
@@ -169,9 +161,9 @@ class DriverThread:
             self._report.tell_state()
             while not self._stopping.is_set():
                 self._sleep(self._serve_once())
+            gone = RecipientGoneError(f"the device {self.name} was stopped")
+            self._end(LinkEvent.STOPPED, "it was stopped by the gateway", gone)
         finally:
-            self._let_go(RecipientGoneError(f"the device {self.name} was stopped"))
-            self._report.happened(LinkEvent.STOPPED, "the gateway let go of it")
             self._inbox.detach()
 
     def _sleep(self, seconds: float) -> None:
@@ -185,23 +177,22 @@ class DriverThread:
         try:
             self._open_and_serve()
         except LinkAbsentError as error:
-            self._later.reset()
-            return self._away(LinkEvent.ABSENT, error)
+            self._end(LinkEvent.ABSENT, str(error), error)
+            return self._retries.after_absence()
         except LinkLostError as error:
             if self._stopping.is_set():
                 return 0.0
-            self._calm_down(began)
             if self._counts.openings == openings:
-                return self._failed(error)
+                return self._failed(str(error), began)
             self._counts.losses += 1
-            return self._away(LinkEvent.LOST, error)
+            connected_for = self._connected_for(began)
+            self._end(LinkEvent.LOST, str(error), error)
+            return self._retries.after_loss(connected_for)
         except GatewayError as error:
-            self._calm_down(began)
-            return self._failed(error)
+            return self._failed(str(error), began)
         except (Exception, SystemExit) as bug:  # noqa: BLE001  here is the driver's supervisor
-            self._calm_down(began)
             self._log_bug(bug)
-            return self._failed(LinkLostError(f"its driver raised {_in_words(bug)}"))
+            return self._failed(f"its driver raised {in_words(bug)}", began)
         raise AssertionError("a link is served until something ends it")
 
     def _open_and_serve(self) -> None:
@@ -281,7 +272,7 @@ class DriverThread:
             message = inbox.take()
             if message is None:
                 break
-            self._obey(driver, message)
+            self._desk.obey(driver, message)
             self._hear_kept(driver, session)
         now = self._clock.monotonic()
         if now >= session.wake:
@@ -302,75 +293,28 @@ class DriverThread:
             self._counts.nonsense += 1
             log.debug("%s: frame %r: %s", self.name, frame[:80], error)
 
-    def _obey(self, driver: Driver, message: Message) -> None:
-        """Carry out one command and answer it, whatever becomes of it."""
-        try:
-            if message.expiry is not None and message.expiry < self._clock.time():
-                raise ExpiredError(f"{message.subject} was too old when its turn came")
-            command = driver.commands().get(message.subject)
-            if command is None:
-                raise RefusedError(_no_such_command(self.name, driver, message.subject))
-            result = getattr(driver, command.name)(**command.check(message.body))
-            self._outside.reply(message, result)
-            self._counts.answered += 1
-        except LinkLostError as error:
-            self._bounce(message, error)
-            raise
-        except GatewayError as error:
-            self._bounce(message, error)
-        except BaseException as bug:
-            self._bounce(message, GatewayError(f"the driver raised {_in_words(bug)}"))
-            raise
-
-    def _bounce(self, message: Message, error: GatewayError) -> None:
-        self._counts.bounced += 1
-        try:
-            self._outside.bounce(message, error)
-        except GatewayError as unheard:
-            self._counts.unheard += 1
-            log.warning("%s: bounce of %s was lost: %s", self.name, message.subject, unheard)
-
     # -- how a link ends ---------------------------------------------------
 
-    def _let_go(self, error: GatewayError) -> None:
-        """Take no more commands and give back those that wait."""
-        for message in self._inbox.shut(str(error)):
-            self._bounce(message, error)
+    def _end(self, event: LinkEvent, cause: str, error: GatewayError) -> None:
+        """Take no more commands, give back those that wait, and tell the house."""
+        for message in self._inbox.shut(cause):
+            self._desk.bounce(message, error)
+        self._report.happened(event, cause)
 
-    def _away(self, event: LinkEvent, error: LinkLostError) -> float:
-        self._let_go(error)
-        self._report.happened(event, str(error))
-        return self._soon.next()
-
-    def _failed(self, error: GatewayError) -> float:
+    def _failed(self, cause: str, began: float) -> float:
         self._counts.failures += 1
-        self._let_go(LinkLostError(str(error)))
-        self._report.happened(LinkEvent.FAILED, str(error))
-        return self._later.next()
+        connected_for = self._connected_for(began)
+        self._end(LinkEvent.FAILED, cause, LinkLostError(cause))
+        return self._retries.after_failure(connected_for)
 
-    def _calm_down(self, began: float) -> None:
-        """Forget earlier trouble where the device has been well for a while."""
-        if self._report.state.connected and self._clock.monotonic() - began > _STEADY:
-            self._soon.reset()
-            self._later.reset()
+    def _connected_for(self, began: float) -> float:
+        return self._clock.monotonic() - began if self._report.state.connected else 0.0
 
     def _log_bug(self, bug: BaseException) -> None:
         # A bug that comes back with every frame is told in full once.
-        words = _in_words(bug)
+        words = in_words(bug)
         if words == self._last_bug:
             log.error("%s: its driver raised %s, again", self.name, words)
         else:
             log.error("%s: its driver raised %s", self.name, words, exc_info=bug)
         self._last_bug = words
-
-
-def _in_words(bug: BaseException) -> str:
-    return f"{type(bug).__name__}: {bug}" if str(bug) else type(bug).__name__
-
-
-def _no_such_command(name: str, driver: Driver, subject: str) -> str:
-    names = list(driver.commands())
-    near = difflib.get_close_matches(subject, names, n=1)
-    if near:
-        return f"{name} has no command {subject!r}; did you mean {near[0]!r}?"
-    return f"{name} has no command {subject!r}; it has {', '.join(sorted(names)) or 'none'}"

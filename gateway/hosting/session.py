@@ -96,6 +96,7 @@ class Session:
             self._heard = self._monotonic()
             if self._report.state is not LinkState.HEALTHY and self._report.state.connected:
                 self._report.happened(LinkEvent.HEARD, "it was heard")
+                self._overdue = False
                 self.wake = -inf
         return frames
 

@@ -24,11 +24,11 @@ class Wakeup:
             os.eventfd_write(self._fd, 1)
 
     def wait(self, timeout: float) -> bool:
-        """Sleep for ``timeout`` seconds or until it is set; tell whether it is."""
+        """Sleep for ``timeout`` seconds (which may be inf) or until it is set; tell whether it is."""
         if not self.is_set and timeout > 0 and self._fd >= 0:
             poller = select.poll()
             poller.register(self._fd, select.POLLIN)
-            poller.poll(timeout * 1000)
+            poller.poll(None if timeout == float("inf") else timeout * 1000)
         return self.is_set
 
     def close(self) -> None:

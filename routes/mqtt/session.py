@@ -76,6 +76,8 @@ class Session:
             backoff=Backoff(settings.retry_first, settings.retry_ceiling, random),
         )
         self._thread: threading.Thread | None = None
+        # First of all retained values, and so the first word on each connection.
+        self.publish(status.topic, status.online, qos=1, retain=True)
 
     @property
     def state(self) -> ConnectionState:
@@ -90,8 +92,6 @@ class Session:
         self._thread = threading.Thread(
             target=self._loop.run, name=f"mqtt {self._url.place}", daemon=True
         )
-        # First of all retained values, and so the first word on each connection.
-        self.publish(self._status.topic, self._status.online, qos=1, retain=True)
         self._thread.start()
 
     def publish(

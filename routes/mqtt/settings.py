@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.routing.access import Rule
 from routes.mqtt.broker_url import BrokerUrl
 
 
@@ -69,3 +70,16 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     def user(self) -> str:
         """The user name, from wherever it was given; empty for none."""
         return self.username or self.url.username
+
+
+class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All of ``[routes.mqtt]``.
+
+    ``allow`` are the rules for calls that come in; without any, none is
+    carried out. ``reply_timeout`` (s) is how long a device may take to
+    answer one, ``max_calls`` how many may be under way at once.
+    """
+
+    allow: tuple[Rule, ...] = ()
+    reply_timeout: Annotated[float, Meta(gt=0, le=600)] = 5.0
+    max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 100

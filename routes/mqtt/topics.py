@@ -70,9 +70,14 @@ class Topics:
         )
 
     def default_reply(self, topic: str) -> str | None:
-        """Return where the answer to a call goes, however its names are spelt."""
-        levels = topic.split("/")
-        return "/".join([*levels[:-1], "reply"]) if levels[-1] == "call" else None
+        """Return where the answer to a call goes, however its names are spelt.
+
+        None for what is no call, or bears a topic to which nobody could answer.
+        """
+        if not topic.endswith("/call"):
+            return None
+        reply = f"{topic.removesuffix('call')}reply"
+        return reply if self.may_answer_to(reply) else None
 
     def is_reserved(self, topic: str) -> bool:
         """Tell whether ``topic`` is this node's status, or some device's call or reply."""

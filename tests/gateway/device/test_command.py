@@ -116,7 +116,7 @@ def test_the_signature_is_told_as_people_write_it() -> None:
     assert str(COMMANDS["drive"]) == "drive(left: int [mm/s], right: int [mm/s] (optional))"
 
 
-def untyped(self: object, speed) -> None:  # type: ignore[no-untyped-def]
+def untyped(self: object, speed) -> None:
     """Lacks a type."""
 
 

@@ -116,6 +116,13 @@ def test_the_longest_payload_fits_and_one_more_byte_is_refused(framing: Framing)
         framing.encode(longest + b"x")
 
 
+@pytest.mark.parametrize("framing", FRAMINGS, ids=repr)
+def test_a_carriage_return_does_not_count_towards_the_limit(framing: Framing) -> None:
+    line = framing.encode(b"x" * LIMIT).replace(b"\n", b"\r\n")
+    every_byte = list(range(len(line)))
+    assert sliced(framing.decoder(), line, every_byte) == [Frame(b"x" * LIMIT)]
+
+
 @pytest.mark.parametrize("payload", [b"a\nb", b"a\rb", b"a\r", b"\n"])
 @pytest.mark.parametrize("framing", FRAMINGS, ids=repr)
 def test_a_line_end_within_a_payload_is_refused(framing: Framing, payload: bytes) -> None:

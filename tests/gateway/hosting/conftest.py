@@ -28,6 +28,7 @@ class Board(Driver):
 
     framing = FRAMING
     handshake_within = 0.4
+    question_seconds = 0.1
 
     def __init__(self, name: str, host: DriverHost) -> None:
         super().__init__(name, host)
@@ -35,7 +36,7 @@ class Board(Driver):
         self.busy = False
 
     def handshake(self) -> Identity:
-        firmware = self.ask(b"ID", timeout=0.1).decode().removeprefix("ID ")
+        firmware = self.ask(b"ID", timeout=self.question_seconds).decode().removeprefix("ID ")
         if firmware == "garbled":
             raise ProtocolError("that is no version")
         if firmware == "other":
@@ -209,11 +210,16 @@ def make_rig() -> Iterator[MakeRig]:
         *,
         heartbeat: Heartbeat | None = None,
         handshake_within: float = Board.handshake_within,
+        question_seconds: float = Board.question_seconds,
         answers: dict[bytes, bytes] = ANSWERS,
         random: Random | None = None,
         commands_waiting: int = COMMANDS_WAITING,
     ) -> Rig:
-        times = {"heartbeat": heartbeat, "handshake_within": handshake_within}
+        times = {
+            "heartbeat": heartbeat,
+            "handshake_within": handshake_within,
+            "question_seconds": question_seconds,
+        }
         timed = type("Board", (kind,), times)
         rigs.append(Rig(timed, answers, random or Hasty(), commands_waiting))
         return rigs[-1]

@@ -148,6 +148,13 @@ def test_a_board_that_never_identifies_itself_fails_and_is_tried_again(
     assert 3 <= len(first.written) <= 6  # every 0.1 s: asked again, and not in a spin
 
 
+def test_the_time_for_the_handshake_also_ends_a_question_within_it(make_rig) -> None:
+    rig = make_rig(answers={}, handshake_within=0.2, question_seconds=60.0)
+    rig.thread.start()
+    rig.outside.wait_state("board", "failed")
+    assert len(rig.opener.links[0].written) == 1
+
+
 def test_a_board_of_another_kind_fails_at_once(make_rig) -> None:
     rig = make_rig(answers={b"ID": b"ID other"})
     rig.thread.start()

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.device import Heartbeat
 from gateway.device.link_state import LinkState
+from gateway.errors import CallTimeoutError
 
 QUICK = Heartbeat(ping=b"P", every=0.05, patience=0.2)
 MUTE = {b"ID": b"ID 1.0"}
@@ -89,6 +90,24 @@ def test_no_ping_interrupts_a_question_but_silence_is_noticed(make_rig) -> None:
     assert rig.answers_to(message) == ["? at last"]
     assert rig.outside.states("board")[-2:] == ["stale", "healthy"]
     link.wait_written(question + 2, seconds=1.0)  # the ping that was owed
+
+
+def test_a_ping_that_was_owed_during_a_question_follows_it_at_once(make_rig) -> None:
+    rig = make_rig(heartbeat=Heartbeat(ping=b"P", every=1.0, patience=60.0))
+    link = rig.connect()
+    link.wait_written(2)
+    with pytest.raises(CallTimeoutError):
+        rig.call("wait", {"seconds": 1.05})
+    link.wait_written(4, seconds=0.5)
+
+
+def test_a_board_that_is_rarely_pinged_is_stale_again_in_time(make_rig) -> None:
+    rig = make_rig(heartbeat=Heartbeat(ping=b"P", every=60.0, patience=0.1), answers=MUTE)
+    rig.connect()
+    rig.outside.wait_event("board", "comms_error")
+    rig.hand(b"hello")
+    rig.outside.wait_event("board", "comms_error", count=2)
+    assert rig.outside.states("board")[-3:] == ["stale", "healthy", "stale"]
 
 
 def test_a_stale_board_still_takes_commands(make_rig) -> None:

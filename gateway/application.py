@@ -1,0 +1,309 @@
+"""An application: the processes that `build` names, run around a main one.
+
+::
+
+    class Hello(Application):
+        def build(self) -> None:
+            self.add_process("worker", Worker, mode="fork")
+
+    raise SystemExit(Hello(main=Main).run())
+
+`run` forks the fork server, opens the mailboxes, starts the boss and, through
+it, the crew; the main process lives on the calling thread. When that ends, or
+on Ctrl-C or SIGTERM, the crew is stopped in parallel under one deadline, and
+each ``death`` runs.
+
+Refused: `add_process` after `run`, names that clash or are no names, unknown
+modes, dependencies that go in circles (`ConfigError`), two applications on
+one folder of sockets.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Any, get_args
+
+from gateway.bus.lanes import Order
+from gateway.bus.office import BOSS, Office
+from gateway.clock import Clock, RealClock
+from gateway.errors import ConfigError
+from gateway.mail.address import Address
+from gateway.process.context import Context, Mode, RunLevel
+from gateway.process.process import Process
+from gateway.process.wakeup import Wakeup
+from gateway.supervision.boss import Boss
+from gateway.supervision.child import Child, control, tell_end
+from gateway.supervision.fork_server import ForkServer
+from gateway.supervision.life import end_of
+from gateway.supervision.member import Member
+from gateway.supervision.order import waves
+from gateway.supervision.restart import RestartPolicy
+from gateway.supervision.spec import ProcessSpec
+
+log = logging.getLogger(__name__)
+
+MAIN = "main"
+"""The name of the main process."""
+
+
+class Application:
+    """Builds the processes and runs them; see the module's head.
+
+    ``sockets`` is the folder for the bus's sockets; a temporary one is made
+    and removed where none is named.
+    """
+
+    global_frequency: float | None = 1.0
+    """Frames a second, in hertz, of every process that is not given its own."""
+
+    shutdown_timeout: float = 10.0
+    """Seconds that all the deaths may take together, before TERM and KILL."""
+
+    def __init__(
+        self,
+        *,
+        main: type[Process] = Process,
+        sockets: Path | str | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self.brake = ""
+        """Why the emergency brake was pulled; empty where it was not."""
+        self._main = main
+        self._sockets = Path(sockets) if sockets is not None else None
+        self._clock = clock or RealClock()
+        self._random = random or Random()
+        self._specs: dict[str, ProcessSpec] = {}
+        self._started = False
+        self._go = Wakeup()
+        self._stop_asked = False
+        self._main_member: Member | None = None
+        self._folder: Path
+        self._office: Office
+
+    # For authors
+
+    def build(self) -> None:
+        """Name the processes, by `add_process`."""
+
+    def add_process(
+        self,
+        name: str,
+        factory: type[Process],
+        *,
+        mode: Mode = "thread",
+        frequency: float | None = None,
+        autostart: bool = True,
+        depends: Sequence[str] = (),
+        mailbox_size: int = 256,
+        mailbox_order: Order = "fifo",
+        restart: RestartPolicy | None = None,
+        route: str = "",
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Have ``factory``, a `Process` class, run under ``name``.
+
+        ``frequency`` is in hertz, `global_frequency` where None. ``depends``
+        names what must live before it is born. ``parameters`` are at hand
+        there as `Process.parameter`. A process is restarted when it ends,
+        unless ``restart`` says otherwise.
+        """
+        if self._started:
+            raise ConfigError(f"{name!r} comes too late: add processes in build()")
+        if Address.parse(name).route or name in (MAIN, BOSS):
+            raise ConfigError(f"a process cannot be called {name!r}: choose another name")
+        if name in self._specs:
+            raise ConfigError(f"there is a process {name!r} already")
+        if mode not in get_args(Mode):
+            raise ConfigError(f"{name!r} has the mode {mode!r}; use {' or '.join(get_args(Mode))}")
+        self._specs[name] = ProcessSpec(
+            name,
+            factory,
+            mode,
+            self.global_frequency if frequency is None else frequency,
+            autostart,
+            tuple(depends),
+            mailbox_size,
+            mailbox_order,
+            restart or RestartPolicy(),
+            route,
+            dict(parameters or {}),
+        )
+
+    def run(self) -> int:
+        """Run until the main process ends; return 0, or 1 where something failed.
+
+        Raises `ConfigError` where it cannot even begin.
+        """
+        if self._started:
+            raise ConfigError("an application runs once: make another one")
+        self.build()
+        self._started = True
+        order = waves({name: spec.depends for name, spec in self._specs.items()})
+        self._specs[MAIN] = ProcessSpec(
+            MAIN,
+            self._main,
+            frequency=self.global_frequency,
+            restart=RestartPolicy("temporary"),
+        )
+        with ExitStack() as stack:
+            folder = self._claim_sockets(stack)
+            fork_server = ForkServer(self._child_main)
+            fork_server.start()
+            stack.callback(fork_server.stop, self.shutdown_timeout)
+            self._office = Office(folder, clock=self._clock)
+            stack.callback(self._office.shut)
+            self._office.clean()
+            boss = Boss(
+                self._office,
+                list(self._specs.values()),
+                [*order, [MAIN]],
+                fork_server,
+                random=self._random,
+                start_thread=self._start_thread,
+            )
+            boss.on_brake = self.stop
+            stack.enter_context(_Signals(self.stop))
+            boss.start()
+            return self._live(boss)
+
+    def stop(self) -> None:
+        """End the application soon, in order; any thread and any handler may call it."""
+        self._stop_asked = True
+        self._go.set()
+        member = self._main_member
+        if member is not None and member.process is not None:
+            member.process.die()
+
+    # Within
+
+    def _live(self, boss: Boss) -> int:
+        self._go.wait(float("inf"))
+        error = ""
+        try:
+            member = self._main_member
+            if member is not None and member.process is not None:
+                if self._stop_asked:
+                    member.process.die()
+                error = self._run_life(member, member.process)
+        finally:
+            left = boss.stop(self.shutdown_timeout)
+            self.brake = boss.brake
+            self._go.close()
+        return 1 if error or left or boss.brake else 0
+
+    def _start_thread(self, member: Member) -> threading.Thread | None:
+        """Start one life on a thread; the main one on the thread that waits for it."""
+        spec = member.spec
+        assert member.box is not None
+        office, box = self._office, member.box
+
+        def report(level: RunLevel) -> None:
+            control(office, box, "level", level)
+
+        context = Context(
+            spec.name,
+            office,
+            box,
+            "thread",
+            spec.frequency,
+            spec.route,
+            spec.parameters,
+            self,
+            report,
+        )
+        process = member.process = spec.factory(context)
+        if spec.name == MAIN:
+            self._main_member = member
+            self._go.set()
+            return None
+        thread = threading.Thread(
+            target=self._run_life, args=(member, process), name=spec.name, daemon=True
+        )
+        thread.start()
+        return thread
+
+    def _run_life(self, member: Member, process: Process) -> str:
+        box = member.box
+        assert box is not None
+        error = end_of(process)
+        self._office.close(box)
+        tell_end(self._office, box, error)
+        return error
+
+    def _child_main(
+        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket]
+    ) -> int:
+        child = Child(
+            self._specs[name],
+            incarnation,
+            sockets,
+            folder=self._folder,
+            clock=self._clock,
+            application=self,
+        )
+        return child.run()
+
+    def _claim_sockets(self, stack: ExitStack) -> Path:
+        """Make the sockets' folder ours, or say who has it; return it."""
+        home = self._sockets
+        if home is None:
+            home = Path(tempfile.mkdtemp(prefix="gateway-"))
+            stack.callback(shutil.rmtree, home, ignore_errors=True)
+        try:
+            home.mkdir(mode=0o755, parents=True, exist_ok=True)
+            lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"the sockets' folder {home} cannot be used: {error.strerror};"
+                " name another one, or run as its owner"
+            ) from error
+        stack.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"another gateway runs with the sockets in {home}: stop it, or name another folder"
+            ) from error
+        self._folder = home / "bus"
+        return self._folder
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM stop the application; a second Ctrl-C raises as ever.
+
+    Elsewhere than on the main thread signals are somebody else's business.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._before: dict[int, Any] = {}
+        self._asked = False
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked = True
+        self._stop()

@@ -1,0 +1,488 @@
+"""The supervisor: has the crew started, watches it, and tells everybody who is there.
+
+It reads its own mailbox on a thread of its own. Each change of the crew or of
+the subscriptions makes a new `Book`, which goes to every OS process at once;
+so a death, noticed by pidfd in about a millisecond, ends the waits for whoever
+died. A process that ended is judged by its restart policy. The stop goes in
+waves, against the dependencies, under one deadline; then TERM, then KILL.
+
+Each process's state is published, retained, on ``processes/<name>/state``.
+Only letters of kind *control*, which no router can write, are obeyed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from time import monotonic
+from typing import Any
+
+
+from gateway.bus.directory import Book
+from gateway.bus.office import BOSS, Office
+from gateway.bus.wire import Outlet
+from gateway.errors import GatewayError
+from gateway.mail.codec import decode, encode
+from gateway.mail.message import NORMAL, Message, reply_to
+from gateway.supervision.archive import Archive
+from gateway.supervision.fork_server import Exited, ForkServer, Started
+from gateway.supervision.member import Member, State
+from gateway.supervision.restart import Restarts
+from gateway.supervision.spec import ProcessSpec
+
+log = logging.getLogger(__name__)
+
+MAILBOX_SIZE = 4096
+_GRACE = 1.0
+"""Seconds between TERM and KILL."""
+
+StartThread = Callable[[Member], threading.Thread | None]
+
+
+class Boss:
+    """Starts, watches, restarts and stops the crew."""
+
+    def __init__(
+        self,
+        office: Office,
+        specs: list[ProcessSpec],
+        order: list[list[str]],
+        fork_server: ForkServer,
+        *,
+        random: Random,
+        start_thread: StartThread,
+    ) -> None:
+        self._office = office
+        self._order = order
+        self._fork_server = fork_server
+        self._start_thread = start_thread
+        self.members = {
+            spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs
+        }
+        self._archive = Archive()
+        self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
+        self._unsent: dict[str, Outlet] = {}
+        self._stopping_since: float | None = None
+        self._deadline = 0.0
+        self._terminated = False
+        self.brake = ""
+        """Why the emergency brake was pulled; empty where it was not."""
+        self.on_brake: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="boss", daemon=True)
+        self._handlers: dict[str, Callable[[Message], None]] = {
+            "register": self._register,
+            "level": self._level,
+            "subscribe": self._subscribe,
+            "retain": self._retain,
+            "will": self._will,
+            "ended": self._ended,
+            "ebrake": self._ebrake,
+            "ps": self._ps,
+        }
+
+    # For the main thread
+
+    def start(self) -> None:
+        """Open every mailbox, tell the book, start who is to start by itself."""
+        for member in self.members.values():
+            if member.spec.autostart:
+                self._open(member)
+        self._tell_book()
+        self._box.watch(self._fork_server.fileno(), self._hear_fork_server)
+        self._thread.start()
+
+    def stop(self, timeout: float) -> list[str]:
+        """End the crew within ``timeout`` seconds; return who had to be left behind."""
+        self._deadline = monotonic() + timeout
+        self._stopping_since = monotonic()
+        self._box.wake()
+        self._thread.join(timeout + 3 * _GRACE)
+        return [name for name, member in self.members.items() if member.runs]
+
+    # The boss's thread
+
+    def _run(self) -> None:
+        self._start_due()
+        while True:
+            message = self._box.get(self._until_next())
+            if message is not None:
+                handler = self._handlers.get(message.subject)
+                if handler is None or (message.kind != "control" and message.subject != "ps"):
+                    log.warning("%s wrote %r to the boss", message.sender, message.subject)
+                    continue
+                try:
+                    handler(message)
+                except GatewayError as error:
+                    log.warning("boss: %s from %s: %s", message.subject, message.sender, error)
+            if self._stopping_since is not None:
+                if self._stop_step():
+                    return
+            else:
+                self._start_due()
+
+    def _until_next(self) -> float | None:
+        if self._stopping_since is not None:
+            return 0.05
+        due = [member.due for member in self.members.values() if member.due is not None]
+        return max(0.0, min(due) - monotonic()) if due else None
+
+    def _start_due(self) -> None:
+        now = monotonic()
+        for wave in self._order:
+            for name in wave:
+                member = self.members[name]
+                if member.due is not None and member.due <= now:
+                    member.due = None
+                    self._open(member)
+                    self._tell_book()
+                needed = (self.members[other].state for other in member.spec.depends)
+                if member.state == "waiting" and all(state == "living" for state in needed):
+                    self._launch(member)
+
+    # Starting
+
+    def _open(self, member: Member) -> None:
+        """Give a member's next life its mailbox, so that mail can wait for it."""
+        member.incarnation += 1
+        member.said_dead = member.told_to_die = False
+        spec = member.spec
+        sockets = self._office.bind(spec.name, member.incarnation)
+        if spec.mode == "fork":
+            member.sockets = sockets
+        else:
+            member.box = self._office.open(
+                spec.name,
+                member.incarnation,
+                sockets,
+                size=spec.mailbox_size,
+                order=spec.mailbox_order,
+            )
+        self._move(member, "waiting", "waits for what it depends on")
+
+    def _launch(self, member: Member) -> None:
+        self._move(member, "starting", "it was started")
+        spec = member.spec
+        if spec.mode == "fork":
+            sockets, member.sockets = member.sockets, None
+            try:
+                self._fork_server.spawn(spec.name, member.incarnation, sockets)
+            except GatewayError as error:
+                self._gone(member, str(error), failed=True)
+        else:
+            member.thread = self._start_thread(member)
+
+    def _hear_fork_server(self, events: int) -> None:
+        told = self._fork_server.receive()
+        if told is None:
+            self._box.unwatch(self._fork_server.fileno())
+            if self._stopping_since is None:
+                self._pull_brake("the fork server died: nothing can be restarted any more")
+            return
+        member = self.members[told.name]
+        if isinstance(told, Started):
+            if told.incarnation != member.incarnation or not member.runs:
+                os.close(told.pidfd)
+                return
+            member.pid, member.pidfd = told.pid, told.pidfd
+            self._box.watch(told.pidfd, partial(self._child_died, member))
+            if self._terminated:
+                signal.pidfd_send_signal(told.pidfd, signal.SIGTERM)
+        elif isinstance(told, Exited):
+            log.log(
+                logging.INFO if told.status == 0 else logging.ERROR,
+                "process %s ended: %s",
+                told.name,
+                _in_words(told.status),
+            )
+            if member.incarnation == told.incarnation and not member.runs and told.status:
+                member.cause = _in_words(told.status)
+        else:
+            self._gone(member, told.reason, failed=True)
+
+    # Deaths
+
+    def _child_died(self, member: Member, events: int) -> None:
+        self._box.unwatch(member.pidfd)
+        os.close(member.pidfd)
+        member.pidfd = -1
+        if member.said_dead:
+            self._gone(member, member.cause, failed=member.cause != _ENDED)
+        else:
+            self._office.unlink(member.spec.name, member.incarnation)
+            self._gone(member, "its OS process was killed or crashed", failed=True)
+
+    def _ended(self, message: Message) -> None:
+        """A life ended and says how; a forked one's OS process is still on its way out."""
+        member = self._sender(message)
+        if member is None:
+            return
+        error = message.body["error"]
+        member.said_dead = True
+        if member.spec.mode == "fork":
+            member.cause = error or _ENDED
+            return
+        if member.thread is not None:
+            member.thread.join(1.0)
+        self._gone(member, error or _ENDED, failed=bool(error))
+
+    def _gone(self, member: Member, cause: str, *, failed: bool) -> None:
+        """A life is over: tell everybody, say its wills, judge what follows."""
+        name = member.spec.name
+        wills = self._archive.leave(name)
+        died_without_death = not member.said_dead and member.incarnation > 0
+        member.state = "failed" if failed else "stopped"
+        member.process = None
+        member.thread = None
+        member.pid = 0
+        outlet = self._unsent.pop(name, None)
+        if outlet is not None:
+            self._box.unwatch(outlet.socket_for("urgent").fileno())
+        stopping = self._stopping_since is not None or member.told_to_die
+        verdict = None if stopping else member.restarts.ended(monotonic(), failed=failed)
+        self._tell_book()
+        if failed:
+            for topic, body in wills.items():
+                self._say_will(name, topic, body)
+        if died_without_death:
+            self._announce(f"processes/{name}/events/died_without_death", {"cause": cause})
+        if verdict is None or verdict.delay is None:
+            member.due = None
+            self._move(member, member.state, cause)
+            return
+        member.due = monotonic() + verdict.delay
+        log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)
+        self._move(member, "degraded" if verdict.degraded else "failed", cause)
+
+    def _say_will(self, name: str, topic: str, body: Any) -> None:
+        if isinstance(body, dict) and "since" in body:
+            body = {**body, "since": self._office.clock.time()}
+        incarnation, sequence = self._archive.sequence(topic)
+        message = self._publication(topic, body, name, incarnation, sequence + 1)
+        self._archive.keep(message)
+        self._office.publish(message)
+
+    # The book
+
+    def _tell_book(self) -> None:
+        """Make a new book of who is there and hand it to every OS process."""
+        old = self._office.book
+        incarnations = {BOSS: 1}
+        for name, member in self.members.items():
+            if member.runs or member.state == "waiting":
+                incarnations[name] = member.incarnation
+        book = Book(old.version + 1, incarnations, self._archive.subscriptions)
+        self._office.update(book)
+        for member in self.members.values():
+            if member.spec.mode == "fork" and member.runs and member.pid:
+                self._send_book(member)
+
+    def _send_book(self, member: Member) -> None:
+        """Send the newest book; where the socket is full, as soon as there is room."""
+        target = self._office.target(member.spec.name)
+        assert isinstance(target, Outlet)
+        message = self._control(member, "book", encode(self._office.book))
+        try:
+            fd = target.socket_for("urgent").fileno()
+            sent = target.try_send(message, "urgent")
+        except (GatewayError, OSError):
+            # It is dying; its pidfd says so in a moment.
+            return
+        key = member.spec.name
+        if sent:
+            if self._unsent.pop(key, None) is not None:
+                self._box.unwatch(fd)
+        elif key not in self._unsent:
+            self._unsent[key] = target
+            self._box.watch(fd, lambda _: self._send_book(member), select.EPOLLOUT)
+
+    def _register(self, message: Message) -> None:
+        member = self._sender(message)
+        if member is not None:
+            member.pid = message.body
+            self._answer(message, encode(self._office.book))
+
+    # Topics
+
+    def _subscribe(self, message: Message) -> None:
+        version = self._office.book.version + 1
+        if self._archive.subscribe(message.sender, message.body, version):
+            self._tell_book()
+        self._answer(message, [encode(kept) for kept in self._archive.retained(message.body)])
+
+    def _retain(self, message: Message) -> None:
+        kept = decode(message.body["message"])
+        if not self._archive.keep(kept):
+            return
+        version = message.body["version"]
+        book = self._office.book
+        if version < book.version:
+            # Its owner did not know yet who subscribed meanwhile.
+            for name in book.subscribers(kept.subject, after=version):
+                self._office.publish_to(name, kept)
+
+    def _will(self, message: Message) -> None:
+        self._archive.declare_will(message.sender, message.body["topic"], message.body["body"])
+
+    # Levels and orders
+
+    def _level(self, message: Message) -> None:
+        member = self._sender(message)
+        if member is not None and message.body == "living" and member.state == "starting":
+            self._move(member, "living", "its birth is over")
+
+    def _ebrake(self, message: Message) -> None:
+        self._pull_brake(f"{message.sender}: {message.body}")
+
+    def _pull_brake(self, reason: str) -> None:
+        if not self.brake:
+            self.brake = reason
+            log.critical("emergency brake: %s", reason)
+            self.on_brake()
+
+    def _ps(self, message: Message) -> None:
+        self._answer(message, [member.describe() for member in self.members.values()])
+
+    # Stopping
+
+    def _stop_step(self) -> bool:
+        """Do what the stop needs next; tell whether it is over."""
+        now = monotonic()
+        running = [member for member in self.members.values() if member.runs]
+        if not running:
+            for member in self.members.values():
+                if member.state == "waiting":
+                    self._give_up(member)
+            return True
+        for wave in reversed(self._order):
+            members = [self.members[name] for name in wave if self.members[name].runs]
+            for member in members:
+                if not member.told_to_die:
+                    self._tell_to_die(member)
+            if members and now < self._deadline:
+                break
+        if now >= self._deadline:
+            number = signal.SIGTERM if not self._terminated else signal.SIGKILL
+            if not self._terminated or now >= self._deadline + _GRACE:
+                self._terminated = True
+                for member in running:
+                    if member.pidfd >= 0:
+                        log.error("%s does not end: %s", member.spec.name, number.name)
+                        signal.pidfd_send_signal(member.pidfd, number)
+            if all(member.spec.mode != "fork" for member in running):
+                for member in running:
+                    log.error("%s does not end; its thread is left behind", member.spec.name)
+                return True
+        return now >= self._deadline + 2 * _GRACE
+
+    def _tell_to_die(self, member: Member) -> None:
+        member.told_to_die = True
+        self._move(member, "stopping", "the application stops")
+        if member.process is not None:
+            member.process.die()
+        elif member.spec.mode == "fork":
+            try:
+                target = self._office.target(member.spec.name)
+                self._office.deliver(self._control(member, "die", None), target, 0.0)
+            except GatewayError as error:
+                log.warning("%s could not be told to end: %s", member.spec.name, error)
+                if member.pidfd >= 0:
+                    signal.pidfd_send_signal(member.pidfd, signal.SIGTERM)
+
+    def _give_up(self, member: Member) -> None:
+        """Close the mailbox of a life that never began."""
+        if member.box is not None:
+            self._office.close(member.box)
+        for used in member.sockets or ():
+            used.close()
+        member.box = member.sockets = None
+        self._office.unlink(member.spec.name, member.incarnation)
+        self._move(member, "stopped", "the application stopped before it was started")
+
+    # Writing
+
+    def _move(self, member: Member, state: State, cause: str) -> None:
+        member.state, member.cause = state, cause
+        member.since = self._office.clock.time()
+        body = {
+            "state": state,
+            "cause": cause,
+            "since": member.since,
+            "mode": member.spec.mode,
+            "restarts": member.restarts.count,
+        }
+        topic = f"processes/{member.spec.name}/state"
+        _, sequence = self._archive.sequence(topic)
+        message = self._publication(topic, body, BOSS, 1, sequence + 1)
+        self._archive.keep(message)
+        self._office.publish(message)
+
+    def _announce(self, topic: str, body: Any) -> None:
+        self._office.publish(self._publication(topic, body, BOSS, 1, 1, retain=False))
+
+    def _publication(
+        self,
+        topic: str,
+        body: Any,
+        sender: str,
+        incarnation: int,
+        sequence: int,
+        *,
+        retain: bool = True,
+    ) -> Message:
+        message_id = self._office.new_id()
+        return Message(
+            message_id,
+            message_id,
+            sequence,
+            self._office.clock.time(),
+            sender,
+            "",
+            topic,
+            body,
+            kind="publication",
+            sender_incarnation=incarnation,
+            retain=retain,
+        )
+
+    def _control(self, member: Member, subject: str, body: Any) -> Message:
+        message_id = self._office.new_id()
+        return Message(
+            message_id,
+            message_id,
+            1,
+            self._office.clock.time(),
+            BOSS,
+            member.spec.name,
+            subject,
+            body,
+            NORMAL,
+            kind="control",
+            incarnation=member.incarnation,
+            sender_incarnation=1,
+        )
+
+    def _answer(self, message: Message, body: Any) -> None:
+        answer = reply_to(message, self._office.new_id(), self._office.clock.time(), body)
+        self._office.answer(answer)
+
+    def _sender(self, message: Message) -> Member | None:
+        """Return the member that wrote, None where that life is over."""
+        member = self.members.get(message.sender)
+        if member is None or member.incarnation != message.sender_incarnation:
+            return None
+        return member
+
+
+_ENDED = "it ended by itself"
+
+
+def _in_words(status: int) -> str:
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    return f"exit status {status}"

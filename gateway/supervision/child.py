@@ -1,0 +1,148 @@
+"""What a forked child does between its fork and its end.
+
+Registers with the boss until it is given the address book, then runs its one
+process on the main thread, and tells how that ended. TERM and the boss's
+``die`` both end it in order; Ctrl-C is the main process's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.bus.directory import Book
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import BOSS, Office
+from gateway.clock import Clock
+from gateway.errors import CallTimeoutError, RecipientGoneError
+from gateway.mail.message import Message
+from gateway.process.context import Context, RunLevel
+from gateway.process.process import Process
+from gateway.supervision.life import end_of
+from gateway.supervision.spec import ProcessSpec
+
+log = logging.getLogger(__name__)
+
+_TRIES = 5
+_PATIENCE = 2.0
+_book_decoder = msgspec.msgpack.Decoder(Book)
+
+
+class Child:
+    """One forked OS process and the one process that lives in it."""
+
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        incarnation: int,
+        sockets: tuple[socket.socket, socket.socket],
+        *,
+        folder: Path,
+        clock: Clock,
+        application: Any,
+    ) -> None:
+        self._spec = spec
+        self._process: Process | None = None
+        self._die_early = False
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda number, frame: self._die())
+        self._office = Office(folder, clock=clock)
+        self._box = self._office.open(
+            spec.name,
+            incarnation,
+            sockets,
+            size=spec.mailbox_size,
+            order=spec.mailbox_order,
+            control=self._obey,
+        )
+        self._application = application
+
+    def run(self) -> int:
+        """Live, and return the exit status."""
+        error = ""
+        try:
+            self._register()
+            context = Context(
+                self._spec.name,
+                self._office,
+                self._box,
+                "fork",
+                self._spec.frequency,
+                self._spec.route,
+                self._spec.parameters,
+                self._application,
+                self._report,
+            )
+            process = self._process = self._spec.factory(context)
+            if self._die_early:
+                process.die()
+            error = end_of(process)
+        except (RecipientGoneError, CallTimeoutError) as failure:
+            error = f"the boss did not answer: {failure}"
+            log.error("%s: %s", self._spec.name, error)
+        finally:
+            tell_end(self._office, self._box, error or "")
+            self._office.shut()
+        return 1 if error else 0
+
+    def _register(self) -> None:
+        for attempt in range(_TRIES):
+            message = control(self._office, self._box, "register", os.getpid())
+            try:
+                answer = self._box.wait_for(message, _PATIENCE)
+            except CallTimeoutError:
+                if attempt == _TRIES - 1:
+                    raise
+            else:
+                self._office.update(_book_decoder.decode(answer.body))
+                return
+
+    def _report(self, level: RunLevel) -> None:
+        control(self._office, self._box, "level", level)
+
+    def _obey(self, message: Message) -> bool:
+        if message.subject == "book":
+            self._office.update(_book_decoder.decode(message.body))
+        elif message.subject == "die":
+            self._die()
+        return True
+
+    def _die(self) -> None:
+        self._die_early = True
+        if self._process is not None:
+            self._process.die()
+
+
+def control(office: Office, box: Mailbox, subject: str, body: Any) -> Message:
+    """Write a control letter to the boss and return it."""
+    message_id = office.new_id()
+    message = Message(
+        message_id,
+        message_id,
+        1,
+        office.clock.time(),
+        box.name,
+        BOSS,
+        subject,
+        body,
+        kind="control",
+        incarnation=1,
+        sender_incarnation=box.incarnation,
+    )
+    office.deliver(message, office.target(BOSS), 5.0)
+    return message
+
+
+def tell_end(office: Office, box: Mailbox, error: str) -> None:
+    """Tell the boss that the life which read ``box`` is over."""
+    try:
+        control(office, box, "ended", {"error": error})
+    except RecipientGoneError:
+        # The boss itself is gone: nobody restarts anything any more.
+        log.debug("%s ended after its boss", box.name)

@@ -1,0 +1,281 @@
+"""The OS process from which every forked process comes.
+
+It is forked from the main process after ``build()`` and before any thread is
+started: single-threaded, everything imported, its objects frozen out of the
+collector's sight. So its children have every class at hand, share its memory,
+and start in a few milliseconds. It does four things: fork on request, hand
+back a pidfd, reap, and tell how each child ended. When the main process's end
+of the channel closes it ends its children, by TERM and then by KILL, and itself.
+
+The channel is a SEQPACKET socket with one msgpack array a packet::
+
+    → [name, incarnation]                 with the child's two mailbox sockets
+    ← ["started", name, incarnation, pid] with the child's pidfd
+    ← ["failed", name, incarnation, reason]
+    ← ["exited", name, incarnation, status]
+
+Nothing else in the gateway forks.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gateway.errors import GatewayError
+
+log = logging.getLogger(__name__)
+
+ChildMain = Callable[[str, int, tuple[socket.socket, socket.socket]], int]
+"""Runs one child: name, incarnation, its sockets; returns its exit status."""
+
+_PACKET = 4096
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class Started(NamedTuple):
+    """A child runs."""
+
+    name: str
+    incarnation: int
+    pid: int
+    pidfd: int
+
+
+class Exited(NamedTuple):
+    """A child was reaped; ``status`` is negative where a signal ended it."""
+
+    name: str
+    incarnation: int
+    status: int
+
+
+class Failed(NamedTuple):
+    """A child could not be forked."""
+
+    name: str
+    incarnation: int
+    reason: str
+
+
+class ForkServer:
+    """The main process's end; `start` it before any thread exists."""
+
+    def __init__(self, child_main: ChildMain, *, grace: float = 3.0) -> None:
+        self._child_main = child_main
+        self._grace = grace
+        self._channel: socket.socket | None = None
+        self.pid = 0
+
+    def start(self) -> None:
+        """Fork the server."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            ours.close()
+            _serve(theirs, self._child_main, self._grace)
+        theirs.close()
+        ours.settimeout(5.0)
+        self._channel = ours
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when there is something to `receive`."""
+        assert self._channel is not None
+        return self._channel.fileno()
+
+    def spawn(
+        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket]
+    ) -> None:
+        """Ask for a child, which gets ``sockets``; ours are closed here."""
+        assert self._channel is not None
+        try:
+            packet = msgspec.msgpack.encode([name, incarnation])
+            socket.send_fds(self._channel, [packet], [used.fileno() for used in sockets])
+        except OSError as error:
+            raise GatewayError(f"the fork server is gone: {error}") from error
+        finally:
+            for used in sockets:
+                used.close()
+
+    def receive(self) -> Started | Exited | Failed | None:
+        """Return what the server tells; None where it is gone."""
+        assert self._channel is not None
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(
+                self._channel, _PACKET, 1, socket.MSG_CMSG_CLOEXEC
+            )
+        except OSError:
+            return None
+        if not packet:
+            return None
+        kind, name, incarnation, value = msgspec.msgpack.decode(packet)
+        if kind == "started":
+            return Started(name, incarnation, value, descriptors[0])
+        if kind == "exited":
+            return Exited(name, incarnation, value)
+        return Failed(name, incarnation, value)
+
+    def stop(self, timeout: float) -> bool:
+        """Let the server end and reap it; tell whether it ended in time."""
+        if self._channel is None:
+            return True
+        self._channel.close()
+        self._channel = None
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return True
+        try:
+            poller = select.poll()
+            poller.register(pidfd, select.POLLIN)
+            ended = bool(poller.poll(timeout * 1000))
+            if not ended:
+                os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            return ended
+        finally:
+            os.close(pidfd)
+
+
+# In the server
+
+
+def _serve(channel: socket.socket, child_main: ChildMain, grace: float) -> None:
+    """Be the fork server; never returns."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    children: dict[int, tuple[str, int, int]] = {}
+    poller = select.epoll()
+    poller.register(channel, select.EPOLLIN)
+    try:
+        while True:
+            for fd, _ in poller.poll():
+                if fd != channel.fileno():
+                    _reap(fd, children, poller, channel)
+                elif not _fork_one(channel, child_main, children, poller):
+                    _end_all(children, grace)
+                    os._exit(0)
+    except BrokenPipeError:
+        # The main process died between two packets.
+        _end_all(children, grace)
+        os._exit(0)
+    except BaseException:  # noqa: BLE001 - the top of an OS process: nobody above could tell
+        log.exception("the fork server failed")
+        _end_all(children, grace)
+        os._exit(1)
+
+
+def _fork_one(
+    channel: socket.socket,
+    child_main: ChildMain,
+    children: dict[int, tuple[str, int, int]],
+    poller: select.epoll,
+) -> bool:
+    packet, descriptors, _, _ = socket.recv_fds(channel, _PACKET, 2, socket.MSG_CMSG_CLOEXEC)
+    if not packet:
+        return False
+    name, incarnation = msgspec.msgpack.decode(packet)
+    answer: list[Any]
+    if len(descriptors) != 2:
+        answer = ["failed", name, incarnation, "out of file descriptors"]
+        channel.send(msgspec.msgpack.encode(answer))
+        return True
+    server = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        answer = ["failed", name, incarnation, f"cannot fork: {error.strerror}"]
+        channel.send(msgspec.msgpack.encode(answer))
+        return True
+    if pid == 0:
+        channel.close()
+        poller.close()
+        for pidfd in children:
+            os.close(pidfd)
+        _be_child(name, incarnation, descriptors, child_main, server)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    pidfd = os.pidfd_open(pid)
+    children[pidfd] = (name, incarnation, pid)
+    poller.register(pidfd, select.EPOLLIN)
+    rights = array.array("i", [pidfd])
+    answer = ["started", name, incarnation, pid]
+    channel.sendmsg(
+        [msgspec.msgpack.encode(answer)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+    )
+    return True
+
+
+def _be_child(
+    name: str, incarnation: int, descriptors: list[int], child_main: ChildMain, server: int
+) -> None:
+    """Be one child; never returns."""
+    status = 1
+    try:
+        # Should the server be killed nobody would be left to end this child.
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != server:
+            os._exit(1)
+        mail, urgent = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+        status = child_main(name, incarnation, (mail, urgent))
+    except BaseException:  # noqa: BLE001 - the top of an OS process
+        log.exception("process %s failed outside of its life", name)
+    finally:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                # The terminal or the journal is gone; there is nobody to tell.
+                continue
+        os._exit(status)
+
+
+def _reap(
+    pidfd: int,
+    children: dict[int, tuple[str, int, int]],
+    poller: select.epoll,
+    channel: socket.socket,
+) -> None:
+    name, incarnation, pid = children.pop(pidfd)
+    poller.unregister(pidfd)
+    os.close(pidfd)
+    _, status = os.waitpid(pid, 0)
+    answer = ["exited", name, incarnation, os.waitstatus_to_exitcode(status)]
+    channel.send(msgspec.msgpack.encode(answer))
+
+
+def _end_all(children: dict[int, tuple[str, int, int]], grace: float) -> None:
+    """TERM, wait, KILL, reap: nobody outlives the server."""
+    poller = select.poll()
+    for pidfd in children:
+        poller.register(pidfd, select.POLLIN)
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+    deadline = monotonic() + grace
+    waiting = dict(children)
+    while waiting:
+        left = deadline - monotonic()
+        for pidfd, _ in poller.poll(max(0.0, left) * 1000):
+            poller.unregister(pidfd)
+            os.waitpid(waiting.pop(pidfd)[2], 0)
+        if left <= 0:
+            for pidfd in waiting:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            deadline = monotonic() + 1.0

@@ -1,0 +1,22 @@
+"""The one place where a process's bug is caught: its supervisor."""
+
+from __future__ import annotations
+
+import logging
+
+from gateway.process.process import Process
+from gateway.process.runner import run
+
+log = logging.getLogger(__name__)
+
+
+def end_of(process: Process) -> str:
+    """Run ``process`` to its end; return what went wrong, ``""`` where nothing did."""
+    try:
+        run(process)
+    except SystemExit as leaving:
+        return f"it called exit({leaving.code!r})" if leaving.code else ""
+    except BaseException as bug:  # noqa: BLE001 - the supervisor: told in the log, judged by policy
+        log.exception("process %s failed", process.name)
+        return f"{type(bug).__name__}: {bug}" if str(bug) else type(bug).__name__
+    return ""

@@ -1,0 +1,57 @@
+"""One process as the boss sees it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gateway.bus.mailbox import Mailbox
+from gateway.process.process import Process
+from gateway.supervision.restart import Restarts
+from gateway.supervision.spec import ProcessSpec
+
+State = Literal["stopped", "waiting", "starting", "living", "stopping", "failed", "degraded"]
+
+
+@dataclass
+class Member:
+    """What is known of one process; only the boss's thread writes here."""
+
+    spec: ProcessSpec
+    restarts: Restarts
+    state: State = "stopped"
+    cause: str = "not started yet"
+    since: float = 0.0
+    incarnation: int = 0
+    pid: int = 0
+    pidfd: int = -1
+    box: Mailbox | None = None
+    process: Process | None = None
+    thread: threading.Thread | None = None
+    said_dead: bool = False
+    """Whether this life reported that its `death` has run."""
+    told_to_die: bool = False
+    due: float | None = None
+    """When it is restarted, on the monotonic clock."""
+    sockets: Any = None
+    """The bound sockets of a mailbox whose reader has yet to be forked."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether a life of it is under way."""
+        return self.state in ("starting", "living", "stopping")
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `gateway ps` shows of it."""
+        return {
+            "name": self.spec.name,
+            "mode": self.spec.mode,
+            "state": self.state,
+            "cause": self.cause,
+            "since": self.since,
+            "incarnation": self.incarnation,
+            "pid": self.pid,
+            "restarts": self.restarts.count,
+            "kind": self.spec.factory.__qualname__,
+        }

@@ -1,0 +1,33 @@
+"""One process, described by data: what `Application.add_process` was told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.bus.lanes import Order
+from gateway.process.context import Mode
+from gateway.process.process import Process
+from gateway.supervision.restart import RestartPolicy
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """How one process is made, run and restarted.
+
+    ``frequency`` is in hertz. ``depends`` names the processes that must live
+    before this one is born. ``route`` is what the bus writes on its mail.
+    """
+
+    name: str
+    factory: type[Process]
+    mode: Mode = "thread"
+    frequency: float | None = None
+    autostart: bool = True
+    depends: tuple[str, ...] = ()
+    mailbox_size: int = 256
+    mailbox_order: Order = "fifo"
+    restart: RestartPolicy = RestartPolicy()
+    route: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)

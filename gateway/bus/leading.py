@@ -68,9 +68,10 @@ class Lead:
         """Sleep as the leader, without the lock; return what is ready."""
         poller = self._everything if self._readers else self._replies
         ready = poller.poll(timeout, 64)
-        if len(ready) == 1 and ready[0][0] == self._event:
-            return []
-        return [found for found in ready if found[0] != self._event]
+        event = self._event
+        if len(ready) == 1:
+            return [] if ready[0][0] == event else ready
+        return [found for found in ready if found[0] != event]
 
     def leave(self, turn: LockType | None, *, reader: bool) -> None:
         """Line out, lock held; hand the lead on where it is free."""

@@ -107,8 +107,11 @@ class Mailbox:
                 call = lanes.push_urgent(message)
                 if call is not None and call.lock is not None:
                     release(call.lock)
-            if self._lead.asleep:
-                self._lead.strike()
+            lead = self._lead
+            wake, lead.asleep = lead.asleep, False
+        # Not under the lock: the woken thread wants that first of all.
+        if wake:
+            lead.strike()
         if waiting is not None:
             self._wait_for_room(waiting, timeout)
 
@@ -152,9 +155,13 @@ class Mailbox:
         lead, lanes = self._lead, self._lanes
         self._owner = get_ident()
         deadline = None if timeout is None else self._clock.monotonic() + timeout
-        last_look = False
+        last_look = lined_up = False
+        turn: LockType | None = None
         while True:
             with self._lock:
+                if lined_up:
+                    lined_up = False
+                    self._line_out(turn, reader=True)
                 message = lanes.pop()
                 if message is not None:
                     if message.expiry is None or message.expiry > self._clock.time():
@@ -167,11 +174,12 @@ class Mailbox:
                     return None
                 elif not self._ready:
                     turn = lead.enter(reader=True)
+                    lined_up = True
             if message is not None:
                 if self._undeliverable is not None:
                     self._undeliverable(message, ExpiredError("too old when its turn came"))
                 continue
-            if self._ready:
+            if not lined_up:
                 self._serve()
                 continue
             left: float | None = None
@@ -179,13 +187,7 @@ class Mailbox:
                 left = deadline - self._clock.monotonic()
                 if left <= 0:
                     left, last_look = 0.0, True
-            try:
-                if turn is None:
-                    self._take(lead.sleep(left))
-                else:
-                    turn.acquire(True, -1 if left is None else left)
-            finally:
-                self._line_out(turn, reader=True)
+            self._sleep(turn, left, reader=True)
 
     def wait_for(self, message: Message, timeout: float) -> Message:
         """Return the reply to ``message``; other mail stays in its order.
@@ -196,40 +198,41 @@ class Mailbox:
         """
         lead, lanes = self._lead, self._lanes
         deadline = self._clock.monotonic() + timeout
-        with self._lock:
-            call = lanes.open_call(message)
-        last_look = False
-        try:
-            while True:
-                with self._lock:
-                    if call.reply is not None:
-                        break
-                    if call.error is not None:
-                        raise call.error
-                    if self.closed:
-                        raise RecipientGoneError(f"{self.name!r} itself was closed")
-                    if last_look:
-                        raise CallTimeoutError(
-                            f"{message.recipient!r} did not answer {message.subject!r}"
-                            f" within {timeout:g} s"
-                        )
-                    turn = call.lock = lead.enter(reader=False)
-                left = deadline - self._clock.monotonic()
-                if left <= 0:
-                    left, last_look = 0.0, True
-                try:
-                    if turn is None:
-                        self._take(lead.sleep(left))
-                    else:
-                        turn.acquire(True, left)
-                finally:
-                    self._line_out(turn, reader=False)
-        finally:
+        call: Call | None = None
+        last_look = lined_up = False
+        turn: LockType | None = None
+        while True:
             with self._lock:
-                lanes.close_call(message.message_id)
-        if call.reply.kind == "bounce":
-            raise error_in(call.reply)
-        return call.reply
+                if lined_up:
+                    self._line_out(turn, reader=False)
+                if call is None:
+                    call = lanes.open_call(message)
+                if call.reply is None and call.error is None and not last_look and not self.closed:
+                    turn = call.lock = lead.enter(reader=False)
+                    lined_up = True
+                else:
+                    lanes.close_call(message.message_id)
+                    break
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                left, last_look = 0.0, True
+            try:
+                self._sleep(turn, left, reader=False)
+            except BaseException:
+                with self._lock:
+                    lanes.close_call(message.message_id)
+                raise
+        if call.reply is not None:
+            if call.reply.kind == "bounce":
+                raise error_in(call.reply)
+            return call.reply
+        if call.error is not None:
+            raise call.error
+        if self.closed:
+            raise RecipientGoneError(f"{self.name!r} itself was closed")
+        raise CallTimeoutError(
+            f"{message.recipient!r} did not answer {message.subject!r} within {timeout:g} s"
+        )
 
     def fail_calls(self, name: str, incarnation: int) -> None:
         """End every wait for a reply of ``name``'s life ``incarnation``: it died."""
@@ -278,11 +281,25 @@ class Mailbox:
                 if not self.closed:
                     self._lead.rearm(fd)
 
+    def _sleep(self, turn: LockType | None, timeout: float | None, *, reader: bool) -> None:
+        """Sleep as the leader, and read what is there, or behind it; then line out."""
+        try:
+            if turn is None:
+                ready = self._lead.sleep(timeout)
+                if ready:
+                    self._take(ready)
+            else:
+                turn.acquire(True, -1 if timeout is None else timeout)
+        except BaseException:
+            with self._lock:
+                self._line_out(turn, reader=reader)
+            raise
+
     def _line_out(self, turn: LockType | None, *, reader: bool) -> None:
-        with self._lock:
-            self._lead.leave(turn, reader=reader)
-            if self.closed and not self._lead.held:
-                self._close_descriptors()
+        """Leave the line, lock held."""
+        self._lead.leave(turn, reader=reader)
+        if self.closed and not self._lead.held:
+            self._close_descriptors()
 
     # What the leader read
 

@@ -172,8 +172,8 @@ def _serve(channel: socket.socket, child_main: ChildMain, grace: float) -> None:
                 elif not _fork_one(channel, child_main, children, poller):
                     _end_all(children, grace)
                     os._exit(0)
-    except BrokenPipeError:
-        # The main process died between two packets.
+    except ConnectionError:
+        # The main process closed its end while a packet was under way.
         _end_all(children, grace)
         os._exit(0)
     except BaseException:  # noqa: BLE001 - the top of an OS process: nobody above could tell

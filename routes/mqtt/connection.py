@@ -15,6 +15,7 @@ which paho would otherwise collect up to 256 MB.
 from __future__ import annotations
 
 import select
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -249,6 +250,7 @@ class Connection:
             client.username_pw_set(login.username, login.password)
         if login.tls is not None:
             client.tls_set_context(login.tls)
+        client.on_socket_open = _send_at_once
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received
@@ -296,6 +298,12 @@ class Connection:
         self.denied_subscriptions += [
             topic for topic, code in zip(topics, codes, strict=False) if code.is_failure
         ]
+
+
+def _send_at_once(_client: Client, _data: Any, sock: Any) -> None:
+    # An acknowledgement and the answer behind it are two small packets: Nagle
+    # would hold the second back until the broker's delayed TCP ACK, some 40 ms.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _properties(packet_type: int) -> Properties:

@@ -102,7 +102,6 @@ class MqttRouter(Router):
         self.watch(self._bell, self._on_calls)
         self.add_filter(callback=self._on_answer, id="answers", kind="^(reply|bounce)$")
         # The devices are known before the first call can come.
-        self.subscribe("devices/+/info", self._on_info)
         self.subscribe("devices/#", self._on_publication)
         self._session.start()
 
@@ -155,7 +154,7 @@ class MqttRouter(Router):
 
     # From the bus
 
-    def _on_info(self, message: Message) -> None:
+    def _note_info(self, message: Message) -> None:
         """Note what a device can do, and who hosts it: the owner of its info."""
         name = message.subject.split("/")[1]
         if isinstance(message.body, dict):
@@ -164,10 +163,11 @@ class MqttRouter(Router):
             self._routes[name] = message.sender
 
     def _on_publication(self, message: Message) -> None:
-        session = self._session
+        topic, session = message.subject, self._session
+        if matches("devices/+/info", topic):
+            self._note_info(message)
         if session is None:
             return
-        topic = message.subject
         kept = message.retain or matches("devices/+/events/+", topic)
         try:
             session.publish(

@@ -68,10 +68,11 @@ class LittleBus:
         def live() -> None:
             try:
                 run(process)
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001 - raised where the block ends
                 self.errors.append(error)
             finally:
                 self.office.close(box)
+                process._ending.close()
 
         thread = threading.Thread(target=live, name=name)
         self._threads.append((process, thread))

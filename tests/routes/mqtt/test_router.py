@@ -22,7 +22,7 @@ from tests.lab.mqtt_ends import OldBroker
 pytestmark = pytest.mark.needs("mosquitto")
 
 BASE = "gateway/lab/devices/board"
-INFO = {
+INFO: dict[str, Any] = {
     "driver": "Board",
     "description": "",
     "identity": None,

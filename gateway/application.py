@@ -21,6 +21,7 @@ one folder of sockets.
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import shutil
@@ -162,6 +163,8 @@ class Application:
             folder = self._claim_sockets(stack)
             fork_server = ForkServer(self._child_main)
             fork_server.start()
+            # What was built stays: the collector need not look at it again.
+            gc.freeze()
             stack.callback(fork_server.stop, self.shutdown_timeout)
             self._office = Office(folder, clock=self._clock)
             stack.callback(self._office.shut)

@@ -33,11 +33,11 @@ class Lead:
         self._readers = 0
         self._followers: list[LockType] = []
         self._watched: dict[int, tuple[WatchCallback, int]] = {}
-        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._everything = select.epoll()
         self._replies = select.epoll()
         for poller in (self._everything, self._replies):
-            poller.register(self._event, select.EPOLLIN | select.EPOLLET)
+            poller.register(self.event, select.EPOLLIN | select.EPOLLET)
             if urgent_fd >= 0:
                 poller.register(urgent_fd, select.EPOLLIN)
         if mail_fd >= 0:
@@ -46,8 +46,8 @@ class Lead:
     def strike(self) -> None:
         """Wake the leader; also what a signal handler may call."""
         self.asleep = False
-        if self._event >= 0:
-            os.eventfd_write(self._event, 1)
+        if self.event >= 0:
+            os.eventfd_write(self.event, 1)
 
     def enter(self, *, reader: bool) -> LockType | None:
         """Line up, lock held: return None to the leader, a lock to sleep on to a follower."""
@@ -65,13 +65,8 @@ class Lead:
         return turn
 
     def sleep(self, timeout: float | None) -> list[tuple[int, int]]:
-        """Sleep as the leader, without the lock; return what is ready."""
-        poller = self._everything if self._readers else self._replies
-        ready = poller.poll(timeout, 64)
-        event = self._event
-        if len(ready) == 1:
-            return [] if ready[0][0] == event else ready
-        return [found for found in ready if found[0] != event]
+        """Sleep as the leader, without the lock; return what is ready, `event` perhaps included."""
+        return (self._everything if self._readers else self._replies).poll(timeout, 16)
 
     def leave(self, turn: LockType | None, *, reader: bool) -> None:
         """Line out, lock held; hand the lead on where it is free."""
@@ -123,9 +118,9 @@ class Lead:
 
     def close(self) -> None:
         """Give the descriptors back, lock held; twice is fine."""
-        if self._event < 0:
+        if self.event < 0:
             return
-        event, self._event = self._event, -1
+        event, self.event = self.event, -1
         self._everything.close()
         self._replies.close()
         os.close(event)

@@ -45,7 +45,9 @@ LARGEST = 64 * 1024 * 1024
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _ANCILLARY = socket.CMSG_SPACE(4 * array.array("i").itemsize)
-_CUT = socket.MSG_TRUNC | socket.MSG_CTRUNC
+# As plain integers: arithmetic on enum flags costs more than reading a datagram.
+_CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
+_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
 
 
 def socket_name(name: str, incarnation: int, lane: Lane) -> str:
@@ -112,22 +114,44 @@ class Folder:
             self._fd = -1
 
 
-def receive(source: socket.socket, buffer: bytearray, view: memoryview) -> Message | None:
-    """Return the next letter waiting in ``source``, None where there is none.
+class Inlet:
+    """One bound socket, read into a buffer that is kept: a fresh one costs more than the letter.
 
-    ``buffer`` is kept from call to call: a fresh one costs more than the
-    letter. Raises `ProtocolError` for a datagram that is no whole letter.
+    One thread reads at a time. The socket is owned, and closed by `close`.
     """
-    try:
-        size, ancillary, flags, _ = source.recvmsg_into(
-            [buffer], _ANCILLARY, socket.MSG_CMSG_CLOEXEC
-        )
-    except (BlockingIOError, InterruptedError):
-        return None
-    if not ancillary:
+
+    __slots__ = ("_buffers", "_receive", "_view", "fd", "source")
+
+    def __init__(self, source: socket.socket, buffer: bytearray) -> None:
+        self.source = source
+        self.fd = source.fileno()
+        self._receive = source.recvmsg_into
+        self._buffers = [buffer]
+        self._view = memoryview(buffer)
+
+    def read(self) -> Message | None:
+        """Return the next letter that waits, None where there is none.
+
+        Raises `ProtocolError` for a datagram that is no whole letter.
+        """
+        try:
+            size, ancillary, flags, _ = self._receive(self._buffers, _ANCILLARY, _CLOSE_ON_EXEC)
+        except (BlockingIOError, InterruptedError):
+            return None
+        if ancillary:
+            return _with_large_body(self._view[:size], ancillary, flags)
         if flags & _CUT:
             raise ProtocolError("a letter was cut short: too long, or out of descriptors")
-        return decode(view[:size])
+        return decode(self._view[:size])
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self.source.close()
+
+
+def _with_large_body(
+    envelope: memoryview, ancillary: list[tuple[int, int, bytes]], flags: int
+) -> Message:
     descriptors = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -135,7 +159,7 @@ def receive(source: socket.socket, buffer: bytearray, view: memoryview) -> Messa
     try:
         if flags & _CUT or len(descriptors) != 1:
             raise ProtocolError("a letter with a large body was cut short")
-        return decode(view[:size], _read_sealed(descriptors[0]))
+        return decode(envelope, _read_sealed(descriptors[0]))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -164,15 +188,34 @@ class Outlet:
             if used is not None:
                 used.close()
 
+    def deliver(self, message: Message, timeout: float = 5.0) -> None:
+        """Hand ``message`` over within ``timeout`` seconds.
+
+        Raises `MailboxFullError` at the deadline and what `try_send` raises.
+        """
+        lane: Lane = "mail" if message.kind == "letter" else "urgent"
+        used = self._mail if lane == "mail" else self._urgent
+        data = encode(message)
+        if used is not None and len(data) <= INLINE:
+            # The way of nearly every letter, without a call more than it needs.
+            try:
+                used.send(data)
+            except BlockingIOError:
+                self._wait_for_room(message, lane, timeout)
+            except (ConnectionError, FileNotFoundError) as error:
+                raise RecipientGoneError(f"{self.name!r} is gone") from error
+        elif not self.try_send(message, lane, data):
+            self._wait_for_room(message, lane, timeout)
+
     def try_send(self, message: Message, lane: Lane, packed: bytes | None = None) -> bool:
         """Hand ``message`` over if there is room at once; tell whether there was.
 
         Raises `RecipientGoneError` where the mailbox is no more, `BodyError`
         where the letter is too large for any mailbox.
         """
-        data = encode(message) if packed is None else packed
-        used = self._urgent if lane == "urgent" else self._mail
+        data = packed or encode(message)
         try:
+            used = self._urgent if lane == "urgent" else self._mail
             if used is None:
                 used = self._connect(lane)
             if len(data) > INLINE:
@@ -185,18 +228,13 @@ class Outlet:
             raise RecipientGoneError(f"{self.name!r} is gone") from error
         return True
 
-    def send(self, message: Message, lane: Lane, timeout: float) -> None:
-        """Hand ``message`` over within ``timeout`` seconds.
+    def _wait_for_room(self, message: Message, lane: Lane, timeout: float) -> None:
+        """Wait in poll(), which is right about a connected socket.
 
-        Raises `MailboxFullError` at the deadline and what `try_send` raises.
+        Several writers may race for the one place that became free.
         """
-        if self.try_send(message, lane):
-            return
-        used = self.socket_for(lane)
         waiting = select.poll()
-        waiting.register(used, select.POLLOUT)
-        # poll() is right about a connected socket, but several writers may
-        # race for the one place that became free.
+        waiting.register(self.socket_for(lane), select.POLLOUT)
         deadline = monotonic() + timeout
         packed = encode(message)
         while (left := deadline - monotonic()) > 0:

@@ -2,16 +2,17 @@
 
 None, bool, an int of 64 bits, float, str, bytes, list, dict with str keys,
 datetime with a time zone, or a frozen msgspec Struct that was registered
-here. Containers are copied, so that no two threads ever hold the same one.
+here. Containers are copied, so that no two threads ever hold the same one;
+a datetime is handed over in UTC, as the wire has it.
 
 Refused, with the place named: anything else, naive datetimes, integers that
-do not fit, nesting deeper than 32, Structs that are not frozen or not
-registered.
+do not fit, nesting deeper than 32, also inside a Struct; Structs that are not
+frozen or not registered.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -40,7 +41,7 @@ def register(struct: S) -> S:
     name = struct.__name__
     if not struct.__struct_config__.frozen:
         raise ValueError(f"{name} must be frozen to travel: class {name}(Struct, frozen=True)")
-    _check_type(inspect.type_info(struct), name)
+    _check_type(inspect.type_info(struct), name, set())
     known = _registered.get(name)
     # The same class imported twice (a reload, a test under two names) is no clash.
     if known is not None and known.__struct_fields__ != struct.__struct_fields__:
@@ -66,7 +67,14 @@ bytes, list, dict, datetime or a registered Struct
     """
     if type(body) in PLAIN:
         return body, ""
-    if isinstance(body, msgspec.Struct):
+    if type(body) is dict:
+        # Most bodies are flat, and copied in one go.
+        for key, item in body.items():
+            if type(item) not in PLAIN or type(key) is not str:
+                break
+        else:
+            return body.copy(), ""
+    elif isinstance(body, msgspec.Struct):
         return _struct(body), type(body).__name__
     return _copy(body, "body", DEPTH), ""
 
@@ -92,8 +100,10 @@ def _struct(body: msgspec.Struct) -> msgspec.Struct:
     try:
         # There and back: the fields are checked and what they hold is copied.
         plain = msgspec.to_builtins(body, builtin_types=(bytes, datetime))
-        return msgspec.convert(plain, kind)
-    except (msgspec.ValidationError, TypeError) as error:
+        return msgspec.convert(_copy(plain, kind.__name__, DEPTH), kind)
+    except BodyError:
+        raise
+    except (msgspec.ValidationError, TypeError, RecursionError) as error:
         raise BodyError(f"body is a wrong {kind.__name__}: {error}") from error
 
 
@@ -122,9 +132,12 @@ def _copy(value: Any, where: str, depth: int) -> Any:
             for index, item in enumerate(value)
         ]
     if kind is datetime:
-        if value.tzinfo is None:
+        if value.utcoffset() is None:
             raise BodyError(f"{where} is a datetime without a time zone: give it one")
-        return value
+        try:
+            return value.astimezone(UTC)
+        except OverflowError as error:
+            raise BodyError(f"{where} is a datetime that UTC has no year for") from error
     if isinstance(value, msgspec.Struct):
         raise BodyError(f"{where} is a Struct inside a container: a Struct is a whole body")
     raise BodyError(
@@ -146,21 +159,25 @@ _SIMPLE = (
 )
 
 
-def _check_type(kind: inspect.Type, where: str) -> None:
+def _check_type(kind: inspect.Type, where: str, seen: set[type]) -> None:
     if isinstance(kind, _SIMPLE):
         return
     if isinstance(kind, inspect.StructType):
+        if kind.cls in seen:
+            return  # it holds itself; how deep, `checked` sees
+        seen.add(kind.cls)
         for field in kind.fields:
-            _check_type(field.type, f"{where}.{field.name}")
+            _check_type(field.type, f"{where}.{field.name}", seen)
     elif isinstance(kind, inspect.UnionType):
         for member in kind.types:
-            _check_type(member, where)
+            _check_type(member, where, seen)
     elif isinstance(kind, inspect.ListType | inspect.VarTupleType):
-        _check_type(kind.item_type, f"{where}[]")
+        _check_type(kind.item_type, f"{where}[]", seen)
     elif isinstance(kind, inspect.DictType):
-        _check_type(kind.key_type, f"{where} key")
-        _check_type(kind.value_type, f"{where}[]")
+        if not isinstance(kind.key_type, inspect.StrType | inspect.AnyType):
+            raise ValueError(f"{where} has keys that are no text: no letter carries that")
+        _check_type(kind.value_type, f"{where}[]", seen)
     elif isinstance(kind, inspect.Metadata):
-        _check_type(kind.type, where)
+        _check_type(kind.type, where, seen)
     else:
         raise ValueError(f"{where} is a {type(kind).__name__}: no letter carries that")

@@ -10,7 +10,6 @@ than 64 bits, whatever is no letter at all (`ProtocolError`).
 
 from __future__ import annotations
 
-import binascii
 import math
 from base64 import b64decode, b64encode
 from datetime import datetime
@@ -54,7 +53,10 @@ def to_json(value: Any) -> bytes:
     >>> to_json({"raw": b"\x00\xff"})
     b'{"raw":{"$bytes":"AP8="}}'
     """
-    return msgspec.json.encode(_outward(value, "body"))
+    try:
+        return msgspec.json.encode(_outward(value, "body"))
+    except UnicodeEncodeError as error:
+        raise BodyError(f"body holds text that is no Unicode: {error}") from error
 
 
 def from_json(data: bytes | str) -> Any:
@@ -64,12 +66,12 @@ def from_json(data: bytes | str) -> Any:
     {'raw': b'\\x00\\xff'}
     """
     try:
-        value = msgspec.json.decode(data)
+        value = _inward(msgspec.json.decode(data))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BodyError(f"no JSON: {error}") from error
     except RecursionError as error:
         raise BodyError("no JSON that anybody would read: nested too deep") from error
-    return checked(_inward(value))[0]
+    return checked(value)[0]
 
 
 def to_json_line(message: Message) -> bytes:
@@ -77,13 +79,10 @@ def to_json_line(message: Message) -> bytes:
     fields: dict[str, Any] = {
         name: value
         for name in message.__struct_fields__
-        if (value := getattr(message, name)) not in _OMITTED
+        if (value := getattr(message, name)) is not None and value is not False and value != ""
     }
     fields["body"] = message.body
     return to_json(fields) + b"\n"
-
-
-_OMITTED = (None, "", False)
 
 
 def _outward(value: Any, where: str) -> Any:
@@ -108,7 +107,7 @@ def _inward(value: Any) -> Any:
         if len(value) == 1 and type(text := value.get("$bytes")) is str:
             try:
                 return b64decode(text, validate=True)
-            except binascii.Error as error:
+            except ValueError as error:
                 raise BodyError(f"$bytes holds no base64: {error}") from error
         return {key: _inward(item) for key, item in value.items()}
     if type(value) is list:

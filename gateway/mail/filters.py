@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple
 
-from gateway.mail.message import HEADERS, Message
+import msgspec
+
+from gateway.mail.message import Kind, Message
 
 Callback = Callable[[Message], Any]
 
@@ -46,8 +48,7 @@ class Filter:
     def matches(self, message: Message) -> bool:
         """Tell whether every pattern is found in its header."""
         for read, search in self._tests:
-            value = read(message)
-            if search(value if type(value) is str else "" if value is None else str(value)) is None:
+            if search(read(message)) is None:
                 return False
         return True
 
@@ -139,10 +140,12 @@ def _test(
         search = re.compile(pattern).search
     except re.error as error:
         raise ValueError(f"the pattern {pattern!r} for {name!r} is broken: {error}") from error
-    if name in HEADERS:
+    if name in _TEXT:
         return attrgetter(name), search
+    return methodcaller("header", name), search
 
-    def read(message: Message) -> str:
-        return message.headers.get(name, "") if message.headers else ""
 
-    return read, search
+_TEXT = frozenset(
+    field.name for field in msgspec.structs.fields(Message) if field.type in (str, Kind)
+)
+"""The headers that are always text, and need no conversion before they are searched."""

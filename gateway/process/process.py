@@ -127,7 +127,7 @@ class Process:
             headers,
         )
         try:
-            office.deliver(message, target, timeout)
+            target.deliver(message, timeout)
         except RecipientGoneError:
             return self._send_again(message, timeout)
         return message
@@ -136,7 +136,7 @@ class Process:
         """Look the recipient up once more: it may have been restarted meanwhile."""
         target = self._office.look_up_again(message.recipient, message.incarnation)
         message = replace(message, incarnation=target.incarnation)
-        self._office.deliver(message, target, timeout)
+        target.deliver(message, timeout)
         return message
 
     def reply(self, message: Message, body: Any = None, *, subject: str = "") -> Message:
@@ -304,7 +304,7 @@ class Process:
             incarnation=1,
             sender_incarnation=self._box.incarnation,
         )
-        office.deliver(message, office.target(BOSS), 5.0)
+        office.target(BOSS).deliver(message, 5.0)
         return message
 
     # Events

@@ -388,7 +388,7 @@ class Boss:
         elif member.spec.mode == "fork":
             try:
                 target = self._office.target(member.spec.name)
-                self._office.deliver(self._control(member, "die", None), target, 0.0)
+                target.deliver(self._control(member, "die", None), 0.0)
             except GatewayError as error:
                 log.warning("%s could not be told to end: %s", member.spec.name, error)
                 if member.pidfd >= 0:

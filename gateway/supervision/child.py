@@ -135,7 +135,7 @@ def control(office: Office, box: Mailbox, subject: str, body: Any) -> Message:
         incarnation=1,
         sender_incarnation=box.incarnation,
     )
-    office.deliver(message, office.target(BOSS), 5.0)
+    office.target(BOSS).deliver(message, 5.0)
     return message
 
 

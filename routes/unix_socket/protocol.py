@@ -1,0 +1,172 @@
+r"""What is said at the front door: one JSON object a line, both ways.
+
+A program outside asks, and every answer bears the ``id`` of its request::
+
+    {"op":"hello","id":1}
+    {"op":"ps","id":2}
+    {"op":"send","id":3,"to":"board@serial","subject":"led","body":{"on":true},"timeout":5}
+    {"op":"tail","id":4,"pattern":"devices/#"}
+
+    {"id":3,"ok":true,"body":null}
+    {"id":3,"ok":false,"error":{"code":"link_lost","reason":"…"}}
+
+After the answer to ``tail`` come publications, until the client goes; where
+it reads too slowly the oldest are dropped, and the gap says how many::
+
+    {"id":4,"topic":"devices/board/state","time":…,"sender":"serial","retain":true,"body":{…}}
+    {"id":4,"dropped":12}
+
+Bytes within are ``{"$bytes": base64}``; ``timeout`` is in seconds, ``time`` in
+seconds since 1970. No I/O and no clock here. Refused, as a `Refusal` that says
+why: what is no JSON object, unknown operations and keys, wrong types.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from gateway.errors import BodyError, GatewayError, ProtocolError
+from gateway.mail.codec import from_json, to_json
+from gateway.mail.message import Message
+
+VERSION = 1
+"""Of this protocol; ``hello`` tells it."""
+
+LONGEST = 600.0
+"""Seconds that an answer may be waited for."""
+
+Id = int | Annotated[str, Meta(max_length=64)] | None
+
+
+class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="hello"):
+    """Ask who is there."""
+
+    id: Id = None
+
+
+class Ps(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="ps"):
+    """Ask how everybody is."""
+
+    id: Id = None
+
+
+class Send(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="op",
+    tag="send",
+):
+    """Write a letter and wait for its answer, ``timeout`` seconds at the most."""
+
+    to: str
+    subject: str
+    body: Any = None
+    timeout: Annotated[float, Meta(gt=0, le=LONGEST)] = 5.0
+    id: Id = None
+
+
+class Tail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="tail"):
+    """Ask for what is published under ``pattern``, from now on, and what is retained."""
+
+    pattern: str = "#"
+    id: Id = None
+
+
+Request = Hello | Ps | Send | Tail
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A line that is no request, and why; ``id`` where one could be read."""
+
+    id: Id
+    error: GatewayError
+
+
+def parse(line: bytes) -> Request | Refusal:
+    """Return the request in ``line``, or why there is none.
+
+    >>> parse(b'{"op":"tail","pattern":"devices/#","id":7}')
+    Tail(pattern='devices/#', id=7)
+    >>> parse(b'{"op":"sing","id":7}').error
+    ProtocolError("no request: Invalid value 'sing' - at `$.op`; op is hello, ps, send or tail")
+    """
+    try:
+        said = from_json(line)
+    except BodyError as error:
+        return Refusal(None, ProtocolError(f"no request: {error}"))
+    except RecursionError:
+        return Refusal(None, ProtocolError("no request: nested too deep"))
+    if not isinstance(said, dict):
+        return Refusal(None, ProtocolError('no request: write an object, like {"op":"hello"}'))
+    try:
+        request: Request = msgspec.convert(said, Request)
+    except msgspec.ValidationError as error:
+        hint = "; op is hello, ps, send or tail" if "op`" in str(error) else ""
+        return Refusal(_id_of(said), ProtocolError(f"no request: {error}{hint}"))
+    return request
+
+
+def _id_of(said: dict[str, Any]) -> Id:
+    try:
+        found: Id = msgspec.convert(said.get("id"), Id)
+    except msgspec.ValidationError:
+        return None
+    return found
+
+
+def answer(id: Id, body: Any) -> bytes:
+    r"""Return the line that answers ``id``; an error line where ``body`` fits into no JSON.
+
+    >>> answer(1, {"raw": b"ok"})
+    b'{"id":1,"ok":true,"body":{"raw":{"$bytes":"b2s="}}}\n'
+    """
+    try:
+        return to_json({"id": id, "ok": True, "body": body}) + b"\n"
+    except (BodyError, UnicodeEncodeError) as error:
+        return failure(id, BodyError(f"the answer cannot be written as JSON: {error}"))
+
+
+def failure(id: Id, error: GatewayError) -> bytes:
+    r"""Return the line that says why ``id`` failed.
+
+    >>> failure(None, ProtocolError("no request"))
+    b'{"id":null,"ok":false,"error":{"code":"protocol","reason":"no request"}}\n'
+    """
+    # Half a surrogate pair cannot be written, and a reason may quote anything.
+    reason = str(error).encode("utf-8", "replace").decode()
+    return to_json({"id": id, "ok": False, "error": {"code": error.code, "reason": reason}}) + b"\n"
+
+
+def publication(message: Message) -> bytes:
+    """Return the line that tells of ``message``, but for its beginning: `addressed` adds that."""
+    fields = {
+        "topic": message.subject,
+        "time": message.time,
+        "sender": message.sender,
+        "retain": message.retain,
+    }
+    try:
+        line = to_json({**fields, "body": message.body})
+    except (BodyError, UnicodeEncodeError) as error:
+        reason = str(error).encode("utf-8", "replace").decode()
+        line = to_json({**fields, "error": {"code": BodyError.code, "reason": reason}})
+    return line[1:] + b"\n"
+
+
+def addressed(id: Id, rest: bytes) -> bytes:
+    r"""Return ``rest`` of a `publication` as a whole line for the tail ``id``.
+
+    >>> addressed("a", b'"topic":"x","body":1}\n')
+    b'{"id":"a","topic":"x","body":1}\n'
+    """
+    return b'{"id":' + msgspec.json.encode(id) + b"," + rest
+
+
+def gap(id: Id, count: int) -> bytes:
+    """Return the line that says how many publications were dropped here."""
+    return to_json({"id": id, "dropped": count}) + b"\n"

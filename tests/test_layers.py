@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "routing": ("process", "config"),
     "services": ("rpc", "supervision"),
     "application": ("supervision", "config", "plugins"),
+    "appliance": ("application", "hosting"),
     "client": ("mail", "backoff", "clock"),
 }
 """A room of the core, and the rooms it may use; with each comes what that one may use."""

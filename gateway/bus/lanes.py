@@ -20,11 +20,12 @@ from collections import deque
 from typing import Literal, TypeVar
 
 from gateway.bus.ledger import Balance, Ledger
-from gateway.errors import GatewayError, MailboxFullError
+from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.message import Message
 
 Order = Literal["fifo", "priority"]
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 REMEMBERED = 256
@@ -65,6 +66,7 @@ class Lanes:
         "_by_priority",
         "_calls",
         "_closed_calls",
+        "_ended_lives",
         "_mail",
         "_publications",
         "_publications_next",
@@ -91,6 +93,7 @@ class Lanes:
         self._publications_next = False
         self._calls: dict[str, Call] = {}
         self._closed_calls: dict[str, None] = {}
+        self._ended_lives: dict[tuple[str, int], None] = {}
         self._unclaimed: dict[str, Message] = {}
 
     def push_letter(self, message: Message) -> None:
@@ -149,7 +152,8 @@ class Lanes:
                     message = lane.popleft()
                     break
             self.count -= 1
-            if self.waiting:
+            # More than fits may have come from a socket; that goes first.
+            if self.waiting and self.count < self.size:
                 self._let_in()
         else:
             return None
@@ -182,6 +186,12 @@ class Lanes:
                     call.reply = reply
                     break
         self._calls[asked] = call
+        if self._ended_lives and call.reply is None:
+            life = (message.recipient.rpartition("@")[2], message.incarnation)
+            if life in self._ended_lives:
+                call.error = RecipientGoneError(
+                    f"{life[0]!r} died before it answered {message.subject!r}"
+                )
         return call
 
     def close_call(self, message_id: str) -> None:
@@ -190,8 +200,12 @@ class Lanes:
         if call is not None and call.reply is None:
             _remember(self._closed_calls, message_id, None)
 
-    def calls_to(self, name: str, incarnation: int) -> list[Call]:
-        """Return the open calls to one life of the mailbox ``name``."""
+    def end_of_life(self, name: str, incarnation: int) -> list[Call]:
+        """Return the open calls to one life of the mailbox ``name``, which is over.
+
+        A call to it that is opened later has failed at once.
+        """
+        _remember(self._ended_lives, (name, incarnation), None)
         return [
             call
             for call in self._calls.values()
@@ -222,7 +236,7 @@ class Lanes:
         return self.ledger.balance(self.count + len(self._publications) + len(self._urgent))
 
 
-def _remember(table: dict[str, T], key: str, value: T) -> None:
+def _remember(table: dict[K, T], key: K, value: T) -> None:
     table[key] = value
     if len(table) > REMEMBERED:
         del table[next(iter(table))]

@@ -13,7 +13,6 @@ could only deadlock.
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 from _thread import LockType, allocate_lock, get_ident
@@ -34,6 +33,12 @@ from gateway.errors import (
     RecipientGoneError,
 )
 from gateway.mail.message import Message, error_in
+
+LOOK_EVERY = 64
+"""Letters in a row after which the descriptors are looked at, whatever else waits."""
+
+HANDOVER = 0.01
+"""Seconds that a reader who has no time gives the leader to make way."""
 
 DRAIN = 16
 """Letters that one wake-up takes from a socket at the most."""
@@ -77,6 +82,7 @@ class Mailbox:
         self._owner = 0
         self._poked = False
         self._ready: deque[tuple[int, int]] = deque()
+        self._in_a_row = 0
         self._drains = 0
         self._crowded = False
         buffer = bytearray(BUFFER if sockets else 0)
@@ -157,8 +163,10 @@ class Mailbox:
         lead, lanes = self._lead, self._lanes
         self._owner = get_ident()
         deadline = None if timeout is None else self._clock.monotonic() + timeout
-        last_look = lined_up = False
+        last_look = lined_up = made_way = False
         turn: LockType | None = None
+        if self._in_a_row >= LOOK_EVERY:
+            self._look()
         while True:
             with self._lock:
                 if lined_up:
@@ -166,6 +174,7 @@ class Mailbox:
                     lead.leave(turn, reader=True)
                 message = lanes.pop()
                 if message is not None:
+                    self._in_a_row += 1
                     if message.expiry is None or message.expiry > self._clock.time():
                         return message
                     lanes.expire()
@@ -190,7 +199,10 @@ class Mailbox:
             left: float | None = None
             if deadline is not None:
                 left = deadline - self._clock.monotonic()
-                if left <= 0:
+                if left <= 0 and turn is not None and not made_way:
+                    # Who follows has seen nothing: it takes the lead for its last look.
+                    left, made_way = HANDOVER, True
+                elif left <= 0:
                     left, last_look = 0.0, True
             self._sleep(turn, left, reader=True)
 
@@ -212,14 +224,17 @@ class Mailbox:
                     lead.leave(turn, reader=False)
                 if call is None:
                     call = lanes.open_call(message)
-                if call.reply is None and call.error is None and not last_look and not self.closed:
+                if call.reply is None and not last_look and not self.closed:
                     turn = call.lock = lead.enter(reader=False)
                     lined_up = True
                 else:
                     lanes.close_call(message.message_id)
+                    if self.closed:
+                        self._close_descriptors()
                     break
             left = deadline - self._clock.monotonic()
-            if left <= 0:
+            # Whoever died may have answered first: the reply lies in the socket then.
+            if left <= 0 or call.error is not None:
                 left, last_look = 0.0, True
             try:
                 self._sleep(turn, left, reader=False)
@@ -234,8 +249,6 @@ class Mailbox:
         if call.error is not None:
             raise call.error
         if self.closed:
-            with self._lock:
-                self._close_descriptors()
             raise RecipientGoneError(f"{self.name!r} itself was closed")
         raise CallTimeoutError(
             f"{message.recipient!r} did not answer {message.subject!r} within {timeout:g} s"
@@ -244,7 +257,7 @@ class Mailbox:
     def fail_calls(self, name: str, incarnation: int) -> None:
         """End every wait for a reply of ``name``'s life ``incarnation``: it died."""
         with self._lock:
-            self._fail(self._lanes.calls_to(name, incarnation), f"{name!r} died")
+            self._fail(self._lanes.end_of_life(name, incarnation), f"{name!r} died")
 
     def wake(self) -> None:
         """Make `get` return; takes no lock, so that a signal handler may call it."""
@@ -295,6 +308,7 @@ class Mailbox:
                 turn.acquire(True, -1 if timeout is None else timeout)
                 return
             lead = self._lead
+            self._in_a_row = 0
             for fd, events in lead.sleep(timeout):
                 if fd == self._urgent_fd:
                     self._drain(fd, DRAIN)
@@ -306,6 +320,25 @@ class Mailbox:
             with self._lock:
                 self._lead.leave(turn, reader=reader)
             raise
+
+    def _look(self) -> None:
+        """Read and serve what is ready although letters wait: a flood must not hide it."""
+        lead = self._lead
+        for _ in range(2):
+            with self._lock:
+                if self.closed:
+                    return
+                turn = lead.enter(reader=True)
+            self._sleep(turn, 0.0 if turn is None else HANDOVER, reader=True)
+            with self._lock:
+                lead.leave(turn, reader=True)
+                if self.closed:
+                    self._close_descriptors()
+            if turn is None:
+                break
+        self._in_a_row = 0
+        for _ in range(len(self._ready)):
+            self._serve()
 
     # What the leader reads
 
@@ -381,9 +414,15 @@ class Mailbox:
             return []
         left = []
         for inlet in self._inlets.values():
-            with contextlib.suppress(ProtocolError, OSError):
-                while message := inlet.read():
-                    left.append(message)
+            while True:
+                try:
+                    message = inlet.read()
+                except ProtocolError:
+                    self._lanes.ledger.garbage += 1
+                    continue
+                if message is None:
+                    break
+                left.append(message)
             inlet.close()
         self._inlets = {}
         self._lanes.ledger.accepted += len(left)

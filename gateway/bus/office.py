@@ -17,6 +17,8 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from gateway.bus.directory import Book
 from gateway.bus.lanes import Order
 from gateway.bus.mailbox import Mailbox
@@ -24,6 +26,7 @@ from gateway.bus.pump import Pump
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock
 from gateway.errors import AddressError, GatewayError, RecipientGoneError
+from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
 from gateway.mail.message import Message, bounce_of
 
@@ -222,8 +225,12 @@ class Office:
         packed: bytes | None = None
         for target in targets:
             if isinstance(target, Mailbox):
+                own = message
+                if len(targets) > 1 and type(message.body) not in PLAIN:
+                    # To each a copy: nothing is shared between threads.
+                    own = replace(message, body=checked(message.body)[0])
                 try:
-                    target.deliver(message)
+                    target.deliver(own)
                 except RecipientGoneError:
                     continue
             else:

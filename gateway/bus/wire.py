@@ -195,7 +195,10 @@ class Outlet:
         """
         lane: Lane = "mail" if message.kind == "letter" else "urgent"
         used = self._mail if lane == "mail" else self._urgent
-        data = encode(message)
+        try:
+            data = encode(message)
+        except UnicodeEncodeError as error:
+            raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
         if used is not None and len(data) <= INLINE:
             # The way of nearly every letter, without a call more than it needs.
             try:
@@ -275,6 +278,8 @@ def _send_large(used: socket.socket, message: Message) -> None:
             left = left[os.write(descriptor, left) :]
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
         envelope = encode(_emptied(message))
+        if len(envelope) > INLINE:
+            raise BodyError(f"the headers have {len(envelope)} bytes packed; {INLINE} is the most")
         rights = array.array("i", [descriptor])
         used.sendmsg([envelope], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
     finally:

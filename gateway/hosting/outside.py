@@ -20,14 +20,14 @@ class Outside(Protocol):
     what it is given.
     """
 
-    def publish(self, topic: str, body: object, *, retain: bool = False) -> None:
+    def publish(self, topic: str, body: object, *, retain: bool = False) -> object:
         """Publish ``body`` to the whole house."""
         ...
 
-    def reply(self, message: Message, body: object) -> None:
+    def reply(self, message: Message, body: object) -> object:
         """Answer ``message`` in its thread."""
         ...
 
-    def bounce(self, message: Message, error: GatewayError) -> None:
+    def bounce(self, message: Message, error: GatewayError) -> object:
         """Answer ``message`` with ``{"code": error.code, "reason": str(error)}``."""
         ...

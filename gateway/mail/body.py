@@ -122,9 +122,7 @@ def _copy(value: Any, where: str, depth: int) -> Any:
         for key, item in value.items():
             if type(key) is not str:
                 raise BodyError(f"{where} has the key {key!r}: keys are text")
-            copy[key] = (
-                item if type(item) in PLAIN else _copy(item, f"{where}[{key!r}]", depth - 1)
-            )
+            copy[key] = item if type(item) in PLAIN else _copy(item, f"{where}[{key!r}]", depth - 1)
         return copy
     if kind is list or kind is tuple:
         return [

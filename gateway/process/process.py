@@ -61,8 +61,8 @@ class Process:
         self._sequence_lock = threading.Lock()
         self._ending = Wakeup()
         self._child_error: BaseException | None = None
-        self._threads = ChildThreads(self.name, self._child_failed)
-        self._counts = {"unhandled": 0, "refused": 0}
+        self._child_threads = ChildThreads(self.name, self._child_failed)
+        self._mail_counts = {"unhandled": 0, "refused": 0}
 
     # To be written by authors
 
@@ -161,7 +161,7 @@ class Process:
 
     def bounce(self, message: Message, error: GatewayError) -> None:
         """Tell the sender of ``message`` that it failed; one that is gone is not told."""
-        self._counts["refused"] += 1
+        self._mail_counts["refused"] += 1
         if message.kind not in ("letter", "control"):
             return
         try:
@@ -379,19 +379,19 @@ class Process:
 
     def add_child_thread(self, name: str, target: Callable[[], object]) -> None:
         """Start ``target`` on a thread that this process owns and dies with."""
-        self._threads.start(name, target)
+        self._child_threads.start(name, target)
 
     def child_threads_alive(self) -> list[str]:
         """Return the names of the child threads that run."""
-        return self._threads.alive()
+        return self._child_threads.alive()
 
     def join_child_threads(self, timeout: float = 2.0) -> list[str]:
         """Wait for the child threads; return the names of those that still run."""
-        return self._threads.join(timeout)
+        return self._child_threads.join(timeout)
 
     def child_thread_janitor(self) -> int:
         """Forget the child threads that have ended; return how many."""
-        return self._threads.clear_ended()
+        return self._child_threads.clear_ended()
 
     def _child_failed(self, error: BaseException) -> None:
         self._child_error = error
@@ -435,8 +435,8 @@ class Process:
             "run_level": self.run_level,
             "frames": self._frames.number,
             "frames_missed": self._frames.missed,
-            "threads": self._threads.alive(),
-            **self._counts,
+            "threads": self._child_threads.alive(),
+            **self._mail_counts,
             "mail": self._box.statistics()._asdict(),
             **self._office.statistics(),
         }
@@ -464,6 +464,6 @@ class Process:
         if message.subject == STATISTICS and message.kind == "letter":
             self.reply(message, self.statistics())
             return
-        self._counts["unhandled"] += 1
+        self._mail_counts["unhandled"] += 1
         if message.receipt:
             self.bounce(message, RefusedError(f"{self.name!r} has no filter for {message.subject!r}"))

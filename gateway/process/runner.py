@@ -27,7 +27,7 @@ def run(process: Process) -> None:
         try:
             process.death()
         finally:
-            process._threads.join(2.0)
+            process._child_threads.join(2.0)
             process.run_level = "dead"
             report("dead")
 

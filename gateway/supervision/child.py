@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class Child:
         application: Any,
     ) -> None:
         self._spec = spec
+        # What the log shows.
+        threading.main_thread().name = spec.name
         self._process: Process | None = None
         self._die_early = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)

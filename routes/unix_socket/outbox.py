@@ -25,8 +25,6 @@ class Outbox:
     def __init__(self, limit: int, *, gap: Callable[[int], bytes]) -> None:
         self.dropped = 0
         """Publications that gave way."""
-        self.waiting = 0
-        """Bytes that wait to be written, but for the notice of a gap."""
         self._limit = limit
         self._gap = gap
         self._untold = 0
@@ -43,11 +41,10 @@ class Outbox:
 
     def add(self, line: bytes) -> bool:
         """Queue an answer; False where too much waits already to take it."""
-        if self._answers and self._answers_size + len(line) > self._limit:
+        if self._answers_size + len(line) > self._limit:
             return False
         self._answers.append(line)
         self._answers_size += len(line)
-        self.waiting += len(line)
         return True
 
     def add_publication(self, line: bytes) -> None:
@@ -58,11 +55,9 @@ class Outbox:
         while self._publications_size + len(line) > self._limit:
             oldest = self._publications.popleft()
             self._publications_size -= len(oldest)
-            self.waiting -= len(oldest)
             self._lose(1)
         self._publications.append(line)
         self._publications_size += len(line)
-        self.waiting += len(line)
 
     def head(self) -> bytes:
         """Return what is to be written next; empty where there is nothing."""
@@ -86,7 +81,6 @@ class Outbox:
             self._publications_size -= len(line)
         else:
             return b""
-        self.waiting -= len(line)
         return line
 
     def _lose(self, count: int) -> None:

@@ -1,0 +1,58 @@
+"""The application that a configuration describes: one process for each route.
+
+Routes and drivers are found by name among the plug-ins; what a route hosts is
+handed to it as data. Routers run as OS processes of their own, so that one
+that dies costs its medium and not the gateway.
+
+Refused: what `gateway.config` refuses, and a configuration without routes,
+which would do nothing at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gateway import plugins
+from gateway.application import Application
+from gateway.config.schema import Configuration
+from gateway.errors import ConfigError
+from gateway.hosting.hosted_device import HostedDevice
+from gateway.process.process import Process
+
+
+class Appliance(Application):
+    """The routes and devices of ``configuration``, around ``main``."""
+
+    global_frequency = None
+
+    def __init__(self, configuration: Configuration, *, main: type[Process] = Process) -> None:
+        super().__init__(main=main, sockets=Path(configuration.gateway.sockets))
+        self.configuration = configuration
+
+    def build(self) -> None:
+        """Add a process for each route."""
+        configuration = self.configuration
+        if not configuration.routes:
+            raise ConfigError("no routes are configured: add at least [routes.serial]")
+        for route in configuration.routes.values():
+            self.add_process(
+                route.name,
+                plugins.find(plugins.ROUTES, route.type),
+                mode="fork",
+                route=route.name,
+                parameters={
+                    "settings": route.settings,
+                    "node": configuration.gateway.node,
+                    "sockets": configuration.gateway.sockets,
+                    "devices": self._devices_of(route.name),
+                },
+            )
+
+    def _devices_of(self, route: str) -> list[HostedDevice]:
+        hosted = []
+        for device in self.configuration.devices.values():
+            if device.route == route:
+                driver: Any = plugins.find(plugins.DRIVERS, device.driver)
+                hosted.append(HostedDevice(device.name, driver, device.link, device.settings))
+        return hosted

@@ -1,0 +1,100 @@
+"""The serial route: one driver thread for each configured device.
+
+A letter to ``board@serial`` is a command for the device ``board``; it is
+handed to that device's thread, which answers it. What the devices publish
+bears their names, not the route's: ``devices/board/analogue``.
+
+Refused, with a bounce: letters to a device that is not configured here, or
+not connected. A port that is absent is a normal state and waited for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from random import Random
+from time import monotonic
+from typing import Any, ClassVar
+
+import msgspec
+
+from gateway.errors import AddressError
+from gateway.hosting.driver_thread import DriverThread
+from gateway.hosting.hosted_device import HostedDevice
+from gateway.mail.address import Address
+from gateway.mail.message import Message
+from gateway.routing.router import Router
+from routes.serial.serial_link import opener
+from routes.serial.settings import SerialSettings
+
+LEAVE = 3.0
+"""Seconds that all devices together may take to be let go of."""
+
+
+class SerialSettingsOfRoute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[routes.serial]`` itself has no settings: they stand with each device."""
+
+
+class SerialRouter(Router):
+    """Hosts the devices on serial ports."""
+
+    Settings: ClassVar[type[msgspec.Struct]] = SerialSettingsOfRoute
+    DeviceSettings: ClassVar[type[msgspec.Struct] | None] = SerialSettings
+
+    def start(self) -> None:
+        """Start a thread for each device; what is not plugged in is waited for."""
+        self._devices: dict[str, DriverThread] = {}
+        devices: list[HostedDevice] = self.parameter("devices", [])
+        for device in devices:
+            self.declare_will(
+                f"devices/{device.name}/state",
+                {
+                    "state": "failed",
+                    "connected": False,
+                    "cause": f"the route {self.name!r} died",
+                    "since": None,
+                },
+            )
+            self._devices[device.name] = self._thread_for(device)
+        for thread in self._devices.values():
+            thread.start()
+        self.set_connection("connected", f"it hosts {', '.join(self._devices) or 'no devices'}")
+
+    def stop(self) -> None:
+        """Let go of every device, all at a time, under one deadline."""
+        threads = getattr(self, "_devices", {})
+        for thread in threads.values():
+            thread.stop(0)
+        deadline = monotonic() + LEAVE
+        for thread in threads.values():
+            thread.join(max(0.0, deadline - monotonic()))
+
+    def outbound(self, message: Message) -> None:
+        """Hand a command to its device's thread, which answers it."""
+        name = Address.parse(message.recipient).local
+        thread = self._devices.get(name)
+        if thread is None:
+            close = difflib.get_close_matches(name, self._devices, 1)
+            hint = f"did you mean {close[0]!r}?" if close else "it hosts " + ", ".join(self._devices)
+            raise AddressError(f"there is no device {name!r} on {self.name!r}; {hint}")
+        thread.post(message)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the route's counts and each device's."""
+        devices = {
+            name: {"state": thread.state.value, **msgspec.to_builtins(thread.statistics())}
+            for name, thread in getattr(self, "_devices", {}).items()
+        }
+        return {**super().statistics(), "devices": devices}
+
+    def _thread_for(self, device: HostedDevice) -> DriverThread:
+        link = device.link
+        assert isinstance(link, SerialSettings)
+        return DriverThread(
+            device.name,
+            # Called for each opening of the link, with the host that serves it.
+            lambda host: device.driver(device.name, host, device.settings),
+            opener(link, clock=self._clock),
+            self,
+            clock=self._clock,
+            random=Random(),
+        )

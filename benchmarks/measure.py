@@ -35,7 +35,7 @@ def arguments(description: str) -> argparse.Namespace:
     """Parse what every benchmark takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-    parser.add_argument("--rounds", type=int, default=5000, help="exchanges (5000)")
+    parser.add_argument("--rounds", type=int, default=5000, help="exchanges of each kind (5000)")
     return parser.parse_args()
 
 

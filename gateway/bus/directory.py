@@ -36,11 +36,18 @@ class Book(msgspec.Struct, frozen=True, array_like=True):
     def look_up(self, recipient: str) -> tuple[str, int]:
         """Return the mailbox that takes mail for ``recipient``, and its incarnation.
 
-        Raises `AddressError` that says who is there.
+        What is behind a router may have a mailbox of its own; where it has
+        none, the router's takes its mail. Raises `AddressError` that says who
+        is there.
 
         >>> Book(1, {"serial": 2}).look_up("wheels@serial")
         ('serial', 2)
+        >>> Book(1, {"serial": 2, "wheels@serial": 2}).look_up("wheels@serial")
+        ('wheels@serial', 2)
         """
+        incarnation = self.incarnations.get(recipient)
+        if incarnation is not None:
+            return recipient, incarnation
         name = Address.parse(recipient).mailbox
         incarnation = self.incarnations.get(name)
         if incarnation is None:

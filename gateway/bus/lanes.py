@@ -210,7 +210,7 @@ class Lanes:
             call
             for call in self._calls.values()
             if call.message.incarnation == incarnation
-            and call.message.recipient.rpartition("@")[2] == name
+            and name in (call.message.recipient, call.message.recipient.rpartition("@")[2])
         ]
 
     def open_calls(self) -> list[Call]:

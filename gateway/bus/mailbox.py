@@ -332,8 +332,6 @@ class Mailbox:
             self._sleep(turn, 0.0 if turn is None else HANDOVER, reader=True)
             with self._lock:
                 lead.leave(turn, reader=True)
-                if self.closed:
-                    self._close_descriptors()
             if turn is None:
                 break
         self._in_a_row = 0

@@ -19,19 +19,22 @@ import logging
 import select
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
+from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS
-from gateway.errors import GatewayError, RecipientGoneError, RefusedError
+from gateway.errors import BodyError, GatewayError, RecipientGoneError, RefusedError
 from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import decode, encode
 from gateway.mail.filters import Callback, FilterTable, FilterView
 from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
-from gateway.mail.topic import check_pattern, check_topic, matches
-from gateway.process.callbacks import Callbacks, Event, EventCallback
+from gateway.mail.topic import check_pattern, check_topic
+from gateway.process.callbacks import DEVICE_EVENTS, Callbacks, Event, EventCallback
 from gateway.process.context import Context, RunLevel
+from gateway.process.subscription import Subscription
 from gateway.process.threads import ChildThreads
 from gateway.process.timing import Frames
 from gateway.process.wakeup import Wakeup
@@ -55,8 +58,7 @@ class Process:
         self._frames = Frames(context.frequency, self._clock.monotonic())
         self._filters = FilterTable()
         self._callbacks = Callbacks()
-        self._subscriptions: list[tuple[str, Callback]] = []
-        self._latest: dict[str, tuple[int, int]] = {}
+        self._subscriptions: list[Subscription] = []
         self._sequence: dict[str, int] = {}
         self._sequence_lock = threading.Lock()
         self._ending = Wakeup()
@@ -100,6 +102,8 @@ class Process:
         """
         office = self._office
         target = office.target(recipient)
+        if type(subject) is not str or type(priority) is not int or headers is not None:
+            _check_headers(subject, priority, headers)
         body_type = ""
         if type(body) not in PLAIN:
             body, body_type = checked(body)
@@ -170,6 +174,26 @@ class Process:
             )
         except GatewayError as failure:
             log.debug("%s could not bounce to %s: %s", self.name, message.sender, failure)
+
+    def open_mailbox(self, local: str, *, size: int = 64, timeout: float = 5.0) -> Mailbox:
+        """Open a mailbox of its own for ``local@<this process>`` and return it.
+
+        For what lives behind a router and is served by a thread of its own,
+        which reads it. It ends with this process; until `close_mailbox` or
+        then, its mail comes here and no longer to the filters.
+        """
+        name = f"{local}@{self.name}"
+        office = self._office
+        box = office.open(
+            name, self._box.incarnation, office.bind(name, self._box.incarnation), size=size
+        )
+        self._box.wait_for(self._tell_boss("open", name), timeout)
+        return box
+
+    def close_mailbox(self, box: Mailbox) -> None:
+        """Close a mailbox that `open_mailbox` opened."""
+        self._tell_boss("close", box.name)
+        self._office.close(box)
 
     def wait_for_reply(self, message: Message, timeout: float = 5.0) -> Message:
         """Return the reply to ``message``, handed over directly; other mail keeps its order.
@@ -261,13 +285,12 @@ class Process:
         pattern has been handed to ``callback`` by then.
         """
         check_pattern(pattern)
-        self._subscriptions.append((pattern, callback))
+        subscription = Subscription(pattern, callback)
+        self._subscriptions.append(subscription)
         asked = self._tell_boss("subscribe", pattern)
         snapshot = self._box.wait_for(asked, timeout).body
         for packed in snapshot:
-            message = decode(packed)
-            if self._is_news(message):
-                callback(message)
+            subscription.offer(decode(packed))
 
     def declare_will(self, topic: str, body: Any) -> None:
         """Have ``body`` published, retained, on ``topic`` should this process die.
@@ -277,16 +300,6 @@ class Process:
         """
         check_topic(topic)
         self._tell_boss("will", {"topic": topic, "body": checked(body)[0]})
-
-    def _is_news(self, message: Message) -> bool:
-        """Drop a retained value that is older than one that came another way."""
-        if not message.retain:
-            return True
-        stamp = (message.sender_incarnation, message.thread_index)
-        if stamp <= self._latest.get(message.subject, (-1, -1)):
-            return False
-        self._latest[message.subject] = stamp
-        return True
 
     def _tell_boss(self, subject: str, body: Any) -> Message:
         office = self._office
@@ -317,18 +330,18 @@ class Process:
         `callback_event`.
         """
         for event, callback in callbacks.items():
-            self._callbacks.register(device, event, callback)
-        for event in callbacks if device else ():
-            self.subscribe(f"devices/{device}/events/{event}", self._device_event)
+            if device and event not in DEVICE_EVENTS:
+                raise ValueError(f"no device raises {event!r}: use {', '.join(DEVICE_EVENTS)}")
+            # One table a subscription: what two of them take is not fired twice.
+            table = Callbacks() if device else self._callbacks
+            table.register(device, event, callback)
+            if device:
+                raised = partial(_device_event, table)
+                self.subscribe(f"devices/{device}/events/{event}", raised)
 
     def callback_event(self, event: str, **details: Any) -> int:
         """Call who registered for ``event``; return how many that were."""
         return self._callbacks.fire(Event(event, "", details))
-
-    def _device_event(self, message: Message) -> None:
-        _, device, _, event = message.subject.split("/")
-        details = message.body if isinstance(message.body, dict) else {}
-        self._callbacks.fire(Event(event, device, details))
 
     # Time
 
@@ -445,10 +458,8 @@ class Process:
 
     def _handle(self, message: Message) -> None:
         if message.kind == "publication":
-            if self._is_news(message):
-                for pattern, callback in self._subscriptions:
-                    if matches(pattern, message.subject):
-                        callback(message)
+            for subscription in self._subscriptions:
+                subscription.offer(message)
             return
         found = self._filters.matching(message)
         if not found:
@@ -467,3 +478,20 @@ class Process:
         self._mail_counts["unhandled"] += 1
         if message.receipt:
             self.bounce(message, RefusedError(f"{self.name!r} has no filter for {message.subject!r}"))
+
+
+def _check_headers(subject: str, priority: int, headers: dict[str, str] | None) -> None:
+    """Raise `BodyError` for what a reader in another OS process would throw away as garbage."""
+    if type(subject) is not str:
+        raise BodyError(f"a subject is text, not {subject!r}")
+    if type(priority) is not int:
+        raise BodyError(f"a priority is a whole number, not {priority!r}")
+    for name, value in (headers or {}).items():
+        if type(name) is not str or type(value) is not str:
+            raise BodyError(f"the header {name!r} is text, not {value!r}")
+
+
+def _device_event(table: Callbacks, message: Message) -> None:
+    _, device, _, event = message.subject.split("/")
+    details = message.body if isinstance(message.body, dict) else {}
+    table.fire(Event(event, device, details))

@@ -23,13 +23,16 @@ def run(process: Process) -> None:
     finally:
         process.run_level = "dying"
         process._ending.set()
-        report("dying")
         try:
-            process.death()
+            # Where nobody hears it, since the boss is gone, it dies in order all the same.
+            report("dying")
         finally:
-            process._child_threads.join(2.0)
-            process.run_level = "dead"
-            report("dead")
+            try:
+                process.death()
+            finally:
+                process._child_threads.join(2.0)
+                process.run_level = "dead"
+                report("dead")
 
 
 def _live(process: Process) -> None:

@@ -22,6 +22,7 @@ class Frames:
     """
 
     def __init__(self, frequency: float | None, now: float) -> None:
+        _check(frequency)
         self.number = 0
         """Frames that have begun."""
         self.missed = 0

@@ -31,6 +31,10 @@ class Wakeup:
             poller.poll(None if timeout == float("inf") else timeout * 1000)
         return self.is_set
 
+    def __del__(self) -> None:
+        # Whoever may still set it holds it: no descriptor is closed under a setter's hands.
+        self.close()
+
     def close(self) -> None:
         """Give the descriptor back; waiting is no longer possible."""
         self.is_set = True

@@ -60,6 +60,8 @@ class Boss:
     ) -> None:
         self._office = office
         self._order = order
+        self._main = order[-1][-1]
+        """The main process, the last to start: without it there is no application."""
         self._fork_server = fork_server
         self._start_thread = start_thread
         self.members = {
@@ -82,6 +84,8 @@ class Boss:
             "retain": self._retain,
             "will": self._will,
             "ended": self._ended,
+            "open": self._open_further,
+            "close": self._close_further,
             "ebrake": self._ebrake,
             "ps": self._ps,
         }
@@ -174,8 +178,17 @@ class Boss:
                 self._fork_server.spawn(spec.name, member.incarnation, sockets)
             except GatewayError as error:
                 self._gone(member, str(error), failed=True)
-        else:
+            return
+        try:
             member.thread = self._start_thread(member)
+        except Exception as bug:  # noqa: BLE001 - the supervisor: judged by policy, told in the log
+            log.exception("process %s could not be made", spec.name)
+            if member.box is not None:
+                self._office.close(member.box)
+            cause = f"it could not be made: {type(bug).__name__}: {bug}"
+            self._gone(member, cause, failed=True)
+            if spec.name == self._main:
+                self._pull_brake(f"{spec.name}: {cause}")
 
     def _hear_fork_server(self, events: int) -> None:
         told = self._fork_server.receive()
@@ -203,6 +216,7 @@ class Boss:
             if member.incarnation == told.incarnation and not member.runs and told.status:
                 member.cause = _in_words(told.status)
         else:
+            self._office.unlink(told.name, told.incarnation)
             self._gone(member, told.reason, failed=True)
 
     # Deaths
@@ -240,6 +254,9 @@ class Boss:
         member.process = None
         member.thread = None
         member.pid = 0
+        for further in member.mailboxes:
+            self._office.unlink(further, member.incarnation)
+        member.mailboxes.clear()
         outlet = self._unsent.pop(name, None)
         if outlet is not None:
             self._box.unwatch(outlet.socket_for("urgent").fileno())
@@ -276,6 +293,7 @@ class Boss:
         for name, member in self.members.items():
             if member.runs or member.state == "waiting":
                 incarnations[name] = member.incarnation
+                incarnations.update(dict.fromkeys(member.mailboxes, member.incarnation))
         book = Book(old.version + 1, incarnations, self._archive.subscriptions)
         self._office.update(book)
         for member in self.members.values():
@@ -306,6 +324,19 @@ class Boss:
         if member is not None:
             member.pid = message.body
             self._answer(message, encode(self._office.book))
+
+    def _open_further(self, message: Message) -> None:
+        member = self._sender(message)
+        if member is not None and message.body.endswith(f"@{member.spec.name}"):
+            member.mailboxes.add(message.body)
+            self._tell_book()
+            self._answer(message, None)
+
+    def _close_further(self, message: Message) -> None:
+        member = self._sender(message)
+        if member is not None and message.body in member.mailboxes:
+            member.mailboxes.discard(message.body)
+            self._tell_book()
 
     # Topics
 
@@ -346,7 +377,8 @@ class Boss:
             self.on_brake()
 
     def _ps(self, message: Message) -> None:
-        self._answer(message, [member.describe() for member in self.members.values()])
+        # Whoever does not read its replies must not hold up the supervisor.
+        self._answer(message, [member.describe() for member in self.members.values()], timeout=0.0)
 
     # Stopping
 
@@ -467,9 +499,9 @@ class Boss:
             sender_incarnation=1,
         )
 
-    def _answer(self, message: Message, body: Any) -> None:
+    def _answer(self, message: Message, body: Any, *, timeout: float = 0.5) -> None:
         answer = reply_to(message, self._office.new_id(), self._office.clock.time(), body)
-        self._office.answer(answer)
+        self._office.answer(answer, timeout)
 
     def _sender(self, message: Message) -> Member | None:
         """Return the member that wrote, None where that life is over."""

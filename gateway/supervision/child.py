@@ -89,6 +89,9 @@ class Child:
         except (RecipientGoneError, CallTimeoutError) as failure:
             error = f"the boss did not answer: {failure}"
             log.error("%s: %s", self._spec.name, error)
+        except Exception as bug:  # the supervisor's part in the child
+            error = f"it could not be made: {type(bug).__name__}: {bug}"
+            log.exception("process %s could not be made", self._spec.name)
         finally:
             tell_end(self._office, self._box, error or "")
             self._office.shut()
@@ -107,7 +110,11 @@ class Child:
                 return
 
     def _report(self, level: RunLevel) -> None:
-        control(self._office, self._box, "level", level)
+        try:
+            control(self._office, self._box, "level", level)
+        except RecipientGoneError:
+            # The boss itself is gone; the fork server ends this child in a moment.
+            log.debug("%s is %s, and has no boss any more", self._spec.name, level)
 
     def _obey(self, message: Message) -> bool:
         if message.subject == "book":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gateway.bus.mailbox import Mailbox
@@ -29,6 +29,8 @@ class Member:
     box: Mailbox | None = None
     process: Process | None = None
     thread: threading.Thread | None = None
+    mailboxes: set[str] = field(default_factory=set)
+    """Further mailboxes that this life has opened, for what is behind it."""
     said_dead: bool = False
     """Whether this life reported that its `death` has run."""
     told_to_die: bool = False

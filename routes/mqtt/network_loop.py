@@ -191,9 +191,13 @@ class NetworkLoop:
         """Live on an admitted connection; return why it ended."""
         exchange, version = self._exchange, self._choice.version
         self._choice.admitted()
-        connection.subscribe(self._calling.subscriptions)
         exchange.count("connections")
         self._enter("connected", f"the broker admitted us (MQTT {version})", version)
+        if exchange.stopping.is_set():
+            # Nobody waited for the birth or the farewell to be said: leave unheard.
+            connection.disconnect()
+            return _STOPPED
+        connection.subscribe(self._calling.subscriptions)
         began = progress = self._clock.monotonic()
         acknowledged = 0
         self._short_lives += 1

@@ -91,7 +91,7 @@ class UnixSocketRouter(Router):
         self._is_crowded = False
         self._clients: dict[int, Connection] = {}
         self._calls = Calls()
-        self._roll_call: RollCall | None = None
+        self._roll_call = RollCall(self._ask, boss=BOSS)
         self._curious: list[tuple[Connection, Id]] = []
         self._retained = Retained()
         self._hears_all = self._asked_for_all = False
@@ -128,8 +128,8 @@ class UnixSocketRouter(Router):
         self._end_calls(now)
         for client in [client for client in self._clients.values() if client.held]:
             self._try_held(client)
-        if self._roll_call is not None and now >= self._roll_call.deadline:
-            self._end_roll_call(self._roll_call)
+        if self._roll_call.is_under_way and now >= self._roll_call.deadline:
+            self._end_roll_call()
         if self._door is None:
             if now >= self._try_again_at:
                 self._open()
@@ -273,7 +273,7 @@ class UnixSocketRouter(Router):
         if client.is_served or (client.wanted == 0 and client.has_hung_up()):
             self._leave(client)
             return
-        if client.watched != client.wanted or client.fd not in self._clients:
+        if client.watched != client.wanted:
             client.watched = client.wanted
             self.watch(client.fd, lambda _: self._on_client(client), client.wanted)
 
@@ -321,7 +321,7 @@ class UnixSocketRouter(Router):
     def _send(self, client: Connection, request: Send, deadline: float) -> None:
         """Write a letter; where its recipient has no room, hold the client until it has."""
         if client.calls >= self.settings.max_calls:
-            raise MailboxFullError(f"{client.calls} of your letters await their answers already")
+            raise self._too_many(client)
         left = deadline - self._clock.monotonic()
         try:
             letter = self.send(
@@ -340,6 +340,9 @@ class UnixSocketRouter(Router):
             self._calls.add(Call(client, request, letter, deadline))
         self._hurry(TICK)
 
+    def _too_many(self, client: Connection) -> GatewayError:
+        return MailboxFullError(f"{client.calls} of your requests await their answers already")
+
     def _try_held(self, client: Connection) -> None:
         if client.held is None:
             return
@@ -353,9 +356,9 @@ class UnixSocketRouter(Router):
 
     def _on_answer(self, message: Message) -> None:
         roll_call = self._roll_call
-        if roll_call is not None and roll_call.take(message):
-            if roll_call.is_over:
-                self._end_roll_call(roll_call)
+        if roll_call.take(message):
+            if roll_call.is_under_way and roll_call.is_over:
+                self._end_roll_call()
             return
         call = self._calls.take(message.in_reply_to)
         if call is None:
@@ -385,22 +388,27 @@ class UnixSocketRouter(Router):
 
     def _call_roll(self, client: Connection, id: Id) -> None:
         """Begin a round of questions, or join the one that is under way."""
-        if self._roll_call is None:
-            self._roll_call = RollCall(
-                lambda to, subject: self.send(to, subject, timeout=0.0).message_id,
-                boss=BOSS,
-                deadline=self._clock.monotonic() + self.settings.ps_timeout,
-                known={self.name: self.statistics()},
-            )
+        if client.calls >= self.settings.max_calls:
+            raise self._too_many(client)
+        if not self._roll_call.is_under_way:
+            deadline = self._clock.monotonic() + self.settings.ps_timeout
+            self._roll_call.begin(deadline, {self.name: self.statistics()})
             self._hurry(TICK)
-        elif sum(who is client for who, _ in self._curious) >= self.settings.max_calls:
-            raise MailboxFullError("you have asked for ps too often at once")
+        client.calls += 1
         self._curious.append((client, id))
 
-    def _end_roll_call(self, roll_call: RollCall) -> None:
-        curious, self._curious, self._roll_call = self._curious, [], None
-        if not roll_call.heard_boss:
-            late = CallTimeoutError(f"the boss did not answer within {self.settings.ps_timeout:g} s")
+    def _ask(self, to: str, subject: str) -> str:
+        return self.send(to, subject, timeout=0.0).message_id
+
+    def _end_roll_call(self) -> None:
+        heard_boss, processes = self._roll_call.heard_boss, self._roll_call.end()
+        curious, self._curious = self._curious, []
+        for client, _ in curious:
+            client.calls -= 1
+        if not heard_boss:
+            late = CallTimeoutError(
+                f"the boss did not answer within {self.settings.ps_timeout:g} s"
+            )
             for client, id in curious:
                 self._fail(client, id, late)
             return
@@ -408,7 +416,7 @@ class UnixSocketRouter(Router):
             "node": self.node,
             "version": __version__,
             "time": self._clock.time(),
-            "processes": roll_call.processes,
+            "processes": processes,
             "routes": self._retained.states("routes"),
             "devices": self._retained.states("devices"),
         }
@@ -424,6 +432,8 @@ class UnixSocketRouter(Router):
             check_pattern(request.pattern)
         except ValueError as error:
             raise ProtocolError(str(error)) from error
+        if request.pattern.startswith("$"):
+            raise ProtocolError(f"{request.pattern!r}: what begins with $ is published to nobody")
         self._hear_all()
         self._answer(client, request.id, None)
         if not self._is_here(client):
@@ -468,7 +478,7 @@ class UnixSocketRouter(Router):
 
     def _set_pace(self) -> None:
         held = any(client.held for client in self._clients.values())
-        if len(self._calls) or held or self._roll_call is not None:
+        if len(self._calls) or held or self._roll_call.is_under_way:
             pace = TICK
         elif self._door is None or self._is_crowded:
             pace = SLOW_TICK

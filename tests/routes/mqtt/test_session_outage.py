@@ -121,14 +121,18 @@ def test_under_a_frozen_broker_nobody_is_blocked_and_little_is_in_flight(broker,
     await_connected(session)
     await_drained(session)
     broker.freeze()
-    began = time.monotonic()
-    for _ in range(2000):
-        session.publish("flood", b"x" * 30_000, qos=qos)
-    assert time.monotonic() - began < 2.0
-    # 60 MB went in; the sockets hold a few, the queue 100 letters, and paho none.
+    for _ in range(20):
+        began = time.monotonic()
+        for _ in range(500):
+            session.publish("flood", b"x" * 30_000, qos=qos)
+        assert time.monotonic() - began < 2.0
+        # The sockets hold some megabytes, the queue 100 letters, and paho none.
+        if not session.flush(0.2):
+            break
+    else:
+        raise AssertionError("300 MB and no end: somebody keeps them in memory")
     outbox = session.statistics().outbox
-    assert outbox.dropped > 1000
-    assert not session.flush(0.3)
+    assert outbox.dropped > 100
     assert outbox.in_flight <= 6
     assert outbox.queued <= 100
     broker.thaw()

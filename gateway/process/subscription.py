@@ -1,0 +1,35 @@
+"""One pattern that a process subscribed to, its callback, and what that has seen.
+
+Retained values may come twice, live and in the snapshot that answers a new
+subscription, and in either order. Each subscription keeps for itself how new
+the newest was, so that its callback gets every value once and never an older
+one after a newer one; what another subscription has seen is no matter.
+"""
+
+from __future__ import annotations
+
+from gateway.mail.filters import Callback
+from gateway.mail.message import Message
+from gateway.mail.topic import matches
+
+
+class Subscription:
+    """Hands on what falls under its pattern and is news to it."""
+
+    __slots__ = ("_latest", "callback", "pattern")
+
+    def __init__(self, pattern: str, callback: Callback) -> None:
+        self.pattern = pattern
+        self.callback = callback
+        self._latest: dict[str, tuple[int, int]] = {}
+
+    def offer(self, message: Message) -> None:
+        """Call the callback with a publication that is for it."""
+        if not matches(self.pattern, message.subject):
+            return
+        if message.retain:
+            stamp = (message.sender_incarnation, message.thread_index)
+            if stamp <= self._latest.get(message.subject, (-1, -1)):
+                return
+            self._latest[message.subject] = stamp
+        self.callback(message)

@@ -42,8 +42,9 @@ class Retained:
 
     def states(self, room: str) -> list[dict[str, Any]]:
         """Return the bodies of ``<room>/<name>/state``, each with its name, by name."""
-        found = []
-        for kept in self.under(f"{room}/+/state"):
-            if isinstance(kept.body, dict):
-                found.append({"name": kept.subject.split("/")[1], **kept.body})
+        found = [
+            {"name": kept.subject.split("/")[1], **kept.body}
+            for kept in self.under(f"{room}/+/state")
+            if isinstance(kept.body, dict)
+        ]
         return sorted(found, key=lambda state: str(state["name"]))

@@ -22,17 +22,15 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
+
+from tests.lab.output import Output
 
 DEADLINE = 10.0
 """Seconds after which a server or a client that is run here has hung."""
-
-
-T = TypeVar("T")
 
 
 class Received(NamedTuple):
@@ -64,7 +62,7 @@ class Mosquitto:
         self.port = port or free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="mosquitto-"))
         self.process: subprocess.Popen[str] | None = None
-        self._output = _Lines()
+        self._output = Output()
         for name, text in (files or {}).items():
             (self.folder / name).write_text(text)
         for user, password in (passwords or {}).items():
@@ -134,7 +132,7 @@ class Mosquitto:
             text=True,
             errors="replace",
         )
-        self._output = _Lines(self.process)
+        self._output = Output(self.process)
         self.wait_for_log(r"mosquitto version \S+ running")
 
     def wait_for_log(self, pattern: str, timeout: float = DEADLINE) -> str:
@@ -265,7 +263,8 @@ class Listener:
             text=True,
             errors="replace",
         )
-        self._output = _Lines(self._process)
+        self._output = Output(self._process)
+        self._seen = 0
         try:
             self._output.wait_for(lambda line: line.startswith("Subscribed"), DEADLINE)
         except BaseException:
@@ -295,6 +294,30 @@ class Listener:
         )
         assert found is not None
         return found
+
+    def wait_for_next(
+        self, accepts: Callable[[Received], bool], timeout: float = DEADLINE
+    ) -> Received:
+        """Wait for the next message that ``accepts`` takes; return it.
+
+        The search goes on after what the last call returned: what came
+        meanwhile is looked at, what came before never again.
+        """
+
+        def find(lines: list[str]) -> tuple[int, Received] | None:
+            for number in range(self._seen, len(lines)):
+                for message in _messages(lines[number : number + 1]):
+                    if accepts(message):
+                        return number, message
+            return None
+
+        number, message = self._output.wait_until(find, timeout)
+        self._seen = number + 1
+        return message
+
+    def skip(self) -> None:
+        """Let `wait_for_next` begin with what has not come yet."""
+        self._seen = len(self._output.now())
 
     def wait_for_count(self, count: int, timeout: float = DEADLINE) -> list[Received]:
         """Wait until ``count`` messages are there; return those first ones."""
@@ -334,53 +357,6 @@ def _messages(lines: Iterable[str]) -> Iterable[Received]:
             fields, _, correlation = line[len(_MARK) :].partition("\t")
             qos, retained, payload, topic = fields.split(" ", 3)
             yield Received(topic, bytes.fromhex(payload), int(qos), retained == "1", correlation)
-
-
-class _Lines:
-    """What a program says, line by line, read by a thread that ends with it."""
-
-    def __init__(self, process: subprocess.Popen[str] | None = None) -> None:
-        self._lines: list[str] = []
-        self._changed = threading.Condition()
-        self._ended = process is None
-        self._pipe = (process.stdout or process.stderr) if process is not None else None
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        if process is not None:
-            self._thread.start()
-
-    def _read(self) -> None:
-        assert self._pipe is not None
-        for line in self._pipe:
-            with self._changed:
-                self._lines.append(line.rstrip("\n"))
-                self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def now(self) -> list[str]:
-        with self._changed:
-            return list(self._lines)
-
-    def wait_for(self, accepts: Callable[[str], object], timeout: float) -> str:
-        return self.wait_until(
-            lambda lines: next((line for line in lines if accepts(line)), None), timeout
-        )
-
-    def wait_until(self, find: Callable[[list[str]], T | None], timeout: float) -> T:
-        """Wait until ``find`` finds; it is shown all lines each time."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._ended or find(self._lines) is not None, timeout)
-            found = find(self._lines)
-            if found is None:
-                ended = "it ended" if self._ended else f"nothing within {timeout:g} s"
-                raise TimeoutError(f"{ended}; it said:\n" + "\n".join(self._lines[-40:]))
-            return found
-
-    def join(self) -> None:
-        self._thread.join(DEADLINE)
-        if self._pipe is not None:
-            self._pipe.close()
 
 
 def _run(command: Sequence[str], given: bytes = b"", timeout: float = DEADLINE) -> None:

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+import trustme
 
 from gateway.clock import RealClock
 from routes.mqtt.network_loop import Status
@@ -59,7 +60,15 @@ def make_session() -> Iterator[Callable[..., Session]]:
         assert session.stop(5.0)
 
 
-@pytest.fixture
-def certificates() -> Path:
-    """The folder of the lab's authority, server and client certificates."""
-    return Path(__file__).parent / "certificates"
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an authority, a server's and a client's certificate, made for this run."""
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.crt"))
+    for name, identity in (("server", "localhost"), ("client", "gateway@lab.invalid")):
+        addresses = ("127.0.0.1",) if name == "server" else ()
+        issued = authority.issue_cert(identity, *addresses, common_name=identity)
+        issued.private_key_pem.write_to_path(str(folder / f"{name}.key"))
+        issued.cert_chain_pems[0].write_to_path(str(folder / f"{name}.crt"))
+    return folder

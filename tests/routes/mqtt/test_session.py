@@ -244,6 +244,18 @@ def test_with_the_farewell_unsaid_no_leave_is_taken_so_that_the_will_stands(make
     assert session.state.cause == "the session was stopped"
 
 
+def test_who_is_stopped_at_once_is_not_taken_for_dead(broker, make_session):
+    with broker.listen(STATUS) as heard:
+        for number in range(20):
+            session = make_session(broker.url, client_id=f"brief-{number}")
+            # At some moment of its coming, another one each time.
+            session.wait_for_state(lambda state: state.is_connected, number * 0.0003)
+            assert session.stop(5.0)
+        broker.pub(STATUS, "end")
+        heard.wait_for(lambda message: message.payload == b"end")
+    assert not [message for message in heard.messages if b"lost" in message.payload]
+
+
 def test_what_is_not_taken_by_the_deadline_shows(broker, make_session):
     session = make_session(broker.url)
     await_connected(session)

@@ -1,0 +1,117 @@
+"""Which callbacks a letter goes to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.mail.filters import FilterTable
+from gateway.mail.message import HEADERS, Message
+
+
+def letter(subject: str = "stop", **fields: Any) -> Message:
+    return Message("id-7", "thread-7", 3, 12.5, "main", "wheels@serial", subject, **fields)
+
+
+def nothing(message: Message) -> None: ...
+
+
+def ids(table: FilterTable, message: Message) -> list[str]:
+    return [found.id for found in table.matching(message)]
+
+
+@pytest.mark.parametrize("name", sorted(HEADERS))
+def test_every_header_can_be_asked_for(name: str) -> None:
+    message = letter(expiry=5.0, in_reply_to="id-6", route="mqtt", body_type="Pose")
+    text = message.header(name)
+    table = FilterTable()
+    table.add(nothing, id="exact", **{name: f"^{text.replace('.', '[.]')}$"})
+    table.add(nothing, id="other", **{name: "no header holds this"})
+    assert ids(table, message) == ["exact"]
+
+
+def test_extra_headers_can_be_asked_for_and_an_absent_one_is_empty() -> None:
+    table = FilterTable()
+    table.add(nothing, id="blue", colour="^blue$")
+    table.add(nothing, id="none", colour="^$")
+    assert ids(table, letter(headers={"colour": "blue"})) == ["blue"]
+    assert ids(table, letter(headers={"shape": "blue"})) == ["none"]
+    assert ids(table, letter()) == ["none"]
+
+
+def test_all_patterns_must_be_found() -> None:
+    table = FilterTable()
+    table.add(nothing, subject="^stop$", sender="^main$", colour="blue")
+    assert ids(table, letter(headers={"colour": "light blue"})) == ["filter-1"]
+    assert ids(table, letter()) == []
+    assert ids(table, letter("go", headers={"colour": "blue"})) == []
+
+
+def test_a_filter_without_patterns_takes_everything() -> None:
+    table = FilterTable()
+    table.add(nothing)
+    assert ids(table, letter()) == ["filter-1"]
+
+
+def test_who_falls_through_gets_only_what_nobody_else_took() -> None:
+    table = FilterTable()
+    table.add(nothing, id="rest", fallthrough=True)
+    table.add(nothing, id="rest of main", fallthrough=True, sender="^main$")
+    table.add(nothing, id="stop", subject="^stop$")
+    assert ids(table, letter("stop")) == ["stop"]
+    assert ids(table, letter("go")) == ["rest", "rest of main"]
+
+
+def test_filters_are_tried_in_the_order_in_which_they_were_added() -> None:
+    table = FilterTable()
+    for id in ("c", "a", "b"):
+        table.add(nothing, id=id)
+    assert ids(table, letter()) == ["c", "a", "b"]
+    assert table.remove("a", "nobody") == 1
+    assert ids(table, letter()) == ["c", "b"]
+    assert len(table) == 2
+
+
+def test_hits_are_counted() -> None:
+    table = FilterTable()
+    table.add(nothing, id="stop", description="stops", subject="^stop$")
+    table.add(nothing, id="rest", fallthrough=True)
+    for subject in ("stop", "go", "stop"):
+        table.matching(letter(subject))
+    assert [(view.id, view.hits) for view in table] == [("stop", 2), ("rest", 1)]
+    assert next(iter(table)).description == "stops"
+
+
+def test_what_cannot_stand_is_refused_when_it_is_added() -> None:
+    table = FilterTable()
+    with pytest.raises(ValueError, match="broken"):
+        table.add(nothing, subject="(")
+    with pytest.raises(ValueError, match="callable"):
+        table.add("nothing")  # type: ignore[arg-type]
+    table.add(nothing, id="mine")
+    with pytest.raises(ValueError, match="already"):
+        table.add(nothing, id="mine")
+    assert len(table) == 1
+
+
+def test_a_filter_may_be_removed_while_the_table_is_walked() -> None:
+    table = FilterTable()
+    table.add(nothing, id="a")
+    table.add(nothing, id="b")
+    for _ in table:
+        table.remove("b")
+    assert len(table) == 1
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.sampled_from("xy")), max_size=6))
+def test_the_table_agrees_with_a_naive_one(rules: list[tuple[bool, str, str]]) -> None:
+    table = FilterTable()
+    for fallthrough, subject, sender in rules:
+        table.add(nothing, fallthrough=fallthrough, subject=subject, sender=sender)
+    message = Message("1", "1", 1, 0.0, "x", "worker", "a")
+    hits = [f"filter-{n + 1}" for n, rule in enumerate(rules) if rule == (False, "a", "x")]
+    rest = [f"filter-{n + 1}" for n, rule in enumerate(rules) if rule == (True, "a", "x")]
+    assert ids(table, message) == (hits or rest)

@@ -5,9 +5,7 @@ Run it: ``python examples/hello_world.py``. It prints both answers and ends.
 
 from __future__ import annotations
 
-from gateway.application import Application
-from gateway.mail.message import Message
-from gateway.process.process import Process
+from gateway import Application, Message, Process
 
 
 class Worker(Process):

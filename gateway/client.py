@@ -146,22 +146,25 @@ class Client:
         if not self._lock.acquire(timeout=timeout):
             raise CallTimeoutError(f"another thread's call took all of the {timeout:g} s")
         try:
-            self._asked += 1
-            data = _request({**request, "id": self._asked})
-            try:
-                if self._line is None or not self._line.write(data, deadline):
-                    # Whoever listened earlier is gone, and has not read this.
-                    self._hang_up()
-                    self._line = _Line(self.path, self._timeout)
-                    if not self._line.write(data, deadline):
-                        raise RecipientGoneError(f"the gateway at {self.path} hung up")
-                return self._line.answer(self._asked, deadline)
-            except (LinkLostError, RecipientGoneError, CallTimeoutError, ProtocolError):
-                # What is still under way must not be taken for the next answer.
-                self._hang_up()
-                raise
+            said = self._say(request, deadline)
+        except GatewayError:
+            # What is still under way must not be taken for the next answer.
+            self._hang_up()
+            raise
         finally:
             self._lock.release()
+        return _body_of(said)
+
+    def _say(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
+        self._asked += 1
+        data = _request({**request, "id": self._asked})
+        if self._line is None or not self._line.write(data, deadline):
+            # Whoever listened earlier is gone, and has not read this.
+            self._hang_up()
+            self._line = _Line(self.path, self._timeout)
+            if not self._line.write(data, deadline):
+                raise self._line.hung_up()
+        return self._line.answer(self._asked, deadline)
 
     def _hang_up(self) -> None:
         line, self._line = self._line, None
@@ -178,8 +181,8 @@ class Tail(Iterator[Publication]):
         deadline = monotonic() + timeout
         try:
             if not line.write(_request({"op": "tail", "id": 1, "pattern": pattern}), deadline):
-                raise RecipientGoneError(f"the gateway at {line.path} hung up")
-            line.answer(1, deadline)
+                raise line.hung_up()
+            _body_of(line.answer(1, deadline))
         except BaseException:
             line.close()
             raise
@@ -239,16 +242,13 @@ class _Line:
             return False
         return True
 
-    def answer(self, id: int, deadline: float) -> Any:
-        """Return the body of the answer to ``id``, or raise what it says went wrong."""
+    def answer(self, id: int, deadline: float) -> dict[str, Any]:
+        """Return the answer to ``id``, good or bad."""
         while True:
             said = self.read(deadline)
             # A line without id is about a line of ours that could not be read.
-            if said.get("id") not in (id, None):
-                continue
-            if said.get("ok") is True:
-                return said.get("body")
-            raise _error_in(said)
+            if said.get("id") in (id, None):
+                return said
 
     def read(self, deadline: float | None) -> dict[str, Any]:
         """Return the next line's object."""
@@ -279,10 +279,13 @@ class _Line:
         except ConnectionError:
             data = b""
         if not data:
-            raise RecipientGoneError(
-                f"the gateway at {self.path} hung up: it was stopped, or this program read too slowly"
-            )
+            raise self.hung_up()
         self._unread += data
+
+    def hung_up(self) -> RecipientGoneError:
+        """Return the error for a gateway that has closed the connection."""
+        why = "it was stopped, or this program read too slowly"
+        return RecipientGoneError(f"the gateway at {self.path} hung up: {why}")
 
     def _farewell(self, deadline: float) -> GatewayError | None:
         """Return why the gateway hung up, where it said so."""
@@ -352,6 +355,12 @@ def _request(request: dict[str, Any]) -> bytes:
         return to_json(request) + b"\n"
     except UnicodeEncodeError as error:
         raise BodyError(f"text that cannot be written as UTF-8: {error.reason}") from error
+
+
+def _body_of(said: dict[str, Any]) -> Any:
+    if said.get("ok") is True:
+        return said.get("body")
+    raise _error_in(said)
 
 
 def _error_in(said: dict[str, Any]) -> GatewayError:

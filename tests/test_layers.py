@@ -80,7 +80,7 @@ IMPURE_MODULES = {
 }
 IMPURE_CALLS = {"open", "input", "print", "now", "utcnow", "today"}
 
-FOREIGN = {"paho": "routes/mqtt", "serial": "routes/serial", "amqtt": "gateway/cli/demo"}
+FOREIGN = {"paho": "routes/mqtt", "serial": "routes/serial", "amqtt": "gateway/cli/demonstration"}
 """Libraries of one medium, and the only place that may import them."""
 
 

@@ -45,6 +45,7 @@ class BenchBoard(Driver):
     framing = CheckedLine(limit=128)
     heartbeat: ClassVar[Heartbeat | None] = Heartbeat(ping=protocol.PING, every=1.0, patience=3.0)
     publications: ClassVar[Mapping[str, type]] = {"analogue": Analogue}
+    simulator: ClassVar[str] = "drivers.bench_board.simulator:SimulatedBoard"
     Settings: ClassVar[type[msgspec.Struct]] = BenchBoardSettings
 
     def __init__(

@@ -78,6 +78,12 @@ class Driver(ABC):
     A question that goes unanswered or is answered with nonsense is asked again
     until then, on the same open port: many boards restart when it is opened.
     """
+    simulator: ClassVar[str] = ""
+    """Where the board in Python is, as ``module:class``; empty where there is none.
+
+    The class takes the path of a symbolic link to put its port behind, and has
+    `start`, `plug`, `unplug` and `stop`. It is imported by who wants it.
+    """
     Settings: ClassVar[type[msgspec.Struct]] = NoSettings
     """Types ``[devices.<name>.settings]`` of the configuration."""
 

@@ -127,6 +127,8 @@ class NetworkLoop:
                 return False
             in_time = self._await_answer(connection, timeout)
             if self._exchange.stopping.is_set():
+                # The CONNECT is on its way: unless leave is taken, the will follows.
+                connection.disconnect()
                 return False
             if connection.admitted and not self._choice.probing:
                 cause = self._serve(connection)

@@ -37,7 +37,7 @@ class Connection:
         self.pid, self.uid = peer_of(sock)
         self.tail: Tail | None = None
         self.held: tuple[Send, float] | None = None
-        """A request whose recipient has no room yet, and its deadline; nothing is read meanwhile."""
+        """A request whose recipient has no room yet, and its deadline; it is read no further."""
         self.calls = 0
         """Letters of this client's that await their answer."""
         self.said: deque[Frame | Garbage] = deque()

@@ -107,13 +107,12 @@ class UnixSocketRouter(Router):
 
     def stop(self) -> None:
         """Tell who still waits that it is over; give every descriptor back."""
-        clients, door = self._clients, self._door if self._clients is not None else None
-        if clients is None:
+        if (clients := self._clients) is None:
             return
-        if door is not None:
+        if self._door is not None:
+            self.unwatch(self._door.fileno())
+            self._door.close()
             self._door = None
-            self.unwatch(door.fileno())
-            door.close()
         self._letters.end_all()
         for client in clients:
             clients.leave(client)

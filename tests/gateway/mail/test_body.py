@@ -35,6 +35,12 @@ class Nowhere(tzinfo):
     def utcoffset(self, when: datetime | None) -> None:
         return None
 
+    def dst(self, when: datetime | None) -> None:
+        return None
+
+    def tzname(self, when: datetime | None) -> None:
+        return None
+
 
 class Level(IntEnum):
     LOW = 1

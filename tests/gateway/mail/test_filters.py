@@ -27,9 +27,11 @@ def ids(table: FilterTable, message: Message) -> list[str]:
 def test_every_header_can_be_asked_for(name: str) -> None:
     message = letter(expiry=5.0, in_reply_to="id-6", route="mqtt", body_type="Pose")
     text = message.header(name)
+    exact: dict[str, Any] = {name: f"^{text.replace('.', '[.]')}$"}
+    other: dict[str, Any] = {name: "no header holds this"}
     table = FilterTable()
-    table.add(nothing, id="exact", **{name: f"^{text.replace('.', '[.]')}$"})
-    table.add(nothing, id="other", **{name: "no header holds this"})
+    table.add(nothing, id="exact", **exact)
+    table.add(nothing, id="other", **other)
     assert ids(table, message) == ["exact"]
 
 

@@ -1,0 +1,385 @@
+"""A mailbox is bounded, loses nothing without counting it, and holds up only its writers."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from gateway.bus.mailbox import LOOK_EVERY, Mailbox
+from gateway.bus.wire import Folder, Outlet, socket_name
+from gateway.clock import RealClock
+from gateway.errors import ExpiredError, MailboxFullError, RecipientGoneError
+from gateway.mail.message import Message
+
+Make = Callable[..., Message]
+Boxes = Callable[..., Mailbox]
+Outlets = Callable[..., Outlet]
+
+
+def subjects(box: Mailbox, count: int) -> list[str]:
+    found: list[str] = []
+    for _ in range(count):
+        message = box.get(5.0)
+        assert message is not None, found
+        found.append(message.subject)
+    return found
+
+
+# Writing
+
+
+def test_a_full_mailbox_blocks_only_its_writers(letter: Make, box: Boxes, run: Any) -> None:
+    stuck, idle = box("stuck", size=1), box("idle", size=1)
+    stuck.deliver(letter())
+    writer = run(lambda: stuck.deliver(letter("late"), 10.0))
+    idle.deliver(letter("quick"), 0.0)
+    assert subjects(idle, 1) == ["quick"]
+    assert writer.runs
+    assert subjects(stuck, 2) == ["hello", "late"]
+    writer.result()
+
+
+def test_a_full_mailbox_refuses_at_the_deadline(letter: Make, box: Boxes) -> None:
+    full = box(size=2)
+    full.deliver(letter("a"))
+    full.deliver(letter("b"))
+    with pytest.raises(MailboxFullError, match="stayed full with 2 letters"):
+        full.deliver(letter("c"), 0.02)
+    assert subjects(full, 2) == ["a", "b"]
+    assert full.get(0.0) is None
+    balance = full.statistics()
+    assert (balance.accepted, balance.refused) == (2, 1)
+    assert balance.is_balanced
+
+
+def test_writers_are_let_in_in_the_order_in_which_they_came(
+    letter: Make, box: Boxes, run: Any, until: Any
+) -> None:
+    full = box(size=1)
+    full.deliver(letter("0"))
+    writers = []
+    for number in range(1, 6):
+        writers.append(run(lambda number=number: full.deliver(letter(str(number)), 10.0)))
+        until(lambda number=number: len(full._lanes.waiting) == number)
+    assert subjects(full, 6) == list("012345")
+    for writer in writers:
+        writer.result()
+
+
+def test_a_newcomer_does_not_overtake_who_waits(
+    letter: Make, box: Boxes, run: Any, until: Any
+) -> None:
+    full = box(size=1)
+    full.deliver(letter("0"))
+    waits = run(lambda: full.deliver(letter("1"), 10.0))
+    until(lambda: full._lanes.waiting)
+    assert subjects(full, 1) == ["0"]
+    with pytest.raises(MailboxFullError):
+        run(lambda: full.deliver(letter("2"), 0.0)).result()
+    waits.result()
+    assert subjects(full, 1) == ["1"]
+
+
+def test_a_reader_that_writes_to_its_own_full_mailbox_is_told_at_once(
+    letter: Make, box: Boxes
+) -> None:
+    full = box(size=1)
+    assert full.get(0.0) is None
+    full.deliver(letter())
+    with pytest.raises(MailboxFullError, match="its own reader"):
+        full.deliver(letter(), 60.0)
+
+
+def test_publications_never_block_and_drop_the_oldest(letter: Make, box: Boxes) -> None:
+    full = box(size=3)
+    for number in range(5):
+        full.deliver(letter(str(number), kind="publication"), 0.0)
+    assert subjects(full, 3) == ["2", "3", "4"]
+    assert full.statistics().dropped == 2
+
+
+def test_a_letter_for_another_life_is_refused(letter: Make, box: Boxes) -> None:
+    second = box(incarnation=2)
+    with pytest.raises(RecipientGoneError):
+        second.deliver(letter(incarnation=1))
+    second.deliver(letter(incarnation=2))
+    assert second.statistics().refused == 1
+
+
+def test_a_mailbox_holds_at_least_one_letter() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Mailbox("none", clock=RealClock(), size=0)
+
+
+# Reading
+
+
+def test_an_expired_letter_is_not_handed_out_but_given_back(
+    letter: Make, folder: Folder, clock: Any, stack: Any
+) -> None:
+    returned: list[tuple[Message, Exception]] = []
+    box = Mailbox("w", clock=clock, undeliverable=lambda *given: returned.append(given))
+    stack.callback(box.close)
+    box.deliver(letter("old", expiry=clock.now + 5))
+    box.deliver(letter("fresh", expiry=clock.now + 50))
+    clock.now += 5
+    assert subjects(box, 1) == ["fresh"]
+    [(message, error)] = returned
+    assert message.subject == "old"
+    assert isinstance(error, ExpiredError)
+    balance = box.statistics()
+    assert (balance.delivered, balance.expired) == (1, 1)
+    assert balance.is_balanced
+
+
+def test_wake_ends_a_wait_and_is_not_lost_when_nobody_waits(box: Boxes, run: Any) -> None:
+    idle = box()
+    idle.wake()
+    assert idle.get(None) is None
+    reader = run(lambda: idle.get(None))
+    idle.wake()
+    assert reader.result() is None
+
+
+def test_garbage_on_the_sockets_is_counted_and_does_no_harm(
+    letter: Make, box: Boxes, outlet: Outlets, folder: Folder
+) -> None:
+    target = box()
+    with folder.connect(socket_name("worker", 1, "mail")) as rogue:
+        for garbage in (b"", b"garbage", b"\x93\x01\x02\x03", b"\xc1" * 500):
+            rogue.send(garbage)
+    outlet().deliver(letter("real"))
+    assert subjects(target, 1) == ["real"]
+    assert target.statistics().garbage == 4
+    assert target.statistics().is_balanced
+
+
+def test_control_is_seen_first_and_only_what_is_left_over_is_mail(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    seen: list[str] = []
+
+    def control(message: Message) -> bool:
+        seen.append(message.subject)
+        return message.subject == "die"
+
+    target = box(control=control)
+    target.deliver(letter("die", kind="control"))
+    outlet().deliver(letter("die", kind="control"))
+    outlet().deliver(letter("other", kind="control"))
+    assert subjects(target, 1) == ["other"]
+    assert seen == ["die", "die", "other"]
+
+
+def test_a_flood_by_reference_does_not_hide_the_sockets(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    target = box(size=4)
+    for lane, kind in (("mail", "letter"), ("urgent", "bounce")):
+        outlet().deliver(letter(lane, kind=kind))
+    found = []
+    for _ in range(4):
+        target.deliver(letter("flood"))
+    for _ in range(4 * LOOK_EVERY):
+        message = target.get(0.0)
+        assert message is not None
+        if message.subject == "flood":
+            target.deliver(letter("flood"), 0.0)
+        else:
+            found.append(message.subject)
+    assert sorted(found) == ["mail", "urgent"]
+
+
+# Foreign descriptors
+
+
+def test_a_watched_descriptor_is_served_on_the_readers_thread(box: Boxes, stack: Any) -> None:
+    here, there = (stack.enter_context(end) for end in socket.socketpair())
+    target = box()
+    heard: list[bytes] = []
+
+    def serve(events: int) -> None:
+        heard.append(here.recv(100))
+        target.wake()
+
+    target.watch(here.fileno(), serve)
+    for word in (b"one", b"two"):
+        there.send(word)
+        assert target.get(5.0) is None
+    target.unwatch(here.fileno())
+    there.send(b"three")
+    assert target.get(0.0) is None
+    assert heard == [b"one", b"two"]
+
+
+def test_a_flood_does_not_hide_a_watched_descriptor(letter: Make, box: Boxes, stack: Any) -> None:
+    here, there = (stack.enter_context(end) for end in socket.socketpair())
+    target = box(size=2)
+    served: list[int] = []
+    target.watch(here.fileno(), lambda events: served.append(target.statistics().delivered))
+    there.send(b"!")
+    target.deliver(letter())
+    for _ in range(4 * LOOK_EVERY):
+        target.deliver(letter())
+        assert target.get(0.0) is not None
+    assert len(served) >= 2, "it stays ready, and is served again and again"
+    assert served[0] <= 2 * LOOK_EVERY
+
+
+def test_descriptors_that_stay_ready_take_turns_and_do_not_stop_the_mail(
+    letter: Make, box: Boxes, stack: Any
+) -> None:
+    target = box()
+    served: dict[int, int] = {}
+
+    def count(fd: int, events: int) -> None:
+        served[fd] += 1
+
+    for _ in range(3):
+        here, there = (stack.enter_context(end) for end in socket.socketpair())
+        there.send(b"!")
+        fd = here.fileno()
+        served[fd] = 0
+        target.watch(fd, partial(count, fd))
+    for number in range(30):
+        target.deliver(letter(str(number)))
+        assert subjects(target, 1) == [str(number)]
+        target.get(0.0)
+        target.get(0.001)
+    assert len(served) == 3
+    assert max(served.values()) - min(served.values()) <= 2
+
+
+def test_a_callback_may_unwatch_itself_and_others(box: Boxes, stack: Any) -> None:
+    target = box()
+    pairs = [[stack.enter_context(end) for end in socket.socketpair()] for _ in range(2)]
+    served: list[int] = []
+
+    def serve(events: int) -> None:
+        served.append(events)
+        for here, _ in pairs:
+            target.unwatch(here.fileno())
+
+    for here, there in pairs:
+        target.watch(here.fileno(), serve)
+        there.send(b"!")
+    for _ in range(4):
+        assert target.get(0.001) is None
+    assert len(served) == 1
+
+
+def test_what_a_watch_callback_raises_rises_and_it_stays_watched(box: Boxes, stack: Any) -> None:
+    here, there = (stack.enter_context(end) for end in socket.socketpair())
+    target = box()
+
+    def serve(events: int) -> None:
+        raise ZeroDivisionError(here.recv(1))
+
+    target.watch(here.fileno(), serve)
+    there.send(b"ab")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            target.get(5.0)
+
+
+# Ending
+
+
+def test_closing_counts_and_returns_what_nobody_read(
+    letter: Make, box: Boxes, outlet: Outlets, folder: Folder
+) -> None:
+    target = box()
+    target.deliver(letter("by reference"))
+    target.deliver(letter("news", kind="publication"))
+    outlet().deliver(letter("by socket"))
+    with folder.connect(socket_name("worker", 1, "mail")) as rogue:
+        rogue.send(b"garbage")
+    outlet().deliver(letter("behind garbage"))
+    outlet().deliver(letter("bounce", kind="bounce"))
+    left = [message.subject for message in target.close()]
+    assert sorted(left) == ["behind garbage", "bounce", "by reference", "by socket", "news"]
+    balance = target.statistics()
+    assert (balance.lost_with_reader, balance.garbage, balance.queued) == (5, 1, 0)
+    assert balance.is_balanced
+    assert target.close() == []
+
+
+def test_a_closed_mailbox_refuses_and_reads_nothing(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    target = box()
+    target.close()
+    with pytest.raises(RecipientGoneError):
+        target.deliver(letter())
+    with pytest.raises(RecipientGoneError):
+        outlet().deliver(letter())
+    assert target.get(None) is None
+    target.watch(0, lambda events: None)
+    target.unwatch(0)
+    target.wake()
+
+
+def test_closing_ends_every_wait(letter: Make, box: Boxes, run: Any, until: Any) -> None:
+    target = box(size=1)
+    reader = run(lambda: target.get(None))
+    until(lambda: target._lead.held)
+    callers = [run(lambda: target.wait_for(letter(), 60.0)) for _ in range(3)]
+    until(lambda: len(target._lanes.open_calls()) == 3)
+    target.close()
+    assert reader.result() is None
+    for caller in callers:
+        with pytest.raises(RecipientGoneError):
+            caller.result()
+
+
+def test_closing_turns_waiting_writers_away(letter: Make, box: Boxes, run: Any, until: Any) -> None:
+    target = box(size=1)
+    target.deliver(letter())
+    writers = [run(lambda: target.deliver(letter(), 60.0)) for _ in range(2)]
+    until(lambda: len(target._lanes.waiting) == 2)
+    target.close()
+    for writer in writers:
+        with pytest.raises(RecipientGoneError):
+            writer.result()
+    balance = target.statistics()
+    assert (balance.accepted, balance.lost_with_reader, balance.refused) == (1, 1, 2)
+    assert balance.is_balanced
+
+
+@pytest.mark.parametrize("how", ["get", "wait_for"])
+def test_closing_under_a_leader_gives_every_descriptor_back(
+    letter: Make, box: Boxes, run: Any, until: Any, how: str
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    target = box()
+    waits = {"get": lambda: target.get(None), "wait_for": lambda: target.wait_for(letter(), 60.0)}
+    reader = run(waits[how])
+    until(lambda: target._lead.held)
+    target.close()
+    if how == "get":
+        assert reader.result() is None
+    else:
+        with pytest.raises(RecipientGoneError):
+            reader.result()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_thousand_mailboxes_leave_no_descriptor(letter: Make, folder: Folder) -> None:
+    names = [socket_name("worker", 1, lane) for lane in ("mail", "urgent")]
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(1000):
+        mail, urgent = (folder.bind(name) for name in names)
+        box = Mailbox("worker", clock=RealClock(), sockets=(mail, urgent))
+        out = Outlet(folder, "worker", 1)
+        out.deliver(letter())
+        out.deliver(letter(kind="bounce"))
+        box.close()
+        for name in names:
+            folder.unlink(name)
+    del out
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,287 @@
+"""Waiting for a reply: handed over directly, by any thread, beside any other mail."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.wire import Outlet
+from gateway.errors import CallTimeoutError, RecipientGoneError, RefusedError
+from gateway.mail.message import Message, bounce_of, reply_to
+
+Make = Callable[..., Message]
+Boxes = Callable[..., Mailbox]
+Outlets = Callable[..., Outlet]
+
+WAYS = ["by reference", "by socket"]
+
+
+def answer(letter: Message, body: Any = "answer") -> Message:
+    return reply_to(letter, f"answer to {letter.message_id}", 0.0, body)
+
+
+@pytest.fixture
+def hand_in(outlet: Outlets) -> Callable[[str, Mailbox, Message], None]:
+    """Return a way to deliver, by reference or as another OS process does."""
+
+    def deliver(way: str, box: Mailbox, message: Message) -> None:
+        if way == "by socket":
+            outlet(box.name, box.incarnation).deliver(message)
+        else:
+            box.deliver(message)
+
+    return deliver
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_reply_is_handed_over_and_other_mail_keeps_its_order(
+    letter: Make, box: Boxes, run: Any, until: Any, hand_in: Any, way: str
+) -> None:
+    mine = box("main")
+    asked = letter()
+    caller = run(lambda: mine.wait_for(asked, 10.0))
+    until(lambda: mine._lanes.open_calls())
+    for subject in "abc":
+        hand_in(way, mine, letter(subject))
+    hand_in(way, mine, answer(asked))
+    assert caller.result().body == "answer"
+    assert [mine.get(5.0).subject for _ in "abc"] == list("abc")  # type: ignore[union-attr]
+    assert mine.get(0.0) is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_reply_that_is_here_already_needs_no_wait(
+    letter: Make, box: Boxes, hand_in: Any, way: str
+) -> None:
+    mine = box("main")
+    asked = letter()
+    hand_in(way, mine, answer(asked))
+    assert mine.wait_for(asked, 0.0).body == "answer"
+    assert mine.get(0.0) is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_bounce_raises_its_error(letter: Make, box: Boxes, hand_in: Any, way: str) -> None:
+    mine = box("main")
+    asked = letter()
+    hand_in(way, mine, bounce_of(asked, "2", 0.0, RefusedError("not on a Sunday")))
+    with pytest.raises(RefusedError, match="not on a Sunday"):
+        mine.wait_for(asked, 5.0)
+
+
+def test_no_answer_is_a_typed_error_at_the_deadline(letter: Make, box: Boxes) -> None:
+    mine = box("main")
+    asked = letter("lift")
+    with pytest.raises(CallTimeoutError, match=r"did not answer 'lift' within 0\.02 s"):
+        mine.wait_for(asked, 0.02)
+    mine.deliver(answer(asked))
+    assert mine.get(0.0) is None
+    assert mine.statistics().dropped == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_many_threads_wait_and_each_gets_its_own(
+    letter: Make, box: Boxes, run: Any, until: Any, hand_in: Any, way: str
+) -> None:
+    mine = box("main")
+    got: list[str] = []
+
+    def read() -> None:
+        while (message := mine.get(None)) is not None:
+            got.append(message.subject)
+
+    asked = [letter() for _ in range(8)]
+    callers = [run(lambda each=each: mine.wait_for(each, 10.0)) for each in asked[:4]]
+    until(lambda: len(mine._lanes.open_calls()) == 4)
+    reader = run(read)
+    callers += [run(lambda each=each: mine.wait_for(each, 10.0)) for each in asked[4:]]
+    until(lambda: len(mine._lanes.open_calls()) == 8)
+    for number, each in enumerate(reversed(asked)):
+        hand_in(way, mine, letter(str(number)))
+        hand_in(way, mine, answer(each, each.message_id))
+    for caller, each in zip(callers, asked, strict=True):
+        assert caller.result().body == each.message_id
+    until(lambda: len(got) == 8)
+    mine.wake()
+    reader.result()
+    assert got == list("01234567")
+    assert not mine._lead.held
+    assert not mine._lead._followers
+    assert mine._lead._readers == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_threads_that_come_and_go_lose_no_wake_up(
+    letter: Make, box: Boxes, run: Any, outlet: Outlets, way: str
+) -> None:
+    mine, echo = box("main"), box("echo")
+    rounds, callers = 150, 4
+    out = {name: outlet(name) for name in ("main", "echo")}
+
+    def deliver(to: Mailbox, message: Message) -> None:
+        (out[to.name] if way == "by socket" else to).deliver(message, 10.0)
+
+    def serve() -> None:
+        while (message := echo.get(None)) is not None:
+            deliver(mine, answer(message, message.message_id))
+            if message.subject == "both":
+                deliver(mine, letter("noise"))
+
+    def call(number: int) -> None:
+        for turn in range(rounds):
+            asked = letter("both" if turn % 3 == 0 else "one", id=f"{number}-{turn}")
+            deliver(echo, asked)
+            assert mine.wait_for(asked, 10.0).body == asked.message_id
+
+    heard = [0]
+
+    def read() -> None:
+        while mine.get(None) is not None:
+            heard[0] += 1
+
+    server, reader = run(serve), run(read)
+    workers = [run(lambda number=number: call(number)) for number in range(callers)]
+    for worker in workers:
+        worker.result(30.0)
+    for box_, thread in ((echo, server), (mine, reader)):
+        box_.close()
+        thread.result()
+    balance = mine.statistics()
+    assert balance.is_balanced
+    assert heard[0] + balance.lost_with_reader == callers * rounds // 3
+
+
+def test_mail_is_seen_at_once_while_another_thread_waits_for_a_reply(
+    letter: Make, box: Boxes, run: Any, until: Any, outlet: Outlets
+) -> None:
+    mine = box("main")
+    asked = letter()
+    caller = run(lambda: mine.wait_for(asked, 30.0))
+    until(lambda: mine._lead.held)
+    outlet("main").deliver(letter("mail"))
+    message = mine.get(0.0)
+    assert message is not None
+    assert message.subject == "mail"
+    mine.deliver(answer(asked))
+    caller.result()
+
+
+def test_who_waits_for_a_reply_leaves_mail_in_the_socket(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    mine = box("main")
+    outlet("main").deliver(letter("mail"))
+    with pytest.raises(CallTimeoutError):
+        mine.wait_for(letter(), 0.01)
+    assert mine.statistics().accepted == 0
+
+
+def test_a_call_within_a_callback_is_answered(letter: Make, box: Boxes, run: Any) -> None:
+    mine, other = box("main"), box("other")
+
+    def serve() -> None:
+        for _ in range(2):
+            message = other.get(10.0)
+            assert message is not None
+            mine.deliver(answer(message, message.subject))
+
+    server = run(serve)
+    mine.deliver(letter("outer"))
+    mine.deliver(letter("waits its turn"))
+    outer = mine.get(5.0)
+    assert outer is not None
+    for subject in ("first", "second"):
+        asked = letter(subject)
+        other.deliver(asked)
+        assert mine.wait_for(asked, 10.0).body == subject
+    assert mine.get(0.0).subject == "waits its turn"  # type: ignore[union-attr]
+    server.result()
+
+
+def test_a_death_ends_the_calls_to_that_life_and_no_others(
+    letter: Make, box: Boxes, run: Any, until: Any
+) -> None:
+    mine = box("main")
+    doomed = [letter(recipient=to, incarnation=3) for to in ("worker", "wheels@worker")]
+    spared = [letter(recipient="worker", incarnation=4), letter(recipient="other", incarnation=3)]
+    dying = [run(lambda each=each: mine.wait_for(each, 30.0)) for each in doomed]
+    living = [run(lambda each=each: mine.wait_for(each, 30.0)) for each in spared]
+    until(lambda: len(mine._lanes.open_calls()) == 4)
+    mine.fail_calls("worker", 3)
+    for caller in dying:
+        with pytest.raises(RecipientGoneError, match="'worker' died before it answered 'hello'"):
+            caller.result()
+    for each, caller in zip(spared, living, strict=True):
+        mine.deliver(answer(each))
+        caller.result()
+
+
+def test_a_death_between_the_letter_and_the_wait_is_no_less_a_death(
+    letter: Make, box: Boxes
+) -> None:
+    mine = box("main")
+    asked = letter(recipient="worker", incarnation=3)
+    mine.fail_calls("worker", 3)
+    with pytest.raises(RecipientGoneError):
+        mine.wait_for(asked, 30.0)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_answered_before_dying_has_answered(
+    letter: Make, box: Boxes, hand_in: Any, way: str
+) -> None:
+    mine = box("main")
+    asked = letter(recipient="worker", incarnation=3)
+    hand_in(way, mine, answer(asked))
+    mine.fail_calls("worker", 3)
+    assert mine.wait_for(asked, 5.0).body == "answer"
+
+
+def test_a_late_reply_of_the_dead_confuses_nobody(letter: Make, box: Boxes) -> None:
+    mine = box("main")
+    asked = letter(recipient="worker", incarnation=3)
+    mine.fail_calls("worker", 3)
+    with pytest.raises(RecipientGoneError):
+        mine.wait_for(asked, 5.0)
+    mine.deliver(answer(asked))
+    assert mine.get(0.0) is None
+    assert mine.statistics().is_balanced
+
+
+def test_a_leader_that_wants_only_its_reply_sleeps_while_mail_waits(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    mine = box("main")
+    outlet("main").deliver(letter("mail"))
+    before = os.times()
+    with pytest.raises(CallTimeoutError):
+        mine.wait_for(letter(), 0.3)
+    after = os.times()
+    assert after.user + after.system - before.user - before.system < 0.15, "it spun"
+
+
+def test_a_reader_woken_by_a_signal_handler_like_call_returns(
+    box: Boxes, run: Any, until: Any, letter: Make
+) -> None:
+    mine = box("main")
+    asked = letter()
+    caller = run(lambda: mine.wait_for(asked, 30.0))
+    until(lambda: mine._lead.held)
+    entered = threading.Event()
+
+    def read() -> Message | None:
+        entered.set()
+        return mine.get(None)
+
+    reader = run(read)
+    entered.wait(5.0)
+    until(lambda: mine._lead._readers)
+    mine.wake()
+    assert reader.result() is None
+    mine.deliver(answer(asked))
+    caller.result()

@@ -1,0 +1,121 @@
+"""The OS processes of one session, as /proc shows them: who lives, and what each holds.
+
+A program that is started in a session of its own (``start_new_session``) can
+be told from all others by the session's number, also when its first process
+has died and the rest belongs to nobody. Zombies do not count: they hold
+nothing, and whoever is their parent by then reaps them.
+
+What cannot be waited for, since /proc tells nobody of a change, is looked at
+again and again until a deadline (`until`).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+PAUSE = 0.01
+"""Seconds between two looks at /proc."""
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What one OS process holds: the names of its threads, and where descriptors lead."""
+
+    threads: list[str]
+    descriptors: dict[int, str]
+
+    def __str__(self) -> str:
+        descriptors = [f"{number} {target}" for number, target in self.descriptors.items()]
+        return f"threads {self.threads}, descriptors {descriptors}"
+
+
+def members(session: int) -> list[int]:
+    """Return the living processes of ``session``, oldest first."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            state, number = _state_and_session(int(folder.name))
+            if number == session and state not in "ZX":
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def wait_until_gone(session: int, seconds: float) -> list[int]:
+    """Wait until nobody of ``session`` lives; return who still does at the deadline."""
+    deadline = time.monotonic() + seconds
+    while alive := members(session):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return alive
+        try:
+            descriptor = os.pidfd_open(alive[0])
+        except ProcessLookupError:
+            continue
+        try:
+            select.select([descriptor], [], [], left)
+        finally:
+            os.close(descriptor)
+    return []
+
+
+def kill_all(session: int) -> None:
+    """End whoever lives in ``session``, by SIGKILL."""
+    for pid in members(session):
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            # The descriptor holds on to the process: its number cannot be another's by now.
+            if _state_and_session(pid)[1] == session:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(descriptor)
+
+
+def holdings(pid: int) -> Holdings:
+    """Return what ``pid`` holds now; an ended one holds nothing."""
+    threads, descriptors = [], {}
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            threads.append(Path(f"/proc/{pid}/task/{task}/comm").read_text().strip())
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            descriptors[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it, or one of them, went while we looked
+    return Holdings(threads, descriptors)
+
+
+def resident_kilobytes(pid: int) -> int:
+    """Return the memory that ``pid`` occupies."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise ValueError(f"process {pid} occupies nothing: it has ended")
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Look until ``condition`` holds; tell whether it did within ``seconds``."""
+    deadline, pause = time.monotonic() + seconds, threading.Event()
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        pause.wait(PAUSE)
+    return True
+
+
+def _state_and_session(pid: int) -> tuple[str, int]:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X", -1
+    return fields[0], int(fields[3])

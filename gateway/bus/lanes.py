@@ -136,6 +136,12 @@ class Lanes:
         self._urgent.append(message)
         return None
 
+    def drop_unread(self) -> None:
+        """Count a reply as dropped that came from afar and was refused: nobody can be told."""
+        self.ledger.refused -= 1
+        self.ledger.accepted += 1
+        self.ledger.dropped += 1
+
     def pop(self) -> Message | None:
         """Return what is to be read next, counted as delivered, or None."""
         if self._urgent:

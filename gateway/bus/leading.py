@@ -64,9 +64,10 @@ class Lead:
             self.strike()
         return turn
 
-    def sleep(self, timeout: float | None) -> list[tuple[int, int]]:
-        """Sleep as the leader, without the lock; return what is ready, `event` perhaps included."""
-        return (self._everything if self._readers else self._replies).poll(timeout, 16)
+    @property
+    def poller(self) -> select.epoll:
+        """What the leader sleeps in, without the lock; `event` may be among what is ready."""
+        return self._everything if self._readers else self._replies
 
     def leave(self, turn: LockType | None, *, reader: bool) -> None:
         """Line out, lock held; hand the lead on where it is free."""

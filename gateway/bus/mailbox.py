@@ -101,7 +101,7 @@ class Mailbox:
         lanes = self._lanes
         waiting: Waiting | None = None
         with self._lock:
-            if self.closed or message.incarnation not in (self.incarnation, 0):
+            if self.closed or (message.incarnation != self.incarnation and message.incarnation):
                 lanes.ledger.refused += 1
                 raise RecipientGoneError(f"{self.name!r} is gone")
             if kind == "letter":
@@ -309,7 +309,7 @@ class Mailbox:
                 return
             lead = self._lead
             self._in_a_row = 0
-            for fd, events in lead.sleep(timeout):
+            for fd, events in lead.poller.poll(timeout, 16):
                 if fd == self._urgent_fd:
                     self._drain(fd, DRAIN)
                 elif fd == self._mail_fd:
@@ -371,23 +371,15 @@ class Mailbox:
                 elif kind == "publication":
                     lanes.push_publication(message)
                 else:
-                    self._push_urgent(message)
+                    try:
+                        call = lanes.push_urgent(message)
+                    except MailboxFullError:
+                        lanes.drop_unread()
+                    else:
+                        if call is not None and call.lock is not None:
+                            release(call.lock)
         if room > 1:
             self._crowded = found > 1
-
-    def _push_urgent(self, message: Message) -> None:
-        """Take in what came over the urgent socket, lock held."""
-        lanes = self._lanes
-        try:
-            call = lanes.push_urgent(message)
-        except MailboxFullError:
-            # Its writer cannot be told any more; the ledger says it.
-            lanes.ledger.refused -= 1
-            lanes.ledger.accepted += 1
-            lanes.ledger.dropped += 1
-        else:
-            if call is not None and call.lock is not None:
-                release(call.lock)
 
     # Ending
 

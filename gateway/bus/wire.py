@@ -32,7 +32,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from gateway.errors import BodyError, MailboxFullError, ProtocolError, RecipientGoneError
-from gateway.mail.codec import decode, encode
+from gateway.mail.codec import BROKEN, decode, encode, unpack
 from gateway.mail.message import Message
 
 Lane = Literal["mail", "urgent"]
@@ -142,7 +142,12 @@ class Inlet:
             return _with_large_body(self._view[:size], ancillary, flags)
         if flags & _CUT:
             raise ProtocolError("a letter was cut short: too long, or out of descriptors")
-        return decode(self._view[:size])
+        data = self._view[:size]
+        try:
+            message = unpack(data)
+        except BROKEN as error:
+            raise ProtocolError(f"{size} bytes that are no letter: {error}") from error
+        return decode(data) if message.body_type else message
 
     def close(self) -> None:
         """Give the socket back."""

@@ -29,6 +29,11 @@ _body_decoder = msgspec.msgpack.Decoder()
 encode = _letter_encoder.encode
 """Return a letter, or a body alone, as msgpack bytes."""
 
+unpack = _letter_decoder.decode
+"""Return a letter whose body is yet to be restored, or raise what `BROKEN` holds."""
+
+BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 def decode(data: bytes | memoryview, body: bytes | None = None) -> Message:
     """Return the letter in ``data``; raise `ProtocolError` where there is none.
@@ -36,13 +41,13 @@ def decode(data: bytes | memoryview, body: bytes | None = None) -> Message:
     ``body`` holds the packed body where it travelled apart from its letter.
     """
     try:
-        message = _letter_decoder.decode(data)
+        message = unpack(data)
         if body is None and not message.body_type:
             return message
         content = message.body if body is None else _body_decoder.decode(body)
         if message.body_type:
             content = restored(content, message.body_type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BodyError) as error:
+    except (*BROKEN, BodyError) as error:
         raise ProtocolError(f"{len(data)} bytes that are no letter: {error}") from error
     return replace(message, body=content)
 

@@ -24,7 +24,7 @@ class Wakeup:
             os.eventfd_write(self._fd, 1)
 
     def wait(self, timeout: float) -> bool:
-        """Sleep for ``timeout`` seconds (which may be inf) or until it is set; tell whether it is."""
+        """Sleep for ``timeout`` seconds, inf included, or until it is set; tell whether it is."""
         if not self.is_set and timeout > 0 and self._fd >= 0:
             poller = select.poll()
             poller.register(self._fd, select.POLLIN)

@@ -23,7 +23,6 @@ from random import Random
 from time import monotonic
 from typing import Any
 
-
 from gateway.bus.directory import Book
 from gateway.bus.office import BOSS, Office
 from gateway.bus.wire import Outlet
@@ -64,9 +63,7 @@ class Boss:
         """The main process, the last to start: without it there is no application."""
         self._fork_server = fork_server
         self._start_thread = start_thread
-        self.members = {
-            spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs
-        }
+        self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
         self._archive = Archive()
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
         self._unsent: dict[str, Outlet] = {}
@@ -181,7 +178,7 @@ class Boss:
             return
         try:
             member.thread = self._start_thread(member)
-        except Exception as bug:  # noqa: BLE001 - the supervisor: judged by policy, told in the log
+        except Exception as bug:
             log.exception("process %s could not be made", spec.name)
             if member.box is not None:
                 self._office.close(member.box)

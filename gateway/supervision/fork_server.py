@@ -176,7 +176,7 @@ def _serve(channel: socket.socket, child_main: ChildMain, grace: float) -> None:
         # The main process closed its end while a packet was under way.
         _end_all(children, grace)
         os._exit(0)
-    except BaseException:  # noqa: BLE001 - the top of an OS process: nobody above could tell
+    except BaseException:
         log.exception("the fork server failed")
         _end_all(children, grace)
         os._exit(1)
@@ -235,7 +235,7 @@ def _be_child(
             os._exit(1)
         mail, urgent = (socket.socket(fileno=descriptor) for descriptor in descriptors)
         status = child_main(name, incarnation, (mail, urgent))
-    except BaseException:  # noqa: BLE001 - the top of an OS process
+    except BaseException:
         log.exception("process %s failed outside of its life", name)
     finally:
         logging.shutdown()

@@ -16,7 +16,7 @@ def end_of(process: Process) -> str:
         run(process)
     except SystemExit as leaving:
         return f"it called exit({leaving.code!r})" if leaving.code else ""
-    except BaseException as bug:  # noqa: BLE001 - the supervisor: told in the log, judged by policy
+    except BaseException as bug:
         log.exception("process %s failed", process.name)
         return f"{type(bug).__name__}: {bug}" if str(bug) else type(bug).__name__
     return ""

@@ -28,6 +28,6 @@ class ProcessSpec:
     depends: tuple[str, ...] = ()
     mailbox_size: int = 256
     mailbox_order: Order = "fifo"
-    restart: RestartPolicy = RestartPolicy()
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
     route: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)

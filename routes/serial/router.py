@@ -74,7 +74,9 @@ class SerialRouter(Router):
         thread = self._devices.get(name)
         if thread is None:
             close = difflib.get_close_matches(name, self._devices, 1)
-            hint = f"did you mean {close[0]!r}?" if close else "it hosts " + ", ".join(self._devices)
+            hint = (
+                f"did you mean {close[0]!r}?" if close else "it hosts " + ", ".join(self._devices)
+            )
             raise AddressError(f"there is no device {name!r} on {self.name!r}; {hint}")
         thread.post(message)
 

@@ -12,7 +12,7 @@ import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -20,41 +20,13 @@ import msgspec
 from gateway import plugins
 from gateway.appliance import Appliance
 from gateway.cli.demonstration.broker import EmbeddedBroker, free_port
+from gateway.cli.demonstration.stage import DEVICE, DRIVER, Outcome, Simulator
 from gateway.cli.demonstration.story import Story
 from gateway.cli.demonstration.storyteller import Storyteller
 from gateway.config.provenance import Provenance
 from gateway.config.schema import Configuration, DeviceConfig, GatewaySettings, RouteConfig
 from gateway.errors import ConfigError
 from gateway.process.process import Process
-
-DEVICE, DRIVER = "bench", "bench_board"
-
-Outcome = Literal["untold", "told", "failed"]
-
-
-class Simulator(Protocol):
-    """The board in Python, as `Driver.simulator` describes it; this one has an LED."""
-
-    @property
-    def led(self) -> bool:
-        """Whether its LED is lit."""
-        ...
-
-    def start(self) -> None:
-        """Start it, plugged in."""
-        ...
-
-    def plug(self) -> None:
-        """Plug it in."""
-        ...
-
-    def unplug(self) -> None:
-        """Pull the cable."""
-        ...
-
-    def stop(self) -> None:
-        """End it."""
-        ...
 
 
 class Demonstration(Appliance):
@@ -111,8 +83,12 @@ def _configuration(folder: Path, link: Path, node: str, broker: str) -> Configur
     return Configuration(
         gateway=GatewaySettings(node=node, sockets=os.fspath(folder / "sockets")),
         routes={
-            "serial": RouteConfig(name="serial", type="serial", settings=_typed({}, serial.Settings)),
-            "mqtt": RouteConfig(name="mqtt", type="mqtt", settings=_typed(to_broker, mqtt.Settings)),
+            "serial": RouteConfig(
+                name="serial", type="serial", settings=_typed({}, serial.Settings)
+            ),
+            "mqtt": RouteConfig(
+                name="mqtt", type="mqtt", settings=_typed(to_broker, mqtt.Settings)
+            ),
         },
         devices={
             DEVICE: DeviceConfig(

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO
 
-Tone = Literal["plain", "good", "bad", "action", "quiet"]
+Tone = Literal["plain", "good", "bad", "action", "quiet", "topic"]
 
 _COLOURS: dict[Tone, str] = {
     "plain": "1",
@@ -22,6 +22,7 @@ _COLOURS: dict[Tone, str] = {
     "bad": "1;31",
     "action": "1;33",
     "quiet": "2",
+    "topic": "36",
 }
 LABEL = 14
 """Columns of the label, between the seconds and the text."""
@@ -56,17 +57,21 @@ class Storyteller:
 
         Facts may be anything that JSON knows; ``seconds`` and ``event`` go with them.
         """
-        seconds = self._seconds()
         if self._as_json:
-            line = {"seconds": round(seconds, 3), "event": event, **facts}
-            self._write(json.dumps(line, ensure_ascii=False))
+            self.note(event, **facts)
             return
-        clock = f"{seconds:6.2f}"
+        clock = f"{self._seconds():6.2f}"
         room = self._width - len(clock) - LABEL - 4 if self._width else None
         self._write(
             f"{self._in(clock, 'quiet')}  {self._in(f'{label:<{LABEL}}', tone)}"
             f"  {cut(text, room)}".rstrip()
         )
+
+    def note(self, event: str, **facts: object) -> None:
+        """Tell a program an event that a person is shown in other ways."""
+        if self._as_json:
+            line = {"seconds": round(self._seconds(), 3), "event": event, **facts}
+            self._write(json.dumps(line, ensure_ascii=False))
 
     def show(self, text: str, *, indent: int = 8 + LABEL + 2, tone: Tone = "quiet") -> None:
         """Show a person one more line, below the text; a program has had it as facts."""

@@ -90,7 +90,7 @@ class Application:
         self._started = False
         self._go = Wakeup()
         self._stop_asked = False
-        self._main_member: Member | None = None
+        self._main_life: tuple[Member, Context] | None = None
         self._folder: Path
         self._office: Office
 
@@ -186,9 +186,8 @@ class Application:
         """End the application soon, in order; any thread and any handler may call it."""
         self._stop_asked = True
         self._go.set()
-        member = self._main_member
-        if member is not None and member.process is not None:
-            member.process.die()
+        if self._main_life is not None and (process := self._main_life[0].process) is not None:
+            process.die()
 
     # Within
 
@@ -196,11 +195,8 @@ class Application:
         self._go.wait(float("inf"))
         error = ""
         try:
-            member = self._main_member
-            if member is not None and member.process is not None:
-                if self._stop_asked:
-                    member.process.die()
-                error = self._run_life(member, member.process)
+            if self._main_life is not None:
+                error = self._run_life(*self._main_life)
         finally:
             left = boss.stop(self.shutdown_timeout)
             self.brake = boss.brake
@@ -227,23 +223,26 @@ class Application:
             self,
             report,
         )
-        process = member.process = spec.factory(context)
         if spec.name == MAIN:
-            self._main_member = member
+            self._main_life = (member, context)
             self._go.set()
             return None
         thread = threading.Thread(
-            target=self._run_life, args=(member, process), name=spec.name, daemon=True
+            target=self._run_life, args=(member, context), name=spec.name, daemon=True
         )
         thread.start()
         return thread
 
-    def _run_life(self, member: Member, process: Process) -> str:
-        box = member.box
-        assert box is not None
-        error = end_of(process)
-        self._office.close(box)
-        tell_end(self._office, box, error)
+    def _run_life(self, member: Member, context: Context) -> str:
+        def make() -> Process:
+            process = member.process = member.spec.factory(context)
+            if member.told_to_die or (member.spec.name == MAIN and self._stop_asked):
+                process.die()
+            return process
+
+        error = end_of(context.name, make)
+        self._office.close(context.mailbox)
+        tell_end(self._office, context.mailbox, error)
         return error
 
     def _child_main(

@@ -38,7 +38,7 @@ LOOK_EVERY = 64
 """Letters in a row after which the descriptors are looked at, whatever else waits."""
 
 HANDOVER = 0.01
-"""Seconds that a reader who has no time gives the leader to make way."""
+"""Seconds that a reader who has no time gives the leader to read what lies there."""
 
 DRAIN = 16
 """Letters that one wake-up takes from a socket at the most."""
@@ -199,9 +199,11 @@ class Mailbox:
             left: float | None = None
             if deadline is not None:
                 left = deadline - self._clock.monotonic()
-                if left <= 0 and turn is not None and not made_way:
-                    # Who follows has seen nothing: it takes the lead for its last look.
-                    left, made_way = HANDOVER, True
+                if left <= 0 and turn is not None and not made_way and self._mail_lies_there():
+                    # Who follows reads nothing: the leader does, now that a reader waits.
+                    made_way = True
+                    deadline += HANDOVER - left
+                    left = HANDOVER
                 elif left <= 0:
                     left, last_look = 0.0, True
             self._sleep(turn, left, reader=True)
@@ -338,6 +340,13 @@ class Mailbox:
         for _ in range(len(self._ready)):
             self._serve()
 
+    def _mail_lies_there(self) -> bool:
+        if self._mail_fd < 0:
+            return False
+        poller = select.poll()
+        poller.register(self._mail_fd, select.POLLIN)
+        return bool(poller.poll(0))
+
     # What the leader reads
 
     def _drain(self, fd: int, room: int) -> None:
@@ -404,6 +413,7 @@ class Mailbox:
             return []
         left = []
         for inlet in self._inlets.values():
+            inlet.refuse()
             while True:
                 try:
                     message = inlet.read()

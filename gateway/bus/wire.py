@@ -149,6 +149,10 @@ class Inlet:
             raise ProtocolError(f"{size} bytes that are no letter: {error}") from error
         return decode(data) if message.body_type else message
 
+    def refuse(self) -> None:
+        """Take nothing more in, so that what is read from here on is all there was."""
+        self.source.shutdown(socket.SHUT_RD)
+
     def close(self) -> None:
         """Give the socket back."""
         self.source.close()

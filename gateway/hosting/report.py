@@ -50,6 +50,7 @@ class Report:
             self.state, self.cause, self.since = after, cause, now
             self.tell_state()
         elif event in _NEW_CAUSES and cause != self.cause:
+            log.info("%s: %s: %s", self._name, self.state, cause)
             self.cause = cause
             self.tell_state()
         for callback in callbacks:

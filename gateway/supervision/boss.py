@@ -109,6 +109,14 @@ class Boss:
     # The boss's thread
 
     def _run(self) -> None:
+        try:
+            self._supervise()
+        except BaseException:
+            # Nobody supervises the supervisor: whoever runs the application must know.
+            log.exception("the boss failed")
+            self._pull_brake("the boss failed; the log says why")
+
+    def _supervise(self) -> None:
         self._start_due()
         while True:
             message = self._box.get(self._until_next())
@@ -260,6 +268,8 @@ class Boss:
         stopping = self._stopping_since is not None or member.told_to_die
         verdict = None if stopping else member.restarts.ended(monotonic(), failed=failed)
         self._tell_book()
+        # Who waits for this in `get` looks at it now: a stop goes on at once.
+        self._box.wake()
         if failed:
             for topic, body in wills.items():
                 self._say_will(name, topic, body)

@@ -82,10 +82,7 @@ class Child:
                 self._application,
                 self._report,
             )
-            process = self._process = self._spec.factory(context)
-            if self._die_early:
-                process.die()
-            error = end_of(process)
+            error = end_of(self._spec.name, lambda: self._make(context))
         except (RecipientGoneError, CallTimeoutError) as failure:
             error = f"the boss did not answer: {failure}"
             log.error("%s: %s", self._spec.name, error)
@@ -96,6 +93,12 @@ class Child:
             tell_end(self._office, self._box, error or "")
             self._office.shut()
         return 1 if error else 0
+
+    def _make(self, context: Context) -> Process:
+        process = self._process = self._spec.factory(context)
+        if self._die_early:
+            process.die()
+        return process
 
     def _register(self) -> None:
         for attempt in range(_TRIES):

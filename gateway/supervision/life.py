@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from gateway.process.process import Process
 from gateway.process.runner import run
@@ -10,13 +11,13 @@ from gateway.process.runner import run
 log = logging.getLogger(__name__)
 
 
-def end_of(process: Process) -> str:
-    """Run ``process`` to its end; return what went wrong, ``""`` where nothing did."""
+def end_of(name: str, make: Callable[[], Process]) -> str:
+    """Make the process ``name`` and run it to its end; return what went wrong, or ``""``."""
     try:
-        run(process)
+        run(make())
     except SystemExit as leaving:
         return f"it called exit({leaving.code!r})" if leaving.code else ""
     except BaseException as bug:
-        log.exception("process %s failed", process.name)
+        log.exception("process %s failed", name)
         return f"{type(bug).__name__}: {bug}" if str(bug) else type(bug).__name__
     return ""

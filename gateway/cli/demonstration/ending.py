@@ -88,13 +88,13 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         )
         storyteller.say()
         for label, text in (
-            ("board", f"{self.frames} frames, {self.readings} readings published"),
             ("letters", self._of_letters()),
-            ("MQTT", f"{self.publications} publications, {self.calls} calls answered"),
-            ("witness", f"{self.heard} messages heard at the broker"),
+            ("publications", f"{self.publications} to the broker, {self.heard} heard there"),
+            ("calls", f"{self.calls} over MQTT, answered"),
+            ("readings", f"{self.readings}, in {self.frames} frames from the board"),
             ("reconnections", str(self.reconnections)),
         ):
-            storyteller.say(f"  {label:<14}  {text}")
+            storyteller.total(label, text)
 
     def _of_letters(self) -> str:
         rest = {"dropped": self.dropped, "queued": self.queued, "other": self.other}

@@ -20,9 +20,6 @@ from gateway.process.process import Process
 
 T = TypeVar("T")
 
-NUDGE = "nudge"
-"""The subject of a letter to itself that says no more than: look again."""
-
 
 class StepFailed(GatewayError):  # noqa: N818  it is the step that failed, within the story
     """What was awaited did not come before its deadline; the text says why."""
@@ -36,9 +33,8 @@ class Narrator(Process):
     """Waits for conditions, and for coroutines on its loop."""
 
     def birth(self) -> None:
-        """Take nudges, and run a loop for coroutines."""
+        """Run a loop for coroutines."""
         self.stage: Stage = self.application
-        self.add_filter(subject=f"^{NUDGE}$", callback=lambda message: None)
         self.loop = LoopThread("witness")
         self.loop.start()
 
@@ -54,7 +50,7 @@ class Narrator(Process):
         awaited: str,
         why: Callable[[], str] = lambda: "",
     ) -> None:
-        """Wait up to ``within`` seconds for ``condition``, which is asked after each letter.
+        """Wait up to ``within`` seconds for ``condition``, asked after each letter and nudge.
 
         ``awaited`` and ``why`` make the sentence that `StepFailed` says.
         """
@@ -87,14 +83,9 @@ class Narrator(Process):
         finally:
             future.cancel()
 
-    def nudge(self, body: Any = None) -> None:
+    def nudge(self) -> None:
         """Have the condition that is waited for looked at again; from any thread."""
-        try:
-            self.send(self.name, NUDGE, body, timeout=0.0)
-        except MailboxFullError:
-            return  # there is mail enough to look up for
-        except RecipientGoneError:
-            return  # it is over
+        self._box.wake()
 
     def ask(self, recipient: str, subject: str, body: Any = None) -> Any:
         """Return the body of the answer to a letter; None where there is none in time."""

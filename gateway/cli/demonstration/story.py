@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 from gateway.bus.office import BOSS
 from gateway.cli.demonstration.ending import Counts
@@ -163,7 +164,7 @@ class Story(Narrator):
         self.tell(
             "found",
             "board found",
-            f"after {took:.2f} s; is it one of ours?",
+            f"after {took:.2f} s; who is it?",
             tone="good",
             device=DEVICE,
             took=round(took, 3),
@@ -273,8 +274,8 @@ class Story(Narrator):
 
     def _the_cable_is_pulled(self) -> None:
         notes = self.notes
-        self.board.unplug()
         pulled = monotonic()
+        self.board.unplug()
         self.tell("unplugged", "cable", "is pulled", tone="action")
         self.until(
             lambda: notes.happened("disconnected"),
@@ -286,7 +287,7 @@ class Story(Narrator):
         self.tell(
             "disconnected",
             "disconnected",
-            f"after {took * 1000:.0f} ms",
+            f"after {took * 1000:.1f} ms, and why:",
             tone="bad",
             cause=cause,
             took=round(took, 3),
@@ -327,8 +328,11 @@ class Story(Narrator):
         say = stage.storyteller.say
         say()
         if stage.ends_at is None:
-            say("That was the whole way. It goes on until Ctrl-C; meanwhile, try elsewhere:")
-            say(f"  mosquitto_sub -v -t '{stage.pattern}' -L {stage.broker}/#", tone="quiet")
+            say("That was the whole way. It goes on until Ctrl-C; from another terminal, try")
+            at = address_options(stage.broker)
+            say(f"  mosquitto_sub {at} -v -t '{stage.pattern}'", tone="topic")
+            led = f"gateway/{stage.node}/devices/{DEVICE}/led/call"
+            say(f"""  mosquitto_pub {at} -t {led} -m '{{"on":false}}'""", tone="topic")
         else:
             say("That was the whole way. It goes on until its time is over.")
         say()
@@ -340,10 +344,12 @@ class Story(Narrator):
         self.tell(
             "status",
             state,
-            f"{bar(value, FULL_SCALE)} {value:.2f} V   {notes.readings} readings,"
-            f" {notes.heard_count} heard",
+            f"{bar(value, FULL_SCALE)} {value:.2f} V  LED {'on' if self.board.led else 'off'}"
+            f"  {notes.readings} readings",
             tone="good" if notes.state.get("connected") else "bad",
             state=state,
+            value=value,
+            lit=self.board.led,
             readings=notes.readings,
             heard=notes.heard_count,
         )
@@ -412,3 +418,16 @@ class Story(Narrator):
     def _without_folder(self, text: str) -> str:
         """Return ``text`` with no more than the name of the board's link, which is long."""
         return text.replace(os.fspath(self.stage.link), self.stage.link.name)
+
+
+def address_options(url: str) -> str:
+    """Return how mosquitto's clients are told of the broker at ``url``.
+
+    >>> address_options("mqtt://127.0.0.1:4000"), address_options("mqtts://plant.example")
+    ('-p 4000', '-h plant.example -p 8883 --tls-use-os-certs')
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme == "mqtts"
+    host = "" if parts.hostname in ("127.0.0.1", "localhost") else f"-h {parts.hostname} "
+    port = parts.port or (8883 if secure else 1883)
+    return f"{host}-p {port}{' --tls-use-os-certs' if secure else ''}"

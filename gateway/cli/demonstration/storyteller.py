@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 Tone = Literal["plain", "good", "bad", "action", "quiet", "topic"]
 
@@ -83,6 +83,11 @@ class Storyteller:
         """Say a line that belongs to no event; a program is spared it."""
         if not self._as_json:
             self._write(self._in(text, tone) if tone and text else text)
+
+    def total(self, label: str, text: str) -> None:
+        """Say a line of the closing account, in the columns of the story."""
+        if not self._as_json:
+            self._write(f"{'':8}{self._in(f'{label:<{LABEL}}', 'plain')}  {text}")
 
     def _in(self, text: str, tone: Tone) -> str:
         return f"\033[{_COLOURS[tone]}m{text}\033[0m" if self._coloured else text

@@ -153,16 +153,13 @@ class Office:
                 targets[recipient] = found
         return found
 
-    def look_up_again(self, recipient: str, dead: int) -> Mailbox | Outlet:
-        """Return what delivers to a later life than ``dead``; raise `RecipientGoneError`."""
+    def look_up_again(self, recipient: str) -> Mailbox | Outlet:
+        """Forget what was found before and look anew; raise `RecipientGoneError` for nobody."""
         self._forget_routes()
         try:
-            target = self.target(recipient)
+            return self.target(recipient)
         except AddressError as error:
-            raise RecipientGoneError(f"{recipient!r} is gone") from error
-        if target.incarnation == dead:
-            raise RecipientGoneError(f"{recipient!r} is gone")
-        return target
+            raise RecipientGoneError(f"{recipient!r} is gone: {error}") from error
 
     def _target_for(self, name: str, incarnation: int) -> Mailbox | Outlet:
         box = self._boxes.get(name)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -42,6 +43,9 @@ INLINE = 64 * 1024
 
 LARGEST = 64 * 1024 * 1024
 """Bytes that a body may have at all."""
+
+# The first letter to the dead is refused; after that the socket is connected no more.
+_DEAD = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT, errno.ENOTCONN, errno.EPIPE}
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _ANCILLARY = socket.CMSG_SPACE(4 * array.array("i").itemsize)
@@ -214,8 +218,8 @@ class Outlet:
                 used.send(data)
             except BlockingIOError:
                 self._wait_for_room(message, lane, timeout)
-            except (ConnectionError, FileNotFoundError) as error:
-                raise RecipientGoneError(f"{self.name!r} is gone") from error
+            except OSError as error:
+                raise self._as_gone(error) from error
         elif not self.try_send(message, lane, data):
             self._wait_for_room(message, lane, timeout)
 
@@ -236,9 +240,14 @@ class Outlet:
                 used.send(data)
         except (BlockingIOError, InterruptedError):
             return False
-        except (ConnectionError, FileNotFoundError) as error:
-            raise RecipientGoneError(f"{self.name!r} is gone") from error
+        except OSError as error:
+            raise self._as_gone(error) from error
         return True
+
+    def _as_gone(self, error: OSError) -> OSError:
+        if error.errno not in _DEAD:
+            return error
+        return RecipientGoneError(f"{self.name!r} is gone: {error.strerror}")
 
     def _wait_for_room(self, message: Message, lane: Lane, timeout: float) -> None:
         """Wait in poll(), which is right about a connected socket.

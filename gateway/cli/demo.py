@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from time import monotonic
 
     began = monotonic()
+    import io
     import sys
     import tempfile
     from importlib.util import find_spec
@@ -63,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.cli.demonstration.application import Demonstration
     from gateway.cli.demonstration.storyteller import Storyteller
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no bars gets ?
     storyteller = Storyteller(sys.stdout, lambda: monotonic() - began, as_json=arguments.json)
     with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder:
         application = Demonstration(

@@ -19,9 +19,9 @@ SUMMARY = "list the processes and devices of the running gateway"
 
 EPILOG = """\
 UP is how long a process has been in its state; RESTARTS, how often it had to be
-restarted. Of the MAIL that a process was sent, READ was handed to it, WAITS is still
-in its mailbox, and LOST was dropped because it was too late or too much. One that is
-"not answering" is busy or stuck; its mail waits.
+restarted. Of the MAIL that it was sent, READ was handed to it, WAITS is still
+in its mailbox, and LOST was dropped because it was too late or too much. One
+that is "not answering" is busy or stuck; its mail waits.
 
 examples:
   gateway ps
@@ -134,7 +134,8 @@ def _table(
 def _hanging(start: str, text: str, columns: int) -> list[str]:
     """Return ``start`` and ``text``, which goes on below itself where a line is full."""
     room = columns - len(start)
-    first, *rest = wrap(text, room) if columns and text and room >= 20 else [text]
+    fits = not columns or not text or room < 20
+    first, *rest = [text] if fits else wrap(text, room, break_on_hyphens=False)
     return [(start + first).rstrip(), *(" " * len(start) + more for more in rest)]
 
 

@@ -13,9 +13,9 @@ from typing import Any
 SUMMARY = "send one letter to an address and print the answer"
 
 EPILOG = """\
-ADDRESS is a process ("main") or something behind a route ("wheels@serial"); SUBJECT is
-what it is to do: for a device, the name of a command. BODY is JSON; a bare word that is
-no JSON is text. "gateway ps" shows who is there.
+ADDRESS is a process ("main") or something behind a route ("wheels@serial");
+SUBJECT is what it is to do: for a device, the name of a command. BODY is JSON;
+a bare word that is no JSON is text. "gateway ps" shows who is there.
 
 examples:
   gateway send board@serial led '{"on": true}'
@@ -23,7 +23,7 @@ examples:
   gateway send patrol salutation hello
   gateway send wheels@serial stop --timeout 0.5 --json
 
-exit status: 0 it was answered, 1 it was not, with the reason on standard error
+exit status: 0 it was answered, 1 it was not; standard error says why
 """
 
 

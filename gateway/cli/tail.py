@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 SUMMARY = "print what is published, as it comes"
 
 EPILOG = """\
-PATTERN is a topic, in which + stands for one level and # for the rest. Quote it, since
-the shell has its own ideas of #. Topics are devices/<name>/state, devices/<name>/<what it
-measures>, devices/<name>/events/<event>, routes/<name>/state, processes/<name>/state.
+PATTERN is a topic, in which + stands for one level and # for the rest. Quote
+it, since the shell has its own ideas of #. There are
+  devices/<name>/state           what is connected, and why not
+  devices/<name>/<measurement>   what the device says
+  devices/<name>/events/<event>  connected, disconnected, comms_error, ...
+  routes/<name>/state
+  processes/<name>/state
 
 examples:
   gateway tail                          everything

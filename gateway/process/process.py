@@ -132,13 +132,15 @@ class Process:
         )
         try:
             target.deliver(message, timeout)
-        except RecipientGoneError:
-            return self._send_again(message, timeout)
+        except RecipientGoneError as error:
+            return self._send_again(message, timeout, error)
         return message
 
-    def _send_again(self, message: Message, timeout: float) -> Message:
+    def _send_again(self, message: Message, timeout: float, error: RecipientGoneError) -> Message:
         """Look the recipient up once more: it may have been restarted meanwhile."""
-        target = self._office.look_up_again(message.recipient, message.incarnation)
+        target = self._office.look_up_again(message.recipient)
+        if target.incarnation == message.incarnation:
+            raise error
         message = replace(message, incarnation=target.incarnation)
         target.deliver(message, timeout)
         return message

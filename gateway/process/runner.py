@@ -32,6 +32,7 @@ def run(process: Process) -> None:
             finally:
                 process._child_threads.join(2.0)
                 process.run_level = "dead"
+                process._ending.close()
                 report("dead")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 
 
 class Wakeup:
@@ -16,12 +17,19 @@ class Wakeup:
     def __init__(self) -> None:
         self.is_set = False
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # Held by whoever sets or closes; a setter never waits for it: who holds it
+        # sets it too, or closes it, and then nobody needs to be woken any more.
+        self._busy = threading.Lock()
 
     def set(self) -> None:
         """Wake everybody who waits, now and later."""
         self.is_set = True
-        if self._fd >= 0:
-            os.eventfd_write(self._fd, 1)
+        if self._busy.acquire(blocking=False):
+            try:
+                if self._fd >= 0:
+                    os.eventfd_write(self._fd, 1)
+            finally:
+                self._busy.release()
 
     def wait(self, timeout: float) -> bool:
         """Sleep for ``timeout`` seconds, inf included, or until it is set; tell whether it is."""
@@ -32,12 +40,12 @@ class Wakeup:
         return self.is_set
 
     def __del__(self) -> None:
-        # Whoever may still set it holds it: no descriptor is closed under a setter's hands.
         self.close()
 
     def close(self) -> None:
         """Give the descriptor back; waiting is no longer possible."""
-        self.is_set = True
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self.set()
+        with self._busy:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)

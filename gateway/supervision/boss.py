@@ -26,7 +26,7 @@ from typing import Any
 from gateway.bus.directory import Book
 from gateway.bus.office import BOSS, Office
 from gateway.bus.wire import Outlet
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RecipientGoneError
 from gateway.mail.codec import decode, encode
 from gateway.mail.message import NORMAL, Message, reply_to
 from gateway.supervision.archive import Archive
@@ -59,8 +59,6 @@ class Boss:
     ) -> None:
         self._office = office
         self._order = order
-        self._main = order[-1][-1]
-        """The main process, the last to start: without it there is no application."""
         self._fork_server = fork_server
         self._start_thread = start_thread
         self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
@@ -117,9 +115,13 @@ class Boss:
             self._pull_brake("the boss failed; the log says why")
 
     def _supervise(self) -> None:
-        self._start_due()
+        if self._stopping_since is None:
+            self._start_due()
         while True:
+            was_stopping = self._stopping_since is not None
             message = self._box.get(self._until_next())
+            if message is None and was_stopping:
+                self._end_unlived()
             if message is not None:
                 handler = self._handlers.get(message.subject)
                 if handler is None or (message.kind != "control" and message.subject != "ps"):
@@ -183,17 +185,8 @@ class Boss:
                 self._fork_server.spawn(spec.name, member.incarnation, sockets)
             except GatewayError as error:
                 self._gone(member, str(error), failed=True)
-            return
-        try:
+        else:
             member.thread = self._start_thread(member)
-        except Exception as bug:
-            log.exception("process %s could not be made", spec.name)
-            if member.box is not None:
-                self._office.close(member.box)
-            cause = f"it could not be made: {type(bug).__name__}: {bug}"
-            self._gone(member, cause, failed=True)
-            if spec.name == self._main:
-                self._pull_brake(f"{spec.name}: {cause}")
 
     def _hear_fork_server(self, events: int) -> None:
         told = self._fork_server.receive()
@@ -210,7 +203,7 @@ class Boss:
             member.pid, member.pidfd = told.pid, told.pidfd
             self._box.watch(told.pidfd, partial(self._child_died, member))
             if self._terminated:
-                signal.pidfd_send_signal(told.pidfd, signal.SIGTERM)
+                _signal(told.pidfd, signal.SIGTERM)
         elif isinstance(told, Exited):
             log.log(
                 logging.INFO if told.status == 0 else logging.ERROR,
@@ -389,6 +382,18 @@ class Boss:
 
     # Stopping
 
+    def _end_unlived(self) -> None:
+        """End a main process that was launched when nobody was left to run it.
+
+        Who stops the application has run main's life, and said so, or never will.
+        """
+        for member in self.members.values():
+            if member.runs and member.spec.mode == "thread" and member.thread is None:
+                if member.box is not None:
+                    self._office.close(member.box)
+                member.said_dead = True
+                self._gone(member, "the application stopped before it lived", failed=False)
+
     def _stop_step(self) -> bool:
         """Do what the stop needs next; tell whether it is over."""
         now = monotonic()
@@ -412,7 +417,7 @@ class Boss:
                 for member in running:
                     if member.pidfd >= 0:
                         log.error("%s does not end: %s", member.spec.name, number.name)
-                        signal.pidfd_send_signal(member.pidfd, number)
+                        _signal(member.pidfd, number)
             if all(member.spec.mode != "fork" for member in running):
                 for member in running:
                     log.error("%s does not end; its thread is left behind", member.spec.name)
@@ -428,10 +433,14 @@ class Boss:
             try:
                 target = self._office.target(member.spec.name)
                 target.deliver(self._control(member, "die", None), 0.0)
+            except RecipientGoneError:
+                # It is on its way out, as when everybody was sent a TERM at once.
+                log.debug("%s ends already", member.spec.name)
             except GatewayError as error:
                 log.warning("%s could not be told to end: %s", member.spec.name, error)
-                if member.pidfd >= 0:
-                    signal.pidfd_send_signal(member.pidfd, signal.SIGTERM)
+            # A life that reads no mail just now, as in `light_sleep`, hears a signal.
+            if member.pidfd >= 0:
+                _signal(member.pidfd, signal.SIGTERM)
 
     def _give_up(self, member: Member) -> None:
         """Close the mailbox of a life that never began."""
@@ -519,6 +528,14 @@ class Boss:
 
 
 _ENDED = "it ended by itself"
+
+
+def _signal(pidfd: int, number: signal.Signals) -> None:
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        # It has been reaped, and its pidfd says so in a moment.
+        return
 
 
 def _in_words(status: int) -> str:

@@ -86,9 +86,6 @@ class Child:
         except (RecipientGoneError, CallTimeoutError) as failure:
             error = f"the boss did not answer: {failure}"
             log.error("%s: %s", self._spec.name, error)
-        except Exception as bug:  # the supervisor's part in the child
-            error = f"it could not be made: {type(bug).__name__}: {bug}"
-            log.exception("process %s could not be made", self._spec.name)
         finally:
             tell_end(self._office, self._box, error or "")
             self._office.shut()

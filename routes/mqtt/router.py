@@ -67,6 +67,8 @@ LEAVE = 2.0
 TICK = 10.0
 """Hertz at which deadlines of calls are looked at, while there are any."""
 
+_STOPPED = "the gateway was stopped"
+
 
 class MqttRouter(Router):
     """Carries telemetry to a broker and calls from it."""
@@ -81,6 +83,7 @@ class MqttRouter(Router):
         self._topics = Topics(self.node)
         self._infos: dict[str, Mapping[str, Any]] = {}
         self._routes: dict[str, str] = {}
+        self._states: dict[str, Mapping[str, Any]] = {}
         self._unwritable: set[str] = set()
         self._pending = PendingCalls(settings.max_calls)
         self._calls: deque[Call] = deque()
@@ -112,6 +115,7 @@ class MqttRouter(Router):
             return
         for call in [*self._pending.clear(), *self._calls]:
             self._answer_error(session, call.reply_to, "recipient_gone", "the gateway stops")
+        self._take_back(session)
         session.stop(LEAVE)
         self.unwatch(self._bell)
         os.close(self._bell)
@@ -162,10 +166,23 @@ class MqttRouter(Router):
             self._infos = {**self._infos, name: message.body}
             self._routes[name] = message.sender
 
+    def _take_back(self, session: Session) -> None:
+        """Leave no device connected at the broker: nobody will tell what becomes of it.
+
+        Routes stop side by side, so the device's own farewell may come too late.
+        """
+        for topic, state in self._states.items():
+            if state.get("connected"):
+                told = {"connected": False, "cause": _STOPPED, "since": self._clock.time()}
+                body = to_json({**state, "state": "absent", **told})
+                session.publish(self._topics.outward(topic), body, qos=1, retain=True)
+
     def _on_publication(self, message: Message) -> None:
         topic, session = message.subject, self._session
         if matches("devices/+/info", topic):
             self._note_info(message)
+        elif matches("devices/+/state", topic) and isinstance(message.body, dict):
+            self._states[topic] = message.body
         if session is None:
             return
         kept = message.retain or matches("devices/+/events/+", topic)
@@ -275,6 +292,6 @@ class MqttRouter(Router):
         return Status(
             topic=self._topics.status,
             online=body(online=True, cause="it was started", since=now),
-            offline=body(online=False, cause="the gateway was stopped"),
+            offline=body(online=False, cause=_STOPPED),
             lost=body(online=False, cause="the gateway fell silent: its power or its network?"),
         )

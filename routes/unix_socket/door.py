@@ -41,6 +41,8 @@ class Door:
                 stack.callback(os.close, self._lock())
                 self._clear()
                 self._socket = self._bind()
+            except LinkLostError:
+                raise
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise LinkLostError(f"cannot listen at {path}: {reason}; {_ADVICE}") from error

@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sysconfig
 from pathlib import Path
+from signal import Signals
 from types import TracebackType
 from typing import Any, Self
 
@@ -108,7 +108,9 @@ class GatewayProcess:
     def start(self) -> None:
         """Start it; returns at once."""
         assert self._process is None, "the gateway runs already"
+        self._output.join()
         self._log += self._output.now()
+        self._output = Output()
         self._process = subprocess.Popen(
             [command(), "run", "-c", str(self.file)],
             stdin=subprocess.DEVNULL,
@@ -125,11 +127,11 @@ class GatewayProcess:
         """Wait until a line of this life's log matches; return it."""
         return self._output.wait_for(re.compile(pattern).search, seconds)
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         """Signal the main process, as ``kill`` does."""
         os.kill(self.pid, number)
 
-    def signal_all(self, number: signal.Signals) -> None:
+    def signal_all(self, number: Signals) -> None:
         """Signal every process at once, as a terminal's Ctrl-C or systemd does."""
         os.killpg(self.pid, number)
 

@@ -84,14 +84,15 @@ def kill_all(session: int) -> None:
 
 def holdings(pid: int) -> Holdings:
     """Return what ``pid`` holds now; an ended one holds nothing."""
-    threads, descriptors = [], {}
+    threads: list[str] = []
+    descriptors: dict[int, str] = {}
     try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            threads.append(Path(f"/proc/{pid}/task/{task}/comm").read_text().strip())
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        threads += [(task / "comm").read_text().strip() for task in tasks]
         for number in os.listdir(f"/proc/{pid}/fd"):
             descriptors[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
     except (FileNotFoundError, ProcessLookupError):
-        pass  # it, or one of them, went while we looked
+        pass  # it, or one of them, went while we looked: the next look tells
     return Holdings(threads, descriptors)
 
 

@@ -62,6 +62,6 @@ class Output:
 
     def join(self) -> None:
         """Wait for its end and close the pipe; the program is to be ended before."""
-        self._thread.join(DEADLINE)
         if self._pipe is not None:
+            self._thread.join(DEADLINE)
             self._pipe.close()

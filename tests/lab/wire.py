@@ -42,16 +42,15 @@ class Wire:
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
         rest = memoryview(data)
-        while rest:
-            with self._writing:
+        # Whole: a line of the board's own in the middle would be damage nobody ordered.
+        with self._writing:
+            while rest and not self._ending:
                 try:
                     rest = rest[os.write(self._descriptor, rest[:4096]) :]
-                    continue
                 except BlockingIOError:
-                    pass
-            left = deadline - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
-                raise TimeoutError(f"{len(rest)} of {len(data)} bytes are not taken")
+                    left = deadline - time.monotonic()
+                    if left <= 0 or not poll.poll(left * 1000):
+                        raise TimeoutError(f"{len(rest)} of {len(data)} bytes are left") from None
 
     def close(self) -> None:
         """End the board's thread."""
@@ -82,13 +81,10 @@ class Wire:
         return bool(data) and not events & select.EPOLLHUP
 
     def _say(self, data: bytes) -> None:
-        # As a board: what finds no room is lost.
-        if data:
-            with self._writing:
-                try:
-                    os.write(self._descriptor, data)
-                except OSError:
-                    return
+        try:
+            self.write(data)
+        except OSError:
+            return  # nobody reads any more; a board would not know either
 
 
 @contextmanager

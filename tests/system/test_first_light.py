@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from statistics import median
 
@@ -22,7 +23,7 @@ def test_telemetry_reaches_a_foreign_subscriber(bench: Bench, measured) -> None:
     assert all(abs(reading["volts"] - 2.5) < 0.02 for reading in readings), readings
     steps = [
         after["milliseconds"] - before["milliseconds"]
-        for before, after in zip(readings, readings[1:], strict=False)
+        for before, after in itertools.pairwise(readings)
     ]
     # None is missing: at 20 Hz the board measures every 50 ms.
     assert max(steps) <= 51, steps

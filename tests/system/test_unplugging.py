@@ -6,14 +6,14 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.lab.bench import Bench, body_of, says
 from tests.lab.gateway_process import DEVICE
-from tests.lab.mosquitto import Mosquitto
+from tests.lab.mosquitto import Mosquitto, Received
 from tests.lab.os_processes import holdings, until
 from tests.lab.simavr import Simavr
 
@@ -136,11 +136,7 @@ def test_twenty_cycles_at_random_moments_cost_nothing(fast_bench: Bench, measure
                 bench.board.kill()
             started, began = time.time(), time.monotonic()
             bench.board.start()
-            bench.states.wait_for_next(
-                lambda heard, started=started: (
-                    says(heard, connected=True) and body_of(heard)["since"] >= started
-                )
-            )
+            bench.states.wait_for_next(connected_since(started))
             took.append(time.monotonic() - began)
             assert took[-1] <= 3.0, f"cycle {cycle} with {SEED}={seed}: {took[-1]:.2f} s"
         telemetry.skip()
@@ -158,6 +154,11 @@ def test_twenty_cycles_at_random_moments_cost_nothing(fast_bench: Bench, measure
     assert not more_than(before, pids)
 
 
+def connected_since(moment: float) -> Callable[[Received], bool]:
+    """Return what accepts a board that was proven after ``moment``, in seconds since 1970."""
+    return lambda heard: says(heard, connected=True) and body_of(heard)["since"] >= moment
+
+
 Held = dict[str, tuple[int, int]]
 
 
@@ -170,7 +171,12 @@ def held(pids: dict[str, int]) -> Held:
 def least_held(pids: dict[str, int]) -> Held:
     """Return the least of several looks: a question of ours is itself a descriptor for a moment."""
     looks: list[Held] = []
-    until(lambda: looks.append(held(pids)) or len(looks) >= 30, 10.0)
+
+    def look() -> bool:
+        looks.append(held(pids))
+        return len(looks) >= 30
+
+    assert until(look, 10.0)
     return {
         name: (min(look[name][0] for look in looks), min(look[name][1] for look in looks))
         for name in pids

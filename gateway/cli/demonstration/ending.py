@@ -90,7 +90,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         for label, text in (
             ("letters", self._of_letters()),
             ("publications", f"{self.publications} to the broker, {self.heard} heard there"),
-            ("calls", f"{self.calls} over MQTT, answered"),
+            ("calls", f"{self.calls} answered over MQTT"),
             ("readings", f"{self.readings}, in {self.frames} frames from the board"),
             ("reconnections", str(self.reconnections)),
         ):

@@ -29,6 +29,10 @@ class Curtain(Exception):  # noqa: N818  nothing went wrong
     """It is over: the time, or the patience of whoever watches."""
 
 
+class TimeOver(Curtain):
+    """It is over since its time is."""
+
+
 class Narrator(Process):
     """Waits for conditions, and for coroutines on its loop."""
 
@@ -101,7 +105,7 @@ class Narrator(Process):
         if not self.is_active or self.stage.storyteller.gone is not None:
             raise Curtain
         if ends_at is not None and now >= ends_at:
-            raise Curtain
+            raise TimeOver
         if now >= deadline:
             return False
         self.mailman(min(deadline, ends_at if ends_at is not None else deadline) - now)

@@ -58,9 +58,10 @@ class Notes:
             self.events.append(body)
 
     def hear(self, heard: Heard) -> None:
-        """Take down a message that the witness heard."""
+        """Take down a message that the witness heard; its own calls do not count."""
         self.heard[heard.topic] = heard
-        self.heard_count += 1
+        if not heard.topic.endswith("/call"):
+            self.heard_count += 1
 
     def happened(self, event: str) -> list[dict[str, Any]]:
         """Return each time that the device fired ``event``."""
@@ -69,5 +70,5 @@ class Notes:
     def cause(self, route: str) -> str:
         """Return why ``route`` stands as it does, in its own words."""
         if route not in self.routes:
-            return self.processes.get(route, {}).get("cause", "it has said nothing yet")
+            return str(self.processes.get(route, {}).get("cause", "it has said nothing yet"))
         return str(self.routes[route]["cause"])

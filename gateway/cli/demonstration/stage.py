@@ -15,8 +15,8 @@ DEVICE, DRIVER = "bench", "bench_board"
 READING, VALUE, FULL_SCALE = "analogue", "volts", 5.0
 """What the board publishes: the topic, the field to show, and what fills the bar."""
 
-Outcome = Literal["untold", "told", "failed"]
-"""How it ended: before the end, after it, or with a step that did not come."""
+Outcome = Literal["untold", "told", "late", "failed"]
+"""How it ended: interrupted, whole, with its time over before, with a step that did not come."""
 
 
 class Simulator(Protocol):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from gateway.bus.office import BOSS
 from gateway.cli.demonstration.ending import Counts
-from gateway.cli.demonstration.narrator import Curtain, Narrator, StepFailed
+from gateway.cli.demonstration.narrator import Curtain, Narrator, StepFailed, TimeOver
 from gateway.cli.demonstration.notes import Notes
 from gateway.cli.demonstration.stage import DEVICE, FULL_SCALE, READING, VALUE
 from gateway.cli.demonstration.storyteller import bar
@@ -66,8 +66,11 @@ class Story(Narrator):
                 chapter=self._chapter,
                 reason=str(failure),
             )
+        except TimeOver:
+            if self.stage.outcome == "untold":
+                self.stage.outcome = "late"
         except Curtain:
-            pass
+            pass  # the outcome is what it is
         self.die()
 
     def death(self) -> None:
@@ -120,7 +123,7 @@ class Story(Narrator):
         self.tell(
             "started",
             "gateway",
-            "routers in OS processes of their own: "
+            "forked its routers: "
             + ", ".join(f"{name} ({pid})" for name, pid in sorted(pids.items())),
             processes=pids,
         )
@@ -229,7 +232,7 @@ class Story(Narrator):
             "the gateway's first words at the broker",
             lambda: f"the witness heard {', '.join(notes.heard) or 'nothing'}",
         )
-        self.tell("online", "MQTT", f"connected; the witness hears at {stage.broker}", tone="good")
+        self.tell("online", "broker", "the gateway is connected; the witness hears", tone="good")
         for topic in topics:
             heard = notes.heard[topic]
             self._tell_heard("heard", heard)
@@ -332,10 +335,9 @@ class Story(Narrator):
             at = address_options(stage.broker)
             say(f"  mosquitto_sub {at} -v -t '{stage.pattern}'", tone="topic")
             led = f"gateway/{stage.node}/devices/{DEVICE}/led/call"
-            say(f"""  mosquitto_pub {at} -t {led} -m '{{"on":false}}'""", tone="topic")
+            say(f"""  mosquitto_pub {at} -t {led} -m '{{"on":true}}'""", tone="topic")
         else:
             say("That was the whole way. It goes on until its time is over.")
-        say()
 
     def _tell_status(self) -> None:
         notes = self.notes
@@ -362,10 +364,13 @@ class Story(Narrator):
             heard=self.notes.heard_count,
         )
         stage = self.stage
-        if stage.outcome == "untold":
-            told = f"it ended in the chapter “{self._chapter}”"
-            stage.storyteller.say(f"\nThe story is not finished: {told}.", tone="bad")
-        counts.tell(stage.storyteller, finished=stage.outcome == "told", chapter=self._chapter)
+        finished = stage.outcome == "told"
+        if not finished:
+            why = "its time was over" if stage.outcome == "late" else "it was interrupted"
+            said = f"The story is not finished: {why} in the chapter “{self._chapter}”."
+            stage.storyteller.say()
+            stage.storyteller.say(said, tone="bad")
+        counts.tell(stage.storyteller, finished=finished, chapter=self._chapter)
 
     # Telling
 

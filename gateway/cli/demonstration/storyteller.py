@@ -1,9 +1,9 @@
 """How the story is told: lines for a person, or an object a line for a program.
 
 Each line bears the seconds since the beginning. Colours only on a terminal,
-and not where NO_COLOR is set (https://no-color.org); lines are cut to the
-terminal's width. A reader who closes the pipe ends the telling, never the
-teller: `gone` says so.
+and not where NO_COLOR is set (https://no-color.org). On a terminal the text
+is wrapped to its width, and a message that is only shown is cut. A reader who
+closes the pipe ends the telling, never the teller: `gone` says so.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Literal, TextIO
 
@@ -26,6 +27,8 @@ _COLOURS: dict[Tone, str] = {
 }
 LABEL = 14
 """Columns of the label, between the seconds and the text."""
+INDENT = 8 + LABEL + 2
+"""Columns before the text."""
 
 
 class Storyteller:
@@ -61,11 +64,10 @@ class Storyteller:
             self.note(event, **facts)
             return
         clock = f"{self._seconds():6.2f}"
-        room = self._width - len(clock) - LABEL - 4 if self._width else None
-        self._write(
-            f"{self._in(clock, 'quiet')}  {self._in(f'{label:<{LABEL}}', tone)}"
-            f"  {cut(text, room)}".rstrip()
-        )
+        first, *others = self._wrapped(text)
+        self._write(f"{self._in(clock, 'quiet')}  {self._in(f'{label:<{LABEL}}', tone)}  {first}")
+        for line in others:
+            self._write(" " * INDENT + line)
 
     def note(self, event: str, **facts: object) -> None:
         """Tell a program an event that a person is shown in other ways."""
@@ -73,7 +75,7 @@ class Storyteller:
             line = {"seconds": round(self._seconds(), 3), "event": event, **facts}
             self._write(json.dumps(line, ensure_ascii=False))
 
-    def show(self, text: str, *, indent: int = 8 + LABEL + 2, tone: Tone = "quiet") -> None:
+    def show(self, text: str, *, indent: int = INDENT, tone: Tone = "quiet") -> None:
         """Show a person one more line, below the text; a program has had it as facts."""
         if not self._as_json:
             room = self._width - indent if self._width else None
@@ -88,6 +90,12 @@ class Storyteller:
         """Say a line of the closing account, in the columns of the story."""
         if not self._as_json:
             self._write(f"{'':8}{self._in(f'{label:<{LABEL}}', 'plain')}  {text}")
+
+    def _wrapped(self, text: str) -> list[str]:
+        """Return the lines of ``text``; what people must read is never cut."""
+        if not self._width or len(text) <= self._width - INDENT:
+            return [text]
+        return textwrap.wrap(text, max(20, self._width - INDENT), break_on_hyphens=False) or [""]
 
     def _in(self, text: str, tone: Tone) -> str:
         return f"\033[{_COLOURS[tone]}m{text}\033[0m" if self._coloured else text

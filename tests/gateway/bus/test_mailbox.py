@@ -179,7 +179,7 @@ def test_control_is_seen_first_and_only_what_is_left_over_is_mail(
 def test_a_flood_by_reference_does_not_hide_the_sockets(
     letter: Make, box: Boxes, outlet: Outlets
 ) -> None:
-    target = box(size=4)
+    target = box(size=8)
     for lane, kind in (("mail", "letter"), ("urgent", "bounce")):
         outlet().deliver(letter(lane, kind=kind))
     found = []

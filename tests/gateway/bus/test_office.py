@@ -1,0 +1,212 @@
+"""Delivery across two offices on one folder, as two OS processes have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.bus.directory import Book, Subscription
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import Office
+from gateway.errors import AddressError, RecipientGoneError, RefusedError
+from gateway.mail.message import Message, bounce_of, reply_to
+
+Make = Callable[..., Message]
+Offices = Callable[..., tuple[Office, Office]]
+
+
+def box_of(office: Office, name: str) -> Mailbox:
+    return office._boxes[name]
+
+
+def send(office: Office, message: Message) -> Message:
+    """Deliver as a process does: to the life that the book knows."""
+    target = office.target(message.recipient)
+    stamped = Message(
+        message.message_id,
+        message.thread_id,
+        1,
+        0.0,
+        message.sender,
+        message.recipient,
+        message.subject,
+        message.body,
+        incarnation=target.incarnation,
+        sender_incarnation=office.book.incarnations.get(message.sender, 0),
+        receipt=message.receipt,
+    )
+    target.deliver(stamped, 1.0)
+    return stamped
+
+
+@pytest.mark.parametrize("home", [0, 1])
+def test_a_letter_and_its_reply_find_their_way(letter: Make, offices: Offices, home: int) -> None:
+    pair = offices(main=0, worker=home)
+    asked = send(pair[0], letter(recipient="x@worker"))
+    there = pair[home]
+    arrived = box_of(there, "worker").get(5.0)
+    assert arrived == asked
+    assert (arrived is asked) is (home == 0), "by reference at home, as a datagram elsewhere"
+    there.answer(reply_to(asked, "2", 0.0, "done"))
+    assert box_of(pair[0], "main").wait_for(asked, 5.0).body == "done"
+
+
+def test_nobody_is_an_address_error(offices: Offices) -> None:
+    here, _ = offices(main=0)
+    with pytest.raises(AddressError):
+        here.target("nobody")
+
+
+@pytest.mark.parametrize("home", [0, 1])
+@pytest.mark.parametrize("kind", ["reply", "bounce"])
+def test_an_answer_never_reaches_a_successor(
+    letter: Make, offices: Offices, home: int, kind: str
+) -> None:
+    pair = offices(main=home, worker=1)
+    asked = send(pair[home], letter())
+    pair[home].close(box_of(pair[home], "main"))
+    for office in pair:
+        office.update(Book(2, {"main": 2, "worker": 1}))
+    successor = pair[home].open("main", 2, pair[home].bind("main", 2))
+    answer = (
+        reply_to(asked, "2", 0.0, None)
+        if kind == "reply"
+        else bounce_of(asked, "2", 0.0, RefusedError("no"))
+    )
+    with pytest.raises(RecipientGoneError, match="restarted since"):
+        pair[1].answer(answer)
+    assert successor.get(0.0) is None
+
+
+def test_an_answer_to_the_dead_is_a_typed_error(letter: Make, offices: Offices) -> None:
+    here, there = offices(main=0, worker=1)
+    asked = send(here, letter())
+    there.update(Book(2, {"worker": 1}))
+    with pytest.raises(RecipientGoneError, match="'main' is gone"):
+        there.answer(reply_to(asked, "2", 0.0, None))
+
+
+def test_a_newer_book_ends_the_waits_for_the_dead(
+    letter: Make, offices: Offices, run: Any, until: Any
+) -> None:
+    here, _ = offices(main=0, worker=1)
+    asked = send(here, letter())
+    box = box_of(here, "main")
+    caller = run(lambda: box.wait_for(asked, 60.0))
+    until(box._lanes.open_calls)
+    here.update(Book(0, {"main": 1}))
+    assert caller.runs, "an older book says nothing"
+    here.update(Book(2, {"main": 1, "worker": 2}))
+    with pytest.raises(RecipientGoneError, match="'worker' died"):
+        caller.result()
+
+
+def test_who_looks_up_again_finds_a_successor_or_learns_that_there_is_none(
+    letter: Make, offices: Offices
+) -> None:
+    here, there = offices(main=0, worker=1)
+    assert here.target("worker").incarnation == 1
+    assert here.look_up_again("worker").incarnation == 1
+    for office in (here, there):
+        office.update(Book(2, {"main": 1, "worker": 2}))
+    assert here.look_up_again("worker").incarnation == 2
+    here.update(Book(3, {"main": 1}))
+    with pytest.raises(RecipientGoneError):
+        here.look_up_again("worker")
+
+
+@pytest.mark.parametrize("receipt", [True, False])
+@pytest.mark.parametrize("home", [0, 1])
+def test_what_a_closed_mailbox_leaves_bounces_where_that_was_asked_for(
+    letter: Make, offices: Offices, home: int, receipt: bool
+) -> None:
+    pair = offices(main=0, worker=home)
+    asked = send(pair[0], letter(receipt=receipt))
+    pair[home].close(box_of(pair[home], "worker"))
+    main = box_of(pair[0], "main")
+    if receipt:
+        with pytest.raises(RecipientGoneError, match="ended before it read this"):
+            main.wait_for(asked, 5.0)
+    assert main.get(0.0) is None
+
+
+def test_a_bounce_that_nobody_takes_harms_nobody(letter: Make, offices: Offices) -> None:
+    here, there = offices(main=0, worker=1)
+    send(here, letter(receipt=True))
+    here.close(box_of(here, "main"))
+    there.close(box_of(there, "worker"))
+
+
+# Publications
+
+
+def subscribe(office: Office, *patterns: tuple[str, str]) -> None:
+    book = office.book
+    known = tuple(Subscription(mailbox, pattern, 0) for mailbox, pattern in patterns)
+    office.update(Book(book.version + 1, book.incarnations, known))
+
+
+def test_a_publication_reaches_every_subscriber_once(letter: Make, offices: Offices) -> None:
+    here, there = offices(main=0, near=0, far=1)
+    subscribe(here, ("near", "a/+"), ("near", "#"), ("far", "a/b"), ("main", "c"), ("dead", "#"))
+    here.publish(letter("a/b", kind="publication", recipient="", body={"v": [1]}))
+    for box in (box_of(here, "near"), box_of(there, "far")):
+        assert box.get(5.0).body == {"v": [1]}  # type: ignore[union-attr]
+        assert box.get(0.0) is None
+    assert box_of(here, "main").get(0.0) is None
+
+
+def test_no_two_subscribers_share_what_a_publication_holds(letter: Make, offices: Offices) -> None:
+    here, _ = offices(main=0, one=0, two=0)
+    subscribe(here, ("one", "#"), ("two", "#"))
+    body = {"list": [1]}
+    here.publish(letter("a", kind="publication", recipient="", body=body))
+    first, second = (box_of(here, name).get(0.0) for name in ("one", "two"))
+    assert first is not None
+    assert second is not None
+    first.body["list"].append(2)
+    assert second.body == {"list": [1]}
+
+
+def test_publishing_never_waits_for_a_full_subscriber(letter: Make, offices: Offices) -> None:
+    here, there = offices(main=0, near=0, far=1)
+    subscribe(here, ("near", "#"), ("far", "#"))
+    for number in range(600):
+        here.publish(letter(str(number), kind="publication", recipient=""))
+    assert box_of(here, "near").statistics().dropped > 0
+    box = box_of(there, "far")
+    assert box.get(5.0).subject == "0"  # type: ignore[union-attr]
+    assert here.statistics()["publications_dropped_at_sender"] > 0
+
+
+def test_a_later_subscriber_can_be_handed_what_it_missed(letter: Make, offices: Offices) -> None:
+    here, there = offices(main=0, far=1)
+    here.publish_to("far", letter("kept", kind="publication"))
+    here.publish_to("nobody", letter("kept", kind="publication"))
+    assert box_of(there, "far").get(5.0).subject == "kept"  # type: ignore[union-attr]
+
+
+def test_a_new_book_is_heeded_by_what_was_remembered(letter: Make, offices: Offices) -> None:
+    here, there = offices(main=0, far=1)
+    here.publish(letter("t", kind="publication", recipient=""))
+    here.target("far")
+    subscribe(here, ("far", "t"))
+    here.publish(letter("t", kind="publication", recipient=""))
+    assert box_of(there, "far").get(5.0) is not None
+    assert box_of(there, "far").get(0.0) is None
+
+
+def test_ids_are_unique_across_offices(offices: Offices) -> None:
+    pair = offices(main=0)
+    made = [office.new_id() for office in pair for _ in range(1000)]
+    assert len(set(made)) == 2000
+
+
+def test_a_shut_office_leaves_no_socket_file(offices: Offices, tmp_path: Any) -> None:
+    here, there = offices(main=0, worker=1)
+    assert len(list((tmp_path / "bus").iterdir())) == 4
+    here.shut()
+    there.shut()
+    assert not list((tmp_path / "bus").iterdir())

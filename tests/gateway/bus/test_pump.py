@@ -1,0 +1,120 @@
+"""Publications to a slow subscriber wait in a queue of their own, and lose the oldest."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.pump import DEPTH, Pump
+from gateway.bus.wire import Outlet
+from gateway.mail.codec import encode
+from gateway.mail.message import Message
+
+Make = Callable[..., Message]
+Boxes = Callable[..., Mailbox]
+Outlets = Callable[..., Outlet]
+
+
+@pytest.fixture
+def pump() -> Iterator[Pump]:
+    pump = Pump()
+    yield pump
+    pump.stop()
+
+
+def drained(box: Mailbox, last: str) -> list[int]:
+    found: list[int] = []
+    while (message := box.get(5.0)) is not None:
+        if message.subject == last:
+            return found
+        found.append(int(message.subject))
+    raise AssertionError(f"{last} never came, after {found[-5:]}")
+
+
+def test_what_fits_is_sent_at_once_without_a_thread(
+    letter: Make, box: Boxes, outlet: Outlets, pump: Pump
+) -> None:
+    target, out = box(), outlet()
+    message = letter("7", kind="publication")
+    pump.send(out, message, encode(message))
+    assert target.get(0.0).subject == "7"  # type: ignore[union-attr]
+    assert not [thread for thread in threading.enumerate() if thread.name == "pump"]
+
+
+def test_a_slow_subscriber_gets_the_newest_in_order_and_each_loss_is_counted(
+    letter: Make, box: Boxes, outlet: Outlets, pump: Pump, until: Any
+) -> None:
+    count = 2 * DEPTH
+    target, out = box(size=2 * count), outlet()
+    for number in range(count):
+        message = letter(str(number), kind="publication")
+        pump.send(out, message, encode(message))
+    assert 0 < pump.dropped < count
+    lost = pump.dropped
+    end = letter("end", kind="publication")
+    got: list[int] = []
+    reader_done = threading.Event()
+
+    def read() -> None:
+        got.extend(drained(target, "end"))
+        reader_done.set()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    until(lambda: out not in pump._waiting)
+    pump.send(out, end, encode(end))
+    assert reader_done.wait(10.0)
+    thread.join()
+    assert len(set(got)) == len(got)
+    assert len(got) == count - lost
+    assert got[-1] == count - 1
+    # What lay in the socket first, then the newest without a gap.
+    assert sorted(got) == sorted([*got[:-DEPTH], *range(count - DEPTH, count)])
+
+
+def test_a_slow_subscriber_holds_up_no_other(
+    letter: Make, box: Boxes, outlet: Outlets, pump: Pump
+) -> None:
+    box("slow")
+    quick, slow_out, quick_out = box("quick"), outlet("slow"), outlet("quick")
+    for number in range(60):
+        message = letter(str(number), kind="publication")
+        packed = encode(message)
+        for out in (slow_out, quick_out):
+            pump.send(out, message, packed)
+        assert quick.get(5.0).subject == str(number)  # type: ignore[union-attr]
+
+
+def test_a_subscriber_that_died_is_counted_and_forgotten(
+    letter: Make, box: Boxes, outlet: Outlets, pump: Pump, until: Any
+) -> None:
+    target, out = box(), outlet()
+    sent = 0
+    message = letter("1", kind="publication")
+    while out not in pump._waiting:
+        pump.send(out, message, encode(message))
+        sent += 1
+    target.close()
+    until(lambda: out not in pump._waiting)
+    assert pump.dropped >= 1
+    before = pump.dropped
+    pump.send(out, message, encode(message))
+    assert pump.dropped == before + 1
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "pump"])
+
+
+def test_stop_counts_what_still_waits_and_ends_the_thread(
+    letter: Make, box: Boxes, outlet: Outlets, pump: Pump
+) -> None:
+    box()
+    out = outlet()
+    message = letter("1", kind="publication")
+    while len(pump._waiting.get(out, ())) < 5:
+        pump.send(out, message, encode(message))
+    pump.stop()
+    assert pump.dropped == 5
+    assert not [thread for thread in threading.enumerate() if thread.name == "pump"]

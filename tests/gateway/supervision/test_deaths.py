@@ -1,0 +1,325 @@
+"""A process that dies is noticed, told of and restarted; whoever waits for it learns it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+
+def test_who_waits_for_a_killed_process_gets_a_typed_error_and_its_successor_answers(
+    start: Any,
+) -> None:
+    program = start("""
+        class Worker(Loud):
+            def birth(self):
+                super().birth()
+                self.add_filter(subject="^ask$", callback=lambda m: self.reply(m, os.getpid()))
+                self.add_filter(subject="^kill$", callback=lambda m: os.kill(os.getpid(), 9))
+        class Main(Process):
+            def birth(self):
+                self.subscribe("processes/worker/events/died_without_death", self.on_death)
+                self.subscribe("processes/worker/state", self.on_state)
+                self.lives = 0
+            def on_state(self, message):
+                say("state", message.body["state"])
+                if message.body["state"] == "living":
+                    self.lives += 1
+                    first = self.wait_for_reply(self.send("worker", "ask")).body
+                    say("life", self.lives, first)
+                    if self.lives == 2:
+                        return self.die()
+                    asked = self.send("worker", "kill")
+                    try:
+                        self.wait_for_reply(asked, 60)
+                    except RecipientGoneError as error:
+                        say("gone", error)
+                    try:
+                        self.send("worker", "ask")
+                    except (RecipientGoneError, AddressError) as error:
+                        say("nobody", type(error).__name__)
+            def on_death(self, message):
+                say("told", message.body["cause"])
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork", restart=SOON)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+    assert "gone 'worker' died before it answered 'kill'" in program.said
+    assert any(line.startswith("told its OS process was killed") for line in program.said)
+    first, second = (program.wait_for(f"life {number}") for number in (1, 2))
+    assert first != second
+    assert program.said.count("death worker") == 1, "the first life was killed"
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_a_bug_kills_and_restarts_and_a_gateway_error_bounces(start: Any, mode: str) -> None:
+    program = start(f"""
+        class Worker(Loud):
+            def birth(self):
+                super().birth()
+                self.add_filter(subject="refuse", callback=self.refuse)
+                self.add_filter(subject="bug", callback=lambda m: 1 / 0)
+                self.add_filter(subject="ask", callback=lambda m: self.reply(m, "fine"))
+            def refuse(self, message):
+                raise RefusedError("not on a Sunday")
+        class Main(Process):
+            def life(self):
+                for subject in ("refuse", "ask", "bug"):
+                    try:
+                        say(subject, self.wait_for_reply(self.send("worker", subject), 30).body)
+                    except GatewayError as error:
+                        say(subject, type(error).__name__, error)
+                while True:
+                    try:
+                        say("again", self.wait_for_reply(self.send("worker", "ask"), 30).body)
+                    except (AddressError, RecipientGoneError):
+                        self.light_sleep(0.005)
+                    else:
+                        break
+                try:
+                    self.wait_for_reply(self.send("worker", "nobody reads this", receipt=True), 30)
+                except RefusedError as error:
+                    say("unread", error)
+                self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode={mode!r}, restart=SOON)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+    assert "refuse RefusedError not on a Sunday" in program.said
+    assert "ask fine" in program.said
+    assert program.wait_for("bug RecipientGoneError")
+    assert "again fine" in program.said
+    assert program.wait_for("unread 'worker' has no filter")
+    assert program.said.count("death worker") == 2
+    assert program.complaints().count("Traceback") == 1
+
+
+@pytest.mark.parametrize("how", ["birth", "killed", "stopped"])
+def test_wills_are_said_for_those_who_die_and_not_for_those_who_end(start: Any, how: str) -> None:
+    program = start(f"""
+        HOW = {how!r}
+        class Worker(Process):
+            def birth(self):
+                self.declare_will("devices/arm/state", {{"state": "failed", "since": None}})
+                self.publish("devices/arm/state", {{"state": "healthy", "since": 1.0}}, retain=True)
+                if HOW == "birth":
+                    raise ZeroDivisionError
+            def life(self):
+                os.kill(os.getpid(), 9) if HOW == "killed" else self.die()
+        class Main(Process):
+            def birth(self):
+                self.subscribe("processes/worker/state", self.on_worker)
+            def on_worker(self, message):
+                if message.body["state"] in ("failed", "stopped"):
+                    self.subscribe("devices/+/state", self.on_arm)
+                    self.die()
+            def on_arm(self, message):
+                say("arm", message.body["state"], (message.body["since"] or 0) > 1e9)
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork", restart=ONCE, frequency=50)
+        App(main=Main, sockets=SOCKETS).run()
+        """)
+    program.end()
+    assert program.said == ["arm healthy False" if how == "stopped" else "arm failed True"]
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_what_cannot_be_made_is_judged_like_any_death(start: Any, mode: str) -> None:
+    program = start(f"""
+        class Broken(Process):
+            def __init__(self, context):
+                raise ZeroDivisionError("in the constructor")
+        class Main(Process):
+            def birth(self):
+                self.subscribe("processes/broken/state", self.on_state)
+            def on_state(self, message):
+                say(message.body["state"], message.body["restarts"], message.body["cause"])
+                if message.body["restarts"] >= 2:
+                    self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("broken", Broken, mode={mode!r}, restart=SOON)
+                self.add_process("other", Loud, mode="fork")
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+    assert "failed 2 ZeroDivisionError: in the constructor" in program.said
+    assert program.said.count("death other") == 1
+
+
+def test_a_main_that_cannot_be_made_ends_the_application(start: Any) -> None:
+    program = start("""
+        class Broken(Process):
+            def __init__(self, context):
+                raise ZeroDivisionError("in the constructor")
+        class App(Application):
+            def build(self):
+                self.add_process("other", Loud, mode="fork")
+        sys.exit(App(main=Broken, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 1
+    assert "ZeroDivisionError: in the constructor" in program.complaints()
+
+
+def test_too_many_deaths_make_it_degraded_and_never_silently_gone(start: Any) -> None:
+    program = start("""
+        class Worker(Process):
+            def birth(self):
+                raise ZeroDivisionError
+        class Main(Process):
+            def birth(self):
+                self.subscribe("processes/worker/state", self.on_state)
+            def on_state(self, message):
+                say(message.body["state"], message.body["restarts"])
+                if message.body["state"] == "degraded":
+                    say("ps", [m["state"] for m in self.ask() if m["name"] == "worker"])
+                    self.die()
+            def ask(self):
+                return self.wait_for_reply(self.send("boss", "ps")).body
+        class App(Application):
+            def build(self):
+                policy = RestartPolicy(first=0.01, ceiling=0.01, most=3)
+                self.add_process("worker", Worker, mode="fork", restart=policy)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0
+    assert "degraded 4" in program.said
+    assert "ps ['degraded']" in program.said
+
+
+def test_who_answers_and_dies_has_answered(start: Any) -> None:
+    program = start("""
+        class Worker(Process):
+            def birth(self):
+                self.add_filter(subject="ask", callback=self.on_ask)
+            def on_ask(self, message):
+                self.reply(message, "last words")
+                os.kill(os.getpid(), 9)
+        class Main(Process):
+            def birth(self):
+                self.subscribe("processes/worker/state", self.on_state)
+                self.rounds = 0
+            def on_state(self, message):
+                if message.body["state"] == "living":
+                    assert self.wait_for_reply(self.send("worker", "ask"), 30).body == "last words"
+                    self.rounds += 1
+                    if self.rounds == 25:
+                        self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork", restart=SOON)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+
+
+def test_who_reads_no_replies_does_not_hold_up_the_boss(start: Any) -> None:
+    program = start("""
+        class Rude(Process):
+            def life(self):
+                for _ in range(60):
+                    self.send("boss", "ps")
+                say("asked")
+                signal.pause()
+        class Main(Process):
+            def birth(self):
+                self.subscribe("processes/doomed/state", self.on_state)
+            def on_state(self, message):
+                if message.body["state"] == "living":
+                    begun = time.monotonic()
+                    asked = self.send("doomed", "now")
+                    try:
+                        self.wait_for_reply(asked, 15)
+                    except RecipientGoneError:
+                        say("noticed", time.monotonic() - begun < 2)
+                    self.die()
+        class Doomed(Process):
+            def birth(self):
+                self.add_filter(subject="now", callback=lambda m: os.kill(os.getpid(), 9))
+        class App(Application):
+            shutdown_timeout = 0.2
+            def build(self):
+                self.add_process("rude", Rude, mode="fork")
+                self.add_process("doomed", Doomed, mode="fork", depends=["rude"], restart=ONCE)
+        App(main=Main, sockets=SOCKETS).run()
+        """)
+    program.wait_for("asked")
+    assert program.wait_for("noticed") == "True"
+    program.end()
+
+
+def test_lives_of_threads_leave_no_descriptor(start: Any) -> None:
+    program = start("""
+        import gc
+        class Worker(Process):
+            def life(self):
+                self.die()
+        class Main(Process):
+            def birth(self):
+                self.counts = {}
+                self.subscribe("processes/worker/state", self.on_state)
+            def on_state(self, message):
+                restarts = message.body["restarts"]
+                if message.body["state"] == "living" and restarts in (3, 40):
+                    gc.collect()
+                    self.counts[restarts] = len(os.listdir("/proc/self/fd"))
+                    if restarts == 40:
+                        say("grown by", self.counts[40] - self.counts[3])
+                        self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, frequency=1000, restart=SOON)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+    assert int(program.wait_for("grown by")) <= 10, "what one life holds, more or less"
+
+
+@pytest.mark.alone
+def test_a_hundred_deaths_are_noticed_at_once(start: Any, capsys: Any) -> None:
+    program = start("""
+        import json
+        class Worker(Process):
+            def birth(self):
+                self.add_filter(subject="^pid$", callback=lambda m: self.reply(m, os.getpid()))
+                self.add_filter(subject="^hang$", callback=lambda m: self.light_sleep(60))
+        class Main(Process):
+            def birth(self):
+                self.times = []
+                self.subscribe("processes/worker/state", self.on_state)
+            def on_state(self, message):
+                if message.body["state"] != "living":
+                    return
+                pid = self.wait_for_reply(self.send("worker", "pid")).body
+                asked = self.send("worker", "hang")
+                killed = []
+                def kill():
+                    killed.append(time.perf_counter())
+                    os.kill(pid, signal.SIGKILL)
+                killer = threading.Timer(0.002, kill)
+                killer.start()
+                try:
+                    self.wait_for_reply(asked, 30)
+                except RecipientGoneError:
+                    self.times.append((time.perf_counter() - killed[0]) * 1000)
+                killer.join()
+                if len(self.times) == 100:
+                    say("times", json.dumps(self.times))
+                    self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork", restart=SOON)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    times = sorted(json.loads(program.wait_for("times")))
+    assert program.end() == 0
+    with capsys.disabled():
+        print(f" [death notice: median {times[50]:.2f} ms, p99 {times[98]:.2f} ms]", end=" ")
+    assert len(times) == 100, "each was a RecipientGoneError"
+    assert times[50] <= 50.0

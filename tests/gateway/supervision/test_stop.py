@@ -1,0 +1,294 @@
+"""However an application ends, each death runs, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+ENDINGS = """
+class Worker(Loud):
+    def birth(self):
+        super().birth()
+        if self.parameter("how") == "birth":
+            raise ZeroDivisionError("in birth")
+        self.add_filter(callback=self.on_letter)
+    def life(self):
+        if self.parameter("how") == "life":
+            raise ZeroDivisionError("in life")
+        if self.parameter("how") == "die":
+            self.die()
+    def on_letter(self, message):
+        raise ZeroDivisionError("in a callback")
+
+class Main(Process):
+    def birth(self):
+        self.subscribe("processes/worker/state", self.on_state)
+        if self.parameter("how") == "callback":
+            self.send("worker", "anything")
+    def on_state(self, message):
+        say("worker", message.body["state"], message.body["cause"])
+        if message.body["state"] in ("failed", "stopped"):
+            self.die()
+    def death(self):
+        say("death main")
+
+class App(Application):
+    def build(self):
+        self.add_process("worker", Worker, mode=MODE, restart=ONCE, parameters={"how": HOW})
+
+class Asking(Main):
+    def parameter(self, name, default=None):
+        return HOW
+
+status = App(main=Asking, sockets=SOCKETS).run()
+say("status", status)
+"""
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+@pytest.mark.parametrize("how", ["die", "birth", "life", "callback", "SIGTERM", "SIGINT"])
+def test_death_always_runs(start: Any, sockets: Path, mode: str, how: str) -> None:
+    program = start(f"MODE, HOW = {mode!r}, {how!r}\n{ENDINGS}")
+    if how == "SIGTERM":
+        program.wait_for("worker living")
+        program.signal(signal.SIGTERM)
+    elif how == "SIGINT":
+        program.wait_for("worker living")
+        program.interrupt()
+    program.wait_for("status 0")
+    assert program.end() == 0
+    assert program.said.count("death worker") == 1
+    assert program.said.count("death main") == 1
+    if how in ("birth", "life", "callback"):
+        assert (
+            f"worker failed ZeroDivisionError: in {'a ' * (how == 'callback')}{how}" in program.said
+        )
+        assert program.complaints().count("ZeroDivisionError: in") == 1
+    else:
+        assert "Traceback" not in program.complaints()
+    assert not list(sockets.glob("bus/*"))
+
+
+def test_the_start_follows_what_depends_and_the_stop_goes_back(start: Any) -> None:
+    program = start("""
+        class Main(Loud):
+            def birth(self):
+                super().birth()
+                self.seen = set()
+                self.subscribe("processes/+/state", self.on_state)
+            def on_state(self, message):
+                if message.body["state"] == "living":
+                    self.seen.add(message.subject)
+                if len(self.seen) == 4:
+                    self.die()
+
+        class App(Application):
+            def build(self):
+                self.add_process("top", Loud, depends=["left", "right"], mode="fork")
+                self.add_process("left", Loud, depends=["base"])
+                self.add_process("right", Loud, depends=["base"], mode="fork")
+                self.add_process("base", Loud, mode="fork")
+
+        say("status", App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0
+    order = [" ".join(line.split()[:2]) for line in program.said]
+    born = [line for line in order if line.startswith("birth") and line != "birth main"]
+    died = [line for line in order if line.startswith("death")]
+    assert born[0] == "birth base"
+    assert born[-1] == "birth top"
+    assert died[0] == "death main"
+    assert died[1] == "death top"
+    assert died[-1] == "death base"
+    assert len(born) == 4
+    assert len(died) == 5
+
+
+def test_what_ends_badly_in_main_is_the_status(start: Any) -> None:
+    program = start("""
+        class Main(Loud):
+            def life(self):
+                raise ZeroDivisionError("main")
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Loud, mode="fork")
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 1
+    assert "death main" in program.said
+
+
+def test_the_emergency_brake_stops_everything_as_failed(start: Any) -> None:
+    program = start("""
+        class Worker(Loud):
+            def life(self):
+                self.ebrake("smoke")
+                self.light_sleep(60)
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork")
+                self.add_process("other", Loud)
+        app = App(main=Loud, sockets=SOCKETS)
+        status = app.run()
+        say("brake", app.brake)
+        sys.exit(status)
+        """)
+    assert program.end() == 1
+    assert "brake worker: smoke" in program.said
+    assert {"death worker", "death other", "death main"} <= set(program.said)
+
+
+@pytest.mark.parametrize("deaf", ["to letters", "to TERM too"])
+def test_who_does_not_end_is_ended_within_the_deadline(start: Any, deaf: str) -> None:
+    program = start(f"""
+        class Deaf(Loud):
+            def life(self):
+                if {deaf == "to TERM too"}:
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                say("deaf")
+                while True:
+                    signal.pause()
+                    if not self.is_active:
+                        return
+        class App(Application):
+            shutdown_timeout = 0.5
+            def build(self):
+                self.add_process("deaf", Deaf, mode="fork")
+                self.add_process("other", Loud, mode="fork")
+        App(main=Loud, sockets=SOCKETS).run()
+        """)
+    program.wait_for("deaf")
+    program.wait_for("birth other")
+    program.wait_for("birth main")
+    asked = monotonic()
+    program.signal(signal.SIGTERM)
+    program.end()
+    assert monotonic() - asked < 4.0
+    assert ("death deaf" in program.said) is (deaf == "to letters")
+    assert {"death other", "death main"} <= set(program.said)
+
+
+def test_a_thread_that_does_not_end_is_left_behind_and_told_of(start: Any) -> None:
+    program = start("""
+        class Stuck(Loud):
+            def life(self):
+                say("stuck")
+                threading.Event().wait()
+        class App(Application):
+            shutdown_timeout = 0.3
+            def build(self):
+                self.add_process("stuck", Stuck)
+        say("status", App(main=Loud, sockets=SOCKETS).run())
+        """)
+    program.wait_for("stuck")
+    program.wait_for("birth main")
+    program.signal(signal.SIGTERM)
+    program.wait_for("status 1")
+    program.end()
+    assert "stuck does not end" in program.complaints()
+
+
+def test_a_killed_main_takes_everybody_along_and_deaths_run(start: Any, sockets: Path) -> None:
+    source = """
+        class App(Application):
+            def build(self):
+                self.add_process("one", Loud, mode="fork")
+                self.add_process("two", Loud, mode="fork")
+        App(main=Loud, sockets=SOCKETS).run()
+        """
+    first = start(source)
+    pids = [int(first.wait_for(f"birth {name}")) for name in ("one", "two", "main")]
+    first.signal(signal.SIGKILL)
+    assert first.end() == -signal.SIGKILL
+    for pid in pids[:2]:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert {"death one", "death two"} <= set(first.said)
+    (sockets / "bus").mkdir(exist_ok=True)
+    (sockets / "bus" / "stale.7").touch()
+    second = start(source)
+    for name in ("one", "two", "main"):
+        second.wait_for(f"birth {name}")
+    assert not (sockets / "bus" / "stale.7").exists()
+    second.signal(signal.SIGTERM)
+    assert second.end() == 0
+    assert not list(sockets.glob("bus/*"))
+
+
+def test_a_killed_fork_server_pulls_the_brake(start: Any) -> None:
+    program = start("""
+        class Worker(Loud):
+            def life(self):
+                say("parent", os.getppid())
+                self.light_sleep(60)
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork")
+        app = App(main=Loud, sockets=SOCKETS)
+        status = app.run()
+        say("brake", app.brake)
+        sys.exit(status)
+        """)
+    program.wait_for("birth main")
+    os.kill(int(program.wait_for("parent")), signal.SIGKILL)
+    assert program.end() == 1
+    assert "fork server died" in program.wait_for("brake")
+    assert {"death worker", "death main"} <= set(program.said)
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_a_stop_says_nothing_on_the_terminal(start: Any, round_: int) -> None:
+    program = start("""
+        class Main(Loud):
+            def life(self):
+                self.die()
+        class App(Application):
+            def build(self):
+                for number in range(4):
+                    self.add_process(f"worker-{number}", Loud, mode="fork")
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0
+    assert program.complaints() == ""
+
+
+def test_a_life_that_reads_no_mail_hears_the_stop(start: Any) -> None:
+    program = start("""
+        class Worker(Loud):
+            def life(self):
+                say("asleep", self.name)
+                if not self.light_sleep(60):
+                    say("woken", self.name)
+        class App(Application):
+            def build(self):
+                for mode in ("thread", "fork"):
+                    self.add_process(mode, Worker, mode=mode)
+        sys.exit(App(main=Loud, sockets=SOCKETS).run())
+        """)
+    for name in ("thread", "fork"):
+        program.wait_for(f"asleep {name}")
+    program.wait_for("birth main")
+    asked = monotonic()
+    program.signal(signal.SIGTERM)
+    assert program.end() == 0
+    assert monotonic() - asked < 3.0
+    assert {"woken thread", "woken fork"} <= set(program.said)
+
+
+def test_a_stop_that_comes_before_the_start_is_heeded(start: Any) -> None:
+    program = start("""
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Loud, mode="fork")
+                self.stop()
+        sys.exit(App(main=Loud, sockets=SOCKETS).run())
+        """)
+    asked = monotonic()
+    assert program.end() == 0
+    assert monotonic() - asked < 5.0
+    assert program.complaints() == ""

@@ -1,0 +1,411 @@
+"""Building an application, running it in this OS process, and what it refuses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.application import Application
+from gateway.errors import AddressError, CallTimeoutError, ConfigError
+from gateway.mail.message import Message
+from gateway.process.callbacks import Event
+from gateway.process.process import Process
+from gateway.supervision.restart import RestartPolicy
+
+Play = Callable[..., int]
+
+
+class Echo(Process):
+    """Answers with what it was asked."""
+
+    def birth(self) -> None:
+        self.add_filter(subject="^echo$", callback=lambda m: self.reply(m, m.body))
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Return a runner: it builds an application and plays ``scene`` in the main process's life."""
+
+    def run(
+        scene: Callable[[Process], None],
+        build: Callable[[Application], None] = lambda app: None,
+        frequency: float = 50.0,
+    ) -> int:
+        failures: list[BaseException] = []
+
+        class Main(Process):
+            def life(self) -> None:
+                try:
+                    scene(self)
+                except BaseException as failure:  # noqa: BLE001 - raised where the test is
+                    failures.append(failure)
+                self.die()
+
+        class Played(Application):
+            global_frequency = frequency
+
+            def build(self) -> None:
+                build(self)
+
+        status = Played(main=Main, sockets=tmp_path / "s").run()
+        if failures:
+            raise failures[0]
+        return status
+
+    return run
+
+
+def echoes(app: Application) -> None:
+    app.add_process("near", Echo)
+    app.add_process("far", Echo, mode="fork")
+
+
+# Mail
+
+
+@pytest.mark.parametrize("name", ["near", "far"])
+def test_a_letter_is_answered_in_its_thread(play: Play, name: str) -> None:
+    def scene(main: Process) -> None:
+        asked = main.send(name, "echo", {"n": [1, b"2"]}, headers={"a": "b"})
+        answer = main.wait_for_reply(asked)
+        assert answer.body == {"n": [1, b"2"]}
+        assert (answer.thread_id, answer.thread_index) == (asked.thread_id, 2)
+        further = main.send(name, "echo", thread=answer)
+        assert (further.thread_id, further.thread_index) == (asked.thread_id, 3)
+        main.wait_for_reply(further)
+
+    assert play(scene, echoes) == 0
+
+
+def test_what_cannot_be_sent_is_refused_by_send_in_every_mode(play: Play) -> None:
+    def scene(main: Process) -> None:
+        for name in ("near", "far"):
+            wrong: list[dict[str, Any]] = [
+                {"subject": None},
+                {"priority": 1.5},
+                {"headers": {"a": 1}},
+                {"headers": {1: "a"}},
+                {"body": {1}},
+            ]
+            for fields in wrong:
+                with pytest.raises(TypeError):
+                    main.send(name, **{"subject": "echo", **fields})
+            assert main.wait_for_reply(main.send(name, "echo", name)).body == name
+        with pytest.raises(AddressError, match="did you mean 'near'"):
+            main.send("nera", "echo")
+
+    assert play(scene, echoes) == 0
+
+
+def test_an_unmatched_letter_is_counted_and_statistics_say_so(play: Play) -> None:
+    def scene(main: Process) -> None:
+        for name in ("near", "far"):
+            main.send(name, "nobody filters this")
+            told = main.wait_for_reply(main.send(name, "$statistics")).body
+            assert told["unhandled"] == 1
+            assert told["run_level"] == "living"
+
+    assert play(scene, echoes) == 0
+
+
+def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> None:
+    def scene(main: Process) -> None:
+        for name in ("near", "far"):
+            old = main.send(name, "echo", expires_in=-1.0, receipt=True)
+            with pytest.raises(TimeoutError, match="too old"):
+                main.wait_for_reply(old)
+
+    assert play(scene, echoes) == 0
+
+
+def test_no_answer_is_a_timeout(play: Play) -> None:
+    def scene(main: Process) -> None:
+        with pytest.raises(CallTimeoutError):
+            main.wait_for_reply(main.send("near", "nobody filters this"), 0.05)
+
+    assert play(scene, echoes) == 0
+
+
+def test_the_boss_tells_who_is_there(play: Play) -> None:
+    def scene(main: Process) -> None:
+        members = {m["name"]: m for m in main.wait_for_reply(main.send("boss", "ps")).body}
+        assert set(members) == {"near", "far", "main"}
+        assert members["far"]["mode"] == "fork"
+        assert members["near"]["kind"] == "Echo"
+        assert main.recipients() == ["boss", "far", "main", "near"]
+
+    assert play(scene, echoes) == 0
+
+
+def test_orders_to_the_boss_are_obeyed_from_control_mail_only(play: Play) -> None:
+    def scene(main: Process) -> None:
+        for subject in ("ebrake", "ended", "retain", "will", "register", "level", "nonsense"):
+            main.send("boss", subject, {"error": "", "topic": "a", "body": 1})
+        assert main.wait_for_reply(main.send("near", "echo", 1)).body == 1
+
+    assert play(scene, echoes) == 0
+
+
+# Topics
+
+
+def test_a_subscriber_gets_what_is_retained_and_then_the_news(play: Play) -> None:
+    def scene(main: Process) -> None:
+        heard: list[Any] = []
+        main.publish("a/b", 1, retain=True)
+        main.publish("a/b", 2, retain=True)
+        main.publish("a/c", 3)
+        main.subscribe("a/+", lambda m: heard.append((m.subject, m.body)))
+        assert heard == [("a/b", 2)]
+        main.publish("a/b", 4, retain=True)
+        main.publish("a/c", 5)
+        main.mailman()
+        assert heard == [("a/b", 2), ("a/b", 4), ("a/c", 5)]
+
+    assert play(scene) == 0
+
+
+def test_every_subscription_has_its_own_snapshot_and_misses_no_news(play: Play) -> None:
+    def scene(main: Process) -> None:
+        heard: dict[str, list[Any]] = {"first": [], "second": [], "third": []}
+        main.publish("a/b", 1, retain=True)
+        main.subscribe("a/#", lambda m: heard["first"].append(m.body))
+        main.publish("a/b", 2, retain=True)
+        main.subscribe("a/b", lambda m: heard["second"].append(m.body))
+        main.subscribe("a/b", lambda m: heard["third"].append(m.body))
+        main.mailman()
+        assert heard == {"first": [1, 2], "second": [2], "third": [2]}
+
+    assert play(scene) == 0
+
+
+def test_an_empty_body_ends_the_retention(play: Play) -> None:
+    def scene(main: Process) -> None:
+        main.publish("a", 1, retain=True)
+        main.publish("a", None, retain=True)
+        main.subscribe("a", lambda m: pytest.fail("it is retained no more"))
+
+    assert play(scene) == 0
+
+
+def test_each_callback_for_a_device_is_called_once(play: Play) -> None:
+    def scene(main: Process) -> None:
+        heard: list[tuple[str, Event]] = []
+        main.register_callbacks("wheels", connected=lambda e: heard.append(("one", e)))
+        main.register_callbacks("wheels", connected=lambda e: heard.append(("two", e)))
+        main.register_callbacks("+", connected=lambda e: heard.append(("all", e)))
+        main.publish("devices/wheels/events/connected", {"cause": "plugged in"})
+        main.publish("devices/arm/events/connected", {"cause": "plugged in"})
+        main.mailman()
+        assert sorted((who, event.source) for who, event in heard) == [
+            ("all", "arm"),
+            ("all", "wheels"),
+            ("one", "wheels"),
+            ("two", "wheels"),
+        ]
+        assert heard[0][1].details == {"cause": "plugged in"}
+        with pytest.raises(ValueError, match="no device raises 'conected'"):
+            main.register_callbacks("wheels", conected=print)
+
+    assert play(scene) == 0
+
+
+def test_a_processs_own_events_call_who_registered(play: Play) -> None:
+    def scene(main: Process) -> None:
+        heard: list[Event] = []
+        main.register_callbacks(full=heard.append)
+        main.register_callbacks(full=heard.append)
+        assert main.callback_event("full", litres=3) == 2
+        assert main.callback_event("empty") == 0
+        assert [event.details for event in heard] == [{"litres": 3}] * 2
+
+    assert play(scene) == 0
+
+
+# Time and threads
+
+
+def test_life_keeps_its_frequency_and_mail_does_not_wait_for_it(play: Play) -> None:
+    class Slow(Echo):
+        def life(self) -> None:
+            assert self.current_frame >= 1
+
+    def scene(main: Process) -> None:
+        clock = main._clock
+        begun = clock.monotonic()
+        for name in ("slow", "quick") * 10:
+            main.wait_for_reply(main.send(name, "echo"))
+        assert clock.monotonic() - begun < 2.0, "a frame of the slow one takes 20 s"
+        main.light_sleep(0.3)
+        passed = clock.monotonic() - begun
+        slow, quick = (
+            main.wait_for_reply(main.send(name, "$statistics")).body["frames"]
+            for name in ("slow", "quick")
+        )
+        assert slow == 1
+        assert 20 * 0.3 * 0.5 <= quick <= 20 * (passed + 10.0) + 2
+
+    def build(app: Application) -> None:
+        app.add_process("slow", Slow, frequency=0.05)
+        app.add_process("quick", Slow, frequency=20.0)
+
+    assert play(scene, build) == 0
+
+
+def test_child_threads_belong_to_their_process(play: Play) -> None:
+    ended = threading.Event()
+
+    class Parent(Echo):
+        def birth(self) -> None:
+            super().birth()
+            self.launch_threads()
+
+        def _thread_pump(self) -> None:
+            while self.light_sleep(60.0):
+                pass
+            ended.set()
+
+        def _thread_once(self) -> None:
+            return
+
+    def scene(main: Process) -> None:
+        told = main.wait_for_reply(main.send("parent", "$statistics")).body
+        assert "pump" in told["threads"]
+
+    def build(app: Application) -> None:
+        app.add_process("parent", Parent)
+
+    assert play(scene, build) == 0
+    assert ended.is_set(), "it was joined, not left behind"
+
+
+def test_a_child_threads_bug_is_its_processs_death(play: Play) -> None:
+    class Parent(Process):
+        def birth(self) -> None:
+            self.add_child_thread("bug", lambda: int("no number"))
+
+    def scene(main: Process) -> None:
+        seen: list[dict[str, Any]] = []
+        main.subscribe("processes/parent/state", lambda m: seen.append(m.body))
+        while not any(body["state"] == "failed" for body in seen):
+            assert main.mailman(10.0), seen
+        assert "ValueError" in seen[-1]["cause"]
+
+    def build(app: Application) -> None:
+        app.add_process("parent", Parent, restart=RestartPolicy("temporary"))
+
+    assert play(scene, build) == 0
+
+
+def test_any_thread_may_wait_for_a_reply(play: Play) -> None:
+    def scene(main: Process) -> None:
+        got: list[int] = []
+
+        def ask() -> None:
+            got.extend(
+                main.wait_for_reply(main.send("far", "echo", number)).body for number in range(50)
+            )
+
+        for name in "abc":
+            main.add_child_thread(name, ask)
+        for number in range(50):
+            assert main.wait_for_reply(main.send("near", "echo", number)).body == number
+        assert main.join_child_threads(20.0) == []
+        assert main.child_thread_janitor() == 3
+        assert sorted(got) == sorted([*range(50)] * 3)
+
+    assert play(scene, echoes) == 0
+
+
+# Refusals
+
+
+def refused(build: Callable[[Application], None], match: str) -> None:
+    class Refused(Application):
+        def build(self) -> None:
+            build(self)
+
+    with pytest.raises(ConfigError, match=match):
+        Refused().run()
+
+
+def twice(app: Application) -> None:
+    for _ in range(2):
+        app.add_process("a", Echo)
+
+
+def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
+    for name in ("main", "boss", "a@b", "", "a\n"):
+        with pytest.raises((ConfigError, AddressError)):
+            Application().add_process(name, Echo)
+    refused(twice, "already")
+    refused(lambda app: app.add_process("a", Echo, mode="asyncio"), "use thread or fork")  # type: ignore[arg-type]
+    refused(lambda app: app.add_process("a", Echo, depends=["b"]), "does not exist")
+
+    def circle(app: Application) -> None:
+        app.add_process("a", Echo, depends=["b"])
+        app.add_process("b", Echo, depends=["a"])
+
+    refused(circle, "circle: [ab] → [ab] → [ab]")
+
+
+def test_an_application_runs_once_and_is_built_before(play: Play, tmp_path: Path) -> None:
+    class Main(Process):
+        def life(self) -> None:
+            with pytest.raises(ConfigError, match="too late"):
+                self.application.add_process("late", Echo)
+            self.die()
+
+    app = Application(main=Main, sockets=tmp_path / "s")
+    assert app.run() == 0
+    with pytest.raises(ConfigError, match="runs once"):
+        app.run()
+
+
+def test_a_second_application_on_the_same_folder_is_refused(play: Play, tmp_path: Path) -> None:
+    def scene(main: Process) -> None:
+        with pytest.raises(ConfigError, match="another gateway runs"):
+            Application(sockets=tmp_path / "s").run()
+        assert main.wait_for_reply(main.send("far", "echo", 1)).body == 1
+
+    assert play(scene, echoes) == 0
+    assert play(scene, echoes) == 0, "the folder is free again"
+
+
+def test_a_folder_that_cannot_be_used_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Application(sockets=tmp_path / "file").run()
+
+
+def test_parameters_reach_the_process(play: Play) -> None:
+    class Asked(Process):
+        def birth(self) -> None:
+            self.add_filter(
+                callback=lambda m: self.reply(m, [self.parameter("a"), self.parameter("b", 2)])
+            )
+
+    def build(app: Application) -> None:
+        app.add_process("asked", Asked, mode="fork", parameters={"a": 1})
+
+    def scene(main: Process) -> None:
+        assert main.wait_for_reply(main.send("asked", "x")).body == [1, 2]
+
+    assert play(scene, build) == 0
+
+
+def test_a_letter_that_is_not_for_anybody_else_is_seen_by_filters(play: Play) -> None:
+    def scene(main: Process) -> None:
+        heard: list[Message] = []
+        id = main.add_filter(subject="^self$", callback=heard.append)
+        main.send("main", "self", 1)
+        assert main.mailman() == 1
+        assert [view.hits for view in main.list_filters()] == [1]
+        assert main.remove_filters(id) == 1
+        assert heard[0].sender == "main"
+
+    assert play(scene) == 0

@@ -58,7 +58,8 @@ class Publication(NamedTuple):
     """What was published on ``topic``; ``time`` is in seconds since 1970.
 
     ``retained`` says that it may have been published before. ``dropped`` is
-    how many before this one were lost because they were not read in time.
+    how many before this one were lost because they were not read in time. A
+    body that JSON cannot hold comes as an object with ``code`` and ``reason``.
     """
 
     topic: str

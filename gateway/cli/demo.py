@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     began = monotonic()
     import io
+    import signal
     import sys
     import tempfile
     from importlib.util import find_spec
@@ -67,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no bars gets ?
     storyteller = Storyteller(sys.stdout, lambda: monotonic() - began, as_json=arguments.json)
+    # Until the application sees to it, TERM is to put things away as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder:
         application = Demonstration(
             Path(folder),

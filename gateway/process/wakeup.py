@@ -16,10 +16,11 @@ class Wakeup:
 
     def __init__(self) -> None:
         self.is_set = False
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # Held by whoever sets or closes; a setter never waits for it: who holds it
         # sets it too, or closes it, and then nobody needs to be woken any more.
         self._busy = threading.Lock()
+        self._fd = -1
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def set(self) -> None:
         """Wake everybody who waits, now and later."""
@@ -33,9 +34,10 @@ class Wakeup:
 
     def wait(self, timeout: float) -> bool:
         """Sleep for ``timeout`` seconds, inf included, or until it is set; tell whether it is."""
-        if not self.is_set and timeout > 0 and self._fd >= 0:
+        fd = self._fd
+        if not self.is_set and timeout > 0 and fd >= 0:
             poller = select.poll()
-            poller.register(self._fd, select.POLLIN)
+            poller.register(fd, select.POLLIN)
             poller.poll(None if timeout == float("inf") else timeout * 1000)
         return self.is_set
 

@@ -21,7 +21,14 @@ from signal import Signals
 from types import TracebackType
 from typing import Any, Self
 
-from tests.lab.os_processes import Holdings, holdings, kill_all, members, wait_until_gone
+from tests.lab.os_processes import (
+    Holdings,
+    described,
+    holdings,
+    kill_all,
+    members,
+    wait_until_gone,
+)
 from tests.lab.output import Output
 
 NODE = "lab"
@@ -179,15 +186,18 @@ class GatewayProcess:
 
     def close(self) -> None:
         """End it; `AssertionError` where it had to be killed."""
-        stuck: list[int] = []
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
             process.terminate()
+        stuck: list[str] = []
         if self._session:
-            stuck = wait_until_gone(self._session, DEADLINE + 5)
+            stuck = [described(pid) for pid in wait_until_gone(self._session, DEADLINE + 5)]
             kill_all(self._session)
-            wait_until_gone(self._session, DEADLINE)
-        if process is not None:
+            left = wait_until_gone(self._session, DEADLINE)
+            stuck += [f"even after SIGKILL {described(pid)}" for pid in left]
+        if not stuck and process is not None:
             process.wait(DEADLINE)
+        elif process is not None:
+            process.poll()
         self._output.join()
-        assert not stuck, f"the gateway's processes {stuck} had to be killed"
+        assert not stuck, "had to be killed: " + "; ".join(stuck)

@@ -96,6 +96,20 @@ def holdings(pid: int) -> Holdings:
     return Holdings(threads, descriptors)
 
 
+def described(pid: int) -> str:
+    """Return what ``pid`` is and what each of its threads does, for whoever wonders why."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        tasks = [
+            f"{(task / 'comm').read_text().strip()} {_state_and_session(int(task.name))[0]} "
+            f"in {(task / 'wchan').read_text() or 'nothing'}"
+            for task in Path(f"/proc/{pid}/task").iterdir()
+        ]
+    except (FileNotFoundError, ProcessLookupError):
+        return f"process {pid}, which is gone"
+    return f"process {pid} ({command.strip()}): {', '.join(tasks)}"
+
+
 def resident_kilobytes(pid: int) -> int:
     """Return the memory that ``pid`` occupies."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

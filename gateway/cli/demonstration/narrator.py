@@ -20,6 +20,9 @@ from gateway.process.process import Process
 
 T = TypeVar("T")
 
+PATIENCE = 5.0
+"""Seconds that most things may take before the story is given up."""
+
 
 class StepFailed(GatewayError):  # noqa: N818  it is the step that failed, within the story
     """What was awaited did not come before its deadline; the text says why."""
@@ -50,9 +53,10 @@ class Narrator(Process):
     def until(
         self,
         condition: Callable[[], object],
-        within: float,
         awaited: str,
         why: Callable[[], str] = lambda: "",
+        *,
+        within: float = PATIENCE,
     ) -> None:
         """Wait up to ``within`` seconds for ``condition``, asked after each letter and nudge.
 
@@ -73,12 +77,17 @@ class Narrator(Process):
         while self._wait_for_mail(deadline):
             pass
 
-    def result(self, coroutine: Coroutine[Any, Any, T], within: float, awaited: str) -> T:
-        """Return what ``coroutine`` returns; its `GatewayError` becomes `StepFailed`."""
+    def result(
+        self, coroutine: Coroutine[Any, Any, T], awaited: str, *, within: float = PATIENCE
+    ) -> T:
+        """Return what ``coroutine`` returns; its `GatewayError` becomes `StepFailed`.
+
+        ``within`` and ``awaited`` are those of `until`.
+        """
         future: Future[T] = self.loop.submit(coroutine)
         future.add_done_callback(lambda _: self.nudge())
         try:
-            self.until(future.done, within, awaited)
+            self.until(future.done, awaited, within=within)
             return future.result(0)
         except StepFailed:
             raise

@@ -67,6 +67,22 @@ class Notes:
         """Return each time that the device fired ``event``."""
         return [one for one in self.events if one["event"] == event]
 
+    def all_live(self, *names: str) -> bool:
+        """Tell whether the processes ``names`` have been born."""
+        return all(self.processes.get(name, {}).get("state") == "living" for name in names)
+
+    def of_processes(self) -> str:
+        """Return how each process stands, in words."""
+        return "; ".join(
+            f"{name}: {told['state']}, {told['cause']}" for name, told in self.processes.items()
+        )
+
+    def kept(self, topic: str) -> dict[str, Any]:
+        """Return what was last heard on ``topic`` at the broker; empty where that is no object."""
+        heard = self.heard.get(topic)
+        body = heard.body() if heard is not None else None
+        return body if isinstance(body, dict) else {}
+
     def cause(self, route: str) -> str:
         """Return why ``route`` stands as it does, in its own words."""
         if route not in self.routes:

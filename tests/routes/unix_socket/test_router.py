@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+from typing import Any
 
 import pytest
 
@@ -383,7 +384,8 @@ def test_a_slow_reader_loses_the_oldest_and_is_told_how_many(board, make_router,
         board.publish("flood", {"number": published, "padding": "x" * 1000})
         assert quick.read()["body"]["number"] == published
     board.publish("flood", {"number": "last"})
-    seen, lost = [], 0
+    seen: list[Any] = []
+    lost = 0
     while not seen or seen[-1] != "last":
         line = slow.read()
         lost += line.get("dropped", 0)
@@ -400,7 +402,7 @@ def test_a_slow_reader_loses_the_oldest_and_is_told_how_many(board, make_router,
 def test_the_route_says_that_it_is_open_and_where(bus, router, path):
     class Watcher(Process):
         def birth(self):
-            self.states = []
+            self.states: list[Any] = []
             self.subscribe("routes/unix_socket/state", lambda m: self.states.append(m.body))
 
     (state,) = bus.run(Watcher, "watcher").states
@@ -415,7 +417,7 @@ def test_a_door_that_is_taken_is_waited_for(bus, board, make_router, connect, pa
 
     class Watcher(Process):
         def birth(self):
-            self.states = []
+            self.states: list[Any] = []
             self.subscribe("routes/second/state", self.on_state)
 
         def on_state(self, message):

@@ -1,0 +1,68 @@
+"""Child threads are named, started, watched and joined by their process."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+
+import pytest
+
+from gateway.process.threads import ChildThreads
+
+
+def test_they_run_are_listed_and_are_joined() -> None:
+    errors: list[BaseException] = []
+    threads = ChildThreads("owner", errors.append)
+    go = threading.Event()
+    started = threads.start("one", lambda: go.wait(10.0))
+    assert started.name == "owner/one"
+    assert started.daemon
+    assert threads.alive() == ["one"]
+    with pytest.raises(ValueError, match="already"):
+        threads.start("one", go.wait)
+    go.set()
+    assert threads.join(10.0) == []
+    assert threads.alive() == []
+    assert threads.clear_ended() == 1
+    assert threads.clear_ended() == 0
+    assert errors == []
+
+
+def test_a_name_may_be_used_again_once_it_has_ended() -> None:
+    threads = ChildThreads("owner", lambda error: None)
+    for _ in range(2):
+        threads.start("one", lambda: None)
+        assert threads.join(10.0) == []
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), SystemExit(3), KeyboardInterrupt()])
+def test_what_one_raises_is_handed_on(error: BaseException) -> None:
+    errors: list[BaseException] = []
+    threads = ChildThreads("owner", errors.append)
+
+    def fail() -> None:
+        raise error
+
+    threads.start("bug", fail)
+    assert threads.join(10.0) == []
+    assert errors == [error]
+
+
+def test_joining_has_one_deadline_for_all_and_names_who_still_runs() -> None:
+    threads = ChildThreads("owner", lambda error: None)
+    go = threading.Event()
+    for name in ("a", "b", "c"):
+        threads.start(name, lambda: go.wait(10.0))
+    begun = monotonic()
+    assert threads.join(0.1) == ["a", "b", "c"]
+    assert monotonic() - begun < 0.3
+    go.set()
+    assert threads.join(10.0) == []
+
+
+def test_a_child_may_join_the_others() -> None:
+    threads = ChildThreads("owner", lambda error: None)
+    left: list[list[str]] = []
+    threads.start("joiner", lambda: left.append(threads.join(0.5)))
+    assert threads.join(10.0) == []
+    assert left == [["joiner"]]

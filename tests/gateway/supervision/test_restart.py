@@ -1,0 +1,70 @@
+"""Whether and when a process is started again: a pure judgement."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.supervision.restart import Kind, RestartPolicy, Restarts, Verdict
+
+
+@pytest.mark.parametrize(
+    ("kind", "failed", "again"),
+    [
+        ("permanent", True, True),
+        ("permanent", False, True),
+        ("transient", True, True),
+        ("transient", False, False),
+        ("temporary", True, False),
+        ("temporary", False, False),
+    ],
+)
+def test_the_kind_says_who_is_restarted(kind: Kind, failed: bool, again: bool) -> None:
+    restarts = Restarts(RestartPolicy(kind), Random(1))
+    verdict = restarts.ended(0.0, failed=failed)
+    assert (verdict.delay is not None) is again
+    assert restarts.count == int(again)
+
+
+def test_too_many_within_a_while_make_it_degraded_until_it_has_held_out() -> None:
+    policy = RestartPolicy(most=3, within=60.0, first=0.1, ceiling=5.0, slowly=30.0)
+    restarts = Restarts(policy, Random(1))
+    verdicts = [restarts.ended(float(second), failed=True) for second in range(4)]
+    assert [verdict.degraded for verdict in verdicts] == [False, False, False, True]
+    assert verdicts[3] == Verdict(30.0, degraded=True)
+    later = restarts.ended(100.0, failed=True)
+    assert not later.degraded
+    assert later.delay is not None
+    assert later.delay <= policy.first, "the back-off began again"
+
+
+@given(
+    st.lists(st.floats(0.0, 40.0), min_size=1, max_size=40),
+    st.integers(1, 5),
+    st.floats(1.0, 60.0),
+    st.integers(0, 99),
+)
+def test_degraded_means_more_than_most_within_the_window_and_is_never_final(
+    gaps: list[float], most: int, within: float, seed: int
+) -> None:
+    restarts = Restarts(RestartPolicy(most=most, within=within), Random(seed))
+    now, ends = 0.0, []
+    for gap in gaps:
+        now += gap
+        ends.append(now)
+        verdict = restarts.ended(now, failed=True)
+        recent = [end for end in ends if now - end <= within]
+        assert verdict.degraded is (len(recent) > most)
+        assert verdict.delay is not None
+        assert 0 < verdict.delay <= 60.0
+    assert restarts.count == len(gaps)
+
+
+def test_waits_grow_to_the_ceiling() -> None:
+    restarts = Restarts(RestartPolicy(most=1000, first=0.1, ceiling=1.0), Random(3))
+    waits = [restarts.ended(0.0, failed=True).delay or 0.0 for _ in range(10)]
+    assert waits[0] <= 0.1
+    assert all(0.5 <= wait <= 1.0 for wait in waits[4:])

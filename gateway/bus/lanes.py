@@ -193,11 +193,13 @@ class Lanes:
                     break
         self._calls[asked] = call
         if self._ended_lives and call.reply is None:
-            life = (message.recipient.rpartition("@")[2], message.incarnation)
-            if life in self._ended_lives:
-                call.error = RecipientGoneError(
-                    f"{life[0]!r} died before it answered {message.subject!r}"
-                )
+            # Its own mailbox, or that of the router before it.
+            for name in (message.recipient, message.recipient.rpartition("@")[2]):
+                if (name, message.incarnation) in self._ended_lives:
+                    call.error = RecipientGoneError(
+                        f"{name!r} died before it answered {message.subject!r}"
+                    )
+                    break
         return call
 
     def close_call(self, message_id: str) -> None:

@@ -13,6 +13,7 @@ could only deadlock.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 from _thread import LockType, allocate_lock, get_ident
@@ -54,7 +55,8 @@ class Mailbox:
     which the mailbox owns from here on; without them only this OS process can
     write to it. ``control`` sees control mail first, on whatever thread read
     it, and says whether that was all. ``undeliverable`` gets the letters that
-    were accepted and became too old.
+    were accepted and became too old; a reader who answers every letter puts
+    its own there.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Mailbox:
         self.closed = False
         self._clock = clock
         self._control = control
-        self._undeliverable = undeliverable
+        self.undeliverable = undeliverable
         self._lock = allocate_lock()
         self._lanes = Lanes(size, order)
         self._owner = 0
@@ -190,8 +192,8 @@ class Mailbox:
                     turn = lead.enter(reader=True)
                     lined_up = True
             if message is not None:
-                if self._undeliverable is not None:
-                    self._undeliverable(message, ExpiredError("too old when its turn came"))
+                if self.undeliverable is not None:
+                    self.undeliverable(message, ExpiredError("too old when its turn came"))
                 continue
             if not lined_up:
                 self._serve()
@@ -288,8 +290,19 @@ class Mailbox:
     def unwatch(self, fd: int) -> None:
         """Watch ``fd`` no longer; one that is not watched is fine."""
         with self._lock:
+            # What is still to be served must not meet whoever gets the number next.
+            for found in [each for each in list(self._ready) if each[0] == fd]:
+                with contextlib.suppress(ValueError):
+                    self._ready.remove(found)
             if not self.closed:
                 self._lead.unwatch(fd)
+
+    def interrupt(self) -> None:
+        """Have `get` return when this callback has: for a `watch` callback, on its thread.
+
+        What `wake` does for the others, without a system call.
+        """
+        self._poked = True
 
     def _serve(self) -> None:
         fd, events = self._ready.popleft()

@@ -5,7 +5,8 @@ its sender gets a reply or a bounce; what costs more than the command is raised
 on to `gateway.hosting.driver_thread` after that.
 
 Refused, by a bounce that says what would be right: a command that the driver
-does not have, a body that does not fit it, a letter past its expiry.
+does not have, a body that does not fit it, mail that is no letter. One that is
+past its expiry the mailbox does not hand out; it is bounced too.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from __future__ import annotations
 import difflib
 import logging
 
-from gateway.clock import Clock
 from gateway.device.driver import Driver
-from gateway.errors import ExpiredError, GatewayError, LinkLostError, RefusedError
+from gateway.errors import GatewayError, LinkLostError, RefusedError
 from gateway.hosting.outside import Outside
 from gateway.hosting.statistics import Statistics
 from gateway.mail.message import Message
@@ -26,11 +26,10 @@ log = logging.getLogger(__name__)
 class CommandDesk:
     """Where the commands of one device are carried out; used by its thread alone."""
 
-    def __init__(self, name: str, outside: Outside, counts: Statistics, clock: Clock) -> None:
+    def __init__(self, name: str, outside: Outside, counts: Statistics) -> None:
         self._name = name
         self._outside = outside
         self._counts = counts
-        self._clock = clock
 
     def obey(self, driver: Driver, message: Message) -> None:
         """Carry out ``message`` and answer it.
@@ -39,8 +38,8 @@ class CommandDesk:
         driver has; its sender has been told by then.
         """
         try:
-            if message.expiry is not None and message.expiry < self._clock.time():
-                raise ExpiredError(f"{message.subject} was too old when its turn came")
+            if message.kind != "letter":
+                raise RefusedError(f"{self._name} takes letters, and this is a {message.kind}")
             command = driver.commands().get(message.subject)
             if command is None:
                 raise RefusedError(_no_such_command(self._name, driver, message.subject))

@@ -6,14 +6,16 @@
     │                       │        │        │
     └── wait with jitter ◄──┴────────┴────────┘  absent, lost, refused or a bug
 
-The thread sleeps in one epoll over the link and a doorbell for mail, and wakes
-for nothing but bytes, mail and the next thing due. Each accepted command is
-answered exactly once, by a reply or a bounce, also where the link dies under
-it. A driver that raises what it should not costs its device, not this thread;
-a driver that never returns keeps it, and `DriverThread.stop` says so.
+The thread is the reader of the device's own mailbox, ``<device>@<route>``: mail
+goes from its writer to this thread without a hop between, and the mailbox
+watches the link while nothing is asked. It wakes for nothing but bytes, mail
+and the next thing due. Each letter that is taken is answered exactly once, by
+a reply or a bounce, also where the link dies under it. A driver that raises
+what it should not costs its device, not this thread; a driver that never
+returns keeps it, and `DriverThread.stop` says so.
 
-Refused: commands for a device that is not connected, and more than its inbox
-holds (`gateway.hosting.inbox`).
+Refused, with a bounce: commands for a device that is not connected. Its
+mailbox is bounded, and holds up those who write more than that.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.bus.mailbox import Mailbox
 from gateway.clock import Clock
 from gateway.device.driver import Driver, DriverHost
 from gateway.device.identity import Identity
@@ -38,11 +41,11 @@ from gateway.errors import (
     LinkLostError,
     ProtocolError,
     RecipientGoneError,
+    RefusedError,
 )
 from gateway.hosting.command_desk import CommandDesk, in_words
-from gateway.hosting.doorbell import Doorbell
 from gateway.hosting.host import Host
-from gateway.hosting.inbox import Inbox
+from gateway.hosting.lookout import Lookout
 from gateway.hosting.outside import Outside
 from gateway.hosting.report import Report
 from gateway.hosting.retries import Retries
@@ -52,11 +55,8 @@ from gateway.mail.message import Message
 
 log = logging.getLogger(__name__)
 
-COMMANDS_WAITING: Final = 64
-"""Commands that a device lets wait unless told otherwise."""
-
-_AT_ONCE: Final = 16
-"""Commands carried out between two looks at the line."""
+_GIVEN_BACK: Final = 256
+"""Letters bounced with the error that ended a link; writers who go on hear why it is away."""
 _ASK_AGAIN: Final = 0.1
 """Seconds that a failed handshake takes at least, so that none is repeated in a spin."""
 
@@ -70,15 +70,17 @@ class DriverThread:
         make_driver: Callable[[DriverHost], Driver],
         opener: Opener,
         outside: Outside,
+        mailbox: Mailbox,
         *,
         clock: Clock,
         random: Random,
-        commands_waiting: int = COMMANDS_WAITING,
     ) -> None:
         """Prepare the device ``name``; nothing is opened and nothing runs yet.
 
         ``make_driver`` and ``opener`` are called in the device's own thread,
-        once for every opening of the link.
+        once for every opening of the link. ``mailbox`` is read by that thread
+        from `start` on; it stays its maker's, who closes it once the thread
+        has ended.
         """
         self.name = name
         self._make_driver = make_driver
@@ -87,14 +89,17 @@ class DriverThread:
         self._clock = clock
         self._counts = Statistics()
         self._report = Report(name, outside, self._counts, clock)
-        self._desk = CommandDesk(name, outside, self._counts, clock)
-        self._inbox = Inbox(name, commands_waiting)
+        self._desk = CommandDesk(name, outside, self._counts)
+        self._mailbox = mailbox
+        # A command that is too old is bounced whether or not its sender asked
+        # for a receipt: whoever drives a robot is to know that it did not move.
+        mailbox.undeliverable = self._desk.bounce
         self._stopping = threading.Event()
         self._retries = Retries(random)
         self._described = False
         self._last_bug = ""
         self._thread: threading.Thread | None = None
-        self._doorbell: Doorbell
+        self._lookout: Lookout | None = None
 
     # -- for the router ----------------------------------------------------
 
@@ -102,20 +107,21 @@ class DriverThread:
         """Start serving; `RuntimeError` a second time."""
         if self._thread is not None:
             raise RuntimeError(f"the device {self.name} has been started before")
-        self._doorbell = Doorbell()
-        self._inbox.attach(self._doorbell)
+        self._lookout = Lookout()
         # A daemon, since a driver that never returns must not keep the whole
         # OS process from ending; everybody else ends it by `stop`.
-        self._thread = threading.Thread(target=self._run, name=f"device-{self.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._lookout,), name=f"device-{self.name}", daemon=True
+        )
         self._thread.start()
 
     def post(self, message: Message) -> None:
-        """Hand in a command, from any thread; its answer comes through `Outside`.
+        """Put a letter that reached the router into the mailbox, from any thread.
 
-        Raises `RefusedError` where the device is not connected and
-        `MailboxFullError` where too many commands wait; then nothing follows.
+        Its answer comes through `Outside`. Raises `MailboxFullError` at once
+        where too many wait: the router has others to serve.
         """
-        self._inbox.post(message)
+        self._mailbox.deliver(message, 0.0)
 
     def stop(self, deadline: float) -> bool:
         """End the thread; return whether it ended within ``deadline`` seconds.
@@ -125,7 +131,9 @@ class DriverThread:
         asks, so that many can be stopped at a time and be joined after.
         """
         self._stopping.set()
-        self._inbox.wake()
+        if self._lookout is not None:
+            self._lookout.let_go()
+            self._mailbox.wake()
         return self.join(deadline)
 
     def join(self, deadline: float) -> bool:
@@ -137,11 +145,9 @@ class DriverThread:
 
     def statistics(self) -> Statistics:
         """Return a copy of the counts; exact once the thread has ended."""
+        mail = self._mailbox.statistics()
         return msgspec.structs.replace(
-            self._counts,
-            accepted=self._inbox.accepted,
-            refused=self._inbox.refused,
-            queued=len(self._inbox),
+            self._counts, accepted=mail.accepted, refused=mail.refused, queued=mail.queued
         )
 
     @property
@@ -156,31 +162,43 @@ class DriverThread:
 
     # -- its thread --------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, lookout: Lookout) -> None:
         try:
             self._report.tell_state()
-            while not self._stopping.is_set():
-                self._sleep(self._serve_once())
+            while not self._is_over():
+                self._stay_away(self._serve_once(lookout))
             gone = RecipientGoneError(f"the device {self.name} was stopped")
             self._end(LinkEvent.STOPPED, "it was stopped by the gateway", gone)
         finally:
-            self._inbox.detach()
+            lookout.close()
 
-    def _sleep(self, seconds: float) -> None:
+    def _is_over(self) -> bool:
+        return self._stopping.is_set() or self._mailbox.closed
+
+    def _stay_away(self, seconds: float) -> None:
+        """Let ``seconds`` pass; mail that comes is told why the device is away."""
         until = self._clock.monotonic() + seconds
-        while not self._stopping.is_set() and (left := until - self._clock.monotonic()) > 0:
-            self._doorbell.wait(left)
+        while not self._is_over() and (left := until - self._clock.monotonic()) > 0:
+            message = self._mailbox.get(left)
+            if message is not None:
+                self._desk.bounce(message, self._not_connected(self._report.cause))
 
-    def _serve_once(self) -> float:
+    def _turn_away(self, message: Message) -> None:
+        self._desk.bounce(message, self._not_connected("it has not identified itself yet"))
+
+    def _not_connected(self, cause: str) -> RefusedError:
+        return RefusedError(f"{self.name} is not connected: {cause}")
+
+    def _serve_once(self, lookout: Lookout) -> float:
         """Serve one opening of the link to its end; return seconds to wait before the next."""
         began, openings = self._clock.monotonic(), self._counts.openings
         try:
-            self._open_and_serve()
+            self._open_and_serve(lookout)
         except LinkAbsentError as error:
             self._end(LinkEvent.ABSENT, str(error), error)
             return self._retries.after_absence()
         except LinkLostError as error:
-            if self._stopping.is_set():
+            if self._is_over():
                 return 0.0
             if self._counts.openings == openings:
                 return self._failed(str(error), began)
@@ -195,34 +213,39 @@ class DriverThread:
             return self._failed(f"its driver raised {in_words(bug)}", began)
         raise AssertionError("a link is served until something ends it")
 
-    def _open_and_serve(self) -> None:
+    def _open_and_serve(self, lookout: Lookout) -> None:
         host = Host(self.name, self._outside, self._report)
         driver = self._make_driver(host)
         if not self._described:
             self._report.tell("info", driver.describe(None), retain=True)
             self._described = True
         link = self._opener()
+        session: Session | None = None
         try:
-            self._doorbell.watch(link)
-            self._counts.openings += 1
-            self._report.happened(LinkEvent.OPENED, "the port is open")
             session = host.session = Session(
                 link,
                 driver,
-                self._doorbell,
+                self._mailbox,
+                lookout,
                 self._report,
                 self._counts,
                 self._clock,
                 self._stopping,
+                self._turn_away,
             )
+            session.open()
+            self._counts.openings += 1
+            self._report.happened(LinkEvent.OPENED, "the port is open")
             identity = self._prove(driver, session)
+            session.proven()
             self._welcome(driver, identity)
             session.begin_beating()
             while True:
                 self._take_turn(driver, session)
         finally:
             host.session = None
-            self._doorbell.unwatch()
+            if session is not None:
+                session.close()
             link.close()
 
     def _prove(self, driver: Driver, session: Session) -> Identity:
@@ -245,9 +268,6 @@ class DriverThread:
     def _welcome(self, driver: Driver, identity: Identity) -> None:
         self._counts.connections += 1
         self._report.tell("info", driver.describe(identity), retain=True)
-        # Commands are taken before `connected` is told: whoever hears it may
-        # write at once.
-        self._inbox.open()
         self._report.happened(
             LinkEvent.PROVEN,
             f"it identified itself: {identity.model or 'firmware'} {identity.firmware}".rstrip(),
@@ -256,23 +276,19 @@ class DriverThread:
 
     def _take_turn(self, driver: Driver, session: Session) -> None:
         """Sleep until something is to be done, and do a bounded amount of it."""
-        doorbell, inbox, kept = self._doorbell, self._inbox, session.kept
-        doorbell.asleep = True  # before the look at the inbox: no letter slips between
-        frames = session.wait(float("-inf") if inbox or kept else session.wake)
-        doorbell.asleep = False
-        for frame in frames:
+        message = session.wait_in_mailbox(float("-inf") if session.kept else session.wake)
+        for frame in session.arrived():
             if session.is_pong(frame):
                 continue
-            if kept:  # older ones first
+            # Older ones first, and what was taken from the mailbox before
+            # anything can go wrong with a frame.
+            if session.kept or message is not None:
                 session.keep(frame)
             else:
                 self._hear(driver, frame)
-        self._hear_kept(driver, session)
-        for _ in range(_AT_ONCE):
-            message = inbox.take()
-            if message is None:
-                break
+        if message is not None:
             self._desk.obey(driver, message)
+        if session.kept:
             self._hear_kept(driver, session)
         now = self._clock.monotonic()
         if now >= session.wake:
@@ -296,8 +312,18 @@ class DriverThread:
     # -- how a link ends ---------------------------------------------------
 
     def _end(self, event: LinkEvent, cause: str, error: GatewayError) -> None:
-        """Take no more commands, give back those that wait, and tell the house."""
-        for message in self._inbox.shut(cause):
+        """Give back the mail that waits, and tell the house.
+
+        Whoever wrote to a connected device hears ``error``, the others that
+        it is not connected.
+        """
+        if event is not LinkEvent.STOPPED and not self._report.state.connected:
+            error = self._not_connected(cause)
+        for _ in range(_GIVEN_BACK):
+            # Twice, as None may be no more than the wake-up of `stop`.
+            message = self._mailbox.get(0.0) or self._mailbox.get(0.0)
+            if message is None:
+                break
             self._desk.bounce(message, error)
         self._report.happened(event, cause)
 

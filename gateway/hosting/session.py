@@ -6,19 +6,27 @@ first served, and never delivered from in here, so that no driver method is
 entered while another runs. While a question waits, no ping goes out (many
 boards take one question at a time) but silence is noticed all the same.
 
+It waits in two places. Between commands that is the device's mailbox, which
+watches the link as well. While a question waits it is the link alone, so that
+no command is taken before the one in hand has ended. Until the board is proven
+every wait is in the mailbox, and what comes there is turned away.
+
 A session never closes its link and never moves a state by itself; it raises
 `LinkLostError` where the link breaks, and where the gateway stops.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import select
 import threading
 from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Final
 
+from gateway.bus.mailbox import Mailbox
 from gateway.clock import Clock
 from gateway.device.driver import Driver
 from gateway.device.heartbeat import Due, Silence
@@ -26,14 +34,18 @@ from gateway.device.link import Link
 from gateway.device.link_state import LinkEvent, LinkState
 from gateway.errors import CallTimeoutError, LinkLostError, ProtocolError
 from gateway.framing.frame import Frame
-from gateway.hosting.doorbell import Doorbell
+from gateway.hosting.lookout import Lookout
 from gateway.hosting.report import Report
 from gateway.hosting.statistics import Statistics
+from gateway.mail.message import Message
 
 log = logging.getLogger(__name__)
 
 KEPT: Final = 1024
 """Frames kept while a question waits; more push out the oldest, counted."""
+
+_LET_GO: Final = "the gateway lets go of the device"
+_BROKEN: Final = int(select.EPOLLERR | select.EPOLLHUP)
 
 
 class Session:
@@ -43,11 +55,13 @@ class Session:
         self,
         link: Link,
         driver: Driver,
-        doorbell: Doorbell,
+        mailbox: Mailbox,
+        lookout: Lookout,
         report: Report,
         counts: Statistics,
         clock: Clock,
         stopping: threading.Event,
+        turn_away: Callable[[Message], None],
     ) -> None:
         self.deadline = inf
         """Monotonic seconds beyond which no question waits: the handshake's end."""
@@ -60,29 +74,77 @@ class Session:
         self._decode = driver.framing.decoder().feed
         self._heartbeat = driver.heartbeat
         self._pong = None if driver.heartbeat is None else driver.heartbeat.answer
-        self._doorbell = doorbell
+        self._mailbox = mailbox
+        self._lookout = lookout
+        self._turn_away: Callable[[Message], None] | None = turn_away
+        self._arrived: list[bytes] = []
         self._report = report
         self._counts = counts
         self._monotonic = clock.monotonic
         self._stopping = stopping
+        self._descriptor = -1
         self._heard = -inf
         self._pinged = -inf
         self._unanswered = False
         self._overdue = False
 
-    def wait(self, until: float) -> list[bytes]:
-        """Sleep until bytes come, the bell rings or it is ``until``; return whole frames.
+    def open(self) -> None:
+        """Listen to the link from now on, until `close`."""
+        self._descriptor = self._link.fileno()
+        self._lookout.watch(self._descriptor)
+        self._mailbox.watch(self._descriptor, self._link_is_ready)
 
-        Frames are returned in wire order, pongs among them (see `is_pong`).
+    def close(self) -> None:
+        """Listen no more; call it before the link is closed."""
+        self._lookout.unwatch()
+        if self._descriptor >= 0:
+            # A descriptor that died under us has left the epoll by itself.
+            with contextlib.suppress(OSError):
+                self._mailbox.unwatch(self._descriptor)
+            self._descriptor = -1
+
+    def wait_in_mailbox(self, until: float) -> Message | None:
+        """Sleep until a letter or bytes come, or it is ``until``; return the letter.
+
+        Frames that came meanwhile are handed over by `arrived`.
         """
-        seconds = None if until == inf else max(0.0, until - self._monotonic())
-        readable, broken = self._doorbell.wait(seconds)
         if self._stopping.is_set():
-            raise LinkLostError("the gateway lets go of the device")
-        if not readable:
-            return []
+            raise LinkLostError(_LET_GO)
+        message = self._mailbox.get(self._seconds(until))
+        if message is None and self._mailbox.closed:
+            raise LinkLostError(_LET_GO)
+        return message
+
+    def arrived(self) -> list[bytes]:
+        """Return the frames that came in `wait_in_mailbox`, in wire order, pongs among them."""
+        frames = self._arrived
+        if frames:
+            self._arrived = []
+        return frames
+
+    def wait(self, until: float) -> list[bytes]:
+        """Sleep until bytes come or it is ``until``; return whole frames, in wire order."""
+        if self._turn_away is not None:
+            message = self.wait_in_mailbox(until)
+            if message is not None:
+                self._turn_away(message)
+            return self.arrived()
+        events = self._lookout.wait(self._seconds(until))
+        if self._stopping.is_set():
+            raise LinkLostError(_LET_GO)
+        return self._read(events) if events else []
+
+    def _seconds(self, until: float) -> float | None:
+        return None if until == inf else max(0.0, until - self._monotonic())
+
+    def _link_is_ready(self, events: int) -> None:
+        """Read, called from within the mailbox, and come back out of it."""
+        self._arrived += self._read(events)
+        self._mailbox.interrupt()
+
+    def _read(self, events: int) -> list[bytes]:
         data = self._link.read()
-        if not data and broken:
+        if not data and events & _BROKEN:
             raise LinkLostError("the line hung up")
         frames: list[bytes] = []
         for event in self._decode(data):
@@ -158,6 +220,10 @@ class Session:
             took = self._monotonic() - self._pinged
             self._report.happened(LinkEvent.PONG, "it answered a ping", round_trip=took)
         return True
+
+    def proven(self) -> None:
+        """Turn no mail away any more."""
+        self._turn_away = None
 
     def begin_beating(self) -> None:
         """Judge silence from now on: the handshake was the first sign of life."""

@@ -9,7 +9,8 @@ class Statistics(msgspec.Struct):
     """Counts since the start of one driver thread.
 
     ``accepted = answered + bounced + queued``, and one more while a command is
-    being carried out. A `Statistics` that you were handed is a copy.
+    being carried out. What waits in the socket of the mailbox is not accepted
+    yet. A `Statistics` that you were handed is a copy.
     """
 
     openings: int = 0
@@ -31,12 +32,13 @@ class Statistics(msgspec.Struct):
     pings: int = 0
     pongs: int = 0
     accepted: int = 0
-    """Commands taken."""
+    """Letters that the mailbox took in."""
     refused: int = 0
-    """Commands not taken: not connected, or too many waiting."""
+    """Letters that the mailbox turned away at the door: too many waiting."""
     queued: int = 0
-    """Commands waiting now."""
+    """Letters waiting now."""
     answered: int = 0
     bounced: int = 0
+    """Letters answered with an error, such as that the device is not connected."""
     unheard: int = 0
     """Answers, states and events that the house could not take."""

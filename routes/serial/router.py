@@ -1,8 +1,10 @@
 """The serial route: one driver thread for each configured device.
 
-A letter to ``board@serial`` is a command for the device ``board``; it is
-handed to that device's thread, which answers it. What the devices publish
-bears their names, not the route's: ``devices/board/analogue``.
+A letter to ``board@serial`` is a command for the device ``board``. Each device
+has a mailbox of that name, which its thread reads and answers; this process
+hands on what was written before the mailbox was in the writer's address book.
+What the devices publish bears their names, not the route's:
+``devices/board/analogue``.
 
 Refused, with a bounce: letters to a device that is not configured here, or
 not connected. A port that is absent is a normal state and waited for.
@@ -17,6 +19,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from gateway.bus.mailbox import Mailbox
 from gateway.errors import AddressError
 from gateway.hosting.driver_thread import DriverThread
 from gateway.hosting.hosted_device import HostedDevice
@@ -43,6 +46,7 @@ class SerialRouter(Router):
     def start(self) -> None:
         """Start a thread for each device; what is not plugged in is waited for."""
         self._devices: dict[str, DriverThread] = {}
+        self._boxes: dict[str, Mailbox] = {}
         devices: list[HostedDevice] = self.parameter("devices", [])
         for device in devices:
             self.declare_will(
@@ -54,7 +58,8 @@ class SerialRouter(Router):
                     "since": None,
                 },
             )
-            self._devices[device.name] = self._thread_for(device)
+            box = self._boxes[device.name] = self.open_mailbox(device.name)
+            self._devices[device.name] = self._thread_for(device, box)
         for thread in self._devices.values():
             thread.start()
         self.set_connection("connected", f"it hosts {', '.join(self._devices) or 'no devices'}")
@@ -67,9 +72,11 @@ class SerialRouter(Router):
         deadline = monotonic() + LEAVE
         for thread in threads.values():
             thread.join(max(0.0, deadline - monotonic()))
+        for box in getattr(self, "_boxes", {}).values():
+            self.close_mailbox(box)
 
     def outbound(self, message: Message) -> None:
-        """Hand a command to its device's thread, which answers it."""
+        """Hand on a letter for a device, whose thread answers it."""
         name = Address.parse(message.recipient).local
         thread = self._devices.get(name)
         if thread is None:
@@ -88,7 +95,7 @@ class SerialRouter(Router):
         }
         return {**super().statistics(), "devices": devices}
 
-    def _thread_for(self, device: HostedDevice) -> DriverThread:
+    def _thread_for(self, device: HostedDevice, box: Mailbox) -> DriverThread:
         link = device.link
         assert isinstance(link, SerialSettings)
         return DriverThread(
@@ -97,6 +104,7 @@ class SerialRouter(Router):
             lambda host: device.driver(device.name, host, device.settings),
             opener(link, clock=self._clock),
             self,
+            box,
             clock=self._clock,
             random=Random(),
         )

@@ -11,6 +11,7 @@ import pytest
 
 from drivers.bench_board.analogue import Analogue
 from drivers.bench_board.driver import BenchBoard
+from gateway.bus.mailbox import Mailbox
 from gateway.clock import RealClock
 from gateway.device import Heartbeat
 from gateway.errors import RefusedError
@@ -33,11 +34,13 @@ class Hosted:
 
     def __init__(self, bench: Bench) -> None:
         self.outside = FakeOutside()
+        self.mailbox = Mailbox("bench@serial", clock=RealClock())
         self.thread = DriverThread(
             "bench",
             lambda host: ImpatientBenchBoard("bench", host, {"stream_hz": 50}),
             opener(SerialSettings(port=str(bench.path), write_timeout=0.5)),
             self.outside,
+            self.mailbox,
             clock=RealClock(),
             random=Random(1),
         )
@@ -71,6 +74,7 @@ def hosted(bench: Bench) -> Iterator[Hosted]:
     hosted.outside.wait_state("bench", "healthy")
     yield hosted
     assert hosted.thread.stop(5.0)
+    hosted.mailbox.close()
 
 
 def test_the_board_is_known_and_its_readings_are_published(hosted: Hosted) -> None:

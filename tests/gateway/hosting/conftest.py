@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from gateway.bus.mailbox import Mailbox
 from gateway.clock import RealClock
 from gateway.device import Driver, DriverHost, Heartbeat, Identity, command
 from gateway.errors import GatewayError, LinkLostError, ProtocolError, RefusedError
 from gateway.framing import CheckedLine
-from gateway.hosting.driver_thread import COMMANDS_WAITING, DriverThread
+from gateway.hosting.driver_thread import DriverThread
 from gateway.mail.message import Message
 from gateway.testing.fake_link import FakeLink, FakeOpener, answering
 from gateway.testing.fake_outside import FakeOutside
@@ -117,9 +118,10 @@ class Rig:
         kind: type[Board],
         answers: dict[bytes, bytes],
         random: Random,
-        commands_waiting: int,
+        mailbox_size: int,
     ) -> None:
         self.outside = FakeOutside()
+        self.mailbox = Mailbox("board@fake", clock=RealClock(), size=mailbox_size)
         self.opener = FakeOpener(lambda: FakeLink(answering(FRAMING, answers)))
         self.drivers: list[Board] = []
         self.make_driver: Callable[[DriverHost], Board] = lambda host: kind("board", host)
@@ -128,9 +130,9 @@ class Rig:
             lambda host: self._made(self.make_driver(host)),
             self.opener,
             self.outside,
+            self.mailbox,
             clock=RealClock(),
             random=random,
-            commands_waiting=commands_waiting,
         )
         self._numbers = itertools.count(1)
 
@@ -183,14 +185,13 @@ class Rig:
 
     def count_turns(self) -> Callable[[], int]:
         """Count from now on how often the thread wakes up."""
-        doorbell = self.thread._doorbell
-        wait, turns = doorbell.wait, itertools.count()
+        get, turns = self.mailbox.get, itertools.count()
 
-        def counted(seconds: float | None) -> tuple[bool, bool]:
+        def counted(timeout: float | None = 0.0) -> Message | None:
             next(turns)
-            return wait(seconds)
+            return get(timeout)
 
-        doorbell.wait = counted  # type: ignore[method-assign]
+        self.mailbox.get = counted  # type: ignore[method-assign]
         return lambda: next(turns)
 
     def cause(self) -> str:
@@ -213,7 +214,7 @@ def make_rig() -> Iterator[MakeRig]:
         question_seconds: float = Board.question_seconds,
         answers: dict[bytes, bytes] = ANSWERS,
         random: Random | None = None,
-        commands_waiting: int = COMMANDS_WAITING,
+        mailbox_size: int = 64,
     ) -> Rig:
         times = {
             "heartbeat": heartbeat,
@@ -221,12 +222,14 @@ def make_rig() -> Iterator[MakeRig]:
             "question_seconds": question_seconds,
         }
         timed = type("Board", (kind,), times)
-        rigs.append(Rig(timed, answers, random or Hasty(), commands_waiting))
+        rigs.append(Rig(timed, answers, random or Hasty(), mailbox_size))
         return rigs[-1]
 
     yield make
     for rig in rigs:
         assert rig.thread.stop(5.0), "the driver thread did not end"
+        rig.mailbox.close()
+        assert rig.mailbox.statistics().is_balanced
     assert not [each for each in threading.enumerate() if each.name.startswith("device-")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from random import Random
 
 import pytest
 
@@ -19,6 +20,14 @@ from gateway.errors import (
     RecipientGoneError,
     RefusedError,
 )
+from gateway.mail.message import Message
+
+
+class Slow(Random):
+    """Randomness by which every back-off is as long as it can be."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return 3600.0
 
 
 def test_a_command_asks_the_board_and_its_answer_is_the_reply(rig) -> None:
@@ -167,29 +176,78 @@ def test_more_frames_than_can_be_kept_during_a_question_are_dropped_oldest_first
     assert rig.thread.statistics().dropped == 76
 
 
-def test_a_command_to_a_device_that_is_not_connected_is_refused_with_its_cause(rig) -> None:
-    with pytest.raises(RefusedError, match="not been started"):
-        rig.post("led")
+def test_a_command_to_a_device_that_is_not_connected_is_bounced_with_the_cause(rig) -> None:
+    early = rig.post("led")
     rig.opener.absent = True
     rig.thread.start()
     rig.opener.wait_attempts(2)
-    with pytest.raises(RefusedError, match="not connected: nothing is plugged in"):
-        rig.post("led")
-    assert rig.thread.statistics().refused == 2
+    late = rig.post("led")
+    rig.outside.wait_answers(2)
+    for message in (early, late):
+        [error] = rig.answers_to(message)
+        assert isinstance(error, RefusedError)
+        assert str(error) == "board is not connected: nothing is plugged in"
+    assert rig.thread.statistics().bounced == 2
 
 
-def test_one_command_more_than_may_wait_is_refused_at_once(make_rig) -> None:
-    rig = make_rig(answers={b"ID": b"ID 1.0"}, commands_waiting=3)
+def test_a_command_to_a_device_that_waits_for_its_next_try_is_bounced_at_once(make_rig) -> None:
+    rig = make_rig(random=Slow())
+    rig.opener.refusal = "no permission"
+    rig.thread.start()
+    rig.outside.wait_state("board", "failed")
+    with pytest.raises(RefusedError, match="board is not connected: no permission"):
+        rig.call("led")
+
+
+def test_a_command_to_a_board_that_has_not_identified_itself_is_bounced_at_once(make_rig) -> None:
+    rig = make_rig(answers={}, handshake_within=60.0, question_seconds=60.0)
+    rig.thread.start()
+    rig.opener.wait_link().wait_written(1)
+    with pytest.raises(RefusedError, match="not connected: it has not identified itself yet"):
+        rig.call("led")
+    rig.hand(b"ID 1.0")
+    rig.outside.wait_event("board", "connected")
+    assert rig.thread.statistics().openings == 1
+
+
+def test_what_is_no_letter_is_no_command(rig) -> None:
+    link = rig.connect()
+    reply = Message("9", "9", 2, 0.0, "test", "board@fake", "led", kind="reply", in_reply_to="8")
+    rig.thread.post(reply)
+    rig.outside.wait_answers(1)
+    assert isinstance(rig.answers_to(reply)[0], RefusedError)
+    assert len(link.written) == 1  # the handshake
+
+
+def test_one_letter_more_than_may_wait_finds_no_room_and_the_rest_is_answered(make_rig) -> None:
+    rig = make_rig(answers={b"ID": b"ID 1.0"}, mailbox_size=3)
     link = rig.connect()
     first = rig.post("wait", {"seconds": 60.0})
     link.wait_written(2)
     waiting = [rig.post("decline") for _ in range(3)]
-    with pytest.raises(MailboxFullError, match="3 commands waiting"):
+    with pytest.raises(MailboxFullError, match="full with 3 letters"):
         rig.post("decline")
+    assert rig.thread.statistics().refused == 1
     rig.hand(b"? at last")
     rig.outside.wait_answers(4)
     assert rig.answers_to(first) == ["? at last"]
     assert all(len(rig.answers_to(each)) == 1 for each in waiting)
+
+
+def test_a_writer_waits_for_room_until_the_command_in_hand_has_ended(make_rig) -> None:
+    rig = make_rig(answers={b"ID": b"ID 1.0"}, mailbox_size=1)
+    link = rig.connect()
+    rig.post("wait", {"seconds": 60.0})
+    link.wait_written(2)
+    rig.post("decline")
+    patient = Message("patient", "patient", 1, 0.0, "test", "board@fake", "decline")
+    writer = threading.Thread(target=rig.mailbox.deliver, args=(patient, 5.0))
+    writer.start()
+    assert rig.answers_to(patient) == []
+    rig.hand(b"? at last")
+    writer.join(5.0)
+    rig.outside.wait_answers(3)
+    assert len(rig.answers_to(patient)) == 1
 
 
 def test_a_connected_callback_may_send_a_command_at_once(rig) -> None:
@@ -266,8 +324,6 @@ def test_each_accepted_command_is_answered_once_whatever_happens_to_the_link(rig
         while not ended.is_set():
             try:
                 mine.append(rig.post("led"))
-            except RefusedError:
-                rig.outside.wait_for(lambda: rig.thread.state.connected or ended.is_set())
             except MailboxFullError:
                 rig.outside.wait_for(lambda: not rig.waiting() or ended.is_set())
 
@@ -300,6 +356,13 @@ def test_commands_that_wait_when_the_device_is_stopped_are_bounced(make_rig) -> 
     link.wait_written(2)
     assert rig.thread.stop(2.0)
     assert isinstance(rig.answers_to(asked)[0], LinkLostError)
-    assert isinstance(rig.answers_to(waiting)[0], RecipientGoneError)
-    with pytest.raises(RefusedError, match="was stopped"):
-        rig.post("led")
+    [error] = rig.answers_to(waiting)
+    assert isinstance(error, RecipientGoneError)
+    assert str(error) == "the device board was stopped"
+
+
+def test_a_letter_to_a_device_that_has_ended_is_left_to_whoever_closes_its_mailbox(rig) -> None:
+    rig.connect()
+    assert rig.thread.stop(2.0)
+    late = rig.post("led")
+    assert rig.mailbox.close() == [late]

@@ -6,6 +6,7 @@ import os
 import threading
 from random import Random
 
+from gateway.bus.mailbox import Mailbox
 from gateway.clock import RealClock
 from gateway.device import Heartbeat
 from gateway.device.link_state import LinkState
@@ -129,11 +130,42 @@ def test_a_stopped_device_leaves_no_descriptor() -> None:
         def refuse(host):
             raise KeyError("no driver")
 
-        thread = DriverThread("board", refuse, opener, outside, clock=RealClock(), random=Random(1))
+        box = Mailbox("board@fake", clock=RealClock())
+        thread = DriverThread(
+            "board", refuse, opener, outside, box, clock=RealClock(), random=Random(1)
+        )
         thread.start()
         outside.wait_state("board", "failed")
         assert thread.stop(SOON)
+        box.close()
     assert descriptors() == before
+
+
+def test_a_device_whose_mailbox_is_closed_under_it_ends(rig) -> None:
+    link = rig.connect()
+    rig.mailbox.close()
+    assert rig.thread.join(SOON)
+    assert link.closed
+
+
+def test_stop_is_heard_amid_a_flood_of_commands(rig) -> None:
+    """Also where there is always one more to carry out, and it waits for nothing."""
+    rig.connect()
+    reply = rig.outside.reply
+    flooded = threading.Event()
+
+    def reply_and_post_again(message, body) -> None:
+        reply(message, body)
+        rig.post("say", {"text": "x"})
+        if len(rig.outside.replies) > 100:
+            flooded.set()
+
+    rig.outside.reply = reply_and_post_again
+    rig.post("say", {"text": "x"})
+    assert flooded.wait(5.0)
+    assert rig.thread.stop(SOON)
+    taken = rig.thread.statistics()
+    assert (taken.queued, taken.accepted) == (0, taken.answered + taken.bounced)
 
 
 def test_stop_is_heard_at_any_moment(make_rig) -> None:

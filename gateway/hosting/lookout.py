@@ -1,0 +1,72 @@
+"""How a device's thread waits for its link alone, and is still let go when told to stop.
+
+An epoll over the link's descriptor and an eventfd that is struck once, by
+`let_go`, and never read: from then on every wait ends at once. Mail is not
+seen here, so that a question which waits for its answer takes none; between
+questions the thread waits in its mailbox, which watches the link as well.
+
+Refused: more than one sleeper, and watching two links at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+
+
+class Lookout:
+    """Owns an epoll and an eventfd; `close` gives both back.
+
+    `let_go` may be called from any thread, at any time; the rest belongs to
+    the device's own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._epoll = select.epoll()
+        self._end = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._end, select.EPOLLIN)
+        self._watched = -1
+
+    def watch(self, descriptor: int) -> None:
+        """Wait for ``descriptor``, until `unwatch`."""
+        if self._watched >= 0:
+            raise ValueError("a lookout watches one link at a time")
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._watched = descriptor
+
+    def unwatch(self) -> None:
+        """Forget the link; call it before the link is closed."""
+        if self._watched >= 0:
+            # A descriptor that died under us has left the epoll by itself.
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(self._watched)
+            self._watched = -1
+
+    def wait(self, seconds: float | None) -> int:
+        """Sleep until the link is ready, for ``seconds`` at most (None: for ever).
+
+        Returns the link's epoll events, 0 where it has none. The clock may be
+        up to a millisecond over, never under.
+        """
+        for descriptor, events in self._epoll.poll(seconds, 2):
+            if descriptor == self._watched:
+                return events
+        return 0
+
+    def let_go(self) -> None:
+        """End the wait, and every later one at once."""
+        with self._lock:
+            if self._end >= 0:
+                os.eventfd_write(self._end, 1)
+
+    def close(self) -> None:
+        """Give both descriptors back; twice is fine."""
+        with self._lock:
+            if self._end < 0:
+                return
+            self._epoll.close()
+            os.close(self._end)
+            self._end = -1

@@ -59,6 +59,9 @@ exit status:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; ``argv`` is without the program's name."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if "--debug" not in words:
+        # First of all: Ctrl-C may come while a command is still being imported.
+        sys.excepthook = _report_bug
     chosen = next((word for word in words if not word.startswith("-")), None)
     if chosen is not None and chosen not in COMMANDS:
         return _no_such_command(chosen)
@@ -67,8 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if module is None:
         make_parser().print_help(sys.stderr)
         return USAGE
-    if not arguments.debug:
-        sys.excepthook = _report_bug
     return _guard(module, arguments)
 
 

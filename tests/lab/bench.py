@@ -71,6 +71,14 @@ class Bench:
         message = self.states.wait_for_next(lambda heard: says(heard, **expected), seconds)
         return body_of(message)
 
+    def settle(self, seconds: float = DEADLINE, **expected: Any) -> dict[str, Any]:
+        """Wait until the board's latest state has such fields; return all of it.
+
+        For what lasts: of two states in a row the broker may be told the second only.
+        """
+        message = self.states.wait_for_last(lambda heard: says(heard, **expected), seconds)
+        return body_of(message)
+
     def retained(self, topic: str) -> dict[str, Any]:
         """Return what the broker tells a newcomer about ``topic``, below the gateway's."""
         (message,) = self.broker.sub(f"{TOPIC}/{topic}")

@@ -1,6 +1,6 @@
 """A real ``gateway run -c FILE``, as an operator starts it, for a test to handle roughly.
 
-It is the console script that belongs to the running interpreter, in a session
+It is the console script that belongs to the running interpreter, in a process group
 of its own, with a folder of its own that holds its configuration and its
 sockets. Its log is kept and can be waited for. `GatewayProcess.close` ends it
 and says so where it had to use force.
@@ -87,7 +87,7 @@ class GatewayProcess:
         self.sockets = folder / "run"
         self._process: subprocess.Popen[str] | None = None
         self._output = Output()
-        self._session = 0
+        self._group = 0
         self._log: list[str] = []
 
     def __enter__(self) -> Self:
@@ -125,9 +125,9 @@ class GatewayProcess:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
+            process_group=0,
         )
-        self._session = self._process.pid
+        self._group = self._process.pid
         self._output = Output(self._process)
 
     def wait_for_log(self, pattern: str, seconds: float = DEADLINE) -> str:
@@ -151,7 +151,7 @@ class GatewayProcess:
 
     def wait_until_nobody_is_left(self, seconds: float) -> None:
         """Wait until every process of it has ended; `AssertionError` with who has not."""
-        left = wait_until_gone(self._session, seconds)
+        left = wait_until_gone(self._group, seconds)
         assert not left, f"{left} still run after {seconds:g} s"
 
     def processes(self) -> dict[str, int]:
@@ -159,7 +159,7 @@ class GatewayProcess:
         routes = {
             each["name"]: each["pid"] for each in self.ask({"op": "ps"})["processes"] if each["pid"]
         }
-        others = [pid for pid in members(self._session) if pid not in routes.values()]
+        others = [pid for pid in members(self._group) if pid not in routes.values()]
         assert len(others) == 2, f"{others} are not just the main process and the fork server"
         return {"main": others[0], "fork server": others[1], **routes}
 
@@ -190,10 +190,10 @@ class GatewayProcess:
         if process is not None and process.poll() is None:
             process.terminate()
         stuck: list[str] = []
-        if self._session:
-            stuck = [described(pid) for pid in wait_until_gone(self._session, DEADLINE + 5)]
-            kill_all(self._session)
-            left = wait_until_gone(self._session, DEADLINE)
+        if self._group:
+            stuck = [described(pid) for pid in wait_until_gone(self._group, DEADLINE + 5)]
+            kill_all(self._group)
+            left = wait_until_gone(self._group, DEADLINE)
             stuck += [f"even after SIGKILL {described(pid)}" for pid in left]
         if not stuck and process is not None:
             process.wait(DEADLINE)

@@ -315,6 +315,21 @@ class Listener:
         self._seen = number + 1
         return message
 
+    def wait_for_last(
+        self, accepts: Callable[[Received], bool], timeout: float = DEADLINE
+    ) -> Received:
+        """Wait until ``accepts`` takes the last message of all; return it."""
+
+        def find(lines: list[str]) -> tuple[int, Received] | None:
+            for number in range(len(lines) - 1, -1, -1):
+                for message in _messages(lines[number : number + 1]):
+                    return (number, message) if accepts(message) else None
+            return None
+
+        number, message = self._output.wait_until(find, timeout)
+        self._seen = number + 1
+        return message
+
     def skip(self) -> None:
         """Let `wait_for_next` begin with what has not come yet."""
         self._seen = len(self._output.now())

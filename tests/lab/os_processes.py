@@ -1,9 +1,11 @@
-"""The OS processes of one session, as /proc shows them: who lives, and what each holds.
+"""The OS processes of one group, as /proc shows them: who lives, and what each holds.
 
-A program that is started in a session of its own (``start_new_session``) can
-be told from all others by the session's number, also when its first process
-has died and the rest belongs to nobody. Zombies do not count: they hold
-nothing, and whoever is their parent by then reaps them.
+A program that is started in a process group of its own (``process_group=0``)
+can be told from all others by the group's number, also when its first process
+has died and the rest belongs to nobody. (Not in a session of its own: on a
+busy machine Linux may let a whole session wait for seconds, by autogroup.)
+Zombies do not count: they hold nothing, and whoever is their parent by then
+reaps them.
 
 What cannot be waited for, since /proc tells nobody of a change, is looked at
 again and again until a deadline (`until`).
@@ -36,21 +38,21 @@ class Holdings:
         return f"threads {self.threads}, descriptors {descriptors}"
 
 
-def members(session: int) -> list[int]:
-    """Return the living processes of ``session``, oldest first."""
+def members(group: int) -> list[int]:
+    """Return the living processes of ``group``, oldest first."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            state, number = _state_and_session(int(folder.name))
-            if number == session and state not in "ZX":
+            state, number = _state_and_group(int(folder.name))
+            if number == group and state not in "ZX":
                 found.append(int(folder.name))
     return sorted(found)
 
 
-def wait_until_gone(session: int, seconds: float) -> list[int]:
-    """Wait until nobody of ``session`` lives; return who still does at the deadline."""
+def wait_until_gone(group: int, seconds: float) -> list[int]:
+    """Wait until nobody of ``group`` lives; return who still does at the deadline."""
     deadline = time.monotonic() + seconds
-    while alive := members(session):
+    while alive := members(group):
         left = deadline - time.monotonic()
         if left <= 0:
             return alive
@@ -65,16 +67,16 @@ def wait_until_gone(session: int, seconds: float) -> list[int]:
     return []
 
 
-def kill_all(session: int) -> None:
-    """End whoever lives in ``session``, by SIGKILL."""
-    for pid in members(session):
+def kill_all(group: int) -> None:
+    """End whoever lives in ``group``, by SIGKILL."""
+    for pid in members(group):
         try:
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
             continue
         try:
             # The descriptor holds on to the process: its number cannot be another's by now.
-            if _state_and_session(pid)[1] == session:
+            if _state_and_group(pid)[1] == group:
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         except ProcessLookupError:
             pass
@@ -101,7 +103,7 @@ def described(pid: int) -> str:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         tasks = [
-            f"{(task / 'comm').read_text().strip()} {_state_and_session(int(task.name))[0]} "
+            f"{(task / 'comm').read_text().strip()} {_state_and_group(int(task.name))[0]} "
             f"in {(task / 'wchan').read_text() or 'nothing'}"
             for task in Path(f"/proc/{pid}/task").iterdir()
         ]
@@ -128,9 +130,9 @@ def until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _state_and_session(pid: int) -> tuple[str, int]:
+def _state_and_group(pid: int) -> tuple[str, int]:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return "X", -1
-    return fields[0], int(fields[3])
+    return fields[0], int(fields[2])

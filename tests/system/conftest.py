@@ -95,5 +95,5 @@ def bench(broker: Mosquitto, board: Simavr, tmp_path: Path) -> Iterator[Bench]:
     board.start()
     with Bench(tmp_path, broker, board) as bench:
         bench.gateway.start()
-        bench.wait_for_state(state="healthy")
+        bench.settle(state="healthy")
         yield bench

@@ -28,7 +28,7 @@ def lasting(avr_build: AvrBuild, tmp_path_factory: pytest.TempPathFactory) -> It
         Bench(folder, broker, board) as bench,
     ):
         bench.gateway.start()
-        bench.wait_for_state(state="healthy")
+        bench.settle(state="healthy")
         yield bench
 
 
@@ -151,7 +151,7 @@ def test_a_retained_call_is_refused_when_it_is_met_again(
         assert reply["error"]["code"] == "expired"
         assert "retain" in reply["error"]["reason"]
         assert refused(bench, "stale") == 1
-        bench.wait_for_state(state="healthy")
+        bench.settle(state="healthy")
         with pytest.raises(AssertionError, match="did not say"):
             board.wait_for_led(True, 0.3)
         goes_on(bench)

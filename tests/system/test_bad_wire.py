@@ -36,7 +36,7 @@ def wired(wire: Wire, broker: Mosquitto, board: Simavr, tmp_path: Path) -> Itera
     """The gateway with that terminal as its board's port; the board is healthy."""
     with Bench(tmp_path, broker, board, port=tmp_path / "port") as bench:
         bench.gateway.start()
-        bench.wait_for_state(state="healthy")
+        bench.settle(state="healthy")
         yield bench
 
 
@@ -119,7 +119,7 @@ def test_a_port_that_speaks_nonsense_is_failed_until_a_board_is_there(
             reply = bench.call("led", '{"on": true}')
             assert reply["ok"] is False
             with accepted(server) as wire:
-                bench.wait_for_state(state="healthy")
+                bench.settle(state="healthy")
                 goes_on(bench, wire)
             bench.wait_for_state(connected=False)
         assert not [line for line in bench.gateway.log if "Traceback" in line]

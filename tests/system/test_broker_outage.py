@@ -40,7 +40,7 @@ def test_a_broker_that_is_down_at_the_start_is_said_and_waited_for(
 
         began = time.monotonic()
         stopped_broker.start()
-        bench.wait_for_state(state="healthy")
+        bench.settle(state="healthy")
         measured("broker started late → it knows the board", time.monotonic() - began, limit=5.0)
         assert bench.retained("status")["online"] is True
         reply = bench.call("led", '{"on": true}')
@@ -63,7 +63,7 @@ def test_a_broker_that_was_killed_gets_all_that_is_retained_again(bench: Bench, 
     with bench.broker.listen(f"{TOPIC}/status") as status:
         status.wait_for_next(lambda heard: says(heard, online=True))
         measured("broker killed and started → birth", time.monotonic() - began, limit=5.0)
-    bench.wait_for_state(state="healthy")
+    bench.settle(state="healthy")
     with bench.broker.listen(f"{DEVICE}/analogue") as telemetry:
         telemetry.wait_for_count(3)
     assert kept == {topic: bench.retained(topic) for topic in kept}
@@ -79,10 +79,10 @@ def test_what_happened_to_the_board_meanwhile_is_told_afterwards(bench: Bench) -
     bench.board.kill()
     bench.gateway.wait_for_log(r"bench: present → absent")
     bench.broker.start()
-    state = bench.wait_for_state(state="absent")
+    state = bench.settle(state="absent")
     assert state["connected"] is False
     bench.board.start()
-    bench.wait_for_state(state="healthy")
+    bench.settle(state="healthy")
 
 
 def test_broker_outages_cost_no_thread_and_no_descriptor(bench: Bench, measured) -> None:

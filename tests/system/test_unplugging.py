@@ -35,7 +35,7 @@ def test_an_unplugged_board_is_told_with_its_cause_and_comes_back(bench: Bench, 
         lost = bench.wait_for_state(connected=False)
         measured("emulator killed → connected: false", time.monotonic() - began, limit=2.0)
         assert lost["cause"]
-        absent = bench.wait_for_state(state="absent")
+        absent = bench.settle(state="absent")
         assert "nothing is plugged in" in absent["cause"]
         assert bench.retained("devices/bench/state") == absent
         event = events.wait_for_next(lambda heard: heard.topic.endswith("/disconnected"))
@@ -45,7 +45,7 @@ def test_an_unplugged_board_is_told_with_its_cause_and_comes_back(bench: Bench, 
         bench.board.start()
         bench.wait_for_state(connected=True)
         measured("emulator started again → connected: true", time.monotonic() - began, limit=3.0)
-        bench.wait_for_state(state="healthy")
+        bench.settle(state="healthy")
         assert bench.retained("devices/bench/state")["connected"] is True
         event = events.wait_for_next(lambda heard: heard.topic.endswith("/connected"))
         assert body_of(event)["identity"]["model"] == "bench-board"
@@ -53,7 +53,7 @@ def test_an_unplugged_board_is_told_with_its_cause_and_comes_back(bench: Bench, 
 
 def test_a_call_to_an_unplugged_board_is_answered_with_the_reason(bench: Bench) -> None:
     bench.board.kill()
-    bench.wait_for_state(state="absent")
+    bench.settle(state="absent")
     reply = bench.call("led", '{"on": true}')
     assert reply["ok"] is False
     assert reply["error"]["code"]
@@ -80,7 +80,7 @@ def test_a_frozen_board_is_stale_then_an_error_and_healthy_once_thawed(
 
         began = time.monotonic()
         bench.board.thaw()
-        bench.wait_for_state(state="healthy")
+        bench.settle(state="healthy")
         measured("emulator thawed → healthy", time.monotonic() - began, limit=2.0)
     assert bench.call("led", '{"on": true}')["ok"] is True
 
@@ -90,7 +90,7 @@ def test_a_port_that_is_absent_at_the_start_is_waited_for(
 ) -> None:
     with Bench(tmp_path, broker, board) as bench:
         bench.gateway.start()
-        absent = bench.wait_for_state(state="absent", connected=False)
+        absent = bench.settle(state="absent", connected=False)
         assert bench.retained("status")["online"] is True
         bench.gateway.wait_for_log(r"bench: .*nothing is plugged in")
         assert absent["cause"]
@@ -108,7 +108,7 @@ def fast_bench(broker: Mosquitto, board: Simavr, tmp_path: Path) -> Iterator[Ben
     board.start()
     with Bench(tmp_path, broker, board, hz=100) as bench:
         bench.gateway.start()
-        bench.wait_for_state(state="healthy")
+        bench.settle(state="healthy")
         yield bench
 
 

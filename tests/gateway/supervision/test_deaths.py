@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import pytest
@@ -323,3 +324,28 @@ def test_a_hundred_deaths_are_noticed_at_once(start: Any, capsys: Any) -> None:
         print(f" [death notice: median {times[50]:.2f} ms, p99 {times[98]:.2f} ms]", end=" ")
     assert len(times) == 100, "each was a RecipientGoneError"
     assert times[50] <= 50.0
+
+
+def test_a_forked_caller_learns_of_a_death_as_fast(start: Any) -> None:
+    program = start("""
+        class Doomed(Process):
+            def birth(self):
+                self.add_filter(subject="now", callback=lambda m: os.kill(os.getpid(), 9))
+        class Caller(Process):
+            def life(self):
+                begun = time.monotonic()
+                try:
+                    self.wait_for_reply(self.send("doomed", "now"), 15)
+                except RecipientGoneError:
+                    say("noticed", time.monotonic() - begun < 2)
+                self.light_sleep(60)
+        class App(Application):
+            def build(self):
+                self.add_process("doomed", Doomed, mode="fork", restart=ONCE)
+                self.add_process("caller", Caller, mode="fork", depends=["doomed"])
+        sys.exit(App(main=Loud, sockets=SOCKETS).run())
+        """)
+    assert program.wait_for("noticed") == "True"
+    program.wait_for("birth main")
+    program.signal(signal.SIGTERM)
+    assert program.end() == 0

@@ -54,8 +54,13 @@ class Thread:
     def result(self, timeout: float = PATIENCE) -> Any:
         self._thread.join(timeout)
         assert not self._thread.is_alive(), "the thread still runs"
-        if self._error is not None:
-            raise self._error
+        # Kept, the error would hold this thread, and with it every socket it used.
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
         return self._value
 
     @property

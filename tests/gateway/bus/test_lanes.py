@@ -246,7 +246,10 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99), kind=st.sampled_from(["reply", "bounce"]))
     def answer(self, pick: int, kind: str) -> None:
         asked = self.asked[pick % len(self.asked)]
-        self.lanes.push_urgent(self.message(kind=kind, in_reply_to=asked.message_id))
+        try:
+            self.lanes.push_urgent(self.message(kind=kind, in_reply_to=asked.message_id))
+        except MailboxFullError:
+            return
         self.accepted += 1
 
     @rule()

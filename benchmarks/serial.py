@@ -97,7 +97,11 @@ def by_pyserial(port: Path, rounds: int, *, read_exact: bool) -> list[float]:
     """Return the seconds of each exchange by pyserial alone."""
     seconds = []
     with serial.Serial(str(port), 115200, timeout=1.0) as line:
-        line.reset_input_buffer()
+        # A board that was just plugged in says so first, and may do so late.
+        line.write(FRAME)
+        while (said := line.read_until(b"\n")) != FRAME:
+            if not said:
+                raise SystemExit("the board does not answer")
         for _ in range(rounds + WARM_UP):
             began = perf_counter()
             line.write(FRAME)

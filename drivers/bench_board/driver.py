@@ -129,13 +129,10 @@ class BenchBoard(Driver):
     def _request(self, request: bytes) -> bytes:
         """Send ``request`` and return what its answer says; once more where it was damaged."""
         try:
-            return self._exchange(request)
+            return protocol.result(request, self.ask(request, timeout=ANSWER_SECONDS))
         except ProtocolError as error:
             log.info("%s: %s; sent once more", self.name, error)
-            return self._exchange(request)
-
-    def _exchange(self, request: bytes) -> bytes:
-        return protocol.result(request, self.ask(request, timeout=ANSWER_SECONDS))
+            return protocol.result(request, self.ask(request, timeout=ANSWER_SECONDS))
 
 
 def fault_request(kind: Fault, number: int) -> bytes:

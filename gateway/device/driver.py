@@ -23,7 +23,7 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar, Protocol
 
 import msgspec
@@ -143,7 +143,7 @@ class Driver(ABC):
         """
         if answer is not None:
             return self._host.ask(request, lambda frame: frame.startswith(answer), timeout)
-        return self._host.ask(request, lambda frame: self.answers(request, frame), timeout)
+        return self._host.ask(request, partial(self.answers, request), timeout)
 
     def write(self, payload: bytes) -> None:
         """Write one frame; `LinkLostError`, or `ProtocolError` where no frame can carry it."""

@@ -24,6 +24,9 @@ _CHECKSUM = 3
 _DIGITS = tuple(b"%02X" % value for value in range(256))
 """Every checksum as it is written."""
 
+_ENDS = tuple(b"*%b\n" % digits for digits in _DIGITS)
+"""Every end of a line as it is written."""
+
 
 class CheckedLine:
     r"""Checksummed lines whose payloads have up to ``limit`` bytes.
@@ -49,8 +52,9 @@ class CheckedLine:
 
     def encode(self, payload: bytes) -> bytes:
         r"""Return ``payload*XX\n``; `ValueError` where that is no single line."""
-        check_payload(payload, self.limit)
-        return b"%b*%b\n" % (payload, _DIGITS[checksum(payload)])
+        if len(payload) > self.limit or b"\n" in payload or b"\r" in payload:
+            check_payload(payload, self.limit)
+        return payload + _ENDS[reduce(xor, payload, 0)]
 
     def decoder(self) -> Decoder:
         """Return a decoder for one freshly opened stream."""
@@ -62,11 +66,11 @@ class CheckedLineDecoder(LineDecoder):
 
     def judge(self, line: bytes) -> Frame | Garbage:
         """Return the payload as a frame, or the line as garbage."""
-        payload, mark, digits = line[:-3], line[-3:-2], line[-2:]
-        if mark != b"*":
+        payload, end = line[:-3], line[-3:]
+        if not end.startswith(b"*"):
             return Garbage(line, "no checksum")
         # Digits are compared as text: int() would also take "+5" and " 5".
-        if digits.upper() != _DIGITS[checksum(payload)]:
+        if end[1:].upper() != _DIGITS[reduce(xor, payload, 0)]:
             return Garbage(line, "wrong checksum")
         return Frame(payload)
 

@@ -59,7 +59,8 @@ class LineDecoder:
 
     def feed(self, data: bytes, /) -> list[Frame | Garbage]:
         """Return the frames and the noise that ``data`` completes, in wire order."""
-        *lines, tail = (self._tail + data).split(b"\n")
+        lines = (self._tail + data).split(b"\n")
+        tail = lines.pop()
         events: list[Frame | Garbage] = []
         for line in lines:
             if self._skipping:

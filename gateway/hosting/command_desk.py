@@ -40,10 +40,11 @@ class CommandDesk:
         try:
             if message.kind != "letter":
                 raise RefusedError(f"{self._name} takes letters, and this is a {message.kind}")
-            command = driver.commands().get(message.subject)
+            subject = message.subject
+            command = driver.commands().get(subject)
             if command is None:
-                raise RefusedError(_no_such_command(self._name, driver, message.subject))
-            result = getattr(driver, command.name)(**command.check(message.body))
+                raise RefusedError(_no_such_command(self._name, driver, subject))
+            result = getattr(driver, subject)(**command.check(message.body))
             self._outside.reply(message, result)
             self._counts.answered += 1
         except LinkLostError as error:

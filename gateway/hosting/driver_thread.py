@@ -23,6 +23,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import Final
 
@@ -262,7 +263,7 @@ class DriverThread:
                         f"no handshake within {driver.handshake_within:g} s: {error}"
                     ) from error
             else:
-                session.deadline = float("inf")
+                session.deadline = inf
                 return identity
 
     def _welcome(self, driver: Driver, identity: Identity) -> None:
@@ -276,23 +277,26 @@ class DriverThread:
 
     def _take_turn(self, driver: Driver, session: Session) -> None:
         """Sleep until something is to be done, and do a bounded amount of it."""
-        message = session.wait_in_mailbox(float("-inf") if session.kept else session.wake)
-        for frame in session.arrived():
-            if session.is_pong(frame):
-                continue
-            # Older ones first, and what was taken from the mailbox before
-            # anything can go wrong with a frame.
-            if session.kept or message is not None:
-                session.keep(frame)
-            else:
-                self._hear(driver, frame)
+        now = self._clock.monotonic()
+        if now >= session.wake:
+            session.beat(now)
+        left = None if session.wake == inf else max(0.0, session.wake - now)
+        message = session.wait_in_mailbox(0.0 if session.kept else left)
+        if session.arrived:
+            frames, session.arrived = session.arrived, []
+            for frame in frames:
+                if session.is_pong(frame):
+                    continue
+                # Older ones first, and what was taken from the mailbox before
+                # anything can go wrong with a frame.
+                if session.kept or message is not None:
+                    session.keep(frame)
+                else:
+                    self._hear(driver, frame)
         if message is not None:
             self._desk.obey(driver, message)
         if session.kept:
             self._hear_kept(driver, session)
-        now = self._clock.monotonic()
-        if now >= session.wake:
-            session.beat(now)
 
     def _hear_kept(self, driver: Driver, session: Session) -> None:
         # As many as there are now: a driver that asks on every frame gets

@@ -9,7 +9,7 @@ only mail enters a driver.
 
 from __future__ import annotations
 
-import threading
+from _thread import get_ident
 from collections.abc import Callable
 
 from gateway.device.link_state import LinkEvent
@@ -29,11 +29,14 @@ class Host:
         self._name = name
         self._outside = outside
         self._report = report
-        self._owner = threading.get_ident()
+        self._owner = get_ident()
 
     def ask(self, request: bytes, answers: Callable[[bytes], bool], timeout: float) -> bytes:
         """Write ``request`` and return the frame that answers it; see `Session.ask`."""
-        return self._open_session().ask(request, answers, timeout)
+        session = self.session
+        if session is None or get_ident() != self._owner:
+            session = self._open_session()
+        return session.ask(request, answers, timeout)
 
     def write(self, payload: bytes) -> None:
         """Write one frame."""
@@ -56,7 +59,7 @@ class Host:
         return self.session
 
     def _check_thread(self) -> None:
-        if threading.get_ident() != self._owner:
+        if get_ident() != self._owner:
             raise RuntimeError(
                 f"the driver of {self._name} was used from another thread; send it mail instead"
             )

@@ -1,7 +1,7 @@
 """How a device's thread waits for its link alone, and is still let go when told to stop.
 
 An epoll over the link's descriptor and an eventfd that is struck once, by
-`let_go`, and never read: from then on every wait ends at once. Mail is not
+`let_go`, and never read: from then on every `poll` ends at once. Mail is not
 seen here, so that a question which waits for its answer takes none; between
 questions the thread waits in its mailbox, which watches the link as well.
 
@@ -14,6 +14,7 @@ import contextlib
 import os
 import select
 import threading
+from collections.abc import Callable
 
 
 class Lookout:
@@ -29,6 +30,12 @@ class Lookout:
         self._end = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._end, select.EPOLLIN)
         self._watched = -1
+        self.poll: Callable[[float, int], list[tuple[int, int]]] = self._epoll.poll
+        """Sleep for so many seconds, a millisecond more at the most; return what is ready.
+
+        The epoll's own method, since every answer of every board comes by here:
+        ``poll(seconds, 2)`` has room for the link and for `let_go`.
+        """
 
     def watch(self, descriptor: int) -> None:
         """Wait for ``descriptor``, until `unwatch`."""
@@ -44,17 +51,6 @@ class Lookout:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(self._watched)
             self._watched = -1
-
-    def wait(self, seconds: float | None) -> int:
-        """Sleep until the link is ready, for ``seconds`` at most (None: for ever).
-
-        Returns the link's epoll events, 0 where it has none. The clock may be
-        up to a millisecond over, never under.
-        """
-        for descriptor, events in self._epoll.poll(seconds, 2):
-            if descriptor == self._watched:
-                return events
-        return 0
 
     def let_go(self) -> None:
         """End the wait, and every later one at once."""

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 KEPT: Final = 1024
 """Frames kept while a question waits; more push out the oldest, counted."""
 
+_HEALTHY: Final = LinkState.HEALTHY
 _LET_GO: Final = "the gateway lets go of the device"
 _BROKEN: Final = int(select.EPOLLERR | select.EPOLLHUP)
 
@@ -76,11 +77,15 @@ class Session:
         self._pong = None if driver.heartbeat is None else driver.heartbeat.answer
         self._mailbox = mailbox
         self._lookout = lookout
+        self._poll = lookout.poll
         self._turn_away: Callable[[Message], None] | None = turn_away
-        self._arrived: list[bytes] = []
+        self.arrived: list[bytes] = []
+        """Frames that came in `wait_in_mailbox`, pongs among them; whoever handles them clears it."""
         self._report = report
         self._counts = counts
         self._monotonic = clock.monotonic
+        self._read_link = link.read
+        self._write_link = link.write
         self._stopping = stopping
         self._descriptor = -1
         self._heard = -inf
@@ -103,47 +108,40 @@ class Session:
                 self._mailbox.unwatch(self._descriptor)
             self._descriptor = -1
 
-    def wait_in_mailbox(self, until: float) -> Message | None:
-        """Sleep until a letter or bytes come, or it is ``until``; return the letter.
+    def wait_in_mailbox(self, seconds: float | None) -> Message | None:
+        """Sleep until a letter or bytes come, for ``seconds`` at most; return the letter.
 
-        Frames that came meanwhile are handed over by `arrived`.
+        Frames that came meanwhile are in `arrived`.
         """
         if self._stopping.is_set():
             raise LinkLostError(_LET_GO)
-        message = self._mailbox.get(self._seconds(until))
+        message = self._mailbox.get(seconds)
         if message is None and self._mailbox.closed:
             raise LinkLostError(_LET_GO)
         return message
 
-    def arrived(self) -> list[bytes]:
-        """Return the frames that came in `wait_in_mailbox`, in wire order, pongs among them."""
-        frames = self._arrived
-        if frames:
-            self._arrived = []
-        return frames
-
-    def wait(self, until: float) -> list[bytes]:
-        """Sleep until bytes come or it is ``until``; return whole frames, in wire order."""
+    def wait(self, seconds: float) -> list[bytes]:
+        """Sleep until bytes come, for ``seconds`` at most; return whole frames, in wire order."""
         if self._turn_away is not None:
-            message = self.wait_in_mailbox(until)
+            message = self.wait_in_mailbox(max(0.0, seconds))
             if message is not None:
                 self._turn_away(message)
-            return self.arrived()
-        events = self._lookout.wait(self._seconds(until))
-        if self._stopping.is_set():
-            raise LinkLostError(_LET_GO)
-        return self._read(events) if events else []
-
-    def _seconds(self, until: float) -> float | None:
-        return None if until == inf else max(0.0, until - self._monotonic())
+            frames, self.arrived = self.arrived, []
+            return frames
+        frames = []
+        for descriptor, events in self._poll(seconds if seconds > 0 else 0.0, 2):
+            if descriptor != self._descriptor:
+                raise LinkLostError(_LET_GO)
+            frames = self._read(events)
+        return frames
 
     def _link_is_ready(self, events: int) -> None:
         """Read, called from within the mailbox, and come back out of it."""
-        self._arrived += self._read(events)
+        self.arrived += self._read(events)
         self._mailbox.interrupt()
 
     def _read(self, events: int) -> list[bytes]:
-        data = self._link.read()
+        data = self._read_link()
         if not data and events & _BROKEN:
             raise LinkLostError("the line hung up")
         frames: list[bytes] = []
@@ -156,7 +154,8 @@ class Session:
         if frames:
             self._counts.frames += len(frames)
             self._heard = self._monotonic()
-            if self._report.state is not LinkState.HEALTHY and self._report.state.connected:
+            state = self._report.state
+            if state is not _HEALTHY and state.connected:
                 self._report.happened(LinkEvent.HEARD, "it was heard")
                 self._overdue = False
                 self.wake = -inf
@@ -168,7 +167,7 @@ class Session:
             data = self._encode(payload)
         except ValueError as error:
             raise ProtocolError(f"it cannot be framed: {error}") from None
-        self._link.write(data)
+        self._write_link(data)
 
     def ask(self, request: bytes, answers: Callable[[bytes], bool], timeout: float) -> bytes:
         """Write ``request`` and return the first frame that ``answers`` accepts.
@@ -178,11 +177,14 @@ class Session:
         if not 0 < timeout < inf:
             raise ValueError(f"a question waits for some seconds, not for {timeout}")
         self.write(request)
-        deadline = min(self._monotonic() + timeout, self.deadline)
+        now = self._monotonic()
+        deadline = now + timeout
+        if deadline > self.deadline:
+            deadline = self.deadline
         wake = self.wake
         while True:
             answer = None
-            for frame in self.wait(min(deadline, wake)):
+            for frame in self.wait((deadline if deadline < wake else wake) - now):
                 if answer is None and answers(frame):
                     answer = frame
                 elif not self.is_pong(frame):
@@ -198,8 +200,8 @@ class Session:
 
     def pause(self, until: float) -> None:
         """Let time pass until ``until``, keeping the frames that come."""
-        while self._monotonic() < until:
-            for frame in self.wait(until):
+        while (left := until - self._monotonic()) > 0:
+            for frame in self.wait(left):
                 if not self.is_pong(frame):
                     self.keep(frame)
 

@@ -158,7 +158,7 @@ class Client:
 
     def _say(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
         self._asked += 1
-        data = _request({**request, "id": self._asked})
+        data = _packed({**request, "id": self._asked})
         if self._line is None or not self._line.write(data, deadline):
             # Whoever listened earlier is gone, and has not read this.
             self._hang_up()
@@ -181,7 +181,7 @@ class Tail(Iterator[Publication]):
         self._patience = patience
         deadline = monotonic() + timeout
         try:
-            if not line.write(_request({"op": "tail", "id": 1, "pattern": pattern}), deadline):
+            if not line.write(_packed({"op": "tail", "id": 1, "pattern": pattern}), deadline):
                 raise line.hung_up()
             _body_of(line.answer(1, deadline))
         except BaseException:
@@ -351,11 +351,8 @@ def _user() -> str:
         return str(uid)
 
 
-def _request(request: dict[str, Any]) -> bytes:
-    try:
-        return to_json(request) + b"\n"
-    except UnicodeEncodeError as error:
-        raise BodyError(f"text that cannot be written as UTF-8: {error.reason}") from error
+def _packed(request: dict[str, Any]) -> bytes:
+    return to_json(request) + b"\n"
 
 
 def _body_of(said: dict[str, Any]) -> Any:

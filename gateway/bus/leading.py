@@ -46,8 +46,12 @@ class Lead:
     def strike(self) -> None:
         """Wake the leader; also what a signal handler may call."""
         self.asleep = False
-        if self.event >= 0:
-            os.eventfd_write(self.event, 1)
+        try:
+            if self.event >= 0:
+                os.eventfd_write(self.event, 1)
+        except OSError:
+            # It was closed this very moment: nobody sleeps there any more.
+            return
 
     def enter(self, *, reader: bool) -> LockType | None:
         """Line up, lock held: return None to the leader, a lock to sleep on to a follower."""

@@ -71,7 +71,7 @@ def parse_body(text: str) -> Any:
 
     try:
         return from_json(text)
-    except (BodyError, UnicodeEncodeError) as error:
+    except BodyError as error:
         if text.lstrip()[:1] in ("{", "[", '"') or text.removeprefix("-").isdecimal():
             raise BodyError(f"BODY is {error}; to send it as text, write it in quotes") from error
         return text

@@ -99,8 +99,6 @@ def parse(line: bytes) -> Request | Refusal:
         said = from_json(line)
     except BodyError as error:
         return Refusal(None, ProtocolError(f"no request: {error}"))
-    except RecursionError:
-        return Refusal(None, ProtocolError("no request: nested too deep"))
     if not isinstance(said, dict):
         return Refusal(None, ProtocolError('no request: write an object, like {"op":"hello"}'))
     try:
@@ -127,7 +125,7 @@ def answer(id: Id, body: Any) -> bytes:
     """
     try:
         return to_json({"id": id, "ok": True, "body": body}) + b"\n"
-    except (BodyError, UnicodeEncodeError) as error:
+    except BodyError as error:
         return failure(id, BodyError(f"the answer cannot be written as JSON: {error}"))
 
 
@@ -152,7 +150,7 @@ def publication(message: Message) -> bytes:
     }
     try:
         line = to_json({**fields, "body": message.body})
-    except (BodyError, UnicodeEncodeError) as error:
+    except BodyError as error:
         reason = str(error).encode("utf-8", "replace").decode()
         line = to_json({**fields, "error": {"code": BodyError.code, "reason": reason}})
     return line[1:] + b"\n"

@@ -27,6 +27,7 @@ from tests.lab.os_processes import (
     holdings,
     kill_all,
     members,
+    until,
     wait_until_gone,
 )
 from tests.lab.output import Output
@@ -174,10 +175,12 @@ class GatewayProcess:
         return body
 
     def ask(self, request: dict[str, Any]) -> Any:
-        """Return the body of the answer to one request at the gateway's front door."""
+        """Return the body of the answer to one request at the front door, once there is one."""
+        path = self.sockets / "gateway.sock"
+        assert until(path.is_socket, DEADLINE), f"there is no {path}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
             door.settimeout(DEADLINE)
-            door.connect(str(self.sockets / "gateway.sock"))
+            door.connect(str(path))
             door.sendall(json.dumps({**request, "id": 1}).encode() + b"\n")
             with door.makefile("rb") as lines:
                 answer = json.loads(lines.readline())

@@ -383,3 +383,32 @@ def test_a_thousand_mailboxes_leave_no_descriptor(letter: Make, folder: Folder) 
             folder.unlink(name)
     del out
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_whoever_wakes_a_mailbox_that_is_being_closed_is_not_hurt(
+    letter: Make, folder: Folder, run: Any
+) -> None:
+    for _ in range(200):
+        box = Mailbox("worker", clock=RealClock())
+        reader = run(lambda box=box: box.get(None))
+        waker = run(lambda box=box: [box.wake() for _ in range(20)])
+        box.close()
+        waker.result()
+        reader.result()
+
+
+def test_a_wake_finds_the_descriptors_closed_under_its_hands(
+    box: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = box()
+    write = os.eventfd_write
+
+    def closed_first(event: int, value: int) -> None:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            write(-1, value)
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(os, "eventfd_write", closed_first)
+    target.wake()
+    monkeypatch.undo()
+    assert target.get(None) is None

@@ -128,7 +128,9 @@ def test_a_letter_without_room_waits_for_it(full, connect, board):
     assert connect().ask(op="hello")["ok"]
     board.go_on.set()
     assert full.read()["id"] == "block"
-    assert [other.read()["id"] for _ in range(2)] == [1, 2]
+    assert [other.read() for _ in range(2)] == [
+        {"id": number, "ok": True, "body": {"was": number}} for number in (1, 2)
+    ]
 
 
 def test_a_letter_without_room_until_its_deadline_is_told_so(full, connect):
@@ -146,12 +148,27 @@ def test_who_leaves_while_held_is_forgotten(router, full, connect):
     until(lambda: router.statistics()["clients"] == 2, probe)
 
 
+def test_who_is_held_is_read_no_further(router, full, connect, board):
+    other = connect()
+    other.write(send("led", timeout=600))
+    other.socket.setblocking(False)
+    line = json.dumps({"op": "hello"}).encode() + b"\n"
+    written = 0
+    with pytest.raises(BlockingIOError):
+        while True:
+            written += other.socket.send(line * 100)
+    assert written < 1 << 20
+    board.go_on.set()
+    other.socket.settimeout(DEADLINE)
+    assert other.read()["body"] == {"was": None}
+
+
 def until(holds, client):
     """Let the router turn until ``holds``; each question is a turn of its own."""
     for _ in range(100_000):
+        assert client.ask(op="hello")["ok"]
         if holds():
             return
-        assert client.ask(op="hello")["ok"]
     raise AssertionError("it never came to that")
 
 
@@ -362,6 +379,15 @@ def test_the_second_to_follow_is_given_what_is_retained_too(client, connect, boa
     assert client.read()["topic"] == "routes/serial/state"
 
 
+def test_what_was_retained_since_is_given_to_the_next_who_follows(client, connect, board):
+    assert client.ask(op="tail", pattern="panel/#")["ok"]
+    board.publish("panel/page", "home", retain=True)
+    assert client.read()["body"] == "home"
+    other = connect()
+    assert other.ask(op="tail", pattern="panel/#")["ok"]
+    assert other.read()["body"] == "home"
+
+
 @pytest.mark.parametrize("pattern", ["", "a/#/b", "a+", "$SYS/#"])
 def test_a_pattern_that_is_none_is_refused(client, pattern):
     assert code(client.ask(op="tail", pattern=pattern)) == "protocol"
@@ -384,6 +410,7 @@ def test_a_slow_reader_loses_the_oldest_and_is_told_how_many(board, make_router,
         board.publish("flood", {"number": published, "padding": "x" * 1000})
         assert quick.read()["body"]["number"] == published
     board.publish("flood", {"number": "last"})
+    assert quick.read()["body"]["number"] == "last"  # the slow one's turn was before
     seen: list[Any] = []
     lost = 0
     while not seen or seen[-1] != "last":

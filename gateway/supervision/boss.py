@@ -64,7 +64,9 @@ class Boss:
         """The main process, the last to start: without it there is no application."""
         self._fork_server = fork_server
         self._start_thread = start_thread
-        self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
+        self.members = {
+            spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs
+        }
         self._archive = Archive()
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
         self._unsent: dict[str, Outlet] = {}

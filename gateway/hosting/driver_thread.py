@@ -277,10 +277,7 @@ class DriverThread:
 
     def _take_turn(self, driver: Driver, session: Session) -> None:
         """Sleep until something is to be done, and do a bounded amount of it."""
-        now = self._clock.monotonic()
-        if now >= session.wake:
-            session.beat(now)
-        left = None if session.wake == inf else max(0.0, session.wake - now)
+        left = None if session.wake == inf else max(0.0, session.wake - self._clock.monotonic())
         message = session.wait_in_mailbox(0.0 if session.kept else left)
         if session.arrived:
             frames, session.arrived = session.arrived, []
@@ -297,6 +294,10 @@ class DriverThread:
             self._desk.obey(driver, message)
         if session.kept:
             self._hear_kept(driver, session)
+        # Last: what lay unread when a late thread woke is no silence.
+        now = self._clock.monotonic()
+        if now >= session.wake:
+            session.beat(now)
 
     def _hear_kept(self, driver: Driver, session: Session) -> None:
         # As many as there are now: a driver that asks on every frame gets

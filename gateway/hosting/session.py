@@ -80,7 +80,7 @@ class Session:
         self._poll = lookout.poll
         self._turn_away: Callable[[Message], None] | None = turn_away
         self.arrived: list[bytes] = []
-        """Frames that came in `wait_in_mailbox`, pongs among them; whoever handles them clears it."""
+        """Frames that came in `wait_in_mailbox`, pongs among them; who handles them clears it."""
         self._report = report
         self._counts = counts
         self._monotonic = clock.monotonic
@@ -184,7 +184,7 @@ class Session:
         wake = self.wake
         while True:
             answer = None
-            for frame in self.wait((deadline if deadline < wake else wake) - now):
+            for frame in self.wait(min(deadline, wake) - now):
                 if answer is None and answers(frame):
                     answer = frame
                 elif not self.is_pong(frame):

@@ -81,9 +81,8 @@ class SerialRouter(Router):
         thread = self._devices.get(name)
         if thread is None:
             close = difflib.get_close_matches(name, self._devices, 1)
-            hint = (
-                f"did you mean {close[0]!r}?" if close else "it hosts " + ", ".join(self._devices)
-            )
+            hosted = ", ".join(self._devices) or "no devices"
+            hint = f"did you mean {close[0]!r}?" if close else f"it hosts {hosted}"
             raise AddressError(f"there is no device {name!r} on {self.name!r}; {hint}")
         thread.post(message)
 

@@ -264,14 +264,16 @@ class Mailbox:
             self._fail(self._lanes.end_of_life(name, incarnation), f"{name!r} died")
 
     def wake(self) -> None:
-        """Make `get` return; takes no lock, so that a signal handler may call it."""
+        """Make `get` return; waits for no lock, so that a signal handler may call it."""
         self._poked = True
         # Who holds the lock may be the thread that the handler interrupted; where it
         # is free it is taken, so that nothing is closed meanwhile.
         held = self._lock.acquire(blocking=False)
-        self._lead.wake_all()
-        if held:
-            self._lock.release()
+        try:
+            self._lead.wake_all()
+        finally:
+            if held:
+                self._lock.release()
 
     def _fail(self, calls: list[Call], why: str) -> None:
         for call in calls:

@@ -417,9 +417,7 @@ class Process:
 
     # Descriptors
 
-    def watch(
-        self, fd: int, callback: Callable[[int], None], events: int = select.EPOLLIN
-    ) -> None:
+    def watch(self, fd: int, callback: Callable[[int], None], events: int = select.EPOLLIN) -> None:
         """Call ``callback(events)`` on this process's thread whenever ``fd`` is ready."""
         self._box.watch(fd, callback, events)
 
@@ -473,7 +471,9 @@ class Process:
             try:
                 known.callback(message)
             except GatewayError as error:
-                log.info("%s refused %r of %s: %s", self.name, message.subject, message.sender, error)
+                log.info(
+                    "%s refused %r of %s: %s", self.name, message.subject, message.sender, error
+                )
                 self.bounce(message, error)
 
     def _unmatched(self, message: Message) -> None:
@@ -482,7 +482,9 @@ class Process:
             return
         self._mail_counts["unhandled"] += 1
         if message.receipt:
-            self.bounce(message, RefusedError(f"{self.name!r} has no filter for {message.subject!r}"))
+            self.bounce(
+                message, RefusedError(f"{self.name!r} has no filter for {message.subject!r}")
+            )
 
 
 def _check_headers(subject: str, priority: int, headers: dict[str, str] | None) -> None:

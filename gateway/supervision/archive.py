@@ -27,7 +27,9 @@ class Archive:
 
     def subscribe(self, mailbox: str, pattern: str, version: int) -> bool:
         """Add a subscription as of ``version``; tell whether it is new."""
-        if any((known.mailbox, known.pattern) == (mailbox, pattern) for known in self.subscriptions):
+        if any(
+            (known.mailbox, known.pattern) == (mailbox, pattern) for known in self.subscriptions
+        ):
             return False
         self.subscriptions = (*self.subscriptions, Subscription(mailbox, pattern, version))
         return True

@@ -61,9 +61,7 @@ class Boss:
         self._order = order
         self._fork_server = fork_server
         self._start_thread = start_thread
-        self.members = {
-            spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs
-        }
+        self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
         self._archive = Archive()
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
         self._unsent: dict[str, Outlet] = {}

@@ -344,7 +344,7 @@ class Listener:
         return self._output.wait_until(first, timeout)
 
     def close(self) -> None:
-        """End the client, by SIGKILL: its handler of SIGTERM locks itself out now and then."""
+        """End the client, by SIGKILL: one was seen to outlive its SIGTERM by ten seconds."""
         self._process.kill()
         self._process.wait(DEADLINE)
         self._output.join()

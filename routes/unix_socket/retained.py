@@ -29,6 +29,10 @@ class Retained:
         """Keep ``message`` if it is retained; an empty body ends the retention, as in MQTT."""
         if not message.retain:
             return
+        known = self._messages.get(message.subject)
+        # Two subscriptions may bring the same topic, one of them late.
+        if known is not None and known.sender == message.sender and _stamp(message) < _stamp(known):
+            return
         self._messages.pop(message.subject, None)
         if message.body is not None:
             self._messages[message.subject] = message
@@ -48,3 +52,7 @@ class Retained:
             if isinstance(kept.body, dict)
         ]
         return sorted(found, key=lambda state: str(state["name"]))
+
+
+def _stamp(message: Message) -> tuple[int, int]:
+    return message.sender_incarnation, message.thread_index

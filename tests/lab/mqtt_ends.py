@@ -27,8 +27,7 @@ class Server:
         return f"mqtt://127.0.0.1:{self.port}"
 
     def serve(self, peer: socket.socket) -> None:
-        """Deal with one connection; `wait` waits for its bytes."""
-        raise NotImplementedError
+        """Deal with one connection, where a kind of end does; `wait` waits for its bytes."""
 
     def wait(self, *sockets: socket.socket) -> list[socket.socket]:
         """Return which of ``sockets`` can be read; none of them when it is over."""

@@ -21,6 +21,8 @@ from tests.gateway.cli.house import DEADLINE, House
 
 ROOT = Path(cli.__file__).parents[2]
 
+BUFFERED = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -33,7 +35,7 @@ def start() -> Iterator[Start]:
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway", "tail", *words],
             cwd=ROOT,
-            env={**os.environ, "GATEWAY_SOCKET": str(house.socket)},
+            env={**BUFFERED, "GATEWAY_SOCKET": str(house.socket)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

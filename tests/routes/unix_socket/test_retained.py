@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from gateway.mail.message import Message
 from routes.unix_socket.retained import Retained
 
@@ -24,6 +26,15 @@ def test_the_newest_is_kept_in_the_order_of_times() -> None:
         {"name": "a", "state": "proven"},
         {"name": "b", "state": "absent"},
     ]
+
+
+def test_an_older_value_that_comes_late_changes_nothing() -> None:
+    retained = Retained()
+    for body, incarnation, sequence in (("b", 2, 1), ("a", 1, 9), ("c", 2, 2), ("b", 2, 1)):
+        message = said("devices/a/state", {"state": body})
+        stamp = {"sender_incarnation": incarnation, "thread_index": sequence}
+        retained.take(replace(message, **stamp))
+    assert retained.states("devices") == [{"name": "a", "state": "c"}]
 
 
 def test_an_empty_body_ends_it() -> None:

@@ -45,7 +45,7 @@ from gateway.process.context import Context, Mode, RunLevel
 from gateway.process.process import Process
 from gateway.process.wakeup import Wakeup
 from gateway.supervision.boss import Boss
-from gateway.supervision.child import Child, control, tell_end
+from gateway.supervision.child import Child, tell_end
 from gateway.supervision.fork_server import ForkServer
 from gateway.supervision.life import end_of
 from gateway.supervision.member import Member
@@ -210,7 +210,7 @@ class Application:
         office, box = self._office, member.box
 
         def report(level: RunLevel) -> None:
-            control(office, box, "level", level)
+            office.tell_boss(box, "level", level)
 
         context = Context(
             spec.name,

@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -185,6 +186,25 @@ class Office:
         if target.incarnation != message.incarnation:
             raise RecipientGoneError(f"{message.recipient!r} was restarted since it asked")
         target.deliver(message, timeout)
+
+    def tell_boss(self, box: Mailbox, subject: str, body: Any) -> Message:
+        """Write a control letter to the boss in the name of ``box``, and return it."""
+        message_id = self.new_id()
+        message = Message(
+            message_id,
+            message_id,
+            1,
+            self.clock.time(),
+            box.name,
+            BOSS,
+            subject,
+            body,
+            kind="control",
+            incarnation=1,
+            sender_incarnation=box.incarnation,
+        )
+        self.target(BOSS).deliver(message, 5.0)
+        return message
 
     def give_up(self, message: Message, error: GatewayError) -> None:
         """Tell the sender that an accepted letter failed, where it asked for a receipt."""

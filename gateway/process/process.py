@@ -25,7 +25,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.office import BOSS
 from gateway.errors import BodyError, GatewayError, RecipientGoneError, RefusedError
 from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import decode, encode
@@ -307,23 +306,7 @@ class Process:
         self._tell_boss("will", {"topic": topic, "body": checked(body)[0]})
 
     def _tell_boss(self, subject: str, body: Any) -> Message:
-        office = self._office
-        message_id = office.new_id()
-        message = Message(
-            message_id,
-            message_id,
-            1,
-            self._clock.time(),
-            self.name,
-            BOSS,
-            subject,
-            body,
-            kind="control",
-            incarnation=1,
-            sender_incarnation=self._box.incarnation,
-        )
-        office.target(BOSS).deliver(message, 5.0)
-        return message
+        return self._office.tell_boss(self._box, subject, body)
 
     # Events
 

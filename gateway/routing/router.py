@@ -12,6 +12,7 @@ Refused: letters from outside that no rule allows (`RefusedError`, counted).
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -57,18 +58,19 @@ class Router(Process):
 
     def birth(self) -> None:
         """Read the settings, announce the route, start."""
+        # First of all what `death` needs, should this birth fail.
+        self.connection: Connection = "starting"
+        self.inbound_refused = 0
         self.settings: Any = self.parameter("settings") or self.Settings()
         self.node: str = self.parameter("node", "gateway")
         self.access = AccessList(getattr(self.settings, "allow", ()))
-        self.inbound_refused = 0
-        self.connection: Connection = "starting"
         self.declare_will(f"routes/{self.name}/state", _state("failed", "its router died", None))
         self.set_connection("starting", "it was started")
         self.add_filter(
             callback=self.outbound,
             id="outbound",
             description=f"mail for …@{self.name}",
-            recipient=rf"@{self.name}$",
+            recipient=rf"@{re.escape(self.name)}$",
             kind="^letter$",
         )
         self.start()

@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.bus.directory import Book
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.office import BOSS, Office
+from gateway.bus.office import Office
 from gateway.clock import Clock
 from gateway.errors import CallTimeoutError, RecipientGoneError
 from gateway.mail.message import Message
@@ -99,7 +99,7 @@ class Child:
 
     def _register(self) -> None:
         for attempt in range(_TRIES):
-            message = control(self._office, self._box, "register", os.getpid())
+            message = self._office.tell_boss(self._box, "register", os.getpid())
             try:
                 answer = self._box.wait_for(message, _PATIENCE)
             except CallTimeoutError:
@@ -111,7 +111,7 @@ class Child:
 
     def _report(self, level: RunLevel) -> None:
         try:
-            control(self._office, self._box, "level", level)
+            self._office.tell_boss(self._box, "level", level)
         except RecipientGoneError:
             # The boss itself is gone; the fork server ends this child in a moment.
             log.debug("%s is %s, and has no boss any more", self._spec.name, level)
@@ -129,30 +129,10 @@ class Child:
             self._process.die()
 
 
-def control(office: Office, box: Mailbox, subject: str, body: Any) -> Message:
-    """Write a control letter to the boss and return it."""
-    message_id = office.new_id()
-    message = Message(
-        message_id,
-        message_id,
-        1,
-        office.clock.time(),
-        box.name,
-        BOSS,
-        subject,
-        body,
-        kind="control",
-        incarnation=1,
-        sender_incarnation=box.incarnation,
-    )
-    office.target(BOSS).deliver(message, 5.0)
-    return message
-
-
 def tell_end(office: Office, box: Mailbox, error: str) -> None:
     """Tell the boss that the life which read ``box`` is over."""
     try:
-        control(office, box, "ended", {"error": error})
+        office.tell_boss(box, "ended", {"error": error})
     except RecipientGoneError:
         # The boss itself is gone: nobody restarts anything any more.
         log.debug("%s ended after its boss", box.name)

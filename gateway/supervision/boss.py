@@ -123,19 +123,32 @@ class Boss:
             if message is None and was_stopping:
                 self._end_unlived()
             if message is not None:
-                handler = self._handlers.get(message.subject)
-                if handler is None or (message.kind != "control" and message.subject != "ps"):
-                    log.warning("%s wrote %r to the boss", message.sender, message.subject)
-                    continue
-                try:
-                    handler(message)
-                except GatewayError as error:
-                    log.warning("boss: %s from %s: %s", message.subject, message.sender, error)
+                self._hear(message)
             if self._stopping_since is not None:
                 if self._stop_step():
                     return
             else:
                 self._start_due()
+
+    def _hear(self, message: Message) -> None:
+        handler = self._handlers.get(message.subject)
+        if handler is None or (message.kind != "control" and message.subject != "ps"):
+            log.warning("%s wrote %r to the boss", message.sender, message.subject)
+            return
+        try:
+            handler(message)
+        except GatewayError as error:
+            log.warning("boss: %s from %s: %s", message.subject, message.sender, error)
+
+    def _catch_up(self) -> None:
+        """Hear what was written before this moment: a death or a snapshot must not overtake it.
+
+        Who subscribes comes last, so that what was retained before is in the
+        snapshot.
+        """
+        letters = self._box.collect()
+        for message in sorted(letters, key=lambda letter: letter.subject == "subscribe"):
+            self._hear(message)
 
     def _until_next(self) -> float | None:
         if self._stopping_since is not None:
@@ -223,6 +236,7 @@ class Boss:
         self._box.unwatch(member.pidfd)
         os.close(member.pidfd)
         member.pidfd = -1
+        self._catch_up()
         if member.said_dead:
             self._gone(member, member.cause, failed=member.cause != _ENDED)
         else:
@@ -341,6 +355,7 @@ class Boss:
     # Topics
 
     def _subscribe(self, message: Message) -> None:
+        self._catch_up()
         version = self._office.book.version + 1
         if self._archive.subscribe(message.sender, message.body, version):
             self._tell_book()

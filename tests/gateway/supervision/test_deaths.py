@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 from typing import Any
 
@@ -128,6 +130,46 @@ def test_wills_are_said_for_those_who_die_and_not_for_those_who_end(start: Any, 
         """)
     program.end()
     assert program.said == ["arm healthy False" if how == "stopped" else "arm failed True"]
+
+
+def test_a_death_does_not_overtake_what_the_dead_had_written(start: Any) -> None:
+    program = start("""
+        MAIN = os.getpid()
+        class Worker(Process):
+            def life(self):
+                if self.current_frame < 3:
+                    return
+                say("worker", os.getpid())
+                # Its death and its letters are there together when the boss looks next.
+                os.kill(MAIN, signal.SIGSTOP)
+                self.declare_will("devices/arm/state", "failed")
+                for state in ("open", "proven", "healthy"):
+                    self.publish("devices/arm/state", state, retain=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+        class Main(Process):
+            def birth(self):
+                self.subscribe("devices/arm/state", self.on_arm)
+            def on_arm(self, message):
+                say("arm", message.body)
+                if message.body == "failed":
+                    self.subscribe("devices/+/state", lambda message: say("kept", message.body))
+                    self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork", restart=ONCE, frequency=50)
+        App(main=Main, sockets=SOCKETS).run()
+        """)
+    try:
+        worker = os.pidfd_open(int(program.wait_for("worker")))
+    except ProcessLookupError:
+        pass
+    else:
+        assert select.select([worker], [], [], 20.0)[0]
+        os.close(worker)
+    program.signal(signal.SIGCONT)
+    program.end()
+    # What lay in the subscriber's own socket may be overtaken, and is dropped as outdated then.
+    assert program.said[-2:] == ["arm failed", "kept failed"]
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])

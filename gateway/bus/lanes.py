@@ -19,6 +19,8 @@ from _thread import LockType
 from collections import deque
 from typing import Literal, TypeVar
 
+import msgspec
+
 from gateway.bus.ledger import Balance, Ledger
 from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.message import Message
@@ -35,17 +37,14 @@ UNREAD_REPLIES = 4
 """Times its size that a mailbox holds of replies for which nobody waits."""
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """A letter whose reply somebody waits for."""
 
-    __slots__ = ("error", "lock", "message", "reply")
-
-    def __init__(self, message: Message) -> None:
-        self.message = message
-        self.reply: Message | None = None
-        self.error: GatewayError | None = None
-        self.lock: LockType | None = None
-        """What the waiting thread sleeps on while another one leads."""
+    message: Message
+    reply: Message | None = None
+    error: GatewayError | None = None
+    lock: LockType | None = None
+    """What the waiting thread sleeps on while another one leads."""
 
 
 class Waiting:
@@ -63,11 +62,11 @@ class Lanes:
     """What waits in one mailbox."""
 
     __slots__ = (
-        "_by_priority",
         "_calls",
         "_closed_calls",
         "_ended_lives",
         "_mail",
+        "_only",
         "_publications",
         "_publications_next",
         "_unclaimed",
@@ -84,10 +83,11 @@ class Lanes:
         """Letters in the mail lane."""
         self.ledger = Ledger()
         self.waiting: deque[Waiting] = deque()
-        # FIFO is one queue under three names.
-        first: deque[Message] = deque()
-        self._mail = (first,) if order == "fifo" else (first, deque(), deque())
-        self._by_priority = (first, first, first) if order == "fifo" else self._mail
+        self._mail: tuple[deque[Message], ...] = tuple(
+            deque() for _ in range(1 if order == "fifo" else 3)
+        )
+        # FIFO needs no choice.
+        self._only = self._mail[0] if order == "fifo" else None
         self._urgent: deque[Message] = deque()
         self._publications: deque[Message] = deque()
         self._publications_next = False
@@ -98,7 +98,10 @@ class Lanes:
 
     def push_letter(self, message: Message) -> None:
         """Queue a letter; the caller has seen to it that there is room."""
-        self._by_priority[message.priority if 0 <= message.priority <= 2 else 2].append(message)
+        lane = self._only
+        if lane is None:
+            lane = self._mail[message.priority if 0 <= message.priority <= 2 else 2]
+        lane.append(message)
         self.count += 1
         self.ledger.accepted += 1
 
@@ -153,10 +156,10 @@ class Lanes:
             message = self._publications.popleft()
         elif self.count:
             self._publications_next = True
-            for lane in self._mail:
-                if lane:
-                    message = lane.popleft()
-                    break
+            lane = self._only
+            if lane is None:
+                lane = next(filter(None, self._mail))
+            message = lane.popleft()
             self.count -= 1
             # More than fits may have come from a socket; that goes first.
             if self.waiting and self.count < self.size:
@@ -183,8 +186,9 @@ class Lanes:
         """Note that somebody waits for the reply to ``message``; it may be here already."""
         call = Call(message)
         asked = message.message_id
-        call.reply = self._unclaimed.pop(asked, None)
-        if call.reply is None:
+        if self._unclaimed:
+            call.reply = self._unclaimed.pop(asked, None)
+        if self._urgent and call.reply is None:
             for reply in self._urgent:
                 if reply.in_reply_to == asked:
                     self._urgent.remove(reply)

@@ -18,6 +18,7 @@ import os
 import select
 from _thread import LockType, allocate_lock
 from collections.abc import Callable
+from os import eventfd_write
 
 WatchCallback = Callable[[int], None]
 
@@ -30,63 +31,67 @@ class Lead:
         """Whether a thread leads."""
         self.asleep = False
         """Whether the leader sleeps, or is about to: strike it."""
-        self._readers = 0
-        self._followers: list[LockType] = []
+        self.readers = 0
+        """Threads that wait for mail and not for a reply alone."""
+        self.followers: list[LockType] = []
+        """What those who wait behind the leader sleep on, first come first."""
         self._watched: dict[int, tuple[WatchCallback, int]] = {}
         self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._everything = select.epoll()
-        self._replies = select.epoll()
-        for poller in (self._everything, self._replies):
+        self.everything = select.epoll()
+        """What a leader sleeps in while somebody waits for mail."""
+        self.replies = select.epoll()
+        """What it sleeps in while everybody waits for a reply: mail stays where it lies."""
+        for poller in (self.everything, self.replies):
             poller.register(self.event, select.EPOLLIN | select.EPOLLET)
             if urgent_fd >= 0:
                 poller.register(urgent_fd, select.EPOLLIN)
         if mail_fd >= 0:
-            self._everything.register(mail_fd, select.EPOLLIN)
+            self.everything.register(mail_fd, select.EPOLLIN)
 
     def strike(self) -> None:
         """Wake the leader; also what a signal handler may call."""
         self.asleep = False
         try:
             if self.event >= 0:
-                os.eventfd_write(self.event, 1)
+                eventfd_write(self.event, 1)
         except OSError:
             # It was closed this very moment: nobody sleeps there any more.
             return
 
     def enter(self, *, reader: bool) -> LockType | None:
         """Line up, lock held: return None to the leader, a lock to sleep on to a follower."""
+        if self.held:
+            return self.follow(reader=reader)
+        self.held = self.asleep = True
         if reader:
-            self._readers += 1
-        if not self.held:
-            self.held = True
-            self.asleep = True
-            return None
+            self.readers += 1
+        return None
+
+    def follow(self, *, reader: bool) -> LockType:
+        """Line up behind the leader, lock held; return the lock to sleep on."""
         turn = allocate_lock()
         turn.acquire()
-        self._followers.append(turn)
-        if reader and self.asleep:
-            self.strike()
+        self.followers.append(turn)
+        if reader:
+            self.readers += 1
+            if self.asleep:
+                self.strike()
         return turn
-
-    @property
-    def poller(self) -> select.epoll:
-        """What the leader sleeps in, without the lock; `event` may be among what is ready."""
-        return self._everything if self._readers else self._replies
 
     def leave(self, turn: LockType | None, *, reader: bool) -> None:
         """Line out, lock held; hand the lead on where it is free."""
         if reader:
-            self._readers -= 1
+            self.readers -= 1
         if turn is None:
             self.held = self.asleep = False
         else:
-            self._followers.remove(turn)
-        if self._followers and not self.held:
-            release(self._followers[0])
+            self.followers.remove(turn)
+        if self.followers and not self.held:
+            release(self.followers[0])
 
     def wake_all(self) -> None:
         """Wake every thread that waits; needs no lock, and may run in a signal handler."""
-        for turn in list(self._followers):
+        for turn in list(self.followers):
             release(turn)
         self.strike()
 
@@ -97,14 +102,14 @@ class Lead:
         known = fd in self._watched
         self._watched[fd] = (callback, events)
         if known:
-            self._everything.modify(fd, events | select.EPOLLONESHOT)
+            self.everything.modify(fd, events | select.EPOLLONESHOT)
         else:
-            self._everything.register(fd, events | select.EPOLLONESHOT)
+            self.everything.register(fd, events | select.EPOLLONESHOT)
 
     def unwatch(self, fd: int) -> None:
         """Watch ``fd`` no longer, lock held; one that is not watched is fine."""
         if self._watched.pop(fd, None) is not None:
-            self._everything.unregister(fd)
+            self.everything.unregister(fd)
 
     def watching(self, fd: int) -> WatchCallback | None:
         """Return the callback of ``fd``, None where it is watched no more."""
@@ -119,15 +124,15 @@ class Lead:
         """
         found = self._watched.get(fd)
         if found is not None:
-            self._everything.modify(fd, found[1] | select.EPOLLONESHOT)
+            self.everything.modify(fd, found[1] | select.EPOLLONESHOT)
 
     def close(self) -> None:
         """Give the descriptors back, lock held; twice is fine."""
         if self.event < 0:
             return
         event, self.event = self.event, -1
-        self._everything.close()
-        self._replies.close()
+        self.everything.close()
+        self.replies.close()
         os.close(event)
 
 

@@ -77,6 +77,7 @@ class Mailbox:
         self.incarnation = incarnation
         self.closed = False
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._control = control
         self.undeliverable = undeliverable
         self._lock = allocate_lock()
@@ -90,8 +91,9 @@ class Mailbox:
         buffer = bytearray(BUFFER if sockets else 0)
         # By descriptor: what the leader is told is ready.
         self._inlets = {used.fileno(): Inlet(used, buffer) for used in sockets or ()}
-        self._mail_fd, self._urgent_fd = list(self._inlets) or (-1, -1)
-        self._lead = Lead(self._mail_fd, self._urgent_fd)
+        self._mail_fd, urgent_fd = list(self._inlets) or (-1, -1)
+        self._mail_inlet = self._inlets.get(self._mail_fd)
+        self._lead = Lead(self._mail_fd, urgent_fd)
 
     # Writing
 
@@ -164,16 +166,24 @@ class Mailbox:
         """
         lead, lanes = self._lead, self._lanes
         self._owner = get_ident()
-        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        deadline = None if timeout is None else self._monotonic() + timeout
         last_look = lined_up = made_way = False
         turn: LockType | None = None
+        read: Message | None = None
         if self._in_a_row >= LOOK_EVERY:
             self._look()
         while True:
             with self._lock:
+                # Entering and leaving an empty line is spelled out: calls are what costs here.
                 if lined_up:
                     lined_up = False
-                    lead.leave(turn, reader=True)
+                    if turn is None and not lead.followers:
+                        lead.readers -= 1
+                        lead.held = lead.asleep = False
+                    else:
+                        lead.leave(turn, reader=True)
+                    if read is not None:
+                        self._sort(read)
                 message = lanes.pop()
                 if message is not None:
                     self._in_a_row += 1
@@ -189,7 +199,12 @@ class Mailbox:
                     self._poked = False
                     return None
                 elif not self._ready:
-                    turn = lead.enter(reader=True)
+                    if lead.held:
+                        turn = lead.follow(reader=True)
+                    else:
+                        turn = None
+                        lead.readers += 1
+                        lead.held = lead.asleep = True
                     lined_up = True
             if message is not None:
                 if self.undeliverable is not None:
@@ -200,7 +215,7 @@ class Mailbox:
                 continue
             left: float | None = None
             if deadline is not None:
-                left = deadline - self._clock.monotonic()
+                left = deadline - self._monotonic()
                 if left <= 0 and turn is not None and not made_way and self._mail_lies_there():
                     # Who follows reads nothing: the leader does, now that a reader waits.
                     made_way = True
@@ -208,7 +223,7 @@ class Mailbox:
                     left = HANDOVER
                 elif left <= 0:
                     left, last_look = 0.0, True
-            self._sleep(turn, left, reader=True)
+            read = self._sleep(turn, left, reader=True)
 
     def collect(self) -> list[Message]:
         """Return every letter that was written before this moment; for the reader alone.
@@ -224,8 +239,8 @@ class Mailbox:
         # Where another thread leads it is woken, and reads while this one makes way.
         try:
             if turn is None:
-                for fd in self._inlets:
-                    self._drain(fd, lanes.size, thoroughly=True)
+                for inlet in self._inlets.values():
+                    self._drain(inlet, lanes.size)
             else:
                 turn.acquire(True, HANDOVER)
         finally:
@@ -242,34 +257,45 @@ class Mailbox:
         known to be dead.
         """
         lead, lanes = self._lead, self._lanes
-        deadline = self._clock.monotonic() + timeout
-        call: Call | None = None
-        last_look = lined_up = False
+        deadline = self._monotonic() + timeout
         turn: LockType | None = None
-        while True:
-            with self._lock:
-                if lined_up:
-                    lead.leave(turn, reader=False)
-                if call is None:
-                    call = lanes.open_call(message)
-                if call.reply is None and not last_look and not self.closed:
-                    turn = call.lock = lead.enter(reader=False)
-                    lined_up = True
-                else:
-                    lanes.close_call(message.message_id)
-                    if self.closed:
-                        self._close_descriptors()
-                    break
-            left = deadline - self._clock.monotonic()
+        with self._lock:
+            call = lanes.open_call(message)
+            sleeps = call.reply is None and not self.closed
+            if not sleeps:
+                lanes.close_call(message.message_id)
+            elif lead.held:
+                turn = call.lock = lead.follow(reader=False)
+            else:
+                lead.held = lead.asleep = True
+        left = timeout
+        while sleeps:
             # Whoever died may have answered first: the reply lies in the socket then.
-            if left <= 0 or call.error is not None:
-                left, last_look = 0.0, True
+            last_look = left <= 0 or call.error is not None
             try:
-                self._sleep(turn, left, reader=False)
+                read = self._sleep(turn, 0.0 if last_look else left, reader=False)
             except BaseException:
                 with self._lock:
                     lanes.close_call(message.message_id)
                 raise
+            with self._lock:
+                if turn is None and not lead.followers:
+                    lead.held = lead.asleep = False
+                else:
+                    lead.leave(turn, reader=False)
+                if read is not None:
+                    self._sort(read)
+                if call.reply is not None or last_look or self.closed:
+                    sleeps = False
+                    lanes.close_call(message.message_id)
+                    if self.closed:
+                        self._close_descriptors()
+                elif lead.held:
+                    turn = call.lock = lead.follow(reader=False)
+                else:
+                    turn = call.lock = None
+                    lead.held = lead.asleep = True
+            left = deadline - self._monotonic()
         if call.reply is not None:
             if call.reply.kind == "bounce":
                 raise error_in(call.reply)
@@ -347,24 +373,34 @@ class Mailbox:
                 if not self.closed:
                     self._lead.rearm(fd)
 
-    def _sleep(self, turn: LockType | None, timeout: float | None, *, reader: bool) -> None:
-        """Sleep as the leader, and read what is there, or behind it."""
+    def _sleep(
+        self, turn: LockType | None, timeout: float | None, *, reader: bool
+    ) -> Message | None:
+        """Sleep as the leader, and read what is there, or behind it.
+
+        A letter that comes alone is returned, and is to be sorted in as soon
+        as the lock is held: the leader needs it in a moment.
+        """
+        lead = self._lead
         try:
             if turn is not None:
                 turn.acquire(True, -1 if timeout is None else timeout)
-                return
-            lead = self._lead
+                return None
             self._in_a_row = 0
-            for fd, events in lead.poller.poll(timeout, 16):
-                if fd == self._urgent_fd:
-                    self._drain(fd, DRAIN)
-                elif fd == self._mail_fd:
-                    self._drain(fd, min(DRAIN, self._lanes.size - self._lanes.count))
+            read = None
+            for fd, events in (lead.everything if lead.readers else lead.replies).poll(timeout, 16):
+                inlet = self._inlets.get(fd)
+                if inlet is not None:
+                    if read is not None:
+                        with self._lock:
+                            self._sort(read)
+                    read = self._read(inlet)
                 elif fd != lead.event:
                     self._ready.append((fd, events))
+            return read
         except BaseException:
             with self._lock:
-                self._lead.leave(turn, reader=reader)
+                lead.leave(turn, reader=reader)
             raise
 
     def _look(self) -> None:
@@ -375,9 +411,11 @@ class Mailbox:
                 if self.closed:
                     return
                 turn = lead.enter(reader=True)
-            self._sleep(turn, 0.0 if turn is None else HANDOVER, reader=True)
+            read = self._sleep(turn, 0.0 if turn is None else HANDOVER, reader=True)
             with self._lock:
                 lead.leave(turn, reader=True)
+                if read is not None:
+                    self._sort(read)
             if turn is None:
                 break
         self._in_a_row = 0
@@ -393,47 +431,65 @@ class Mailbox:
 
     # What the leader reads
 
-    def _drain(self, fd: int, room: int, *, thoroughly: bool = False) -> None:
-        """Read one letter, and more of them in times when there are more.
+    def _read(self, inlet: Inlet) -> Message | None:
+        """Read one letter and return it; in times when there are more, sort them all in.
 
         Looking for a second one costs half as much as reading one: it is done
-        every eighth time, and then for as long as something is found; or
-        ``thoroughly``, until nothing is left.
+        every eighth time, and then for as long as something is found.
         """
-        read = self._inlets[fd].read
-        lanes = self._lanes
         self._drains += 1
-        if not self._crowded and self._drains & 7 and not thoroughly:
-            room = 1
-        found = 0
-        while found < room:
+        if self._crowded or not self._drains & 7:
+            mail = inlet is self._mail_inlet
+            lanes = self._lanes
+            self._crowded = (
+                self._drain(inlet, min(DRAIN, lanes.size - lanes.count) if mail else DRAIN) > 1
+            )
+            return None
+        try:
+            message = inlet.read()
+        except ProtocolError:
+            self._lanes.ledger.garbage += 1
+            return None
+        if (
+            message is not None
+            and message.kind == "control"
+            and self._control is not None
+            and self._control(message)
+        ):
+            return None
+        return message
+
+    def _drain(self, inlet: Inlet, room: int) -> int:
+        """Read and sort in up to ``room`` letters; return how many there were."""
+        for found in range(room):
             try:
-                message = read()
+                message = inlet.read()
             except ProtocolError:
-                lanes.ledger.garbage += 1
-                found += 1
+                self._lanes.ledger.garbage += 1
                 continue
             if message is None:
-                break
-            found += 1
-            kind = message.kind
-            if kind == "control" and self._control is not None and self._control(message):
+                return found
+            if message.kind == "control" and self._control is not None and self._control(message):
                 continue
             with self._lock:
-                if kind == "letter":
-                    lanes.push_letter(message)
-                elif kind == "publication":
-                    lanes.push_publication(message)
-                else:
-                    try:
-                        call = lanes.push_urgent(message)
-                    except MailboxFullError:
-                        lanes.drop_unread()
-                    else:
-                        if call is not None and call.lock is not None:
-                            release(call.lock)
-        if room > 1:
-            self._crowded = found > 1
+                self._sort(message)
+        return room
+
+    def _sort(self, message: Message) -> None:
+        """Put what came from a socket into its lane, lock held."""
+        lanes = self._lanes
+        if message.kind == "letter":
+            lanes.push_letter(message)
+        elif message.kind == "publication":
+            lanes.push_publication(message)
+        else:
+            try:
+                call = lanes.push_urgent(message)
+            except MailboxFullError:
+                lanes.drop_unread()
+            else:
+                if call is not None and call.lock is not None:
+                    release(call.lock)
 
     # Ending
 

@@ -4,7 +4,7 @@ A `Filter` holds one regular expression a header, and all of them must be
 found in it. `FilterTable.matching` returns every filter that a letter
 matches, in the order in which they were added; where none does, it returns
 the fall-through filters that match. Expressions are compiled once, when the
-filter is added.
+filter is added, and searched once for each combination of headers.
 
 Nothing is called here, and a broken expression is refused when it is added.
 """
@@ -21,6 +21,10 @@ import msgspec
 from gateway.mail.message import Kind, Message
 
 Callback = Callable[[Message], Any]
+
+
+CACHED = 256
+"""Combinations of headers whose filters are remembered at the most."""
 
 
 class Filter:
@@ -76,6 +80,7 @@ class FilterTable:
 
     def __init__(self) -> None:
         self._filters: tuple[Filter, ...] = ()
+        self._found = _Found(())
         self._made = 0
 
     def add(
@@ -96,32 +101,36 @@ class FilterTable:
             raise ValueError(f"there is a filter {id!r} already")
         made = Filter(id, callback, patterns, fallthrough=fallthrough, description=description)
         # A new tuple, so that a thread that is walking the old one may finish.
-        self._filters = (*self._filters, made)
+        self._replace((*self._filters, made))
         return id
 
     def remove(self, *ids: str) -> int:
         """Remove the filters ``ids`` and return how many of them were there."""
         kept = tuple(known for known in self._filters if known.id not in ids)
         removed = len(self._filters) - len(kept)
-        self._filters = kept
+        self._replace(kept)
         return removed
 
-    def matching(self, message: Message) -> list[Filter]:
+    def _replace(self, filters: tuple[Filter, ...]) -> None:
+        self._filters = filters
+        self._found = _Found(filters)
+
+    def matching(self, message: Message) -> tuple[Filter, ...]:
         """Return the filters that take ``message``, fall-through ones where no other does."""
-        rest = []
-        found = []
-        for known in self._filters:
-            if known.fallthrough:
-                rest.append(known)
-            elif known.matches(message):
-                known.hits += 1
-                found.append(known)
-        if not found and rest:
-            for known in rest:
-                if known.matches(message):
-                    known.hits += 1
-                    found.append(known)
-        return found
+        found = self._found
+        key = found.key(message)
+        taking = found.filters.get(key)
+        if taking is None:
+            taking = self._search(message)
+            if key is not None and len(found.filters) < CACHED:
+                found.filters[key] = taking
+        for known in taking:
+            known.hits += 1
+        return taking
+
+    def _search(self, message: Message) -> tuple[Filter, ...]:
+        taking = tuple(known for known in self._filters if known.matches(message))
+        return tuple(known for known in taking if not known.fallthrough) or taking
 
     def __iter__(self) -> Iterator[FilterView]:
         for known in self._filters:
@@ -131,6 +140,29 @@ class FilterTable:
 
     def __len__(self) -> int:
         return len(self._filters)
+
+
+class _Found:
+    """What was found before, by the headers that the filters look at.
+
+    Letters repeat themselves: whoever sent ``drive`` sends ``drive`` again. So
+    most are looked up and not searched, however many filters there are.
+    """
+
+    __slots__ = ("filters", "key")
+
+    def __init__(self, filters: tuple[Filter, ...]) -> None:
+        names = sorted({name for known in filters for name in known.patterns})
+        self.key: Callable[[Message], Any] = _no_key
+        if not names:
+            self.key = attrgetter("kind")
+        elif _REPEATED.issuperset(names):
+            self.key = attrgetter(*names)
+        self.filters: dict[Any, tuple[Filter, ...]] = {}
+
+
+def _no_key(message: Message) -> None:
+    """Return that nothing is to be remembered: some header differs in every letter."""
 
 
 def _test(
@@ -144,6 +176,11 @@ def _test(
         return attrgetter(name), search
     return methodcaller("header", name), search
 
+
+_REPEATED = frozenset(
+    ("sender", "recipient", "subject", "kind", "priority", "route", "body_type", "receipt")
+)
+"""The headers that have few values, so that it pays to remember what was found for each."""
 
 _TEXT = frozenset(
     field.name for field in msgspec.structs.fields(Message) if field.type in (str, Kind)

@@ -81,7 +81,6 @@ def reply_to(
     message_id: str,
     time: float,
     body: Any,
-    *,
     kind: Kind = "reply",
     subject: str = "",
     body_type: str = "",

@@ -154,12 +154,7 @@ class Process:
             body, body_type = checked(body)
         office = self._office
         answer = reply_to(
-            message,
-            office.new_id(),
-            self._clock.time(),
-            body,
-            subject=subject,
-            body_type=body_type,
+            message, office.new_id(), self._clock.time(), body, "reply", subject, body_type
         )
         office.answer(answer)
         return answer

@@ -37,18 +37,20 @@ def run(process: Process) -> None:
 
 
 def _live(process: Process) -> None:
-    box, frames, clock = process._box, process._frames, process._clock
+    box, frames, ending = process._box, process._frames, process._ending
+    handle, monotonic = process._handle, process._clock.monotonic
     has_life = type(process).life is not Process.life
-    while process.is_active:
-        due = frames.due if has_life else None
-        left = None if due is None else due - clock.monotonic()
-        if left is not None and left <= 0:
-            frames.advance(clock.monotonic())
-            process.life()
-            # One look at the mail between frames, however late they are.
-            left = 0.0
+    while not ending.is_set:
+        left: float | None = None
+        if has_life and frames.due is not None:
+            left = frames.due - monotonic()
+            if left <= 0:
+                frames.advance(monotonic())
+                process.life()
+                # One look at the mail between frames, however late they are.
+                left = 0.0
         message = box.get(left)
         if message is not None:
-            process._handle(message)
+            handle(message)
         if process._child_error is not None:
             raise process._child_error

@@ -30,6 +30,9 @@ class Frames:
         self._start = now
         self._index = 0
         self.frequency = frequency or 0.0
+        self.due: float | None = None
+        """When the next frame begins, on the clock that is handed in; None for never."""
+        self._plan()
 
     def set_frequency(self, frequency: float | None, now: float) -> None:
         """Change the frequency; the next frame is one new period away."""
@@ -37,13 +40,7 @@ class Frames:
         self.frequency = frequency or 0.0
         self._start = now
         self._index = 1
-
-    @property
-    def due(self) -> float | None:
-        """When the next frame begins, on the clock that is handed in; None for never."""
-        if not self.frequency:
-            return None
-        return self._start + self._index / self.frequency
+        self._plan()
 
     def advance(self, now: float) -> None:
         """Begin the frame that is due and plan the next one after ``now``."""
@@ -56,6 +53,10 @@ class Frames:
             self.missed += earliest - following
             following = earliest
         self._index = following
+        self._plan()
+
+    def _plan(self) -> None:
+        self.due = self._start + self._index / self.frequency if self.frequency else None
 
 
 def _check(frequency: float | None) -> None:

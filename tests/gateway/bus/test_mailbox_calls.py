@@ -111,8 +111,8 @@ def test_many_threads_wait_and_each_gets_its_own(
     reader.result()
     assert got == list("01234567")
     assert not mine._lead.held
-    assert not mine._lead._followers
-    assert mine._lead._readers == 0
+    assert not mine._lead.followers
+    assert mine._lead.readers == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -279,7 +279,7 @@ def test_a_reader_woken_by_a_signal_handler_like_call_returns(
 
     reader = run(read)
     entered.wait(5.0)
-    until(lambda: mine._lead._readers)
+    until(lambda: mine._lead.readers)
     mine.wake()
     assert reader.result() is None
     mine.deliver(answer(asked))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.filters import FilterTable
+from gateway.mail.filters import CACHED, FilterTable
 from gateway.mail.message import HEADERS, Message
 
 
@@ -108,12 +108,41 @@ def test_a_filter_may_be_removed_while_the_table_is_walked() -> None:
     assert len(table) == 1
 
 
-@given(st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.sampled_from("xy")), max_size=6))
-def test_the_table_agrees_with_a_naive_one(rules: list[tuple[bool, str, str]]) -> None:
+RULES = st.tuples(st.booleans(), st.sampled_from("ab"), st.sampled_from(["x", "y", "id-"]))
+
+
+@given(
+    rules=st.lists(RULES, max_size=6),
+    second=st.sampled_from(["sender", "message_id", "colour"]),
+    letters=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy")), max_size=12),
+    removed=st.integers(0, 12),
+)
+def test_the_table_agrees_with_a_naive_one_however_often_it_is_asked(
+    rules: list[tuple[bool, str, str]], second: str, letters: list[tuple[str, str]], removed: int
+) -> None:
     table = FilterTable()
-    for fallthrough, subject, sender in rules:
-        table.add(nothing, fallthrough=fallthrough, subject=subject, sender=sender)
-    message = Message("1", "1", 1, 0.0, "x", "worker", "a")
-    hits = [f"filter-{n + 1}" for n, rule in enumerate(rules) if rule == (False, "a", "x")]
-    rest = [f"filter-{n + 1}" for n, rule in enumerate(rules) if rule == (True, "a", "x")]
-    assert ids(table, message) == (hits or rest)
+    for fallthrough, subject, other in rules:
+        table.add(nothing, fallthrough=fallthrough, subject=subject, **{second: other})
+    stand = dict(enumerate(rules, 1))
+    for number, (subject, sender) in enumerate(letters):
+        if number == removed:
+            table.remove("filter-1")
+            stand.pop(1, None)
+        message = Message(
+            f"id-{number}", "1", 1, 0.0, sender, "worker", subject, headers={"colour": sender}
+        )
+        matching = {
+            f"filter-{index}": fallthrough
+            for index, (fallthrough, wanted, other) in stand.items()
+            if wanted == subject and other in message.header(second)
+        }
+        hits = [id for id, fallthrough in matching.items() if not fallthrough]
+        assert ids(table, message) == (hits or list(matching))
+
+
+def test_what_is_remembered_of_letters_is_bounded() -> None:
+    table = FilterTable()
+    table.add(nothing, id="even", subject="[02468]$")
+    for number in range(3 * CACHED):
+        assert ids(table, letter(str(number))) == (["even"] if number % 2 == 0 else [])
+    assert len(table._found.filters) == CACHED

@@ -5,6 +5,10 @@ wait_for_reply between two thread processes, over an echo of one object
 through two `queue.SimpleQueue`. ``fork_roundtrip_vs_pipe``: the same to a
 forked process, over an echo of the same 100-byte dict through a
 `multiprocessing.Pipe`. Both at two frequencies, which must not matter.
+
+A shared machine changes its speed from one second to the next. So each job
+and its baseline take turns of a few milliseconds on the same thread, each
+turn gives one ratio of medians, and the median of those is the figure.
 """
 
 from __future__ import annotations
@@ -12,6 +16,9 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -23,11 +30,14 @@ from gateway.process.process import Process
 BODY = {"subject": "salutation", "text": "x" * 80}
 """About 100 bytes packed."""
 
-WARM_UP = 100
-"""Exchanges before each turn that are not counted."""
+WARM_UP = 10
+"""Exchanges at the start of each turn that are not counted."""
 
-TURNS = 10
+TURNS = 25
 FREQUENCIES = (1.0, 1000.0)
+BASELINES = {"thread": "simple_queue", "fork": "pipe"}
+
+Exchange = Callable[[], Any]
 
 
 class Echo(Process):
@@ -44,49 +54,43 @@ class Echo(Process):
 
 
 class Asker(Process):
-    """Asks the echo, again and again, and ends."""
+    """Asks both echoes and both baselines, turn about, and ends."""
 
-    seconds: dict[str, list[float]]
-    peers: tuple[str, ...]
+    seconds: dict[str, list[list[float]]]
     rounds: int
+    pipe: Exchange
 
     def life(self) -> None:
-        for peer in self.peers:
-            self.seconds[peer] = [self._once(peer) for _ in range(self.rounds + WARM_UP)][WARM_UP:]
+        with simple_queue() as exchange:
+            exchanges: dict[str, Exchange] = {
+                "thread": lambda: self._ask("thread"),
+                "simple_queue": exchange,
+                "fork": lambda: self._ask("fork"),
+                "pipe": self.pipe,
+            }
+            for _ in range(TURNS):
+                for name, exchange in exchanges.items():
+                    turn = timed(exchange, self.rounds // TURNS + WARM_UP)[WARM_UP:]
+                    self.seconds.setdefault(name, []).append(turn)
         self.die()
 
-    def _once(self, peer: str) -> float:
-        began = perf_counter()
+    def _ask(self, peer: str) -> None:
         self.wait_for_reply(self.send(peer, "salutation", BODY))
-        return perf_counter() - began
 
 
-class Pair(Application):
-    """An echo of each mode and somebody who asks."""
-
-    frequency = 1.0
-
-    def build(self) -> None:
-        self.add_process("thread", Echo, frequency=self.frequency)
-        self.add_process("fork", Echo, mode="fork", frequency=self.frequency)
-
-
-def bus(rounds: int, frequency: float) -> dict[str, list[float]]:
-    """Return the seconds of each round trip, by mode."""
-    seconds: dict[str, list[float]] = {}
-    asker = type(
-        "Asker", (Asker,), {"seconds": seconds, "peers": ("thread", "fork"), "rounds": rounds}
-    )
-    application = Pair(main=asker)
-    application.frequency = frequency
-    application.global_frequency = frequency
-    if application.run():
-        raise SystemExit("the application failed; see the log above")
+def timed(exchange: Exchange, rounds: int) -> list[float]:
+    """Return the seconds that each of ``rounds`` exchanges took."""
+    seconds = []
+    for _ in range(rounds):
+        began = perf_counter()
+        exchange()
+        seconds.append(perf_counter() - began)
     return seconds
 
 
-def simple_queue(rounds: int) -> list[float]:
-    """Return the seconds of each echo of one object through two SimpleQueues."""
+@contextmanager
+def simple_queue() -> Iterator[Exchange]:
+    """Offer an echo of one object through two SimpleQueues."""
     there: queue.SimpleQueue[Any] = queue.SimpleQueue()
     back: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -94,68 +98,77 @@ def simple_queue(rounds: int) -> list[float]:
         while (item := there.get()) is not None:
             back.put(item)
 
-    thread = threading.Thread(target=echo)
-    thread.start()
-    seconds = []
-    for _ in range(rounds + WARM_UP):
-        began = perf_counter()
+    def exchange() -> None:
         there.put(BODY)
         back.get()
-        seconds.append(perf_counter() - began)
+
+    thread = threading.Thread(target=echo)
+    thread.start()
+    yield exchange
     there.put(None)
     thread.join()
-    return seconds[WARM_UP:]
 
 
-def pipe(rounds: int) -> list[float]:
-    """Return the seconds of each echo of the dict through a Pipe to a forked process."""
+@contextmanager
+def pipe() -> Iterator[Exchange]:
+    """Offer an echo of the dict through a Pipe to a forked process."""
     ours, theirs = multiprocessing.Pipe()
 
     def echo() -> None:
         while (item := theirs.recv()) is not None:
             theirs.send(item)
 
-    child = multiprocessing.get_context("fork").Process(target=echo)
-    child.start()
-    seconds = []
-    for _ in range(rounds + WARM_UP):
-        began = perf_counter()
+    def exchange() -> None:
         ours.send(BODY)
         ours.recv()
-        seconds.append(perf_counter() - began)
+
+    child = multiprocessing.get_context("fork").Process(target=echo)
+    child.start()
+    yield exchange
     ours.send(None)
     child.join()
     ours.close()
     theirs.close()
-    return seconds[WARM_UP:]
+
+
+def bus(rounds: int, frequency: float) -> dict[str, list[list[float]]]:
+    """Return the seconds of each exchange, by job and turn."""
+    seconds: dict[str, list[list[float]]] = {}
+
+    class Pair(Application):
+        """An echo of each mode."""
+
+        def build(self) -> None:
+            self.add_process("thread", Echo, frequency=frequency)
+            self.add_process("fork", Echo, mode="fork", frequency=frequency)
+
+    # Before the application has a thread that a fork would not copy.
+    with pipe() as exchange:
+        given = {"seconds": seconds, "rounds": rounds, "pipe": staticmethod(exchange)}
+        application = Pair(main=type("Asker", (Asker,), given))
+        application.global_frequency = frequency
+        if application.run():
+            raise SystemExit("the application failed; see the log above")
+    return seconds
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Return every figure of one run.
-
-    The machine's speed wanders, so each job takes turns with its baseline,
-    and the medians are taken over all turns.
-    """
-    seconds: dict[str, list[float]] = {}
-    for _ in range(TURNS):
-        turn = {"simple_queue": simple_queue(rounds // TURNS), "pipe": pipe(rounds // TURNS)}
-        for frequency in FREQUENCIES:
-            for mode, found in bus(rounds // TURNS, frequency).items():
-                turn[f"{mode}_at_{frequency:g}_hz"] = found
-        for name, found in turn.items():
-            seconds.setdefault(name, []).extend(found)
-    figures = {name: spread(found) for name, found in seconds.items()}
-
-    def ratio(job: str, baseline: str) -> float:
-        return round(figures[job]["median_us"] / figures[baseline]["median_us"], 2)
-
-    return {
-        "thread_roundtrip_vs_simplequeue": ratio("thread_at_1_hz", "simple_queue"),
-        "fork_roundtrip_vs_pipe": ratio("fork_at_1_hz", "pipe"),
-        "thread_roundtrip_vs_simplequeue_at_1000_hz": ratio("thread_at_1000_hz", "simple_queue"),
-        "fork_roundtrip_vs_pipe_at_1000_hz": ratio("fork_at_1000_hz", "pipe"),
-        **figures,
-    }
+    """Return every figure of one run."""
+    result: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
+    for frequency in FREQUENCIES:
+        at = "" if frequency == FREQUENCIES[0] else f"_at_{frequency:g}_hz"
+        seconds = bus(rounds, frequency)
+        for job, baseline in BASELINES.items():
+            ratios = [
+                median(turn) / median(base)
+                for turn, base in zip(seconds[job], seconds[baseline], strict=True)
+            ]
+            over = baseline.replace("_", "")
+            result[f"{job}_roundtrip_vs_{over}{at}"] = round(median(ratios), 2)
+        for name, turns in seconds.items():
+            figures[name + at] = spread([taken for turn in turns for taken in turn])
+    return {**result, **figures}
 
 
 def main() -> None:

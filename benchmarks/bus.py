@@ -18,11 +18,10 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.measure import arguments, pinned, show, spread
+from benchmarks.measure import arguments, pinned, ratio, show, spread
 from gateway.application import Application
 from gateway.mail.message import Message
 from gateway.process.process import Process
@@ -160,12 +159,8 @@ def measure(rounds: int) -> dict[str, Any]:
         at = "" if frequency == FREQUENCIES[0] else f"_at_{frequency:g}_hz"
         seconds = bus(rounds, frequency)
         for job, baseline in BASELINES.items():
-            ratios = [
-                median(turn) / median(base)
-                for turn, base in zip(seconds[job], seconds[baseline], strict=True)
-            ]
             over = baseline.replace("_", "")
-            result[f"{job}_roundtrip_vs_{over}{at}"] = round(median(ratios), 2)
+            result[f"{job}_roundtrip_vs_{over}{at}"] = ratio(seconds[job], seconds[baseline])
         for name, turns in seconds.items():
             figures[name + at] = spread([taken for turn in turns for taken in turn])
     return {**result, **figures}

@@ -31,6 +31,12 @@ def spread(seconds: list[float]) -> dict[str, float]:
     }
 
 
+def ratio(job: list[list[float]], baseline: list[list[float]]) -> float:
+    """Return the median, over all turns, of a job's median over its baseline's."""
+    turns = zip(job, baseline, strict=True)
+    return round(median(median(turn) / median(base) for turn, base in turns), 2)
+
+
 def arguments(description: str) -> argparse.Namespace:
     """Parse what every benchmark takes."""
     parser = argparse.ArgumentParser(description=description)

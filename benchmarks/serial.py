@@ -22,7 +22,7 @@ from typing import Any
 
 import serial
 
-from benchmarks.measure import arguments, pinned, show, spread
+from benchmarks.measure import arguments, pinned, ratio, show, spread
 from drivers.bench_board.driver import BenchBoard, BenchBoardSettings
 from gateway.application import Application
 from gateway.framing import CheckedLine
@@ -34,7 +34,7 @@ from routes.serial.settings import SerialSettings
 
 FRAME = CheckedLine(limit=64).encode(b"L1")
 WARM_UP = 50
-TURNS = 5
+TURNS = 12
 
 
 class Commander(Process):
@@ -113,22 +113,27 @@ def by_pyserial(port: Path, rounds: int, *, read_exact: bool) -> list[float]:
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Return every figure of one run; the jobs take turns, as the machine's speed wanders."""
-    jobs: dict[str, list[float]] = {"bus": [], "pyserial": [], "pyserial_read_exact": []}
+    """Return every figure of one run.
+
+    The machine's speed wanders, so the jobs take turns, each turn gives a
+    ratio of medians, and the median of those is the figure.
+    """
+    turns: dict[str, list[list[float]]] = {"bus": [], "pyserial": [], "pyserial_read_exact": []}
     with tempfile.TemporaryDirectory() as folder:
         port = Path(folder) / "board"
         with simulated_board(port):
             for _ in range(TURNS):
                 each = rounds // TURNS
-                jobs["pyserial"] += by_pyserial(port, each, read_exact=False)
-                jobs["bus"] += over_the_bus(port, each)
-                jobs["pyserial_read_exact"] += by_pyserial(port, each, read_exact=True)
-    figures = {name: spread(found) for name, found in jobs.items()}
-    median = {name: found["median_us"] for name, found in figures.items()}
+                turns["pyserial"].append(by_pyserial(port, each, read_exact=False))
+                turns["bus"].append(over_the_bus(port, each))
+                turns["pyserial_read_exact"].append(by_pyserial(port, each, read_exact=True))
     return {
-        "roundtrip_vs_pyserial": round(median["bus"] / median["pyserial"], 2),
-        "roundtrip_vs_pyserial_read_exact": round(median["bus"] / median["pyserial_read_exact"], 2),
-        **figures,
+        "roundtrip_vs_pyserial": ratio(turns["bus"], turns["pyserial"]),
+        "roundtrip_vs_pyserial_read_exact": ratio(turns["bus"], turns["pyserial_read_exact"]),
+        **{
+            name: spread([taken for turn in found for taken in turn])
+            for name, found in turns.items()
+        },
     }
 
 

@@ -73,6 +73,7 @@ class Lanes:
         "_urgent",
         "count",
         "ledger",
+        "queued",
         "size",
         "waiting",
     )
@@ -81,6 +82,8 @@ class Lanes:
         self.size = size
         self.count = 0
         """Letters in the mail lane."""
+        self.queued = 0
+        """Letters in all lanes."""
         self.ledger = Ledger()
         self.waiting: deque[Waiting] = deque()
         self._mail: tuple[deque[Message], ...] = tuple(
@@ -103,6 +106,7 @@ class Lanes:
             lane = self._mail[message.priority if 0 <= message.priority <= 2 else 2]
         lane.append(message)
         self.count += 1
+        self.queued += 1
         self.ledger.accepted += 1
 
     def push_publication(self, message: Message) -> None:
@@ -111,8 +115,10 @@ class Lanes:
         ledger.accepted += 1
         if len(self._publications) >= self.size:
             self._publications.popleft()
+            self.queued -= 1
             ledger.dropped += 1
         self._publications.append(message)
+        self.queued += 1
 
     def push_urgent(self, message: Message) -> Call | None:
         """Queue a reply, a bounce or control; return the call that it ends, if any.
@@ -137,6 +143,7 @@ class Lanes:
             raise MailboxFullError("its reader has left too many replies unread")
         ledger.accepted += 1
         self._urgent.append(message)
+        self.queued += 1
         return None
 
     def drop_unread(self) -> None:
@@ -147,6 +154,9 @@ class Lanes:
 
     def pop(self) -> Message | None:
         """Return what is to be read next, counted as delivered, or None."""
+        if not self.queued:
+            return None
+        self.queued -= 1
         if self._urgent:
             message = self._urgent.popleft()
             if message.in_reply_to is not None:
@@ -154,7 +164,7 @@ class Lanes:
         elif self._publications and (self._publications_next or not self.count):
             self._publications_next = False
             message = self._publications.popleft()
-        elif self.count:
+        else:
             self._publications_next = True
             lane = self._only
             if lane is None:
@@ -164,9 +174,21 @@ class Lanes:
             # More than fits may have come from a socket; that goes first.
             if self.waiting and self.count < self.size:
                 self._let_in()
-        else:
-            return None
         self.ledger.delivered += 1
+        return message
+
+    def pass_on(self, message: Message) -> Message | None:
+        """Return what is to be read next, now that the letter ``message`` has come as well.
+
+        Where nothing else lies here that is the letter itself, and no lane is
+        touched.
+        """
+        if self.queued:
+            self.push_letter(message)
+            return self.pop()
+        ledger = self.ledger
+        ledger.accepted += 1
+        ledger.delivered += 1
         return message
 
     def expire(self) -> None:
@@ -192,6 +214,7 @@ class Lanes:
             for reply in self._urgent:
                 if reply.in_reply_to == asked:
                     self._urgent.remove(reply)
+                    self.queued -= 1
                     self.ledger.delivered += 1
                     call.reply = reply
                     break
@@ -240,12 +263,12 @@ class Lanes:
         self._publications.clear()
         for lane in self._mail:
             lane.clear()
-        self.count = 0
+        self.count = self.queued = 0
         return left
 
     def balance(self) -> Balance:
         """Return the ledger's balance at this moment."""
-        return self.ledger.balance(self.count + len(self._publications) + len(self._urgent))
+        return self.ledger.balance(self.queued)
 
 
 def _remember(table: dict[K, T], key: K, value: T) -> None:

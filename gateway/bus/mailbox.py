@@ -19,6 +19,7 @@ import socket
 from _thread import LockType, allocate_lock, get_ident
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from gateway.bus.lanes import Call, Lanes, Order, Waiting
 from gateway.bus.leading import Lead, WatchCallback, release
@@ -164,66 +165,92 @@ class Mailbox:
         `close` end the wait. Descriptors under `watch` are served here, on
         the caller's thread.
         """
-        lead, lanes = self._lead, self._lanes
         self._owner = get_ident()
-        deadline = None if timeout is None else self._monotonic() + timeout
-        last_look = lined_up = made_way = False
-        turn: LockType | None = None
-        read: Message | None = None
+        if timeout is not None and timeout < 0:
+            timeout = 0.0
+        deadline = inf if timeout is None else self._monotonic() + timeout
         if self._in_a_row >= LOOK_EVERY:
             self._look()
-        while True:
+        # What is usual is spelled out here, since every call costs: a letter lies
+        # here already, or it comes and nobody else waits. `_get` does the rest.
+        lead, lanes = self._lead, self._lanes
+        with self._lock:
+            alone = not (lanes.queued or lead.held or self._poked or self._ready or self.closed)
+            if alone:
+                lead.held = lead.asleep = True
+                lead.readers += 1
+                message = None
+            else:
+                message = lanes.pop()
+        if alone:
+            read = self._sleep(None, timeout, reader=True)
             with self._lock:
-                # Entering and leaving an empty line is spelled out: calls are what costs here.
-                if lined_up:
-                    lined_up = False
-                    if turn is None and not lead.followers:
-                        lead.readers -= 1
-                        lead.held = lead.asleep = False
-                    else:
-                        lead.leave(turn, reader=True)
+                if lead.followers:
+                    lead.leave(None, reader=True)
+                else:
+                    lead.held = lead.asleep = False
+                    lead.readers -= 1
+                if read is not None and read.kind == "letter":
+                    message = lanes.pass_on(read)
+                else:
                     if read is not None:
                         self._sort(read)
-                message = lanes.pop()
-                if message is not None:
-                    self._in_a_row += 1
-                    if message.expiry is None or message.expiry > self._clock.time():
-                        return message
-                    lanes.expire()
-                elif self.closed:
-                    self._close_descriptors()
-                    return None
-                elif last_look:
-                    return None
-                elif self._poked:
-                    self._poked = False
-                    return None
-                elif not self._ready:
-                    if lead.held:
-                        turn = lead.follow(reader=True)
-                    else:
-                        turn = None
-                        lead.readers += 1
-                        lead.held = lead.asleep = True
-                    lined_up = True
+                    message = lanes.pop()
+        if message is not None and message.expiry is None:
+            self._in_a_row += 1
+            return message
+        if timeout == 0 and alone and not (message or self._poked or self._ready or self.closed):
+            return None
+        return self._get(message, deadline)
+
+    def _get(self, message: Message | None, deadline: float) -> Message | None:
+        """Go on where `get` met with something unusual, ``message`` or nothing so far."""
+        lead, lanes = self._lead, self._lanes
+        lined_up = last_look = made_way = False
+        turn: LockType | None = None
+        read: Message | None = None
+        while True:
             if message is not None:
+                self._in_a_row += 1
+                if message.expiry is None or message.expiry > self._clock.time():
+                    return message
+                with self._lock:
+                    lanes.expire()
                 if self.undeliverable is not None:
                     self.undeliverable(message, ExpiredError("too old when its turn came"))
-                continue
+            with self._lock:
+                if lined_up:
+                    lined_up = False
+                    lead.leave(turn, reader=True)
+                if read is not None:
+                    self._sort(read)
+                    read = None
+                message = lanes.pop()
+                if message is not None:
+                    continue
+                if self.closed:
+                    self._close_descriptors()
+                    return None
+                if last_look:
+                    return None
+                if self._poked:
+                    self._poked = False
+                    return None
+                if not self._ready:
+                    turn = lead.enter(reader=True)
+                    lined_up = True
             if not lined_up:
                 self._serve()
                 continue
-            left: float | None = None
-            if deadline is not None:
-                left = deadline - self._monotonic()
-                if left <= 0 and turn is not None and not made_way and self._mail_lies_there():
-                    # Who follows reads nothing: the leader does, now that a reader waits.
-                    made_way = True
-                    deadline += HANDOVER - left
-                    left = HANDOVER
-                elif left <= 0:
-                    left, last_look = 0.0, True
-            read = self._sleep(turn, left, reader=True)
+            left = deadline - self._monotonic()
+            if left <= 0 and turn is not None and not made_way and self._mail_lies_there():
+                # Who follows reads nothing: the leader does, now that a reader waits.
+                made_way = True
+                deadline += HANDOVER - left
+                left = HANDOVER
+            elif left <= 0:
+                left, last_look = 0.0, True
+            read = self._sleep(turn, left if left < inf else None, reader=True)
 
     def collect(self) -> list[Message]:
         """Return every letter that was written before this moment; for the reader alone.

@@ -14,6 +14,8 @@ from __future__ import annotations
 from gateway.framing.frame import Frame, Garbage
 from gateway.framing.framing import Decoder
 
+_RETURN = ord("\r")
+
 
 class Line:
     r"""Lines of 1 to ``limit`` bytes, end of line not counted.
@@ -59,6 +61,10 @@ class LineDecoder:
 
     def feed(self, data: bytes, /) -> list[Frame | Garbage]:
         """Return the frames and the noise that ``data`` completes, in wire order."""
+        # Most reads bring one whole line, and nothing came before it.
+        whole = data.find(b"\n") == len(data) - 1 and 2 <= len(data) <= self._limit
+        if whole and not self._tail and not self._skipping and data[-2] != _RETURN:
+            return [self.judge(data[:-1])]
         lines = (self._tail + data).split(b"\n")
         tail = lines.pop()
         events: list[Frame | Garbage] = []

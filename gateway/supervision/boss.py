@@ -14,32 +14,27 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable
 from functools import partial
 from random import Random
 from time import monotonic
-from typing import Any
 
-from gateway.bus.directory import Book
 from gateway.bus.office import BOSS, Office
-from gateway.bus.wire import Outlet
-from gateway.errors import GatewayError, RecipientGoneError
-from gateway.mail.codec import decode, encode
-from gateway.mail.message import NORMAL, Message, reply_to
-from gateway.supervision.archive import Archive
+from gateway.errors import GatewayError
+from gateway.mail.codec import encode
+from gateway.mail.message import Message
 from gateway.supervision.fork_server import Exited, ForkServer, Started
-from gateway.supervision.member import Member, State
+from gateway.supervision.member import Member
+from gateway.supervision.noticeboard import Noticeboard
 from gateway.supervision.restart import Restarts
+from gateway.supervision.shutdown import GRACE, Shutdown, send_signal
 from gateway.supervision.spec import ProcessSpec
 
 log = logging.getLogger(__name__)
 
 MAILBOX_SIZE = 4096
-_GRACE = 1.0
-"""Seconds between TERM and KILL."""
 
 StartThread = Callable[[Member], threading.Thread | None]
 
@@ -62,12 +57,9 @@ class Boss:
         self._fork_server = fork_server
         self._start_thread = start_thread
         self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
-        self._archive = Archive()
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
-        self._unsent: dict[str, Outlet] = {}
-        self._stopping_since: float | None = None
-        self._deadline = 0.0
-        self._terminated = False
+        self._board = Noticeboard(office, self._box, self.members)
+        self._shutdown: Shutdown | None = None
         self.brake = ""
         """Why the emergency brake was pulled; empty where it was not."""
         self.on_brake: Callable[[], None] = lambda: None
@@ -92,16 +84,15 @@ class Boss:
         for member in self.members.values():
             if member.spec.autostart:
                 self._open(member)
-        self._tell_book()
+        self._board.tell_book()
         self._box.watch(self._fork_server.fileno(), self._hear_fork_server)
         self._thread.start()
 
     def stop(self, timeout: float) -> list[str]:
         """End the crew within ``timeout`` seconds; return who had to be left behind."""
-        self._deadline = monotonic() + timeout
-        self._stopping_since = monotonic()
+        self._shutdown = Shutdown(self._office, self._board, self.members, self._order, timeout)
         self._box.wake()
-        self._thread.join(timeout + 3 * _GRACE)
+        self._thread.join(timeout + 3 * GRACE)
         return [name for name, member in self.members.items() if member.runs]
 
     # The boss's thread
@@ -115,17 +106,17 @@ class Boss:
             self._pull_brake("the boss failed; the log says why")
 
     def _supervise(self) -> None:
-        if self._stopping_since is None:
+        if self._shutdown is None:
             self._start_due()
         while True:
-            was_stopping = self._stopping_since is not None
+            was_stopping = self._shutdown is not None
             message = self._box.get(self._until_next())
             if message is None and was_stopping:
                 self._end_unlived()
             if message is not None:
                 self._hear(message)
-            if self._stopping_since is not None:
-                if self._stop_step():
+            if self._shutdown is not None:
+                if self._shutdown.step():
                     return
             else:
                 self._start_due()
@@ -151,7 +142,7 @@ class Boss:
             self._hear(message)
 
     def _until_next(self) -> float | None:
-        if self._stopping_since is not None:
+        if self._shutdown is not None:
             return 0.05
         due = [member.due for member in self.members.values() if member.due is not None]
         return max(0.0, min(due) - monotonic()) if due else None
@@ -164,7 +155,7 @@ class Boss:
                 if member.due is not None and member.due <= now:
                     member.due = None
                     self._open(member)
-                    self._tell_book()
+                    self._board.tell_book()
                 needed = (self.members[other].state for other in member.spec.depends)
                 if member.state == "waiting" and all(state == "living" for state in needed):
                     self._launch(member)
@@ -187,10 +178,10 @@ class Boss:
                 size=spec.mailbox_size,
                 order=spec.mailbox_order,
             )
-        self._move(member, "waiting", "waits for what it depends on")
+        self._board.move(member, "waiting", "waits for what it depends on")
 
     def _launch(self, member: Member) -> None:
-        self._move(member, "starting", "it was started")
+        self._board.move(member, "starting", "it was started")
         spec = member.spec
         if spec.mode == "fork":
             sockets, member.sockets = member.sockets, None
@@ -205,7 +196,7 @@ class Boss:
         told = self._fork_server.receive()
         if told is None:
             self._box.unwatch(self._fork_server.fileno())
-            if self._stopping_since is None:
+            if self._shutdown is None:
                 self._pull_brake("the fork server died: nothing can be restarted any more")
             return
         member = self.members[told.name]
@@ -215,8 +206,8 @@ class Boss:
                 return
             member.pid, member.pidfd = told.pid, told.pidfd
             self._box.watch(told.pidfd, partial(self._child_died, member))
-            if self._terminated:
-                _signal(told.pidfd, signal.SIGTERM)
+            if self._shutdown is not None and self._shutdown.terminated:
+                send_signal(told.pidfd, signal.SIGTERM)
         elif isinstance(told, Exited):
             log.log(
                 logging.INFO if told.status == 0 else logging.ERROR,
@@ -260,127 +251,64 @@ class Boss:
     def _gone(self, member: Member, cause: str, *, failed: bool) -> None:
         """A life is over: tell everybody, say its wills, judge what follows."""
         name = member.spec.name
-        wills = self._archive.leave(name)
         died_without_death = not member.said_dead and member.incarnation > 0
         member.state = "failed" if failed else "stopped"
         member.process = None
         member.thread = None
         member.pid = 0
-        for further in member.mailboxes:
-            self._office.unlink(further, member.incarnation)
-        member.mailboxes.clear()
-        outlet = self._unsent.pop(name, None)
-        if outlet is not None:
-            self._box.unwatch(outlet.socket_for("urgent").fileno())
-        stopping = self._stopping_since is not None or member.told_to_die
+        wills = self._board.leave(member)
+        stopping = self._shutdown is not None or member.told_to_die
         verdict = None if stopping else member.restarts.ended(monotonic(), failed=failed)
-        self._tell_book()
+        self._board.tell_book()
         # Who waits for this in `get` looks at it now: a stop goes on at once.
         self._box.wake()
         if failed:
-            for topic, body in wills.items():
-                self._say_will(name, topic, body)
+            self._board.say_wills(name, wills)
         if died_without_death:
-            self._announce(f"processes/{name}/events/died_without_death", {"cause": cause})
+            self._board.announce(f"processes/{name}/events/died_without_death", {"cause": cause})
         if verdict is None or verdict.delay is None:
             member.due = None
-            self._move(member, member.state, cause)
+            self._board.move(member, member.state, cause)
             return
         member.due = monotonic() + verdict.delay
         log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)
-        self._move(member, "degraded" if verdict.degraded else "failed", cause)
+        self._board.move(member, "degraded" if verdict.degraded else "failed", cause)
 
-    def _say_will(self, name: str, topic: str, body: Any) -> None:
-        if isinstance(body, dict) and "since" in body:
-            body = {**body, "since": self._office.clock.time()}
-        incarnation, sequence = self._archive.sequence(topic)
-        message = self._publication(topic, body, name, incarnation, sequence + 1)
-        self._archive.keep(message)
-        self._office.publish(message)
-
-    # The book
-
-    def _tell_book(self) -> None:
-        """Make a new book of who is there and hand it to every OS process."""
-        old = self._office.book
-        incarnations = {BOSS: 1}
-        for name, member in self.members.items():
-            if member.runs or member.state == "waiting":
-                incarnations[name] = member.incarnation
-                incarnations.update(dict.fromkeys(member.mailboxes, member.incarnation))
-        book = Book(old.version + 1, incarnations, self._archive.subscriptions)
-        self._office.update(book)
-        for member in self.members.values():
-            if member.spec.mode == "fork" and member.runs and member.pid:
-                self._send_book(member)
-
-    def _send_book(self, member: Member) -> None:
-        """Send the newest book; where the socket is full, as soon as there is room."""
-        target = self._office.target(member.spec.name)
-        assert isinstance(target, Outlet)
-        message = self._control(member, "book", encode(self._office.book))
-        try:
-            fd = target.socket_for("urgent").fileno()
-            sent = target.try_send(message, "urgent")
-        except (GatewayError, OSError):
-            # It is dying; its pidfd says so in a moment.
-            return
-        key = member.spec.name
-        if sent:
-            if self._unsent.pop(key, None) is not None:
-                self._box.unwatch(fd)
-        elif key not in self._unsent:
-            self._unsent[key] = target
-            self._box.watch(fd, lambda _: self._send_book(member), select.EPOLLOUT)
+    # Orders
 
     def _register(self, message: Message) -> None:
         member = self._sender(message)
         if member is not None:
             member.pid = message.body
-            self._answer(message, encode(self._office.book))
+            self._board.answer(message, encode(self._office.book))
 
     def _open_further(self, message: Message) -> None:
         member = self._sender(message)
         if member is not None and message.body.endswith(f"@{member.spec.name}"):
             member.mailboxes.add(message.body)
-            self._tell_book()
-            self._answer(message, None)
+            self._board.tell_book()
+            self._board.answer(message, None)
 
     def _close_further(self, message: Message) -> None:
         member = self._sender(message)
         if member is not None and message.body in member.mailboxes:
             member.mailboxes.discard(message.body)
-            self._tell_book()
-
-    # Topics
+            self._board.tell_book()
 
     def _subscribe(self, message: Message) -> None:
         self._catch_up()
-        version = self._office.book.version + 1
-        if self._archive.subscribe(message.sender, message.body, version):
-            self._tell_book()
-        self._answer(message, [encode(kept) for kept in self._archive.retained(message.body)])
+        self._board.answer(message, self._board.subscribe(message.sender, message.body))
 
     def _retain(self, message: Message) -> None:
-        kept = decode(message.body["message"])
-        if not self._archive.keep(kept):
-            return
-        version = message.body["version"]
-        book = self._office.book
-        if version < book.version:
-            # Its owner did not know yet who subscribed meanwhile.
-            for name in book.subscribers(kept.subject, after=version):
-                self._office.publish_to(name, kept)
+        self._board.retain(message.body["message"], message.body["version"])
 
     def _will(self, message: Message) -> None:
-        self._archive.declare_will(message.sender, message.body["topic"], message.body["body"])
-
-    # Levels and orders
+        self._board.declare_will(message.sender, message.body["topic"], message.body["body"])
 
     def _level(self, message: Message) -> None:
         member = self._sender(message)
         if member is not None and message.body == "living" and member.state == "starting":
-            self._move(member, "living", "its birth is over")
+            self._board.move(member, "living", "its birth is over")
 
     def _ebrake(self, message: Message) -> None:
         self._pull_brake(f"{message.sender}: {message.body}")
@@ -393,7 +321,9 @@ class Boss:
 
     def _ps(self, message: Message) -> None:
         # Whoever does not read its replies must not hold up the supervisor.
-        self._answer(message, [member.describe() for member in self.members.values()], timeout=0.0)
+        self._board.answer(
+            message, [member.describe() for member in self.members.values()], timeout=0.0
+        )
 
     # Stopping
 
@@ -409,131 +339,6 @@ class Boss:
                 member.said_dead = True
                 self._gone(member, "the application stopped before it lived", failed=False)
 
-    def _stop_step(self) -> bool:
-        """Do what the stop needs next; tell whether it is over."""
-        now = monotonic()
-        running = [member for member in self.members.values() if member.runs]
-        if not running:
-            for member in self.members.values():
-                if member.state == "waiting":
-                    self._give_up(member)
-            return True
-        for wave in reversed(self._order):
-            members = [self.members[name] for name in wave if self.members[name].runs]
-            for member in members:
-                if not member.told_to_die:
-                    self._tell_to_die(member)
-            if members and now < self._deadline:
-                break
-        if now >= self._deadline:
-            number = signal.SIGTERM if not self._terminated else signal.SIGKILL
-            if not self._terminated or now >= self._deadline + _GRACE:
-                self._terminated = True
-                for member in running:
-                    if member.pidfd >= 0:
-                        log.error("%s does not end: %s", member.spec.name, number.name)
-                        _signal(member.pidfd, number)
-            if all(member.spec.mode != "fork" for member in running):
-                for member in running:
-                    log.error("%s does not end; its thread is left behind", member.spec.name)
-                return True
-        return now >= self._deadline + 2 * _GRACE
-
-    def _tell_to_die(self, member: Member) -> None:
-        member.told_to_die = True
-        self._move(member, "stopping", "the application stops")
-        if member.process is not None:
-            member.process.die()
-        elif member.spec.mode == "fork":
-            try:
-                target = self._office.target(member.spec.name)
-                target.deliver(self._control(member, "die", None), 0.0)
-            except RecipientGoneError:
-                # It is on its way out, as when everybody was sent a TERM at once.
-                log.debug("%s ends already", member.spec.name)
-            except GatewayError as error:
-                log.warning("%s could not be told to end: %s", member.spec.name, error)
-            # A life that reads no mail just now, as in `light_sleep`, hears a signal.
-            if member.pidfd >= 0:
-                _signal(member.pidfd, signal.SIGTERM)
-
-    def _give_up(self, member: Member) -> None:
-        """Close the mailbox of a life that never began."""
-        if member.box is not None:
-            self._office.close(member.box)
-        for used in member.sockets or ():
-            used.close()
-        member.box = member.sockets = None
-        self._office.unlink(member.spec.name, member.incarnation)
-        self._move(member, "stopped", "the application stopped before it was started")
-
-    # Writing
-
-    def _move(self, member: Member, state: State, cause: str) -> None:
-        member.state, member.cause = state, cause
-        member.since = self._office.clock.time()
-        body = {
-            "state": state,
-            "cause": cause,
-            "since": member.since,
-            "mode": member.spec.mode,
-            "restarts": member.restarts.count,
-        }
-        topic = f"processes/{member.spec.name}/state"
-        _, sequence = self._archive.sequence(topic)
-        message = self._publication(topic, body, BOSS, 1, sequence + 1)
-        self._archive.keep(message)
-        self._office.publish(message)
-
-    def _announce(self, topic: str, body: Any) -> None:
-        self._office.publish(self._publication(topic, body, BOSS, 1, 1, retain=False))
-
-    def _publication(
-        self,
-        topic: str,
-        body: Any,
-        sender: str,
-        incarnation: int,
-        sequence: int,
-        *,
-        retain: bool = True,
-    ) -> Message:
-        message_id = self._office.new_id()
-        return Message(
-            message_id,
-            message_id,
-            sequence,
-            self._office.clock.time(),
-            sender,
-            "",
-            topic,
-            body,
-            kind="publication",
-            sender_incarnation=incarnation,
-            retain=retain,
-        )
-
-    def _control(self, member: Member, subject: str, body: Any) -> Message:
-        message_id = self._office.new_id()
-        return Message(
-            message_id,
-            message_id,
-            1,
-            self._office.clock.time(),
-            BOSS,
-            member.spec.name,
-            subject,
-            body,
-            NORMAL,
-            kind="control",
-            incarnation=member.incarnation,
-            sender_incarnation=1,
-        )
-
-    def _answer(self, message: Message, body: Any, *, timeout: float = 0.5) -> None:
-        answer = reply_to(message, self._office.new_id(), self._office.clock.time(), body)
-        self._office.answer(answer, timeout)
-
     def _sender(self, message: Message) -> Member | None:
         """Return the member that wrote, None where that life is over."""
         member = self.members.get(message.sender)
@@ -543,14 +348,6 @@ class Boss:
 
 
 _ENDED = "it ended by itself"
-
-
-def _signal(pidfd: int, number: signal.Signals) -> None:
-    try:
-        signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        # It has been reaped, and its pidfd says so in a moment.
-        return
 
 
 def _in_words(status: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.mail.message import Message
-from gateway.process.process import STATISTICS
+from gateway.process.correspondent import STATISTICS
 
 Ask = Callable[[str, str], str]
 """Writes a subject to a recipient."""

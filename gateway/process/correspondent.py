@@ -1,0 +1,339 @@
+"""Whoever has a mailbox: writes, answers, waits for replies, and handles what comes.
+
+Mail goes to the callbacks that `add_filter` and `subscribe` name. An exception
+from one: a `GatewayError` bounces to the sender and is counted; anything else
+is a bug, and is left to rise.
+
+`send`, `reply`, `publish` and `wait_for_reply` may be called from any thread;
+`mailman` and the callbacks belong to the one that reads.
+
+Refused: bodies that no letter can carry (`BodyError`), and `wait_for_reply`
+without a deadline.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from msgspec.structs import replace
+
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import Office
+from gateway.errors import BodyError, GatewayError, RecipientGoneError, RefusedError
+from gateway.mail.body import PLAIN, checked
+from gateway.mail.codec import decode, encode
+from gateway.mail.filters import Callback, FilterTable, FilterView
+from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
+from gateway.mail.topic import check_pattern, check_topic
+from gateway.process.subscription import Subscription
+
+log = logging.getLogger(__name__)
+
+STATISTICS = "$statistics"
+"""The subject to which every process answers with its `statistics`."""
+
+
+class Correspondent:
+    """One mailbox and the mail that goes in and out of it; see the module's head.
+
+    ``route`` is written on every letter, where a router speaks for what is
+    outside.
+    """
+
+    def __init__(self, name: str, office: Office, mailbox: Mailbox, route: str = "") -> None:
+        self.name = name
+        self._office = office
+        self._box = mailbox
+        self._clock = office.clock
+        self._route = route
+        self._filters = FilterTable()
+        self._subscriptions: list[Subscription] = []
+        self._sequence: dict[str, int] = {}
+        self._sequence_lock = threading.Lock()
+        self._mail_counts = {"unhandled": 0, "refused": 0}
+
+    def send(
+        self,
+        recipient: str,
+        subject: str,
+        body: Any = None,
+        *,
+        priority: int = NORMAL,
+        expires_in: float | None = None,
+        timeout: float = 5.0,
+        receipt: bool = False,
+        thread: Message | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Message:
+        """Deliver a letter and return it.
+
+        ``expires_in`` is in seconds from now. ``timeout`` says how long to
+        wait, in seconds, before a full mailbox raises `MailboxFullError`.
+        ``receipt`` asks for a bounce should the letter fail later. ``thread``
+        continues an earlier letter's thread. Raises `AddressError`,
+        `RecipientGoneError` and `BodyError` besides.
+        """
+        office = self._office
+        target = office.target(recipient)
+        if type(subject) is not str or type(priority) is not int or headers is not None:
+            _check_headers(subject, priority, headers)
+        body_type = ""
+        if type(body) not in PLAIN:
+            body, body_type = checked(body)
+        message_id = office.new_id()
+        now = self._clock.time()
+        message = Message(
+            message_id,
+            thread.thread_id if thread else message_id,
+            thread.thread_index + 1 if thread else 1,
+            now,
+            self.name,
+            recipient,
+            subject,
+            body,
+            priority,
+            now + expires_in if expires_in is not None else None,
+            None,
+            "letter",
+            target.incarnation,
+            self._box.incarnation,
+            receipt,
+            False,
+            self._route,
+            body_type,
+            headers,
+        )
+        try:
+            target.deliver(message, timeout)
+        except RecipientGoneError as error:
+            return self._send_again(message, timeout, error)
+        return message
+
+    def _send_again(self, message: Message, timeout: float, error: RecipientGoneError) -> Message:
+        """Look the recipient up once more: it may have been restarted meanwhile."""
+        target = self._office.look_up_again(message.recipient)
+        if target.incarnation == message.incarnation:
+            raise error
+        message = replace(message, incarnation=target.incarnation)
+        target.deliver(message, timeout)
+        return message
+
+    def reply(self, message: Message, body: Any = None, *, subject: str = "") -> Message:
+        """Answer ``message`` in its thread and return the answer.
+
+        Raises `RecipientGoneError` where whoever asked is gone.
+        """
+        body_type = ""
+        if type(body) not in PLAIN:
+            body, body_type = checked(body)
+        office = self._office
+        answer = reply_to(
+            message, office.new_id(), self._clock.time(), body, "reply", subject, body_type
+        )
+        office.answer(answer)
+        return answer
+
+    def bounce(self, message: Message, error: GatewayError) -> None:
+        """Tell the sender of ``message`` that it failed; one that is gone is not told."""
+        self._mail_counts["refused"] += 1
+        if message.kind not in ("letter", "control"):
+            return
+        try:
+            self._office.answer(
+                bounce_of(message, self._office.new_id(), self._clock.time(), error)
+            )
+        except GatewayError as failure:
+            log.debug("%s could not bounce to %s: %s", self.name, message.sender, failure)
+
+    def open_mailbox(self, local: str, *, size: int = 64, timeout: float = 5.0) -> Mailbox:
+        """Open a mailbox of its own for ``local@<this process>`` and return it.
+
+        For what lives behind a router and is served by a thread of its own,
+        which reads it. It ends with this process; until `close_mailbox` or
+        then, its mail comes here and no longer to the filters.
+        """
+        name = f"{local}@{self.name}"
+        office = self._office
+        box = office.open(
+            name, self._box.incarnation, office.bind(name, self._box.incarnation), size=size
+        )
+        self._box.wait_for(self._tell_boss("open", name), timeout)
+        return box
+
+    def close_mailbox(self, box: Mailbox) -> None:
+        """Close a mailbox that `open_mailbox` opened."""
+        self._tell_boss("close", box.name)
+        self._office.close(box)
+
+    def wait_for_reply(self, message: Message, timeout: float = 5.0) -> Message:
+        """Return the reply to ``message``, handed over directly; other mail keeps its order.
+
+        Works on any thread and inside a callback. Raises `CallTimeoutError`
+        after ``timeout`` seconds, `RecipientGoneError` as soon as the
+        recipient dies, and the error of a bounce.
+        """
+        return self._box.wait_for(message, timeout)
+
+    def mailman(self, timeout: float = 0.0) -> int:
+        """Handle the mail that is here and return how many letters.
+
+        For the first it waits up to ``timeout`` seconds.
+        """
+        handled = 0
+        while (message := self._box.get(timeout if not handled else 0.0)) is not None:
+            self._handle(message)
+            handled += 1
+        return handled
+
+    def add_filter(
+        self,
+        *,
+        callback: Callback,
+        id: str = "",
+        fallthrough: bool = False,
+        description: str = "",
+        **patterns: str,
+    ) -> str:
+        """Call ``callback`` with each letter whose headers match; return the filter's id.
+
+        ``patterns`` are regular expressions by header name; all must be found
+        (``subject=r"(?i)^stop$"``). A ``fallthrough`` filter takes what no
+        other took.
+        """
+        return self._filters.add(
+            callback, id=id, fallthrough=fallthrough, description=description, **patterns
+        )
+
+    def remove_filters(self, *ids: str) -> int:
+        """Remove filters by id; return how many were there."""
+        return self._filters.remove(*ids)
+
+    def list_filters(self) -> list[FilterView]:
+        """Return the filters, in the order in which they are tried."""
+        return list(self._filters)
+
+    # Topics
+
+    def publish(self, topic: str, body: Any = None, *, retain: bool = False) -> None:
+        """Hand ``body`` to whoever subscribed to ``topic``; never waits for a slow one.
+
+        With ``retain`` the boss keeps it for those who subscribe later.
+        """
+        body, body_type = checked(body)
+        with self._sequence_lock:
+            if topic not in self._sequence:
+                check_topic(topic)
+            sequence = self._sequence[topic] = self._sequence.get(topic, 0) + 1
+        office = self._office
+        message_id = office.new_id()
+        message = Message(
+            message_id,
+            message_id,
+            sequence,
+            self._clock.time(),
+            self.name,
+            "",
+            topic,
+            body,
+            NORMAL,
+            None,
+            None,
+            "publication",
+            0,
+            self._box.incarnation,
+            False,
+            retain,
+            self._route,
+            body_type,
+        )
+        version = office.book.version
+        office.publish(message)
+        if retain:
+            self._tell_boss("retain", {"version": version, "message": encode(message)})
+
+    def subscribe(self, pattern: str, callback: Callback, *, timeout: float = 5.0) -> None:
+        """Call ``callback`` with each publication under ``pattern`` (MQTT's ``+`` and ``#``).
+
+        Returns once the subscription stands; what is retained under the
+        pattern has been handed to ``callback`` by then.
+        """
+        check_pattern(pattern)
+        subscription = Subscription(pattern, callback)
+        self._subscriptions.append(subscription)
+        asked = self._tell_boss("subscribe", pattern)
+        snapshot = self._box.wait_for(asked, timeout).body
+        for packed in snapshot:
+            subscription.offer(decode(packed))
+
+    def declare_will(self, topic: str, body: Any) -> None:
+        """Have ``body`` published, retained, on ``topic`` should this process die.
+
+        A ``since`` in a dict body is set to the time of death, in seconds
+        since 1970.
+        """
+        check_topic(topic)
+        self._tell_boss("will", {"topic": topic, "body": checked(body)[0]})
+
+    def _tell_boss(self, subject: str, body: Any) -> Message:
+        return self._office.tell_boss(self._box, subject, body)
+
+    # Information
+
+    def recipients(self) -> list[str]:
+        """Return who has a mailbox on this machine."""
+        return sorted(self._office.book.incarnations)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the counts that `gateway ps` shows."""
+        return {
+            **self._mail_counts,
+            "mail": self._box.statistics()._asdict(),
+            **self._office.statistics(),
+        }
+
+    # Handling
+
+    def _handle(self, message: Message) -> None:
+        if message.kind == "publication":
+            for subscription in self._subscriptions:
+                subscription.offer(message)
+            return
+        if message.subject == STATISTICS and message.kind == "letter":
+            # Before any filter: who catches everything is to be looked into as well.
+            self._call(self._tell_statistics, message)
+            return
+        found = self._filters.matching(message)
+        if not found:
+            self._unmatched(message)
+        for known in found:
+            self._call(known.callback, message)
+
+    def _call(self, callback: Callback, message: Message) -> None:
+        try:
+            callback(message)
+        except GatewayError as error:
+            log.info("%s refused %r of %s: %s", self.name, message.subject, message.sender, error)
+            self.bounce(message, error)
+
+    def _tell_statistics(self, message: Message) -> None:
+        self.reply(message, self.statistics())
+
+    def _unmatched(self, message: Message) -> None:
+        self._mail_counts["unhandled"] += 1
+        if message.receipt:
+            self.bounce(
+                message, RefusedError(f"{self.name!r} has no filter for {message.subject!r}")
+            )
+
+
+def _check_headers(subject: str, priority: int, headers: dict[str, str] | None) -> None:
+    """Raise `BodyError` for what a reader in another OS process would throw away as garbage."""
+    if type(subject) is not str:
+        raise BodyError(f"a subject is text, not {subject!r}")
+    if type(priority) is not int:
+        raise BodyError(f"a priority is a whole number, not {priority!r}")
+    for name, value in (headers or {}).items():
+        if type(name) is not str or type(value) is not str:
+            raise BodyError(f"the header {name!r} is text, not {value!r}")

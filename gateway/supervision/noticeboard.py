@@ -1,0 +1,189 @@
+"""What the boss tells: who is there, how each process stands, what is retained.
+
+Each change of the crew or of the subscriptions makes a new `Book`, which goes
+to every OS process at once. A process's state is published, retained, on
+``processes/<name>/state``; the wills of one that died are said in its name.
+
+The boss's thread is the only user. A child whose socket is full gets the
+newest book as soon as there is room; nobody else waits for it.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.bus.directory import Book
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import BOSS, Office
+from gateway.bus.wire import Outlet
+from gateway.errors import GatewayError
+from gateway.mail.codec import decode, encode
+from gateway.mail.message import NORMAL, Message, reply_to
+from gateway.supervision.archive import Archive
+from gateway.supervision.member import Member, State
+
+
+class Noticeboard:
+    """The book, the topics and the wills of one application."""
+
+    def __init__(self, office: Office, box: Mailbox, members: Mapping[str, Member]) -> None:
+        self._office = office
+        self._box = box
+        self._members = members
+        self._archive = Archive()
+        self._unsent: dict[str, Outlet] = {}
+
+    # The book
+
+    def tell_book(self) -> None:
+        """Make a new book of who is there and hand it to every OS process."""
+        old = self._office.book
+        incarnations = {BOSS: 1}
+        for name, member in self._members.items():
+            if member.runs or member.state == "waiting":
+                incarnations[name] = member.incarnation
+                incarnations.update(dict.fromkeys(member.mailboxes, member.incarnation))
+        self._office.update(Book(old.version + 1, incarnations, self._archive.subscriptions))
+        for member in self._members.values():
+            if member.spec.mode == "fork" and member.runs and member.pid:
+                self._send_book(member)
+
+    def _send_book(self, member: Member) -> None:
+        """Send the newest book; where the socket is full, as soon as there is room."""
+        target = self._office.target(member.spec.name)
+        assert isinstance(target, Outlet)
+        message = self.control(member, "book", encode(self._office.book))
+        try:
+            fd = target.socket_for("urgent").fileno()
+            sent = target.try_send(message, "urgent")
+        except (GatewayError, OSError):
+            # It is dying; its pidfd says so in a moment.
+            return
+        key = member.spec.name
+        if sent:
+            if self._unsent.pop(key, None) is not None:
+                self._box.unwatch(fd)
+        elif key not in self._unsent:
+            self._unsent[key] = target
+            self._box.watch(fd, lambda _: self._send_book(member), select.EPOLLOUT)
+
+    def leave(self, member: Member) -> dict[str, Any]:
+        """Forget what was to be told to a life that is over; return its wills."""
+        name = member.spec.name
+        wills = self._archive.leave(name)
+        for further in member.mailboxes:
+            self._archive.leave(further)
+            self._office.unlink(further, member.incarnation)
+        member.mailboxes.clear()
+        outlet = self._unsent.pop(name, None)
+        if outlet is not None:
+            self._box.unwatch(outlet.socket_for("urgent").fileno())
+        return wills
+
+    # Topics
+
+    def subscribe(self, mailbox: str, pattern: str) -> list[bytes]:
+        """Add a subscription and return what is retained under ``pattern``, packed."""
+        if self._archive.subscribe(mailbox, pattern, self._office.book.version + 1):
+            self.tell_book()
+        return [encode(kept) for kept in self._archive.retained(pattern)]
+
+    def retain(self, packed: bytes, version: int) -> None:
+        """Keep a publication whose owner had the book of ``version`` when it wrote it."""
+        kept = decode(packed)
+        if not self._archive.keep(kept):
+            return
+        book = self._office.book
+        if version < book.version:
+            # Its owner did not know yet who subscribed meanwhile.
+            for name in book.subscribers(kept.subject, after=version):
+                self._office.publish_to(name, kept)
+
+    def declare_will(self, mailbox: str, topic: str, body: Any) -> None:
+        """Note what is to be said should the life of ``mailbox`` end badly."""
+        self._archive.declare_will(mailbox, topic, body)
+
+    def say_wills(self, name: str, wills: Mapping[str, Any]) -> None:
+        """Publish, retained and in the name of who died, what it wanted said."""
+        for topic, body in wills.items():
+            if isinstance(body, dict) and "since" in body:
+                body = {**body, "since": self._office.clock.time()}
+            incarnation, sequence = self._archive.sequence(topic)
+            self._publish_retained(self._publication(topic, body, name, incarnation, sequence + 1))
+
+    # States
+
+    def move(self, member: Member, state: State, cause: str) -> None:
+        """Note that ``member`` is in ``state`` now, and tell the house."""
+        member.state, member.cause = state, cause
+        member.since = self._office.clock.time()
+        body = {
+            "state": state,
+            "cause": cause,
+            "since": member.since,
+            "mode": member.spec.mode,
+            "restarts": member.restarts.count,
+        }
+        topic = f"processes/{member.spec.name}/state"
+        _, sequence = self._archive.sequence(topic)
+        self._publish_retained(self._publication(topic, body, BOSS, 1, sequence + 1))
+
+    def announce(self, topic: str, body: Any) -> None:
+        """Publish ``body`` once; nothing of it is kept."""
+        self._office.publish(self._publication(topic, body, BOSS, 1, 1, retain=False))
+
+    def _publish_retained(self, message: Message) -> None:
+        self._archive.keep(message)
+        self._office.publish(message)
+
+    # Letters
+
+    def control(self, member: Member, subject: str, body: Any) -> Message:
+        """Return a control letter to the present life of ``member``."""
+        message_id = self._office.new_id()
+        return Message(
+            message_id,
+            message_id,
+            1,
+            self._office.clock.time(),
+            BOSS,
+            member.spec.name,
+            subject,
+            body,
+            NORMAL,
+            kind="control",
+            incarnation=member.incarnation,
+            sender_incarnation=1,
+        )
+
+    def answer(self, message: Message, body: Any, *, timeout: float = 0.5) -> None:
+        """Reply to ``message``; who reads none holds the boss up for ``timeout`` seconds."""
+        answer = reply_to(message, self._office.new_id(), self._office.clock.time(), body)
+        self._office.answer(answer, timeout)
+
+    def _publication(
+        self,
+        topic: str,
+        body: Any,
+        sender: str,
+        incarnation: int,
+        sequence: int,
+        *,
+        retain: bool = True,
+    ) -> Message:
+        message_id = self._office.new_id()
+        return Message(
+            message_id,
+            message_id,
+            sequence,
+            self._office.clock.time(),
+            sender,
+            "",
+            topic,
+            body,
+            kind="publication",
+            sender_incarnation=incarnation,
+            retain=retain,
+        )

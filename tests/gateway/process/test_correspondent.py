@@ -1,0 +1,65 @@
+"""Whoever has a mailbox writes, answers, and handles what comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.bus.directory import Book
+from gateway.bus.office import Office
+from gateway.clock import RealClock
+from gateway.errors import RefusedError
+from gateway.mail.message import Message
+from gateway.process.correspondent import STATISTICS, Correspondent
+
+Make = Callable[..., Correspondent]
+
+
+@pytest.fixture
+def correspondent(tmp_path: Path) -> Iterator[Make]:
+    """Return a maker of correspondents who share one office."""
+    office = Office(tmp_path, clock=RealClock())
+
+    def make(name: str, **options: Any) -> Correspondent:
+        box = office.open(name, 1, office.bind(name, 1), **options)
+        office.update(Book(office.book.version + 1, {**office.book.incarnations, name: 1}))
+        return Correspondent(name, office, box)
+
+    yield make
+    office.shut()
+
+
+def test_a_letter_is_answered_in_its_thread(correspondent: Make) -> None:
+    worker, main = correspondent("worker"), correspondent("main")
+    worker.add_filter(subject="^ask$", callback=lambda message: worker.reply(message, "fine"))
+    asked = main.send("worker", "ask")
+    assert worker.mailman() == 1
+    answer = main.wait_for_reply(asked, 0.0)
+    assert (answer.body, answer.thread_id, answer.thread_index) == ("fine", asked.thread_id, 2)
+
+
+def test_who_catches_everything_still_tells_its_statistics(correspondent: Make) -> None:
+    worker, main = correspondent("worker"), correspondent("main")
+    caught: list[Message] = []
+    worker.add_filter(callback=caught.append)
+    asked = main.send("worker", STATISTICS)
+    worker.mailman()
+    assert main.wait_for_reply(asked, 0.0).body["mail"]["accepted"] == 1
+    assert caught == []
+
+
+def test_what_a_callback_refuses_bounces_and_is_counted(correspondent: Make) -> None:
+    worker, main = correspondent("worker"), correspondent("main")
+
+    def refuse(message: Message) -> None:
+        raise RefusedError("not on a Sunday")
+
+    worker.add_filter(callback=refuse)
+    asked = main.send("worker", "lift")
+    worker.mailman()
+    with pytest.raises(RefusedError, match="Sunday"):
+        main.wait_for_reply(asked, 0.0)
+    assert worker.statistics()["refused"] == 1

@@ -36,7 +36,8 @@ from random import Random
 from types import FrameType
 from typing import Any, get_args
 
-from gateway.bus.lanes import Order
+from gateway.bus.lanes import Order, Policy
+from gateway.bus.ledger import SharedLedgers
 from gateway.bus.office import BOSS, Office
 from gateway.clock import Clock, RealClock
 from gateway.errors import ConfigError
@@ -92,6 +93,7 @@ class Application:
         self._stop_asked = False
         self._main_life: tuple[Member, Context] | None = None
         self._folder: Path
+        self._ledgers: SharedLedgers
         self._office: Office
 
     # For authors
@@ -110,6 +112,7 @@ class Application:
         depends: Sequence[str] = (),
         mailbox_size: int = 256,
         mailbox_order: Order = "fifo",
+        mailbox_policy: Policy = "block",
         restart: RestartPolicy | None = None,
         route: str = "",
         parameters: Mapping[str, Any] | None = None,
@@ -117,7 +120,10 @@ class Application:
         """Have ``factory``, a `Process` class, run under ``name``.
 
         ``frequency`` is in hertz, `global_frequency` where None. ``depends``
-        names what must live before it is born. ``parameters`` are at hand
+        names what must live before it is born. ``mailbox_policy`` says what
+        becomes of a letter that finds the mailbox full: it waits (``block``),
+        is refused (``reject``), or the oldest gives way (``drop_oldest``).
+        ``parameters`` are at hand
         there as `Process.parameter`. A process is restarted when it ends,
         unless ``restart`` says otherwise.
         """
@@ -138,6 +144,7 @@ class Application:
             tuple(depends),
             mailbox_size,
             mailbox_order,
+            mailbox_policy,
             restart or RestartPolicy(),
             route,
             dict(parameters or {}),
@@ -161,12 +168,13 @@ class Application:
         )
         with ExitStack() as stack:
             folder = self._claim_sockets(stack)
+            self._ledgers = SharedLedgers()
             fork_server = ForkServer(self._child_main)
             fork_server.start()
             # What was built stays: the collector need not look at it again.
             gc.freeze()
             stack.callback(fork_server.stop, self.shutdown_timeout)
-            self._office = Office(folder, clock=self._clock)
+            self._office = Office(folder, clock=self._clock, ledgers=self._ledgers)
             stack.callback(self._office.shut)
             self._office.clean()
             boss = Boss(
@@ -246,14 +254,16 @@ class Application:
         return error
 
     def _child_main(
-        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket]
+        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket], row: int
     ) -> int:
         child = Child(
             self._specs[name],
             incarnation,
             sockets,
+            row,
             folder=self._folder,
             clock=self._clock,
+            ledgers=self._ledgers,
             application=self,
         )
         return child.run()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from gateway.bus.lanes import Policy
 from gateway.errors import AddressError
 from gateway.mail.address import Address
 from gateway.mail.topic import matches
@@ -32,6 +33,8 @@ class Book(msgspec.Struct, frozen=True, array_like=True):
     version: int = 0
     incarnations: dict[str, int] = {}
     subscriptions: tuple[Subscription, ...] = ()
+    policies: dict[str, Policy] = {}
+    """What a full mailbox does with one more letter, where that is not to have it wait."""
 
     def look_up(self, recipient: str) -> tuple[str, int]:
         """Return the mailbox that takes mail for ``recipient``, and its incarnation.

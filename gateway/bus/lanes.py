@@ -21,11 +21,26 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from gateway.bus.ledger import Balance, Ledger
+from gateway.bus.ledger import (
+    ACCEPTED,
+    DELIVERED,
+    DROPPED,
+    EXPIRED,
+    LOST,
+    PASSED_ON,
+    REFUSED,
+    Balance,
+    Counts,
+    balance,
+    empty_row,
+)
 from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.message import Message
 
 Order = Literal["fifo", "priority"]
+Policy = Literal["block", "reject", "drop_oldest"]
+"""What becomes of a letter that finds a mailbox full: it waits, it is refused, or it goes
+in and the oldest one goes out."""
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -72,19 +87,23 @@ class Lanes:
         "_unclaimed",
         "_urgent",
         "count",
-        "ledger",
+        "counts",
+        "policy",
         "queued",
         "size",
         "waiting",
     )
 
-    def __init__(self, size: int, order: Order) -> None:
+    def __init__(
+        self, size: int, order: Order, policy: Policy = "block", counts: Counts | None = None
+    ) -> None:
         self.size = size
         self.count = 0
         """Letters in the mail lane."""
         self.queued = 0
         """Letters in all lanes."""
-        self.ledger = Ledger()
+        self.policy = policy
+        self.counts = empty_row() if counts is None else counts
         self.waiting: deque[Waiting] = deque()
         self._mail: tuple[deque[Message], ...] = tuple(
             deque() for _ in range(1 if order == "fifo" else 3)
@@ -107,16 +126,24 @@ class Lanes:
         lane.append(message)
         self.count += 1
         self.queued += 1
-        self.ledger.accepted += 1
+        self.counts[ACCEPTED] += 1
+
+    def drop_oldest(self) -> Message:
+        """Take the oldest letter of the least urgent lane out, counted as dropped; return it."""
+        lane = next(lane for lane in reversed(self._mail) if lane)
+        self.count -= 1
+        self.queued -= 1
+        self.counts[DROPPED] += 1
+        return lane.popleft()
 
     def push_publication(self, message: Message) -> None:
         """Queue a publication, at the cost of the oldest where there is no room."""
-        ledger = self.ledger
-        ledger.accepted += 1
+        counts = self.counts
+        counts[ACCEPTED] += 1
         if len(self._publications) >= self.size:
             self._publications.popleft()
             self.queued -= 1
-            ledger.dropped += 1
+            counts[DROPPED] += 1
         self._publications.append(message)
         self.queued += 1
 
@@ -125,32 +152,31 @@ class Lanes:
 
         Raises `MailboxFullError` where nobody has read replies for long.
         """
-        ledger = self.ledger
+        counts = self.counts
         asked = message.in_reply_to
         if asked is not None:
             call = self._calls.get(asked)
             if call is not None and call.reply is None:
-                ledger.accepted += 1
-                ledger.delivered += 1
+                counts[PASSED_ON] += 1
                 call.reply = message
                 return call
             if call is not None or asked in self._closed_calls:
-                ledger.accepted += 1
-                ledger.dropped += 1
+                counts[ACCEPTED] += 1
+                counts[DROPPED] += 1
                 return None
         if len(self._urgent) >= self.size * UNREAD_REPLIES:
-            ledger.refused += 1
+            counts[REFUSED] += 1
             raise MailboxFullError("its reader has left too many replies unread")
-        ledger.accepted += 1
+        counts[ACCEPTED] += 1
         self._urgent.append(message)
         self.queued += 1
         return None
 
     def drop_unread(self) -> None:
         """Count a reply as dropped that came from afar and was refused: nobody can be told."""
-        self.ledger.refused -= 1
-        self.ledger.accepted += 1
-        self.ledger.dropped += 1
+        self.counts[REFUSED] -= 1
+        self.counts[ACCEPTED] += 1
+        self.counts[DROPPED] += 1
 
     def pop(self) -> Message | None:
         """Return what is to be read next, counted as delivered, or None."""
@@ -174,7 +200,7 @@ class Lanes:
             # More than fits may have come from a socket; that goes first.
             if self.waiting and self.count < self.size:
                 self._let_in()
-        self.ledger.delivered += 1
+        self.counts[DELIVERED] += 1
         return message
 
     def pass_on(self, message: Message) -> Message | None:
@@ -186,15 +212,13 @@ class Lanes:
         if self.queued:
             self.push_letter(message)
             return self.pop()
-        ledger = self.ledger
-        ledger.accepted += 1
-        ledger.delivered += 1
+        self.counts[PASSED_ON] += 1
         return message
 
     def expire(self) -> None:
         """Take back that the letter popped last was delivered: it is too old."""
-        self.ledger.delivered -= 1
-        self.ledger.expired += 1
+        self.counts[DELIVERED] -= 1
+        self.counts[EXPIRED] += 1
 
     def _let_in(self) -> None:
         first = self.waiting.popleft()
@@ -215,7 +239,7 @@ class Lanes:
                 if reply.in_reply_to == asked:
                     self._urgent.remove(reply)
                     self.queued -= 1
-                    self.ledger.delivered += 1
+                    self.counts[DELIVERED] += 1
                     call.reply = reply
                     break
         self._calls[asked] = call
@@ -258,7 +282,7 @@ class Lanes:
         """Take everything out, counted as lost with the reader; return it."""
         left = [*self._urgent, *(letter for lane in self._mail for letter in lane)]
         left.extend(self._publications)
-        self.ledger.lost_with_reader += len(left)
+        self.counts[LOST] += len(left)
         self._urgent.clear()
         self._publications.clear()
         for lane in self._mail:
@@ -268,7 +292,7 @@ class Lanes:
 
     def balance(self) -> Balance:
         """Return the ledger's balance at this moment."""
-        return self.ledger.balance(self.queued)
+        return balance(self.counts, self.queued)
 
 
 def _remember(table: dict[K, T], key: K, value: T) -> None:

@@ -2,78 +2,139 @@
 
 At rest, ``accepted = delivered + dropped + expired + bounced +
 lost_with_reader + queued``. Delivered means handed to a callback or to
-whoever waited for the reply; dropped is a publication that gave way to a
-newer one, or a reply that came after its call was closed. Nothing is counted
-twice, and what was refused was never accepted.
+whoever waited for the reply; dropped is a letter that gave way to a newer
+one, or a reply that came after its call was closed. Nothing is counted twice,
+and what was refused was never accepted.
+
+The counts of a forked process's mailbox lie in memory that it shares with its
+supervisor, so that they are known of a reader that is stuck, and outlive one
+that was killed. What such a reader had taken in and not handed out is lost
+with it; what still lay in its sockets its supervisor takes out and counts.
+One letter is in doubt where it was killed between taking and counting it.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import mmap
+from typing import NamedTuple, Protocol
+
+from gateway.errors import GatewayError
+
+ACCEPTED, PASSED_ON, DELIVERED, DROPPED, EXPIRED, BOUNCED, LOST, REFUSED, GARBAGE, TAKING = range(
+    10
+)
+"""Where each count stands in a row.
+
+Passed on is accepted and delivered at once (a letter that turned out too old is
+taken off the delivered, which alone may be below zero). Taking is 1 while the reader has a
+letter from a socket in its hands that is counted nowhere yet.
+"""
+
+ROW = 16
+"""Counts of 64 bits that a row has room for."""
+
+
+class Counts(Protocol):
+    """One row; whoever writes to it holds its mailbox's lock."""
+
+    def __getitem__(self, index: int, /) -> int:
+        """Return one count."""
+        ...
+
+    def __setitem__(self, index: int, value: int, /) -> None:
+        """Set one count."""
+        ...
 
 
 class Balance(NamedTuple):
     """A ledger at one moment; counts of letters."""
 
-    accepted: int
-    delivered: int
-    dropped: int
-    expired: int
-    bounced: int
-    lost_with_reader: int
-    queued: int
-    refused: int
-    garbage: int
+    accepted: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    expired: int = 0
+    bounced: int = 0
+    lost_with_reader: int = 0
+    queued: int = 0
+    refused: int = 0
+    garbage: int = 0
+    in_doubt: int = 0
 
     @property
     def is_balanced(self) -> bool:
         """Whether every accepted letter is accounted for."""
-        return self.accepted == (
-            self.delivered
-            + self.dropped
-            + self.expired
-            + self.bounced
-            + self.lost_with_reader
-            + self.queued
-        )
+        return self.accepted == self.settled + self.queued
+
+    @property
+    def settled(self) -> int:
+        """Letters of which it is known what became of them."""
+        return self.delivered + self.dropped + self.expired + self.bounced + self.lost_with_reader
+
+    def plus(self, other: Balance) -> Balance:
+        """Return the two together.
+
+        >>> Balance(accepted=3, delivered=3).plus(Balance(accepted=1, queued=1))[:2]
+        (4, 3)
+        """
+        return Balance(*map(sum, zip(self, other, strict=True)))
 
 
-class Ledger:
-    """The running counts of one mailbox; its owner holds the lock."""
+def empty_row() -> Counts:
+    """Return a row of zeros that nobody else sees."""
+    return [0] * ROW
 
-    __slots__ = (
-        "accepted",
-        "bounced",
-        "delivered",
-        "dropped",
-        "expired",
-        "garbage",
-        "lost_with_reader",
-        "refused",
+
+def balance(counts: Counts, queued: int) -> Balance:
+    """Return a row's counts as they are, with ``queued`` letters still waiting."""
+    return Balance(
+        counts[ACCEPTED] + counts[PASSED_ON],
+        counts[DELIVERED] + counts[PASSED_ON],
+        counts[DROPPED],
+        counts[EXPIRED],
+        counts[BOUNCED],
+        counts[LOST],
+        queued,
+        counts[REFUSED],
+        counts[GARBAGE],
     )
 
-    def __init__(self) -> None:
-        self.accepted = 0
-        self.delivered = 0
-        self.dropped = 0
-        self.expired = 0
-        self.bounced = 0
-        self.lost_with_reader = 0
-        self.refused = 0
-        """Letters turned away at the door, whose writers were told."""
-        self.garbage = 0
-        """Datagrams that were no letter."""
 
-    def balance(self, queued: int) -> Balance:
-        """Return the counts as they are, with ``queued`` letters still waiting."""
-        return Balance(
-            self.accepted,
-            self.delivered,
-            self.dropped,
-            self.expired,
-            self.bounced,
-            self.lost_with_reader,
-            queued,
-            self.refused,
-            self.garbage,
-        )
+def balance_from_afar(counts: Counts) -> Balance:
+    """Return the balance of a reader that cannot be asked: what is not settled is queued."""
+    found = balance(counts, 0)
+    return found._replace(queued=found.accepted - found.settled)
+
+
+def balance_of_the_dead(counts: Counts) -> Balance:
+    """Return the last balance of a reader that was killed: what was queued is lost with it."""
+    found = balance_from_afar(counts)
+    lost = found.lost_with_reader + found.queued
+    return found._replace(lost_with_reader=lost, queued=0, in_doubt=counts[TAKING])
+
+
+class SharedLedgers:
+    """Rows of counts that every OS process forked from this one sees alike.
+
+    Made before the first fork. Only the process that made it claims and
+    releases rows.
+    """
+
+    def __init__(self, rows: int = 4096) -> None:
+        self._memory = memoryview(mmap.mmap(-1, rows * ROW * 8)).cast("q")
+        self._free = list(range(rows - 1, -1, -1))
+
+    def claim(self) -> int:
+        """Return the number of a row of zeros; raise `GatewayError` where none is left."""
+        if not self._free:
+            raise GatewayError("too many mailboxes: no ledger has room for another one")
+        number = self._free.pop()
+        self.row(number)[:] = memoryview(bytes(ROW * 8)).cast("q")
+        return number
+
+    def row(self, number: int) -> memoryview:
+        """Return the row ``number``."""
+        return self._memory[number * ROW : (number + 1) * ROW]
+
+    def release(self, number: int) -> None:
+        """Give a row back, whose mailbox is no more."""
+        self._free.append(number)

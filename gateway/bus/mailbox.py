@@ -21,9 +21,9 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 
-from gateway.bus.lanes import Call, Lanes, Order, Waiting
+from gateway.bus.lanes import Call, Lanes, Order, Policy, Waiting
 from gateway.bus.leading import Lead, WatchCallback, release
-from gateway.bus.ledger import Balance
+from gateway.bus.ledger import ACCEPTED, GARBAGE, LOST, REFUSED, TAKING, Balance, Counts
 from gateway.bus.wire import Inlet
 from gateway.clock import Clock
 from gateway.errors import (
@@ -57,7 +57,7 @@ class Mailbox:
     write to it. ``control`` sees control mail first, on whatever thread read
     it, and says whether that was all. ``undeliverable`` gets the letters that
     were accepted and became too old; a reader who answers every letter puts
-    its own there.
+    its own there. ``counts`` is the row of the ledger, where others see it too.
     """
 
     def __init__(
@@ -68,9 +68,11 @@ class Mailbox:
         clock: Clock,
         size: int = 256,
         order: Order = "fifo",
+        policy: Policy = "block",
         sockets: tuple[socket.socket, socket.socket] | None = None,
         control: Callable[[Message], bool] | None = None,
         undeliverable: Callable[[Message, GatewayError], None] | None = None,
+        counts: Counts | None = None,
     ) -> None:
         if size < 1:
             raise ValueError(f"a mailbox holds at least one letter, not {size}")
@@ -82,7 +84,7 @@ class Mailbox:
         self._control = control
         self.undeliverable = undeliverable
         self._lock = allocate_lock()
-        self._lanes = Lanes(size, order)
+        self._lanes = Lanes(size, order, policy, counts)
         self._owner = 0
         self._poked = False
         self._ready: deque[tuple[int, int]] = deque()
@@ -101,17 +103,18 @@ class Mailbox:
     def deliver(self, message: Message, timeout: float = 5.0) -> None:
         """Take ``message`` in by reference, within ``timeout`` seconds."""
         kind = message.kind
-        if kind == "control" and self._control is not None and self._control(message):
+        if kind == "control" and self._is_obeyed(message):
             return
         lanes = self._lanes
         waiting: Waiting | None = None
+        dropped: Message | None = None
         with self._lock:
             if self.closed or (message.incarnation != self.incarnation and message.incarnation):
-                lanes.ledger.refused += 1
+                lanes.counts[REFUSED] += 1
                 raise RecipientGoneError(f"{self.name!r} is gone")
             if kind == "letter":
                 if lanes.count >= lanes.size:
-                    waiting = self._line_up(message)
+                    waiting, dropped = self._when_full(message)
                 else:
                     lanes.push_letter(message)
             elif kind == "publication":
@@ -127,11 +130,21 @@ class Mailbox:
             lead.strike()
         if waiting is not None:
             self._wait_for_room(waiting, timeout)
+        elif dropped is not None and self.undeliverable is not None:
+            self.undeliverable(dropped, MailboxFullError("it gave way to a newer letter"))
 
-    def _line_up(self, message: Message) -> Waiting:
+    def _when_full(self, message: Message) -> tuple[Waiting | None, Message | None]:
+        """Return ``message`` as one that waits, or the letter that gave way to it."""
         lanes = self._lanes
+        if lanes.policy == "drop_oldest":
+            dropped = lanes.drop_oldest()
+            lanes.push_letter(message)
+            return None, dropped
+        if lanes.policy == "reject":
+            lanes.counts[REFUSED] += 1
+            raise MailboxFullError(f"{self.name!r} is full with {lanes.count} letters")
         if get_ident() == self._owner:
-            lanes.ledger.refused += 1
+            lanes.counts[REFUSED] += 1
             raise MailboxFullError(
                 f"{self.name!r} is full with {lanes.count} letters, and it is its own reader"
                 " who writes: handle mail first"
@@ -140,14 +153,14 @@ class Mailbox:
         turn.acquire()
         waiting = Waiting(message, turn)
         lanes.waiting.append(waiting)
-        return waiting
+        return waiting, None
 
     def _wait_for_room(self, waiting: Waiting, timeout: float) -> None:
         waiting.lock.acquire(True, max(0.0, timeout))
         with self._lock:
             if waiting.taken:
                 return
-            self._lanes.ledger.refused += 1
+            self._lanes.counts[REFUSED] += 1
             if self.closed:
                 raise RecipientGoneError(f"{self.name!r} is gone")
             self._lanes.waiting.remove(waiting)
@@ -192,6 +205,7 @@ class Mailbox:
                     lead.readers -= 1
                 if read is not None and read.kind == "letter":
                     message = lanes.pass_on(read)
+                    lanes.counts[TAKING] = 0
                 else:
                     if read is not None:
                         self._sort(read)
@@ -465,42 +479,50 @@ class Mailbox:
         every eighth time, and then for as long as something is found.
         """
         self._drains += 1
+        lanes = self._lanes
         if self._crowded or not self._drains & 7:
-            mail = inlet is self._mail_inlet
-            lanes = self._lanes
-            self._crowded = (
-                self._drain(inlet, min(DRAIN, lanes.size - lanes.count) if mail else DRAIN) > 1
-            )
+            room = DRAIN
+            if inlet is self._mail_inlet:
+                room = min(DRAIN, lanes.size - lanes.count)
+            self._crowded = self._drain(inlet, room) > 1
             return None
+        # Whoever is killed from here on leaves a letter that is counted nowhere.
+        lanes.counts[TAKING] = 1
         try:
             message = inlet.read()
         except ProtocolError:
-            self._lanes.ledger.garbage += 1
-            return None
-        if (
-            message is not None
-            and message.kind == "control"
-            and self._control is not None
-            and self._control(message)
-        ):
+            lanes.counts[GARBAGE] += 1
+            message = None
+        if message is None or (message.kind == "control" and self._is_obeyed(message)):
+            lanes.counts[TAKING] = 0
             return None
         return message
 
     def _drain(self, inlet: Inlet, room: int) -> int:
         """Read and sort in up to ``room`` letters; return how many there were."""
-        for found in range(room):
+        counts = self._lanes.counts
+        found = 0
+        while found < room:
+            counts[TAKING] = 1
             try:
                 message = inlet.read()
             except ProtocolError:
-                self._lanes.ledger.garbage += 1
+                counts[GARBAGE] += 1
+                found += 1
                 continue
             if message is None:
-                return found
-            if message.kind == "control" and self._control is not None and self._control(message):
+                break
+            found += 1
+            if message.kind == "control" and self._is_obeyed(message):
                 continue
             with self._lock:
                 self._sort(message)
-        return room
+        counts[TAKING] = 0
+        return found
+
+    def _is_obeyed(self, message: Message) -> bool:
+        """Hand control mail to who sees it first; tell whether that was all."""
+        return self._control is not None and self._control(message)
 
     def _sort(self, message: Message) -> None:
         """Put what came from a socket into its lane, lock held."""
@@ -517,6 +539,7 @@ class Mailbox:
             else:
                 if call is not None and call.lock is not None:
                     release(call.lock)
+        lanes.counts[TAKING] = 0
 
     # Ending
 
@@ -539,22 +562,18 @@ class Mailbox:
         """Close what is open, lock held, once nobody leads; return what lay in the sockets."""
         if self._lead.held:
             return []
-        left = []
+        counts = self._lanes.counts
+        left: list[Message] = []
         for inlet in self._inlets.values():
-            inlet.refuse()
-            while True:
-                try:
-                    message = inlet.read()
-                except ProtocolError:
-                    self._lanes.ledger.garbage += 1
-                    continue
+            for message in inlet.rest():
                 if message is None:
-                    break
-                left.append(message)
+                    counts[GARBAGE] += 1
+                else:
+                    left.append(message)
             inlet.close()
         self._inlets = {}
-        self._lanes.ledger.accepted += len(left)
-        self._lanes.ledger.lost_with_reader += len(left)
+        counts[ACCEPTED] += len(left)
+        counts[LOST] += len(left)
         self._lead.close()
         return left
 

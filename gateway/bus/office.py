@@ -21,10 +21,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from gateway.bus.directory import Book
-from gateway.bus.lanes import Order
-from gateway.bus.mailbox import Mailbox
+from gateway.bus.lanes import Order, Policy
+from gateway.bus.ledger import SharedLedgers
+from gateway.bus.mailbox import BUFFER, Mailbox
+from gateway.bus.outlets import outlet_to
 from gateway.bus.pump import Pump
-from gateway.bus.wire import Folder, Outlet, socket_name
+from gateway.bus.wire import Folder, Inlet, Outlet, socket_name
 from gateway.clock import Clock
 from gateway.errors import AddressError, GatewayError, RecipientGoneError
 from gateway.mail.body import PLAIN, checked
@@ -42,8 +44,9 @@ CACHED = 4096
 class Office:
     """Delivery within, into and out of one OS process. All methods are thread-safe."""
 
-    def __init__(self, folder: Path, *, clock: Clock) -> None:
+    def __init__(self, folder: Path, *, clock: Clock, ledgers: SharedLedgers | None = None) -> None:
         self.clock = clock
+        self.ledgers = ledgers
         self.book = Book(0, {BOSS: 1})
         self._folder = Folder(folder)
         self._boxes: dict[str, Mailbox] = {}
@@ -51,6 +54,7 @@ class Office:
         self._outlets: dict[str, Outlet] = {}
         self._subscribers: dict[str, list[Mailbox | Outlet]] = {}
         self._pump = Pump()
+        self._buffer = bytearray(BUFFER)
         # Ids are unique across OS processes and, by their random part, across
         # restarts, so that a late reply never meets a new letter.
         # Made of builtins alone, it costs a fifth of a lambda, and no two threads
@@ -77,18 +81,25 @@ class Office:
         *,
         size: int = 256,
         order: Order = "fifo",
+        policy: Policy = "block",
         control: Callable[[Message], bool] | None = None,
+        row: int | None = None,
     ) -> Mailbox:
-        """Open the mailbox ``name`` in this OS process and return it."""
+        """Open the mailbox ``name`` in this OS process and return it.
+
+        ``row`` is where its supervisor reads its counts.
+        """
         box = Mailbox(
             name,
             incarnation,
             clock=self.clock,
             size=size,
             order=order,
+            policy=policy,
             sockets=sockets,
             control=control,
             undeliverable=self.give_up,
+            counts=None if row is None or self.ledgers is None else self.ledgers.row(row),
         )
         self._boxes[name] = box
         self._forget_routes()
@@ -103,6 +114,25 @@ class Office:
         self.unlink(box.name, box.incarnation)
         for message in left:
             self.give_up(message, RecipientGoneError(f"{box.name!r} ended before it read this"))
+
+    def inherit(
+        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket]
+    ) -> int:
+        """Take what a dead reader left in its sockets; return how many letters that were.
+
+        They are bounced where that was asked for. From here on the writers
+        are told that it is gone.
+        """
+        found = 0
+        for used in sockets:
+            inlet = Inlet(used, self._buffer)
+            for message in inlet.rest():
+                if message is not None:
+                    found += 1
+                    self.give_up(message, RecipientGoneError(f"{name!r} died before it read this"))
+            inlet.close()
+        self.unlink(name, incarnation)
+        return found
 
     def unlink(self, name: str, incarnation: int) -> None:
         """Remove the socket files of a life that is over."""
@@ -168,7 +198,9 @@ class Office:
             return box
         outlet = self._outlets.get(name)
         if outlet is None or outlet.incarnation != incarnation:
-            outlet = self._outlets[name] = Outlet(self._folder, name, incarnation)
+            policy = self.book.policies.get(name)
+            outlet = outlet_to(self._folder, name, incarnation, policy, self._pump)
+            self._outlets[name] = outlet
         return outlet
 
     # Delivery

@@ -1,10 +1,11 @@
-"""Publications that found a full socket, and the thread that sends them on.
+"""What found a full socket and does not have its writer wait, and the thread that sends it on.
 
 A subscriber in another OS process that is slow gets its publications from a
 bounded queue here, one for each, and loses the oldest when that is full; each
-loss is counted. The thread runs only while something waits.
+loss is counted. So do letters to a mailbox whose policy is to drop the oldest.
+The thread runs only while something waits.
 
-Letters never come here: their writers wait themselves.
+Other letters never come here: their writers wait themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gateway.errors import BodyError, RecipientGoneError
 from gateway.mail.message import Message
 
 DEPTH = 256
-"""Publications that wait for one subscriber at the most."""
+"""Publications and letters that wait for one mailbox at the most."""
 
 
 class Pump:
@@ -52,6 +53,10 @@ class Pump:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pump", daemon=True)
                 self._thread.start()
+
+    def holds(self, outlet: Outlet) -> bool:
+        """Tell whether something waits for the mailbox behind ``outlet``."""
+        return outlet in self._waiting
 
     def stop(self) -> None:
         """Drop what still waits and end the thread."""

@@ -24,6 +24,7 @@ import os
 import select
 import socket
 import threading
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
@@ -156,6 +157,19 @@ class Inlet:
     def refuse(self) -> None:
         """Take nothing more in, so that what is read from here on is all there was."""
         self.source.shutdown(socket.SHUT_RD)
+
+    def rest(self) -> Iterator[Message | None]:
+        """Refuse what comes from now on; go through all there was, None for what is no letter."""
+        self.refuse()
+        while True:
+            try:
+                message = self.read()
+            except ProtocolError:
+                yield None
+                continue
+            if message is None:
+                return
+            yield message
 
     def close(self) -> None:
         """Give the socket back."""

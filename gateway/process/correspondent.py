@@ -155,17 +155,22 @@ class Correspondent:
         then, its mail comes here and no longer to the filters.
         """
         name = f"{local}@{self.name}"
-        office = self._office
-        box = office.open(
-            name, self._box.incarnation, office.bind(name, self._box.incarnation), size=size
-        )
-        self._box.wait_for(self._tell_boss("open", name), timeout)
-        return box
+        office, incarnation = self._office, self._box.incarnation
+        sockets = office.bind(name, incarnation)
+        try:
+            row = self._box.wait_for(self._tell_boss("open", name), timeout).body
+        except BaseException:
+            for used in sockets:
+                used.close()
+            office.unlink(name, incarnation)
+            raise
+        return office.open(name, incarnation, sockets, size=size, row=row)
 
     def close_mailbox(self, box: Mailbox) -> None:
         """Close a mailbox that `open_mailbox` opened."""
-        self._tell_boss("close", box.name)
         self._office.close(box)
+        # From now on the boss gives its row of the ledger to others.
+        self._tell_boss("close", box.name)
 
     def wait_for_reply(self, message: Message, timeout: float = 5.0) -> Message:
         """Return the reply to ``message``, handed over directly; other mail keeps its order.

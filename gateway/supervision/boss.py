@@ -20,11 +20,13 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 from time import monotonic
+from typing import Any
 
 from gateway.bus.office import BOSS, Office
 from gateway.errors import GatewayError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
+from gateway.supervision.accounts import Accounts
 from gateway.supervision.fork_server import Exited, ForkServer, Started
 from gateway.supervision.member import Member
 from gateway.supervision.noticeboard import Noticeboard
@@ -59,6 +61,7 @@ class Boss:
         self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
         self._board = Noticeboard(office, self._box, self.members)
+        self._accounts = Accounts(office)
         self._shutdown: Shutdown | None = None
         self.brake = ""
         """Why the emergency brake was pulled; empty where it was not."""
@@ -170,6 +173,7 @@ class Boss:
         sockets = self._office.bind(spec.name, member.incarnation)
         if spec.mode == "fork":
             member.sockets = sockets
+            self._accounts.open(member)
         else:
             member.box = self._office.open(
                 spec.name,
@@ -177,6 +181,7 @@ class Boss:
                 sockets,
                 size=spec.mailbox_size,
                 order=spec.mailbox_order,
+                policy=spec.mailbox_policy,
             )
         self._board.move(member, "waiting", "waits for what it depends on")
 
@@ -184,9 +189,10 @@ class Boss:
         self._board.move(member, "starting", "it was started")
         spec = member.spec
         if spec.mode == "fork":
-            sockets, member.sockets = member.sockets, None
+            assert member.row is not None
+            assert member.sockets is not None
             try:
-                self._fork_server.spawn(spec.name, member.incarnation, sockets)
+                self._fork_server.spawn(spec.name, member.incarnation, member.sockets, member.row)
             except GatewayError as error:
                 self._gone(member, str(error), failed=True)
         else:
@@ -218,7 +224,6 @@ class Boss:
             if member.incarnation == told.incarnation and not member.runs and told.status:
                 member.cause = _in_words(told.status)
         else:
-            self._office.unlink(told.name, told.incarnation)
             self._gone(member, told.reason, failed=True)
 
     # Deaths
@@ -231,7 +236,6 @@ class Boss:
         if member.said_dead:
             self._gone(member, member.cause, failed=member.cause != _ENDED)
         else:
-            self._office.unlink(member.spec.name, member.incarnation)
             self._gone(member, "its OS process was killed or crashed", failed=True)
 
     def _ended(self, message: Message) -> None:
@@ -260,6 +264,7 @@ class Boss:
         stopping = self._shutdown is not None or member.told_to_die
         verdict = None if stopping else member.restarts.ended(monotonic(), failed=failed)
         self._board.tell_book()
+        self._accounts.close(member)
         # Who waits for this in `get` looks at it now: a stop goes on at once.
         self._box.wake()
         if failed:
@@ -285,14 +290,14 @@ class Boss:
     def _open_further(self, message: Message) -> None:
         member = self._sender(message)
         if member is not None and message.body.endswith(f"@{member.spec.name}"):
-            member.mailboxes.add(message.body)
+            row = self._accounts.open_further(member, message.body)
             self._board.tell_book()
-            self._board.answer(message, None)
+            self._board.answer(message, row)
 
     def _close_further(self, message: Message) -> None:
         member = self._sender(message)
         if member is not None and message.body in member.mailboxes:
-            member.mailboxes.discard(message.body)
+            self._accounts.close_further(member, message.body)
             self._board.tell_book()
 
     def _subscribe(self, message: Message) -> None:
@@ -322,8 +327,11 @@ class Boss:
     def _ps(self, message: Message) -> None:
         # Whoever does not read its replies must not hold up the supervisor.
         self._board.answer(
-            message, [member.describe() for member in self.members.values()], timeout=0.0
+            message, [self._describe(member) for member in self.members.values()], timeout=0.0
         )
+
+    def _describe(self, member: Member) -> dict[str, Any]:
+        return {**member.describe(), "ledger": self._accounts.balance(member)._asdict()}
 
     # Stopping
 

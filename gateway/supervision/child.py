@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from gateway.bus.directory import Book
+from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.clock import Clock
@@ -43,9 +44,11 @@ class Child:
         spec: ProcessSpec,
         incarnation: int,
         sockets: tuple[socket.socket, socket.socket],
+        row: int,
         *,
         folder: Path,
         clock: Clock,
+        ledgers: SharedLedgers,
         application: Any,
     ) -> None:
         self._spec = spec
@@ -55,13 +58,15 @@ class Child:
         self._die_early = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: self._die())
-        self._office = Office(folder, clock=clock)
+        self._office = Office(folder, clock=clock, ledgers=ledgers)
         self._box = self._office.open(
             spec.name,
             incarnation,
             sockets,
             size=spec.mailbox_size,
             order=spec.mailbox_order,
+            policy=spec.mailbox_policy,
+            row=row,
             control=self._obey,
         )
         self._application = application

@@ -9,7 +9,7 @@ of the channel closes it ends its children, by TERM and then by KILL, and itself
 
 The channel is a SEQPACKET socket with one msgpack array a packet::
 
-    → [name, incarnation]                 with the child's two mailbox sockets
+    → [name, incarnation, row]            with the child's two mailbox sockets
     ← ["started", name, incarnation, pid] with the child's pidfd
     ← ["failed", name, incarnation, reason]
     ← ["exited", name, incarnation, status]
@@ -38,8 +38,8 @@ from gateway.errors import GatewayError
 
 log = logging.getLogger(__name__)
 
-ChildMain = Callable[[str, int, tuple[socket.socket, socket.socket]], int]
-"""Runs one child: name, incarnation, its sockets; returns its exit status."""
+ChildMain = Callable[[str, int, tuple[socket.socket, socket.socket], int], int]
+"""Runs one child: name, incarnation, its sockets, its ledger's row; returns its exit status."""
 
 _PACKET = 4096
 _PR_SET_PDEATHSIG = 1
@@ -99,18 +99,15 @@ class ForkServer:
         return self._channel.fileno()
 
     def spawn(
-        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket]
+        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket], row: int
     ) -> None:
-        """Ask for a child, which gets ``sockets``; ours are closed here."""
+        """Ask for a child, which gets a copy of ``sockets``; they stay the caller's."""
         assert self._channel is not None
         try:
-            packet = msgspec.msgpack.encode([name, incarnation])
+            packet = msgspec.msgpack.encode([name, incarnation, row])
             socket.send_fds(self._channel, [packet], [used.fileno() for used in sockets])
         except OSError as error:
             raise GatewayError(f"the fork server is gone: {error}") from error
-        finally:
-            for used in sockets:
-                used.close()
 
     def receive(self) -> Started | Exited | Failed | None:
         """Return what the server tells; None where it is gone."""
@@ -191,7 +188,7 @@ def _fork_one(
     packet, descriptors, _, _ = socket.recv_fds(channel, _PACKET, 2, socket.MSG_CMSG_CLOEXEC)
     if not packet:
         return False
-    name, incarnation = msgspec.msgpack.decode(packet)
+    name, incarnation, row = msgspec.msgpack.decode(packet)
     answer: list[Any]
     if len(descriptors) != 2:
         answer = ["failed", name, incarnation, "out of file descriptors"]
@@ -209,7 +206,7 @@ def _fork_one(
         poller.close()
         for pidfd in children:
             os.close(pidfd)
-        _be_child(name, incarnation, descriptors, child_main, server)
+        _be_child(name, incarnation, row, descriptors, child_main, server)
     for descriptor in descriptors:
         os.close(descriptor)
     pidfd = os.pidfd_open(pid)
@@ -224,7 +221,12 @@ def _fork_one(
 
 
 def _be_child(
-    name: str, incarnation: int, descriptors: list[int], child_main: ChildMain, server: int
+    name: str,
+    incarnation: int,
+    row: int,
+    descriptors: list[int],
+    child_main: ChildMain,
+    server: int,
 ) -> None:
     """Be one child; never returns."""
     status = 1
@@ -234,7 +236,7 @@ def _be_child(
         if os.getppid() != server:
             os._exit(1)
         mail, urgent = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-        status = child_main(name, incarnation, (mail, urgent))
+        status = child_main(name, incarnation, (mail, urgent), row)
     except BaseException:
         log.exception("process %s failed outside of its life", name)
     finally:

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
 from gateway.process.process import Process
 from gateway.supervision.restart import Restarts
@@ -29,15 +30,19 @@ class Member:
     box: Mailbox | None = None
     process: Process | None = None
     thread: threading.Thread | None = None
-    mailboxes: set[str] = field(default_factory=set)
-    """Further mailboxes that this life has opened, for what is behind it."""
+    mailboxes: dict[str, int | None] = field(default_factory=dict)
+    """Further mailboxes that this life has opened, for what is behind it, and their rows."""
     said_dead: bool = False
     """Whether this life reported that its `death` has run."""
     told_to_die: bool = False
     due: float | None = None
     """When it is restarted, on the monotonic clock."""
     sockets: Any = None
-    """The bound sockets of a mailbox whose reader has yet to be forked."""
+    """The bound sockets of a forked life's mailbox: what it leaves unread is found there."""
+    row: int | None = None
+    """Where a forked life counts its mail."""
+    past: Balance = field(default_factory=Balance)
+    """What the lives that are over have counted."""
 
     @property
     def runs(self) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.bus.directory import Book
+from gateway.bus.lanes import Policy
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
 from gateway.bus.wire import Outlet
@@ -45,7 +46,13 @@ class Noticeboard:
             if member.runs or member.state == "waiting":
                 incarnations[name] = member.incarnation
                 incarnations.update(dict.fromkeys(member.mailboxes, member.incarnation))
-        self._office.update(Book(old.version + 1, incarnations, self._archive.subscriptions))
+        policies: dict[str, Policy] = {
+            name: member.spec.mailbox_policy
+            for name, member in self._members.items()
+            if member.spec.mailbox_policy != "block"
+        }
+        book = Book(old.version + 1, incarnations, self._archive.subscriptions, policies)
+        self._office.update(book)
         for member in self._members.values():
             if member.spec.mode == "fork" and member.runs and member.pid:
                 self._send_book(member)
@@ -73,10 +80,9 @@ class Noticeboard:
         """Forget what was to be told to a life that is over; return its wills."""
         name = member.spec.name
         wills = self._archive.leave(name)
-        for further in member.mailboxes:
+        for further in list(member.mailboxes):
             self._archive.leave(further)
             self._office.unlink(further, member.incarnation)
-        member.mailboxes.clear()
         outlet = self._unsent.pop(name, None)
         if outlet is not None:
             self._box.unwatch(outlet.socket_for("urgent").fileno())

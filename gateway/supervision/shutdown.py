@@ -96,10 +96,9 @@ class Shutdown:
         """Close the mailbox of a life that never began."""
         if member.box is not None:
             self._office.close(member.box)
-        for used in member.sockets or ():
-            used.close()
+        if member.sockets is not None:
+            self._office.inherit(member.spec.name, member.incarnation, member.sockets)
         member.box = member.sockets = None
-        self._office.unlink(member.spec.name, member.incarnation)
         self._board.move(member, "stopped", "the application stopped before it was started")
 
 

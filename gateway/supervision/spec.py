@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.bus.lanes import Order
+from gateway.bus.lanes import Order, Policy
 from gateway.process.context import Mode
 from gateway.process.process import Process
 from gateway.supervision.restart import RestartPolicy
@@ -28,6 +28,7 @@ class ProcessSpec:
     depends: tuple[str, ...] = ()
     mailbox_size: int = 256
     mailbox_order: Order = "fifo"
+    mailbox_policy: Policy = "block"
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     route: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)

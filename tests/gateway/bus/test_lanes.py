@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.bus.lanes import REMEMBERED, UNREAD_REPLIES, Lanes, Waiting
+from gateway.bus.ledger import REFUSED
 from gateway.errors import MailboxFullError, RecipientGoneError
 from gateway.mail.message import BULK, URGENT, Message
 
@@ -270,7 +271,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def give_up_writing(self) -> None:
         self.mail.remove(self.lanes.waiting.pop().message.subject)
-        self.lanes.ledger.refused += 1
+        self.lanes.counts[REFUSED] += 1
 
     @rule(too_old=st.booleans())
     def read(self, too_old: bool) -> None:

@@ -1,0 +1,63 @@
+"""Outlets to mailboxes that do not have their writers wait.
+
+What a mailbox does when it is full is its own policy, and every writer keeps
+to it: `Outlet` itself waits for room until the deadline (``block``),
+`RejectingOutlet` is refused at once (``reject``), and `DroppingOutlet` leaves
+the letter with the pump of its OS process, where the oldest gives way
+(``drop_oldest``). Replies, bounces and control go the way they always go.
+
+Refused in any case: letters to a mailbox that is gone, bodies too large.
+"""
+
+from __future__ import annotations
+
+from gateway.bus.lanes import Policy
+from gateway.bus.pump import Pump
+from gateway.bus.wire import Folder, Outlet
+from gateway.errors import BodyError
+from gateway.mail.codec import encode
+from gateway.mail.message import Message
+
+
+class RejectingOutlet(Outlet):
+    """Refuses a letter for which there is no room now."""
+
+    __slots__ = ()
+
+    def deliver(self, message: Message, timeout: float = 5.0) -> None:
+        """Hand ``message`` over; a full mailbox raises `MailboxFullError` at once."""
+        super().deliver(message, 0.0 if message.kind == "letter" else timeout)
+
+
+class DroppingOutlet(Outlet):
+    """Queues letters for which there is no room now, and drops the oldest of too many."""
+
+    __slots__ = ("_pump",)
+
+    def __init__(self, folder: Folder, name: str, incarnation: int, pump: Pump) -> None:
+        super().__init__(folder, name, incarnation)
+        self._pump = pump
+
+    def deliver(self, message: Message, timeout: float = 5.0) -> None:
+        """Hand ``message`` over, or over to the pump, which counts what it drops."""
+        if message.kind != "letter":
+            super().deliver(message, timeout)
+            return
+        try:
+            packed = encode(message)
+        except UnicodeEncodeError as error:
+            raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
+        # What waits already goes first.
+        if self._pump.holds(self) or not self.try_send(message, "mail", packed):
+            self._pump.send(self, message, packed)
+
+
+def outlet_to(
+    folder: Folder, name: str, incarnation: int, policy: Policy | None, pump: Pump
+) -> Outlet:
+    """Return what writes to one life of the mailbox ``name`` as its policy wants it."""
+    if policy == "reject":
+        return RejectingOutlet(folder, name, incarnation)
+    if policy == "drop_oldest":
+        return DroppingOutlet(folder, name, incarnation, pump)
+    return Outlet(folder, name, incarnation)

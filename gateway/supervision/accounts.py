@@ -1,0 +1,87 @@
+"""The ledgers of the crew: what their mailboxes counted, lives that are over included.
+
+A forked life counts in a row of shared memory, and the boss keeps its bound
+sockets open as well. So when it was killed, the boss knows what it had taken
+in, reads what still lay there, bounces that where a receipt was asked for,
+and closes its books: nothing is lost without being counted. A process that
+hangs is seen as well as one that answers.
+
+The boss's thread is the only user. Not read here: what lay in the sockets of a
+further mailbox whose OS process was killed.
+"""
+
+from __future__ import annotations
+
+from gateway.bus.ledger import (
+    ACCEPTED,
+    LOST,
+    Balance,
+    Counts,
+    balance_from_afar,
+    balance_of_the_dead,
+    empty_row,
+)
+from gateway.bus.office import Office
+from gateway.supervision.member import Member
+
+
+class Accounts:
+    """Opens a row for each mailbox of the crew, reads it, and closes it."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    def open(self, member: Member) -> None:
+        """Give the next life of a forked member a row."""
+        member.row = self._claim()
+
+    def open_further(self, member: Member, mailbox: str) -> int | None:
+        """Note a further mailbox of a member and return its row."""
+        row = member.mailboxes[mailbox] = self._claim()
+        return row
+
+    def close_further(self, member: Member, mailbox: str) -> None:
+        """Close the row of a further mailbox, which has been closed."""
+        row = member.mailboxes.pop(mailbox)
+        member.past = member.past.plus(balance_of_the_dead(self._row(row)))
+        self._release(row)
+
+    def close(self, member: Member) -> None:
+        """Close the books of a life that is over, and bounce what it left unread."""
+        row, counts = member.row, self._row(member.row)
+        if member.sockets is not None:
+            name = member.spec.name
+            found = self._office.inherit(name, member.incarnation, member.sockets)
+            counts[ACCEPTED] += found
+            counts[LOST] += found
+            member.sockets = None
+        member.past = member.past.plus(balance_of_the_dead(counts))
+        member.row = None
+        self._release(row)
+        if member.box is not None:
+            member.past = member.past.plus(member.box.statistics())
+            member.box = None
+        for mailbox in list(member.mailboxes):
+            self.close_further(member, mailbox)
+
+    def balance(self, member: Member) -> Balance:
+        """Return what all mailboxes of all lives of a member have counted so far."""
+        found = member.past.plus(balance_from_afar(self._row(member.row)))
+        if member.box is not None:
+            found = found.plus(member.box.statistics())
+        for row in member.mailboxes.values():
+            found = found.plus(balance_from_afar(self._row(row)))
+        return found
+
+    def _claim(self) -> int | None:
+        ledgers = self._office.ledgers
+        return None if ledgers is None else ledgers.claim()
+
+    def _release(self, row: int | None) -> None:
+        if row is not None and self._office.ledgers is not None:
+            self._office.ledgers.release(row)
+
+    def _row(self, row: int | None) -> Counts:
+        if row is None or self._office.ledgers is None:
+            return empty_row()
+        return self._office.ledgers.row(row)

@@ -291,5 +291,5 @@ class Office:
         return {
             "mailboxes": len(self._boxes),
             "outlets": len(self._outlets),
-            "publications_dropped_at_sender": self._pump.dropped,
+            "dropped_at_sender": self._pump.dropped,
         }

@@ -15,7 +15,7 @@ from gateway.bus.mailbox import LOOK_EVERY, Mailbox
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import RealClock
 from gateway.errors import ExpiredError, MailboxFullError, RecipientGoneError
-from gateway.mail.message import Message
+from gateway.mail.message import BULK, URGENT, Message
 
 Make = Callable[..., Message]
 Boxes = Callable[..., Mailbox]
@@ -94,6 +94,39 @@ def test_a_reader_that_writes_to_its_own_full_mailbox_is_told_at_once(
     full.deliver(letter())
     with pytest.raises(MailboxFullError, match="its own reader"):
         full.deliver(letter(), 60.0)
+
+
+def test_a_mailbox_that_rejects_refuses_at_once(letter: Make, box: Boxes) -> None:
+    full = box(size=1, policy="reject")
+    full.deliver(letter("a"), 10.0)
+    with pytest.raises(MailboxFullError, match="is full with 1 letters"):
+        full.deliver(letter("b"), 1e9)
+    assert subjects(full, 1) == ["a"]
+    assert full.statistics().refused == 1
+    assert full.statistics().is_balanced
+
+
+def test_a_mailbox_that_drops_the_oldest_gives_it_back(letter: Make, box: Boxes) -> None:
+    dropped: list[tuple[str, type]] = []
+    full = box(
+        size=2,
+        policy="drop_oldest",
+        undeliverable=lambda message, error: dropped.append((message.subject, type(error))),
+    )
+    for subject in "abc":
+        full.deliver(letter(subject), 1e9)
+    assert dropped == [("a", MailboxFullError)]
+    assert subjects(full, 2) == ["b", "c"]
+    assert full.statistics().dropped == 1
+    assert full.statistics().is_balanced
+
+
+def test_what_drops_the_oldest_drops_the_least_urgent_first(letter: Make, box: Boxes) -> None:
+    full = box(size=3, policy="drop_oldest", order="priority")
+    for subject, priority in (("bulk 1", BULK), ("urgent", URGENT), ("bulk 2", BULK)):
+        full.deliver(letter(subject, priority=priority))
+    full.deliver(letter("normal"))
+    assert subjects(full, 3) == ["urgent", "normal", "bulk 2"]
 
 
 def test_publications_never_block_and_drop_the_oldest(letter: Make, box: Boxes) -> None:

@@ -132,6 +132,55 @@ def test_wills_are_said_for_those_who_die_and_not_for_those_who_end(start: Any, 
     assert program.said == ["arm healthy False" if how == "stopped" else "arm failed True"]
 
 
+def test_what_a_killed_reader_left_unread_is_counted_and_bounces(start: Any) -> None:
+    program = start("""
+        import json
+        class Worker(Process):
+            def birth(self):
+                self.read = []
+                self.add_filter(subject="^read$", callback=self.read.append)
+            def life(self):
+                while len(self.read) < 2:
+                    self.mailman(60.0)
+                os.kill(os.getpid(), signal.SIGSTOP)
+        class Main(Process):
+            def life(self):
+                self.send("worker", "read")
+                self.send("worker", "read")
+                state = None
+                while state != "T":
+                    self.light_sleep(0.001)
+                    (worker,) = [each for each in self.crew() if each["name"] == "worker"]
+                    if worker["pid"]:
+                        with open(f"/proc/{worker['pid']}/stat") as stat:
+                            state = stat.read().rpartition(")")[2].split()[0]
+                asked = [self.send("worker", f"unread {n}", receipt=True) for n in range(6)]
+                before = worker["ledger"]
+                os.kill(worker["pid"], signal.SIGKILL)
+                for each in asked:
+                    try:
+                        self.wait_for_reply(each, 30.0)
+                    except RecipientGoneError as error:
+                        say("bounced", error)
+                while self.crew()[0]["ledger"]["lost_with_reader"] < 6:
+                    self.light_sleep(0.001)
+                say("ledger", json.dumps([before, self.crew()[0]["ledger"]]))
+                self.die()
+            def crew(self):
+                return self.wait_for_reply(self._tell_boss("ps", None), 30.0).body
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork", restart=ONCE, frequency=100)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    before, after = json.loads(program.wait_for("ledger"))
+    assert program.end() == 0, program.complaints()
+    assert len([line for line in program.said if line.startswith("bounced 'worker' died")]) == 6
+    assert before["accepted"] == before["delivered"] == 2
+    assert (after["accepted"], after["delivered"], after["lost_with_reader"]) == (8, 2, 6)
+    assert after["queued"] == after["in_doubt"] == 0
+
+
 def test_a_death_does_not_overtake_what_the_dead_had_written(start: Any) -> None:
     program = start("""
         MAIN = os.getpid()

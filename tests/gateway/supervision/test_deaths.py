@@ -176,9 +176,9 @@ def test_what_a_killed_reader_left_unread_is_counted_and_bounces(start: Any) -> 
     before, after = json.loads(program.wait_for("ledger"))
     assert program.end() == 0, program.complaints()
     assert len([line for line in program.said if line.startswith("bounced 'worker' died")]) == 6
-    assert before["accepted"] == before["delivered"] == 2
-    assert (after["accepted"], after["delivered"], after["lost_with_reader"]) == (8, 2, 6)
-    assert after["queued"] == after["in_doubt"] == 0
+    # Replies are counted as well, such as the boss's to the registration.
+    assert before["accepted"] == before["delivered"] >= 2
+    assert after == {**before, "accepted": before["accepted"] + 6, "lost_with_reader": 6}
 
 
 def test_a_death_does_not_overtake_what_the_dead_had_written(start: Any) -> None:

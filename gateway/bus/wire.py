@@ -1,7 +1,7 @@
 """Datagrams between OS processes: two Unix sockets a mailbox, one for each lane.
 
 A letter is one datagram. Where it is larger than `INLINE` its body travels as
-a sealed memory file beside it. Socket names carry the mailbox's incarnation,
+a sealed memory file beside it, packed, or as it is where it is bytes. Socket names carry the mailbox's incarnation,
 ``name.3`` and ``name.3.urgent``, so that a letter never reaches a successor.
 
 The theory, each line measured: a sender needs a connected socket of its own
@@ -47,6 +47,9 @@ LARGEST = 64 * 1024 * 1024
 
 # The first letter to the dead is refused; after that the socket is connected no more.
 _DEAD = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT, errno.ENOTCONN, errno.EPIPE}
+
+_RAW = b""
+"""The body in an envelope whose real one, bytes, lies in the memory file as it is."""
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _ANCILLARY = socket.CMSG_SPACE(4 * array.array("i").itemsize)
@@ -186,7 +189,11 @@ def _with_large_body(
     try:
         if flags & _CUT or len(descriptors) != 1:
             raise ProtocolError("a letter with a large body was cut short")
-        return decode(envelope, _read_sealed(descriptors[0]))
+        body = _read_sealed(descriptors[0])
+        message = decode(envelope)
+        if message.body == _RAW:
+            return replace(message, body=body)
+        return decode(envelope, body)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -222,33 +229,37 @@ class Outlet:
         """
         lane: Lane = "mail" if message.kind == "letter" else "urgent"
         used = self._mail if lane == "mail" else self._urgent
-        try:
-            data = encode(message)
-        except UnicodeEncodeError as error:
-            raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
-        if used is not None and len(data) <= INLINE:
-            # The way of nearly every letter, without a call more than it needs.
+        data = b""
+        if type(message.body) is not bytes or len(message.body) <= INLINE:
             try:
-                used.send(data)
-            except BlockingIOError:
-                self._wait_for_room(message, lane, timeout)
-            except OSError as error:
-                raise self._as_gone(error) from error
-        elif not self.try_send(message, lane, data):
-            self._wait_for_room(message, lane, timeout)
+                data = encode(message)
+            except UnicodeEncodeError as error:
+                raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
+            if used is not None and len(data) <= INLINE:
+                # The way of nearly every letter, without a call more than it needs.
+                try:
+                    used.send(data)
+                except BlockingIOError:
+                    self._wait_for_room(message, lane, timeout, data)
+                except OSError as error:
+                    raise self._as_gone(error) from error
+                return
+        if not self.try_send(message, lane, data):
+            self._wait_for_room(message, lane, timeout, data)
 
     def try_send(self, message: Message, lane: Lane, packed: bytes | None = None) -> bool:
         """Hand ``message`` over if there is room at once; tell whether there was.
 
-        Raises `RecipientGoneError` where the mailbox is no more, `BodyError`
+        ``packed`` is the letter packed already, or nothing of it where its
+        body is known to be too large for the datagram. Raises `RecipientGoneError` where the mailbox is no more, `BodyError`
         where the letter is too large for any mailbox.
         """
-        data = packed or encode(message)
+        data = encode(message) if packed is None else packed
         try:
             used = self._urgent if lane == "urgent" else self._mail
             if used is None:
                 used = self._connect(lane)
-            if len(data) > INLINE:
+            if not 0 < len(data) <= INLINE:
                 _send_large(used, message)
             else:
                 used.send(data)
@@ -263,7 +274,7 @@ class Outlet:
             return error
         return RecipientGoneError(f"{self.name!r} is gone: {error.strerror}")
 
-    def _wait_for_room(self, message: Message, lane: Lane, timeout: float) -> None:
+    def _wait_for_room(self, message: Message, lane: Lane, timeout: float, packed: bytes) -> None:
         """Wait in poll(), which is right about a connected socket.
 
         Several writers may race for the one place that became free.
@@ -271,7 +282,6 @@ class Outlet:
         waiting = select.poll()
         waiting.register(self.socket_for(lane), select.POLLOUT)
         deadline = monotonic() + timeout
-        packed = encode(message)
         while (left := deadline - monotonic()) > 0:
             waiting.poll(left * 1000)
             if self.try_send(message, lane, packed):
@@ -298,7 +308,9 @@ class Outlet:
 
 
 def _send_large(used: socket.socket, message: Message) -> None:
-    body = encode(message.body)
+    # Bytes go as they are: packed, they would be copied twice more.
+    raw = type(message.body) is bytes
+    body: bytes = message.body if raw else encode(message.body)
     if len(body) > LARGEST:
         raise BodyError(f"the body has {len(body)} bytes packed; {LARGEST} is the most")
     # A name helps whoever reads /proc; the seals keep a writer from changing
@@ -309,17 +321,13 @@ def _send_large(used: socket.socket, message: Message) -> None:
         while left:
             left = left[os.write(descriptor, left) :]
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-        envelope = encode(_emptied(message))
+        envelope = encode(replace(message, body=_RAW if raw else None))
         if len(envelope) > INLINE:
             raise BodyError(f"the headers have {len(envelope)} bytes packed; {INLINE} is the most")
         rights = array.array("i", [descriptor])
         used.sendmsg([envelope], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
     finally:
         os.close(descriptor)
-
-
-def _emptied(message: Message) -> Message:
-    return replace(message, body=None)
 
 
 def _read_sealed(descriptor: int) -> bytes:

@@ -4,7 +4,8 @@
 wait_for_reply between two thread processes, over an echo of one object
 through two `queue.SimpleQueue`. ``fork_roundtrip_vs_pipe``: the same to a
 forked process, over an echo of the same 100-byte dict through a
-`multiprocessing.Pipe`. Both at two frequencies, which must not matter.
+`multiprocessing.Pipe`. Both at two frequencies, which must not matter. The
+other figures are those of `benchmarks.flow` and `benchmarks.waits`.
 
 A shared machine changes its speed from one second to the next. So each job
 and its baseline take turns of a few milliseconds on the same thread, each
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+from benchmarks import flow, waits
 from benchmarks.measure import arguments, pinned, ratio, show, spread
 from gateway.application import Application
 from gateway.mail.message import Message
@@ -163,7 +165,7 @@ def measure(rounds: int) -> dict[str, Any]:
             result[f"{job}_roundtrip_vs_{over}{at}"] = ratio(seconds[job], seconds[baseline])
         for name, turns in seconds.items():
             figures[name + at] = spread([taken for turn in turns for taken in turn])
-    return {**result, **figures}
+    return {**result, **flow.measure(rounds), **waits.measure(rounds), **figures}
 
 
 def main() -> None:

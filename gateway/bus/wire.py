@@ -1,8 +1,9 @@
 """Datagrams between OS processes: two Unix sockets a mailbox, one for each lane.
 
 A letter is one datagram. Where it is larger than `INLINE` its body travels as
-a sealed memory file beside it, packed, or as it is where it is bytes. Socket names carry the mailbox's incarnation,
-``name.3`` and ``name.3.urgent``, so that a letter never reaches a successor.
+a sealed memory file beside it, packed, or as it is where it is bytes. Socket
+names carry the mailbox's incarnation, ``name.3`` and ``name.3.urgent``, so
+that a letter never reaches a successor.
 
 The theory, each line measured: a sender needs a connected socket of its own
 for each recipient and lane, because on an unconnected one poll() says
@@ -251,8 +252,9 @@ class Outlet:
         """Hand ``message`` over if there is room at once; tell whether there was.
 
         ``packed`` is the letter packed already, or nothing of it where its
-        body is known to be too large for the datagram. Raises `RecipientGoneError` where the mailbox is no more, `BodyError`
-        where the letter is too large for any mailbox.
+        body is known to be too large for the datagram. Raises
+        `RecipientGoneError` where the mailbox is no more, `BodyError` where
+        the letter is too large for any mailbox.
         """
         data = encode(message) if packed is None else packed
         try:

@@ -19,9 +19,9 @@ SUMMARY = "list the processes and devices of the running gateway"
 
 EPILOG = """\
 UP is how long a process has been in its state; RESTARTS, how often it had to be
-restarted. Of the MAIL that it was sent, READ was handed to it, WAITS is still
-in its mailbox, and LOST was dropped because it was too late or too much. One
-that is "not answering" is busy or stuck; its mail waits.
+restarted. Of the MAIL that it was sent, in this life and those before, READ was
+handed to it, WAITS is still in its mailbox, and LOST was too late, too much, or
+died with it. One that is not answering is busy or stuck; its mail waits.
 
 examples:
   gateway ps
@@ -31,6 +31,7 @@ exit status: 0 it was told, 1 the gateway could not be asked
 """
 
 _MAIL = ("MAIL", "READ", "WAITS", "LOST")
+_LOST = ("dropped", "expired", "lost_with_reader", "in_doubt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,11 +62,7 @@ def render(report: dict[str, Any], columns: int = 0) -> list[str]:
     processes = [_process(process, now) for process in report.get("processes", ())]
     header = ("PROCESS", "MODE", "STATE", "UP", "RESTARTS", "PID", *_MAIL)
     lines = [f"node {_text(report.get('node'))}, version {_text(report.get('version'))}", ""]
-    head, *rest = _table(header, processes, right=frozenset(range(3, len(header))))
-    lines.append(head)
-    for line, process in zip(rest, report.get("processes", ()), strict=True):
-        silent = _is_silent(process)
-        lines.append(line.ljust(head.index("MAIL")) + "not answering" if silent else line)
+    lines += _table(header, processes, right=frozenset(range(3, len(header))))
     lines += _troubles(report.get("processes", ()), columns)
     for title in ("routes", "devices"):
         states = report.get(title, ())
@@ -84,13 +81,9 @@ def render(report: dict[str, Any], columns: int = 0) -> list[str]:
 
 
 def _process(process: dict[str, Any], now: float) -> tuple[str, ...]:
-    mail = (process.get("statistics") or {}).get("mail") or {}
-    if mail:
-        lost = sum(mail.get(name, 0) for name in ("dropped", "expired", "lost_with_reader"))
-        taken = mail.get("accepted", 0), mail.get("delivered", 0), mail.get("queued", 0), lost
-        counts: Sequence[str] = [_count(count) for count in taken]
-    else:
-        counts = ("" if _is_silent(process) else "-",) * len(_MAIL)
+    mail = process.get("ledger") or {}
+    lost = sum(mail.get(name, 0) for name in _LOST)
+    counts = mail.get("accepted", 0), mail.get("delivered", 0), mail.get("queued", 0), lost
     return (
         _text(process.get("name")),
         _text(process.get("mode")),
@@ -98,7 +91,7 @@ def _process(process: dict[str, Any], now: float) -> tuple[str, ...]:
         _since(process, now),
         str(process.get("restarts", 0)),
         str(process.get("pid") or "-"),
-        *counts,
+        *map(_count, counts),
     )
 
 
@@ -107,10 +100,13 @@ def _is_silent(process: dict[str, Any]) -> bool:
 
 
 def _troubles(processes: Iterable[dict[str, Any]], columns: int) -> list[str]:
-    """Return why those processes are not there that are not."""
+    """Return what is to be known of those processes that are not there, or do not answer."""
     lines = []
     for process in processes:
-        if process.get("state") != "living":
+        if _is_silent(process):
+            start = f"{_text(process.get('name'))} is not answering: "
+            lines += _hanging(start, "it is busy or stuck, and its mail waits", columns)
+        elif process.get("state") != "living":
             start = f"{_text(process.get('name'))} {_text(process.get('state'))}: "
             lines += _hanging(start, _text(process.get("cause")), columns)
     return ["", *lines] if lines else []

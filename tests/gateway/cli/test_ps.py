@@ -25,15 +25,15 @@ REPORT = {
             "pid": 4711,
             "restarts": 0,
             "answers": True,
-            "statistics": {
-                "mail": {
-                    "accepted": 1_234_567,
-                    "delivered": 12_345,
-                    "queued": 3,
-                    "dropped": 1,
-                    "expired": 2,
-                    "lost_with_reader": 4,
-                }
+            "statistics": {},
+            "ledger": {
+                "accepted": 1_234_567,
+                "delivered": 12_345,
+                "queued": 3,
+                "dropped": 1,
+                "expired": 2,
+                "lost_with_reader": 3,
+                "in_doubt": 1,
             },
         },
         {
@@ -45,6 +45,7 @@ REPORT = {
             "restarts": 12,
             "answers": False,
             "statistics": None,
+            "ledger": {"accepted": 40, "delivered": 8, "queued": 32},
         },
         {
             "name": "lab\x1b[2J",
@@ -73,9 +74,10 @@ PAGE = r"""node kitchen-pi, version 0.1.0
 
 PROCESS      MODE    STATE      UP  RESTARTS    PID  MAIL   READ  WAITS  LOST
 serial       fork    living  2h05m         0   4711  1.2M  12.3k      3     7
-unix_socket  fork    living     1s        12  32768  not answering
-lab\x1b[2J   thread  failed      -         0      -     -      -      -     -
+unix_socket  fork    living     1s        12  32768    40      8     32     0
+lab\x1b[2J   thread  failed      -         0      -     0      0      0     0
 
+unix_socket is not answering: it is busy or stuck, and its mail waits
 lab\x1b[2J failed: KeyError: 'left'
 
 ROUTE  STATE    SINCE  CAUSE
@@ -104,7 +106,7 @@ def test_a_gateway_that_runs(house: House, capsys: pytest.CaptureFixture[str]) -
     rows = {words[0]: words for line in out.splitlines() if (words := line.split())}
     assert out.startswith("node lab, version ")
     assert rows["serial"][1:3] == ["fork", "living"]
-    assert rows["busy"][-2:] == ["not", "answering"]
+    assert "busy is not answering: it is busy or stuck" in out
     assert rows["unix_socket"][1] == "connected"
     assert rows["main"][1:3] == ["thread", "living"]
     assert rows["board"][1] == "healthy"
@@ -126,6 +128,7 @@ def test_as_json(house: House, capsys: pytest.CaptureFixture[str]) -> None:
         "main": True,
     }
     assert processes["serial"]["statistics"]["mail"]["accepted"] >= 1
+    assert processes["serial"]["ledger"]["accepted"] >= 1
     assert [device["connected"] for device in report["devices"]] == [True, False]
     assert report["routes"][0]["name"] == "unix_socket"
 

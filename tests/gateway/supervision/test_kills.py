@@ -41,7 +41,9 @@ LOAD = f"""
                 self.add_process(f"w{{n}}", Worker, mode="fork", restart=SOON, frequency=200)
 """
 
-CREW = LOAD + """
+CREW = (
+    LOAD
+    + """
     SEED, ROUNDS = SEEDS
     class Main(Process):
         def crew(self):
@@ -89,6 +91,7 @@ CREW = LOAD + """
         say("left nobody")
     say("files", json.dumps(sorted(os.listdir(SOCKETS + "/bus"))))
 """
+)
 
 
 def test_workers_killed_under_load_come_back_and_every_letter_is_accounted_for(
@@ -122,7 +125,9 @@ def test_workers_killed_under_load_come_back_and_every_letter_is_accounted_for(
 def test_when_the_supervisor_itself_is_killed_nobody_is_left(
     start: Any, sockets: Path, who: str, again: int
 ) -> None:
-    program = start(LOAD + """
+    program = start(
+        LOAD
+        + """
     class Main(Process):
         def birth(self):
             self.told = False
@@ -138,7 +143,8 @@ def test_when_the_supervisor_itself_is_killed_nobody_is_left(
     app.global_frequency = 100.0
     status = app.run()
     say("status", status, app.brake)
-    """)
+    """
+    )
     server, *pids = json.loads(program.wait_for("pids"))
     watched = [os.pidfd_open(pid) for pid in (server, *pids)]
     try:
@@ -155,13 +161,16 @@ def test_when_the_supervisor_itself_is_killed_nobody_is_left(
     if who == "main":
         assert status == -signal.SIGKILL
         # Whoever starts next on the same folder finds it, and cleans up.
-        heir = start(LOAD + """
+        heir = start(
+            LOAD
+            + """
     class Main(Process):
         def life(self):
             say("up")
             self.die()
     sys.exit(App(main=Main, sockets=SOCKETS).run())
-    """)
+    """
+        )
         assert heir.end() == 0, heir.complaints()
         assert "up" in heir.said
     else:

@@ -28,6 +28,7 @@ from gateway.mail.filters import Callback, FilterTable, FilterView
 from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
 from gateway.mail.topic import check_pattern, check_topic
 from gateway.process.subscription import Subscription
+from gateway.process.whereabouts import handles_letters
 
 log = logging.getLogger(__name__)
 
@@ -295,6 +296,7 @@ class Correspondent:
 
     # Handling
 
+    @handles_letters
     def _handle(self, message: Message) -> None:
         if message.kind == "publication":
             for subscription in self._subscriptions:

@@ -8,10 +8,12 @@ after ``death``, to the supervisor that called.
 from __future__ import annotations
 
 from gateway.process.process import Process
+from gateway.process.whereabouts import enter
 
 
 def run(process: Process) -> None:
     """Run ``process`` until it is told to die; raise what it raised."""
+    enter(process.name)
     report = process._context.report
     try:
         process.run_level = "born"

@@ -25,6 +25,7 @@ from gateway.bus.office import BOSS, Office
 from gateway.errors import GatewayError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
+from gateway.process.whereabouts import enter, handles_letters
 from gateway.supervision.fork_server import Exited, ForkServer, Started
 from gateway.supervision.member import Member
 from gateway.supervision.noticeboard import Noticeboard
@@ -98,6 +99,7 @@ class Boss:
     # The boss's thread
 
     def _run(self) -> None:
+        enter(BOSS)
         try:
             self._supervise()
         except BaseException:
@@ -121,6 +123,7 @@ class Boss:
             else:
                 self._start_due()
 
+    @handles_letters
     def _hear(self, message: Message) -> None:
         handler = self._handlers.get(message.subject)
         if handler is None or (message.kind != "control" and message.subject != "ps"):

@@ -25,6 +25,7 @@ from gateway.errors import CallTimeoutError, RecipientGoneError
 from gateway.mail.message import Message
 from gateway.process.context import Context, RunLevel
 from gateway.process.process import Process
+from gateway.process.whereabouts import rename_os_process
 from gateway.supervision.life import end_of
 from gateway.supervision.spec import ProcessSpec
 
@@ -51,6 +52,7 @@ class Child:
         self._spec = spec
         # What the log shows.
         threading.main_thread().name = spec.name
+        rename_os_process(spec.name)
         self._process: Process | None = None
         self._die_early = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -19,7 +19,7 @@ examples:
   gateway log-level                     which levels were set
   gateway log-level debug               everything, of every process
   gateway log-level serial debug        the process "serial" alone
-  gateway log-level gateway.bus warning the logger "gateway.bus" and those below it
+  gateway log-level routes.mqtt error    the logger "routes.mqtt" and those below it
   gateway log-level serial default      as it was at the start
 
 exit status: 1 the gateway could not be asked, or has nothing of that name

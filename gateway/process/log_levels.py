@@ -27,7 +27,7 @@ class Levels(msgspec.Struct, frozen=True):
     """Levels by name. What is not in here is as it was at the start.
 
     ``default`` is for all, ``loggers`` for a logger and those below it
-    (``gateway.bus``), ``processes`` for all that one process logs. Where two
+    (``routes.mqtt``), ``processes`` for all that one process logs. Where two
     of them name a record, the more talkative one holds.
     """
 

@@ -160,7 +160,11 @@ class Correspondent:
         box = office.open(
             name, self._box.incarnation, office.bind(name, self._box.incarnation), size=size
         )
-        self._box.wait_for(self._tell_boss("open", name), timeout)
+        try:
+            self._box.wait_for(self._tell_boss("open", name), timeout)
+        except BaseException:
+            self.close_mailbox(box)
+            raise
         return box
 
     def close_mailbox(self, box: Mailbox) -> None:

@@ -13,6 +13,7 @@ Refused by the boss: more taps than it cares for (`RefusedError`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.bus.tapping import Tap
+from gateway.errors import GatewayError
 from gateway.mail.message import Message
 from gateway.process.correspondent import Correspondent
 from gateway.process.whereabouts import enter
@@ -81,14 +83,16 @@ class MailTap:
 
     def forget(self, id: str) -> None:
         """Watch no longer as ``id``."""
-        self._owner._tell_boss("untap", id)
+        with contextlib.suppress(GatewayError):  # a boss that is gone asks for nothing
+            self._owner._tell_boss("untap", id)
         with self._lock:
             self._displaced.pop(id, None)
             self._last = {key: last for key, last in self._last.items() if key[0] != id}
 
     def renew(self) -> None:
         """Tell the boss that somebody still watches."""
-        self._owner._tell_boss("renew", None)
+        with contextlib.suppress(GatewayError):
+            self._owner._tell_boss("renew", None)
 
     def take(self) -> list[Copy]:
         """Return what has come since, in its order."""
@@ -115,8 +119,9 @@ class MailTap:
         self._over = True
         self._box.wake()
         self._thread.join(2.0)
-        self._owner.close_mailbox(self._box)
         os.close(self._event)
+        with contextlib.suppress(GatewayError):
+            self._owner.close_mailbox(self._box)
 
     def _read(self) -> None:
         enter(self._owner.name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -30,11 +31,16 @@ LEASE = 15.0
 """Seconds that a tap stands unless its owner renews it."""
 
 
+_heeding = Lock()
+
+
 def heed(office: Office, processes: Collection[str]) -> None:
     """Make the notices of the newest book hold in this OS process, where ``processes`` live."""
-    found = office.book.notices.get(log_levels.NOTICE, {})
-    sieve.apply(msgspec.convert(found, Levels), processes)
-    tapping.follow(office)
+    # Books may be read by one thread after the other: the newest is to be heeded last.
+    with _heeding:
+        found = office.book.notices.get(log_levels.NOTICE, {})
+        sieve.apply(msgspec.convert(found, Levels), processes)
+        tapping.follow(office)
 
 
 class Notices:

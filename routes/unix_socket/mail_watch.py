@@ -65,6 +65,8 @@ class MailWatch:
                 kinds=request.kinds,
             )
         except BaseException:
+            # A boss that was late may yet open it.
+            self._tap.forget(id)
             self._close_unused()
             raise
         self._clients[id] = client

@@ -7,28 +7,13 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.process.journal import JournalHandler
-from gateway.process.log_levels import Levels, sieve
 from gateway.process.logbook import JsonLines, TextLines, start_logging
 from gateway.process.whereabouts import Whereabouts
-
-
-@pytest.fixture
-def own_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give `logging` its handlers and level back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers = []
-    yield
-    for handler in root.handlers:
-        handler.close()
-    root.handlers = handlers
-    root.setLevel(level)
 
 
 def record(message: str, where: Whereabouts, level: int = logging.WARNING) -> logging.LogRecord:
@@ -98,41 +83,3 @@ def test_a_wrong_level_or_format_is_refused(own_root: None) -> None:
         start_logging("loud")
     with pytest.raises(ValueError, match="'xml' is no format"):
         start_logging("info", form="xml")  # type: ignore[arg-type]
-
-
-def test_levels_of_loggers_hold_until_they_are_taken_back(own_root: None) -> None:
-    stream = io.StringIO()
-    start_logging("warning", stream=stream)
-    chatty = logging.getLogger("chatty.inner")
-    chatty.debug("0")
-    sieve.apply(Levels(loggers={"chatty": "debug"}), ())
-    chatty.debug("1")
-    logging.getLogger("other").info("2")
-    sieve.apply(Levels(default="info"), ())
-    chatty.debug("3")
-    logging.getLogger("other").info("4")
-    sieve.apply(Levels(), ())
-    logging.getLogger("other").info("5")
-    said = [line.rsplit(" ", 1)[1] for line in stream.getvalue().splitlines()]
-    assert said == ["1", "4"]
-
-
-def test_a_level_of_one_process_leaves_the_others_as_they_are(own_root: None) -> None:
-    stream = io.StringIO()
-    start_logging("warning", stream=stream)
-    x = logging.getLogger("x")
-    sieve.apply(Levels(processes={"main": "debug", "far": "debug"}), {"main", "near"})
-    x.debug("1")
-    sieve.apply(Levels(processes={"near": "debug", "main": "error"}), {"main", "near"})
-    x.debug("2")
-    x.warning("3")
-    x.error("4")
-    sieve.apply(Levels(processes={"near": "debug"}), {"main", "near"})
-    x.info("5")
-    x.warning("6")
-    sieve.apply(Levels(processes={"near": "debug"}, loggers={"x": "info"}), {"main", "near"})
-    x.info("7")
-    sieve.apply(Levels(), ())
-    x.info("8")
-    said = [line.rsplit(" ", 1)[1] for line in stream.getvalue().splitlines()]
-    assert said == ["1", "4", "6", "7"]

@@ -23,7 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _process: ContextVar[str] = ContextVar("process", default="")
 _device: ContextVar[str] = ContextVar("device", default="")
 _os_process = ["main"]
-_handlers: set[CodeType] = set()
+# By identity: to hash a code object is to hash all that it holds.
+_handlers: dict[int, CodeType] = {}
 
 
 class Whereabouts(NamedTuple):
@@ -42,7 +43,7 @@ def handles_letters(function: F) -> F:
     code: CodeType = function.__code__
     if "message" not in code.co_varnames[: code.co_argcount]:
         raise ValueError(f"{code.co_qualname} takes no letter called message")
-    _handlers.add(code)
+    _handlers[id(code)] = code
     return function
 
 
@@ -70,7 +71,7 @@ def here() -> Whereabouts:
 def _mail_thread() -> str:
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code in _handlers:
+        if id(frame.f_code) in _handlers:
             message = frame.f_locals.get("message")
             if isinstance(message, Message):
                 return message.thread_id

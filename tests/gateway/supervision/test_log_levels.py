@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+from pathlib import Path
 from typing import Any
 
-from tests.gateway.supervision.conftest import Start
+from tests.gateway.supervision.conftest import PATIENCE, Start
 
 TALKERS = """
     from gateway.process.logbook import start_logging
@@ -93,4 +96,65 @@ def test_levels_reach_forks_threads_and_those_that_are_restarted(start: Start) -
     assert [line for line in show.said if line.startswith("refused")] == [
         "refused ConfigError",
         "refused AddressError",
+    ]
+
+
+JOURNAL = """
+    from gateway.process.logbook import start_logging
+
+    class Talker(Process):
+        def birth(self):
+            logging.getLogger("talk").warning("hello")
+            self.send("main", "spoke")
+
+    class Main(Process):
+        def birth(self):
+            self.spoke = 0
+            self.add_filter(callback=self.on_spoke, subject="^spoke$")
+        def on_spoke(self, message):
+            self.spoke += 1
+            if self.spoke == 3:
+                logging.getLogger("talk").error("all of them")
+                self.die()
+
+    class Show(Application):
+        def build(self):
+            for name in ("one", "two"):
+                self.add_process(name, Talker, mode="fork")
+            self.add_process("three", Talker)
+
+    start_logging("warning", journal=sys.argv[1] + ".journal", form="journal")
+    raise SystemExit(Show(main=Main, sockets=SOCKETS).run())
+"""
+
+
+def test_forked_children_write_to_the_journal_by_their_own_names(
+    start: Start, sockets: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald:
+        journald.bind(f"{sockets}.journal")
+        journald.settimeout(PATIENCE)
+        show = start(JOURNAL)
+        records = [journald.recv(65536).decode() for _ in range(4)]
+        assert show.end() == 0
+    os.unlink(f"{sockets}.journal")
+    said = {
+        dict(line.split("=", 1) for line in record.splitlines())["GATEWAY_PROCESS"]: record
+        for record in records
+    }
+    assert said.keys() == {"one", "two", "three", "main"}
+    assert "MESSAGE=all of them\nPRIORITY=3\n" in said["main"]
+    assert "MAIL_THREAD=" in said["main"]
+    assert "MAIL_THREAD=" not in said["one"]
+    assert show.complaints() == ""
+
+
+def test_without_a_journal_the_same_records_are_on_stderr(start: Start) -> None:
+    show = start(JOURNAL)
+    assert show.end() == 0
+    assert sorted(show.complaints().splitlines()) == [
+        "<3>all of them",
+        "<4>hello",
+        "<4>hello",
+        "<4>hello",
     ]

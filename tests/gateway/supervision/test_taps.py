@@ -195,6 +195,10 @@ def test_the_tap_of_a_process_that_was_killed_ends_with_it(
         house.said.clear()
         house.wait_for("open")
         until(lambda: offices(client) == {"Office"})
+    # Its successor begins with an empty sheet.
+    with client.tap(subject="office", patience=PATIENCE) as again:
+        client.ask("reader", "office")
+        assert next(again).dropped == 0
 
 
 def test_a_tap_that_is_not_renewed_ends_with_its_lease(

@@ -104,8 +104,16 @@ JOURNAL = """
 
     class Talker(Process):
         def birth(self):
-            logging.getLogger("talk").warning("hello")
+            if self.name == "two":
+                # One that a library started: it knows of no process.
+                thread = threading.Thread(target=self.speak)
+                thread.start()
+                thread.join()
+            else:
+                self.speak()
             self.send("main", "spoke")
+        def speak(self):
+            logging.getLogger("talk").warning("hello")
 
     class Main(Process):
         def birth(self):

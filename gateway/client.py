@@ -22,7 +22,7 @@ import pwd
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -67,6 +67,30 @@ class Publication(NamedTuple):
     time: float
     sender: str
     retained: bool
+    dropped: int
+
+
+class Copy(NamedTuple):
+    """A letter, a reply, a bounce or a publication that somebody wrote to somebody.
+
+    ``error`` says why it could not be delivered; it is empty where it was.
+    ``is_cut`` says that the body was too long to be shown whole. ``dropped``
+    is how many copies before this one were lost.
+    """
+
+    kind: str
+    time: float
+    sender: str
+    recipient: str
+    subject: str
+    body: Any
+    message_id: str
+    thread_id: str
+    thread_index: int
+    in_reply_to: str
+    route: str
+    is_cut: bool
+    error: str
     dropped: int
 
 
@@ -135,7 +159,45 @@ class Client:
         by `Tail.close`, and raises `CallTimeoutError` after ``patience``
         seconds without a publication. None is for ever.
         """
-        return Tail(_Line(self.path, self._timeout), pattern, self._timeout, patience)
+        request = {"op": "tail", "pattern": pattern}
+        return Tail(_Line(self.path, self._timeout), request, self._timeout, patience)
+
+    def tap(
+        self,
+        *,
+        sender: str = "*",
+        recipient: str = "*",
+        subject: str = "*",
+        kinds: Sequence[str] = (),
+        patience: float | None = None,
+    ) -> Tap:
+        """Follow the mail between all processes, over a connection of its own.
+
+        ``sender``, ``recipient`` and ``subject`` are globs; ``kinds`` are
+        letter, reply, bounce and publication, all where none is named. Bodies
+        are shown, whatever they hold, so that only root and the gateway's own
+        user may. Ends as `tail` does.
+        """
+        request = {
+            "op": "tap",
+            "sender": sender,
+            "recipient": recipient,
+            "subject": subject,
+            "kinds": list(kinds),
+        }
+        return Tap(_Line(self.path, self._timeout), request, self._timeout, patience)
+
+    def log_level(self, level: str = "", name: str = "") -> dict[str, Any]:
+        """Log ``name``, a process, a logger or ``""`` for all, from ``level`` upwards.
+
+        "default" takes back what was set, an empty ``level`` only asks.
+        Returns the levels that were set: ``default``, ``loggers``,
+        ``processes``.
+        """
+        levels = self._exchange({"op": "log-level", "name": name, "level": level}, self._timeout)
+        if not isinstance(levels, dict):
+            raise ProtocolError("the gateway's answer to log-level is no object")
+        return levels
 
     def close(self) -> None:
         """Hang up; the next call connects again."""
@@ -173,15 +235,17 @@ class Client:
             line.close()
 
 
-class Tail(Iterator[Publication]):
-    """Publications as they come; close it, or use it as a context."""
+class _Followed:
+    """What comes of itself on a line of its own; close it, or use it as a context."""
 
-    def __init__(self, line: _Line, pattern: str, timeout: float, patience: float | None) -> None:
+    def __init__(
+        self, line: _Line, request: dict[str, Any], timeout: float, patience: float | None
+    ) -> None:
         self._line = line
         self._patience = patience
         deadline = monotonic() + timeout
         try:
-            if not line.write(_packed({"op": "tail", "id": 1, "pattern": pattern}), deadline):
+            if not line.write(_packed({**request, "id": 1}), deadline):
                 raise line.hung_up()
             _body_of(line.answer(1, deadline))
         except BaseException:
@@ -199,27 +263,57 @@ class Tail(Iterator[Publication]):
     ) -> None:
         self.close()
 
-    def __next__(self) -> Publication:
-        dropped = 0
-        deadline = None if self._patience is None else monotonic() + self._patience
-        while True:
-            said = self._line.read(deadline)
-            if "topic" not in said:
-                dropped += said.get("dropped", 0)
-                continue
-            body = said["body"] if "body" in said else said.get("error")
-            return Publication(
-                said["topic"],
-                body,
-                said.get("time", 0.0),
-                said.get("sender", ""),
-                said.get("retain", False),
-                dropped,
-            )
-
     def close(self) -> None:
         """Hang up."""
         self._line.close()
+
+    def _read(self, key: str) -> tuple[dict[str, Any], int]:
+        """Return the next object that has ``key``, and how many were dropped before it."""
+        dropped = 0
+        deadline = None if self._patience is None else monotonic() + self._patience
+        while key not in (said := self._line.read(deadline)):
+            dropped += said.get("dropped", 0)
+        return said, dropped
+
+
+class Tail(_Followed, Iterator[Publication]):
+    """Publications as they come."""
+
+    def __next__(self) -> Publication:
+        said, dropped = self._read("topic")
+        body = said["body"] if "body" in said else said.get("error")
+        return Publication(
+            said["topic"],
+            body,
+            said.get("time", 0.0),
+            said.get("sender", ""),
+            said.get("retain", False),
+            dropped,
+        )
+
+
+class Tap(_Followed, Iterator[Copy]):
+    """Copies of the mail as it flows."""
+
+    def __next__(self) -> Copy:
+        said, dropped = self._read("kind")
+        error = said.get("error") or {}
+        return Copy(
+            said["kind"],
+            said.get("time", 0.0),
+            said.get("sender", ""),
+            said.get("recipient", ""),
+            said.get("subject", ""),
+            said.get("body"),
+            said.get("message_id", ""),
+            said.get("thread_id", ""),
+            said.get("thread_index", 0),
+            said.get("in_reply_to", ""),
+            said.get("route", ""),
+            said.get("cut", False),
+            f"{error.get('code')}: {error.get('reason')}" if error else "",
+            dropped,
+        )
 
 
 class _Line:

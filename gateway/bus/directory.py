@@ -9,7 +9,7 @@ function of the book.
 from __future__ import annotations
 
 import difflib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,8 @@ class Book(msgspec.Struct, frozen=True, array_like=True):
     subscriptions: tuple[Subscription, ...] = ()
     policies: dict[str, Policy] = {}
     """What a full mailbox does with one more letter, where that is not to have it wait."""
+    notices: dict[str, Any] = {}
+    """What else everybody is to know, plain data by its name; whoever it is for reads it."""
 
     def look_up(self, recipient: str) -> tuple[str, int]:
         """Return the mailbox that takes mail for ``recipient``, and its incarnation.

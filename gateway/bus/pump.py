@@ -58,15 +58,15 @@ class Pump:
         """Tell whether something waits for the mailbox behind ``outlet``."""
         return outlet in self._waiting
 
-    def stop(self) -> None:
-        """Drop what still waits and end the thread."""
+    def stop(self, timeout: float = 2.0) -> None:
+        """Drop what still waits and end the thread; wait for it ``timeout`` seconds at most."""
         with self._lock:
             self._stopped = True
             self.dropped += sum(len(queue) for queue in self._waiting.values())
             self._waiting.clear()
             thread = self._thread
         if thread is not None:
-            thread.join(2.0)
+            thread.join(timeout)
 
     def _run(self) -> None:
         while True:

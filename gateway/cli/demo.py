@@ -103,9 +103,9 @@ def _quieten(*, as_json: bool, debug: bool) -> None:
     """Let only what went wrong be heard beside the story; of amqtt only under ``debug``."""
     import logging
 
-    from gateway.cli.logs import start_logging
+    from gateway.process.logbook import start_logging
 
-    start_logging("warning", as_json=as_json)
+    start_logging("warning", form="json" if as_json else "auto")
     if not debug:
         # It warns of every client that speaks MQTT 5 first, and of its own dependencies.
         for name in ("amqtt", "transitions", "asyncio"):

@@ -28,7 +28,8 @@ COMMANDS = {
     "check": "find every mistake in a configuration file; starts nothing",
     "ps": "list the processes and devices of the running gateway",
     "send": "send one letter to an address and print the answer",
-    "tail": "print what is published, as it comes",
+    "tail": "print the mail as it flows, or what is published",
+    "log-level": "say what is logged, of everything, a process or a logger",
 }
 """Every command and what ``--help`` says of it; its module's ``SUMMARY`` is the same."""
 
@@ -43,7 +44,9 @@ examples:
   gateway run -c /etc/gateway/gateway.toml
   gateway ps                              who is there, and which boards are connected
   gateway send wheels@serial drive '{"left": 100, "right": 100}'
+  gateway tail --to '*@serial'            the mail for the boards, as it flows
   gateway tail 'devices/+/state'
+  gateway log-level serial debug
 
 exit status:
   0    fine
@@ -65,12 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = next((word for word in words if not word.startswith("-")), None)
     if chosen is not None and chosen not in COMMANDS:
         return _no_such_command(chosen)
-    module: Any = importlib.import_module(f"gateway.cli.{chosen}") if chosen else None
+    module: Any = importlib.import_module(_module(chosen)) if chosen else None
     arguments = make_parser(chosen, module).parse_args(words)
     if module is None:
         make_parser().print_help(sys.stderr)
         return USAGE
     return _guard(module, arguments)
+
+
+def _module(command: str) -> str:
+    return f"gateway.cli.{command.replace('-', '_')}"
 
 
 def make_parser(chosen: str | None = None, module: Any = None) -> argparse.ArgumentParser:

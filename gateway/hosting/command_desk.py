@@ -19,6 +19,7 @@ from gateway.errors import GatewayError, LinkLostError, RefusedError
 from gateway.hosting.outside import Outside
 from gateway.hosting.statistics import Statistics
 from gateway.mail.message import Message
+from gateway.process.whereabouts import handles_letters
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class CommandDesk:
         self._outside = outside
         self._counts = counts
 
+    @handles_letters
     def obey(self, driver: Driver, message: Message) -> None:
         """Carry out ``message`` and answer it.
 

@@ -53,6 +53,7 @@ from gateway.hosting.retries import Retries
 from gateway.hosting.session import Session
 from gateway.hosting.statistics import Statistics
 from gateway.mail.message import Message
+from gateway.process.whereabouts import enter
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +165,7 @@ class DriverThread:
     # -- its thread --------------------------------------------------------
 
     def _run(self, lookout: Lookout) -> None:
+        enter(self._mailbox.name.partition("@")[2], self.name)
         try:
             self._report.tell_state()
             while not self._is_over():

@@ -13,6 +13,7 @@ without a deadline.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import Any
@@ -28,6 +29,7 @@ from gateway.mail.filters import Callback, FilterTable, FilterView
 from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
 from gateway.mail.topic import check_pattern, check_topic
 from gateway.process.subscription import Subscription
+from gateway.process.whereabouts import handles_letters
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +165,9 @@ class Correspondent:
             for used in sockets:
                 used.close()
             office.unlink(name, incarnation)
+            # It may be in the book by now, or a moment later.
+            with contextlib.suppress(GatewayError):
+                self._tell_boss("close", name)
             raise
         return office.open(name, incarnation, sockets, size=size, row=row)
 
@@ -300,6 +305,7 @@ class Correspondent:
 
     # Handling
 
+    @handles_letters
     def _handle(self, message: Message) -> None:
         if message.kind == "publication":
             for subscription in self._subscriptions:

@@ -172,6 +172,21 @@ class Process(Correspondent):
         """Return one of `parameters`."""
         return self._context.parameters.get(name, default)
 
+    def set_log_level(self, level: str, name: str = "", *, timeout: float = 5.0) -> dict[str, Any]:
+        """Log from ``level`` upwards in the whole gateway, now and after restarts.
+
+        ``level`` is debug, info, warning, error, critical, or default, which
+        takes back what was set, or empty, which only asks; ``name`` a process,
+        a logger, or ``""`` for all. Returns all levels that were set. Raises
+        `ConfigError` for a level that is none, `AddressError` for a name that
+        nobody bears::
+
+            self.set_log_level("debug", "serial")
+        """
+        asked = self._tell_boss("log-level", {"name": name, "level": level})
+        levels: dict[str, Any] = self._box.wait_for(asked, timeout).body
+        return levels
+
     def statistics(self) -> dict[str, Any]:
         """Return the counts that `gateway ps` shows."""
         return {

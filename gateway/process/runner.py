@@ -8,6 +8,7 @@ after ``death``, to the supervisor that called.
 from __future__ import annotations
 
 from gateway.process.process import Process
+from gateway.process.whereabouts import enter
 
 BETWEEN_FRAMES = 64
 """Letters that are handled at once between two frames, where there are as many."""
@@ -15,6 +16,7 @@ BETWEEN_FRAMES = 64
 
 def run(process: Process) -> None:
     """Run ``process`` until it is told to die; raise what it raised."""
+    enter(process.name)
     report = process._context.report
     try:
         process.run_level = "born"

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+from gateway.process.whereabouts import enter
+
 
 class ChildThreads:
     """Threads that belong to one process. Thread-safe."""
@@ -59,6 +61,7 @@ class ChildThreads:
         return [name for name, thread in threads.items() if thread.is_alive()]
 
     def _run(self, target: Callable[[], object]) -> None:
+        enter(self._owner)
         try:
             target()
         except BaseException as error:  # noqa: BLE001 - handed to the process, which dies of it

@@ -26,9 +26,11 @@ from gateway.bus.office import BOSS, Office
 from gateway.errors import GatewayError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
+from gateway.process.whereabouts import enter, handles_letters
 from gateway.supervision.accounts import Accounts
 from gateway.supervision.fork_server import Exited, ForkServer, Started
 from gateway.supervision.member import Member
+from gateway.supervision.notice_desk import NoticeDesk
 from gateway.supervision.noticeboard import Noticeboard
 from gateway.supervision.restart import Restarts
 from gateway.supervision.shutdown import GRACE, Shutdown, send_signal
@@ -62,6 +64,9 @@ class Boss:
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
         self._board = Noticeboard(office, self._box, self.members)
         self._accounts = Accounts(office)
+        self._notice_desk = NoticeDesk(
+            self._board, self.members, lambda message: self._sender(message) is not None
+        )
         self._shutdown: Shutdown | None = None
         self.brake = ""
         """Why the emergency brake was pulled; empty where it was not."""
@@ -78,6 +83,7 @@ class Boss:
             "close": self._close_further,
             "ebrake": self._ebrake,
             "ps": self._ps,
+            **self._notice_desk.handlers,
         }
 
     # For the main thread
@@ -101,6 +107,7 @@ class Boss:
     # The boss's thread
 
     def _run(self) -> None:
+        enter(BOSS)
         try:
             self._supervise()
         except BaseException:
@@ -123,7 +130,9 @@ class Boss:
                     return
             else:
                 self._start_due()
+                self._notice_desk.end_leases()
 
+    @handles_letters
     def _hear(self, message: Message) -> None:
         handler = self._handlers.get(message.subject)
         if handler is None or (message.kind != "control" and message.subject != "ps"):
@@ -148,6 +157,8 @@ class Boss:
         if self._shutdown is not None:
             return 0.05
         due = [member.due for member in self.members.values() if member.due is not None]
+        if (lease := self._notice_desk.due) is not None:
+            due.append(lease)
         return max(0.0, min(due) - monotonic()) if due else None
 
     def _start_due(self) -> None:

@@ -26,7 +26,9 @@ from gateway.errors import CallTimeoutError, RecipientGoneError
 from gateway.mail.message import Message
 from gateway.process.context import Context, RunLevel
 from gateway.process.process import Process
+from gateway.process.whereabouts import rename_os_process
 from gateway.supervision.life import end_of
+from gateway.supervision.notices import heed
 from gateway.supervision.spec import ProcessSpec
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Child:
         self._spec = spec
         # What the log shows.
         threading.main_thread().name = spec.name
+        rename_os_process(spec.name)
         self._process: Process | None = None
         self._die_early = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -111,7 +114,7 @@ class Child:
                 if attempt == _TRIES - 1:
                     raise
             else:
-                self._office.update(_book_decoder.decode(answer.body))
+                self._take_in(answer.body)
                 return
 
     def _report(self, level: RunLevel) -> None:
@@ -123,10 +126,14 @@ class Child:
 
     def _obey(self, message: Message) -> bool:
         if message.subject == "book":
-            self._office.update(_book_decoder.decode(message.body))
+            self._take_in(message.body)
         elif message.subject == "die":
             self._die()
         return True
+
+    def _take_in(self, book: bytes) -> None:
+        self._office.update(_book_decoder.decode(book))
+        heed(self._office, [self._spec.name])
 
     def _die(self) -> None:
         self._die_early = True

@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.errors import GatewayError
+from gateway.process.whereabouts import rename_os_process
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +155,7 @@ class ForkServer:
 
 def _serve(channel: socket.socket, child_main: ChildMain, grace: float) -> None:
     """Be the fork server; never returns."""
+    rename_os_process("fork-server")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     gc.collect()

@@ -10,6 +10,7 @@ newest book as soon as there is room; nobody else waits for it.
 
 from __future__ import annotations
 
+import contextlib
 import select
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +19,14 @@ from gateway.bus.directory import Book
 from gateway.bus.lanes import Policy
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
+from gateway.bus.tapping import bare
 from gateway.bus.wire import Outlet
 from gateway.errors import GatewayError
 from gateway.mail.codec import decode, encode
-from gateway.mail.message import NORMAL, Message, reply_to
+from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
 from gateway.supervision.archive import Archive
 from gateway.supervision.member import Member, State
+from gateway.supervision.notices import Notices, heed
 
 
 class Noticeboard:
@@ -34,6 +37,7 @@ class Noticeboard:
         self._box = box
         self._members = members
         self._archive = Archive()
+        self.notices = Notices()
         self._unsent: dict[str, Outlet] = {}
 
     # The book
@@ -51,15 +55,23 @@ class Noticeboard:
             for name, member in self._members.items()
             if member.spec.mailbox_policy != "block"
         }
-        book = Book(old.version + 1, incarnations, self._archive.subscriptions, policies)
+        book = Book(
+            old.version + 1,
+            incarnations,
+            self._archive.subscriptions,
+            policies,
+            self.notices.as_data(),
+        )
         self._office.update(book)
+        here = [name for name, each in self._members.items() if each.spec.mode != "fork"]
+        heed(self._office, [BOSS, *here])
         for member in self._members.values():
             if member.spec.mode == "fork" and member.runs and member.pid:
                 self._send_book(member)
 
     def _send_book(self, member: Member) -> None:
         """Send the newest book; where the socket is full, as soon as there is room."""
-        target = self._office.target(member.spec.name)
+        target = bare(self._office.target(member.spec.name))
         assert isinstance(target, Outlet)
         message = self.control(member, "book", encode(self._office.book))
         try:
@@ -80,6 +92,7 @@ class Noticeboard:
         """Forget what was to be told to a life that is over; return its wills."""
         name = member.spec.name
         wills = self._archive.leave(name)
+        self.notices.untap(name)
         for further in list(member.mailboxes):
             self._archive.leave(further)
             self._office.unlink(further, member.incarnation)
@@ -168,6 +181,12 @@ class Noticeboard:
         """Reply to ``message``; who reads none holds the boss up for ``timeout`` seconds."""
         answer = reply_to(message, self._office.new_id(), self._office.clock.time(), body)
         self._office.answer(answer, timeout)
+
+    def refuse(self, message: Message, error: GatewayError) -> None:
+        """Tell whoever wrote ``message`` why it is not done; one that has gone is not told."""
+        bounce = bounce_of(message, self._office.new_id(), self._office.clock.time(), error)
+        with contextlib.suppress(GatewayError):
+            self._office.answer(bounce, 0.0)
 
     def _publication(
         self,

@@ -17,7 +17,7 @@ from gateway.framing.frame import Frame, Garbage
 from gateway.framing.line import Line
 from routes.unix_socket import protocol
 from routes.unix_socket.outbox import Outbox
-from routes.unix_socket.protocol import Id, Send, Tail
+from routes.unix_socket.protocol import Id, Send, Tail, Tap
 
 CHUNK = 4096
 """Bytes that are read at once: a flood takes turns with everybody else."""
@@ -35,7 +35,7 @@ class Connection:
         self._sock = sock
         self.fd = sock.fileno()
         self.pid, self.uid = peer_of(sock)
-        self.tail: Tail | None = None
+        self.tail: Tail | Tap | None = None
         self.held: tuple[Send, float] | None = None
         """A request whose recipient has no room yet, and its deadline; it is read no further."""
         self.calls = 0

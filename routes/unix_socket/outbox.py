@@ -50,12 +50,12 @@ class Outbox:
     def add_publication(self, line: bytes) -> None:
         """Queue a publication, at the cost of the oldest where there is no room."""
         if len(line) > self._limit:
-            self._lose(1)
+            self.lose(1)
             return
         while self._publications_size + len(line) > self._limit:
             oldest = self._publications.popleft()
             self._publications_size -= len(oldest)
-            self._lose(1)
+            self.lose(1)
         self._publications.append(line)
         self._publications_size += len(line)
 
@@ -83,6 +83,7 @@ class Outbox:
             return b""
         return line
 
-    def _lose(self, count: int) -> None:
+    def lose(self, count: int) -> None:
+        """Count publications that are missing, here or before they came here; a line says so."""
         self.dropped += count
         self._untold += count

@@ -6,6 +6,8 @@ A program outside asks, and every answer bears the ``id`` of its request::
     {"op":"ps","id":2}
     {"op":"send","id":3,"to":"board@serial","subject":"led","body":{"on":true},"timeout":5}
     {"op":"tail","id":4,"pattern":"devices/#"}
+    {"op":"tap","id":5,"sender":"*","recipient":"*@serial","subject":"*","kinds":["letter"]}
+    {"op":"log-level","id":6,"name":"serial","level":"debug"}
 
     {"id":3,"ok":true,"body":null}
     {"id":3,"ok":false,"error":{"code":"link_lost","reason":"…"}}
@@ -16,6 +18,13 @@ it reads too slowly the oldest are dropped, and the gap says how many::
     {"id":4,"topic":"devices/board/state","time":…,"sender":"serial","retain":true,"body":{…}}
     {"id":4,"dropped":12}
 
+After the answer to ``tap`` come copies of the mail between all processes, and
+gaps alike; a body that was too long comes with ``"cut":true``, and what could
+not be delivered with its ``error``::
+
+    {"id":5,"kind":"letter","time":…,"sender":"main","recipient":"board@serial","subject":"led",
+     "message_id":"…","thread_id":"…","thread_index":1,"body":{"on":true}}
+
 Bytes within are ``{"$bytes": base64}``; ``timeout`` is in seconds, ``time`` in
 seconds since 1970. No I/O and no clock here. Refused, as a `Refusal` that says
 why: what is no JSON object, unknown operations and keys, wrong types.
@@ -23,7 +32,7 @@ why: what is no JSON object, unknown operations and keys, wrong types.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -77,7 +86,44 @@ class Tail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="o
     id: Id = None
 
 
-Request = Hello | Ps | Send | Tail
+Glob = Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class Tap(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="op",
+    tag="tap",
+):
+    """Ask for copies of the mail that the globs match, of these ``kinds``, or all where empty."""
+
+    sender: Glob = "*"
+    recipient: Glob = "*"
+    subject: Glob = "*"
+    kinds: Annotated[
+        tuple[Literal["letter", "reply", "bounce", "publication"], ...], Meta(max_length=4)
+    ] = ()
+    id: Id = None
+
+
+class LogLevel(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="op",
+    tag="log-level",
+):
+    """Set the level of ``name``, or of all; without ``level`` ask which levels were set."""
+
+    name: Annotated[str, Meta(max_length=200)] = ""
+    level: Annotated[str, Meta(max_length=16)] = ""
+    id: Id = None
+
+
+Request = Hello | Ps | Send | Tail | Tap | LogLevel
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -92,8 +138,8 @@ def parse(line: bytes) -> Request | Refusal:
 
     >>> parse(b'{"op":"tail","pattern":"devices/#","id":7}')
     Tail(pattern='devices/#', id=7)
-    >>> parse(b'{"op":"sing","id":7}').error
-    ProtocolError("no request: Invalid value 'sing' - at `$.op`; op is hello, ps, send or tail")
+    >>> str(parse(b'{"op":"sing","id":7}').error).partition("; ")[2]
+    'op is hello, ps, send, tail, tap or log-level'
     """
     try:
         said = from_json(line)
@@ -104,7 +150,7 @@ def parse(line: bytes) -> Request | Refusal:
     try:
         request: Request = msgspec.convert(said, Request)
     except msgspec.ValidationError as error:
-        hint = "; op is hello, ps, send or tail" if "op`" in str(error) else ""
+        hint = "; op is hello, ps, send, tail, tap or log-level" if "op`" in str(error) else ""
         return Refusal(_id_of(said), ProtocolError(f"no request: {error}{hint}"))
     return request
 
@@ -154,6 +200,18 @@ def publication(message: Message) -> bytes:
         reason = str(error).encode("utf-8", "replace").decode()
         line = to_json({**fields, "error": {"code": BodyError.code, "reason": reason}})
     return line[1:] + b"\n"
+
+
+def copy_of_mail(id: Id, content: dict[str, Any]) -> bytes:
+    r"""Return the line for the tap ``id`` that holds the copy of a letter.
+
+    >>> copy_of_mail(5, {"kind": "letter", "body": float("nan")})
+    b'{"id":5,"kind":"letter","body":null,"cut":true}\n'
+    """
+    try:
+        return to_json({"id": id, **content}) + b"\n"
+    except BodyError:
+        return to_json({"id": id, **content, "body": None, "cut": True}) + b"\n"
 
 
 def addressed(id: Id, rest: bytes) -> bytes:

@@ -74,6 +74,13 @@ gateway's own user, or add the user to observers under [routes.unix_socket]
                 " user, or add the user to observers under [routes.unix_socket]"
             )
 
+    def check_trusted(self, uid: int, what: str) -> None:
+        """Raise `RefusedError` where user ``uid`` may not do ``what``, which no guest ever may."""
+        if uid not in self._trusted:
+            raise RefusedError(
+                f"{what!r} is not open to user {uid}: run it as root or as the gateway's own user"
+            )
+
     def _number(self, user: int | str, find: Callable[[str], int | None]) -> int | None:
         if isinstance(user, int):
             return user

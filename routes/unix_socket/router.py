@@ -2,8 +2,9 @@
 
 Programs connect to a stream socket and speak JSON lines (`routes.unix_socket.protocol`):
 they write letters and are told the answer or why there is none, see how
-everybody is, and follow what is published. `gateway.client` speaks it, and
-with it ``gateway ps``, ``send`` and ``tail``.
+everybody is, follow what is published, watch the mail and set log levels.
+`gateway.client` speaks it, and with it ``gateway ps``, ``send``, ``tail`` and
+``log-level``.
 
 Everything happens on the process's own thread, and nothing there waits for a
 client or a recipient. A client that is slow, silent or half dead costs only
@@ -46,7 +47,8 @@ from routes.unix_socket.clients import Clients
 from routes.unix_socket.connection import Connection
 from routes.unix_socket.door import Door
 from routes.unix_socket.letters import Letters
-from routes.unix_socket.protocol import Hello, Id, Ps, Refusal, Request, Send, Tail
+from routes.unix_socket.mail_watch import MailWatch
+from routes.unix_socket.protocol import Hello, Id, LogLevel, Ps, Refusal, Request, Send, Tail, Tap
 from routes.unix_socket.retained import Retained
 from routes.unix_socket.rights import Rights
 from routes.unix_socket.roll_call import RollCall
@@ -100,6 +102,7 @@ class UnixSocketRouter(Router):
         self._clients = Clients(
             settings, self, self._clock, on_line=self._on_line, on_leave=self._on_leave
         )
+        self._mail = MailWatch(self, self._clock, flush=self._flush, leave=self._clients.leave)
         self.add_filter(callback=self._on_answer, id="answers", kind="^(reply|bounce)$")
         self.subscribe("devices/+/state", self._retained.take)
         self.subscribe("routes/+/state", self._retained.take)
@@ -116,6 +119,7 @@ class UnixSocketRouter(Router):
         self._letters.end_all()
         for client in clients:
             clients.leave(client)
+        self._mail.close()
         self._clients = None
 
     def life(self) -> None:
@@ -128,6 +132,7 @@ class UnixSocketRouter(Router):
             if client.held is not None:
                 self._letters.try_held(client)
                 clients.go_on(client)
+        self._mail.look_after(now)
         if self._roll_call.is_under_way and now >= self._roll_call.deadline:
             self._end_roll_call()
         if self._door is None:
@@ -147,7 +152,9 @@ class UnixSocketRouter(Router):
             "path": str(self._path),
             "clients": len(clients),
             "clients_let_go": clients.let_go,
-            "tails": sum(client.tail is not None for client in clients),
+            "tails": sum(isinstance(client.tail, Tail) for client in clients),
+            "taps": len(self._mail),
+            "copies_missed": self._mail.missed,
             "calls_pending": len(self._letters),
             "requests": dict(self._requests),
             "requests_refused": dict(self._refused),
@@ -220,6 +227,16 @@ class UnixSocketRouter(Router):
         elif isinstance(request, Tail):
             self._rights.check_look(client.uid, "tail")
             self._follow(client, request)
+        elif isinstance(request, Tap):
+            self._rights.check_trusted(client.uid, "tap")
+            self._check_not_following(client)
+            self._mail.follow(client, request)
+            self._hurry(SLOW_TICK)
+            self._answer(client, request.id, None)
+        elif isinstance(request, LogLevel):
+            self._rights.check_trusted(client.uid, "log-level")
+            levels = self.set_log_level(request.level, request.name, timeout=1.0)
+            self._answer(client, request.id, levels)
 
     def _check_calls(self, client: Connection) -> None:
         if client.calls >= self.settings.max_calls:
@@ -228,6 +245,7 @@ class UnixSocketRouter(Router):
 
     def _on_leave(self, client: Connection) -> None:
         self._letters.forget(client)
+        self._mail.forget(client)
         self._curious = [(who, id) for who, id in self._curious if who is not client]
 
     def _answer(self, client: Connection, id: Id, body: Any) -> None:
@@ -283,8 +301,7 @@ class UnixSocketRouter(Router):
     # What is published
 
     def _follow(self, client: Connection, request: Tail) -> None:
-        if client.tail is not None:
-            raise RefusedError("you follow a pattern already: connect once more for another")
+        self._check_not_following(client)
         try:
             check_pattern(request.pattern)
         except ValueError as error:
@@ -298,6 +315,10 @@ class UnixSocketRouter(Router):
             line = protocol.addressed(request.id, protocol.publication(message))
             client.outbox.add_publication(line)
         self._flush(client)
+
+    def _check_not_following(self, client: Connection) -> None:
+        if client.tail is not None:
+            raise RefusedError("you follow something already: connect once more for another")
 
     def _hear_all(self) -> None:
         """Subscribe to everything, when somebody wants to follow for the first time.
@@ -318,7 +339,7 @@ class UnixSocketRouter(Router):
         line = b""
         for client in self._clients or ():
             tail = client.tail
-            if tail is None or not matches(tail.pattern, message.subject):
+            if not isinstance(tail, Tail) or not matches(tail.pattern, message.subject):
                 continue
             line = line or protocol.publication(message)
             client.outbox.add_publication(protocol.addressed(tail.id, line))
@@ -339,7 +360,7 @@ class UnixSocketRouter(Router):
         held = any(client.held for client in clients)
         if len(self._letters) or held or self._roll_call.is_under_way:
             pace = TICK
-        elif self._door is None or self._is_crowded:
+        elif self._door is None or self._is_crowded or len(self._mail):
             pace = SLOW_TICK
         else:
             pace = 0.0

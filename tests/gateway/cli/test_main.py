@@ -21,7 +21,7 @@ from gateway.config.mistake import ConfigErrors, Mistake
 from gateway.errors import AddressError, LinkLostError
 
 ROOT = Path(cli.__file__).parents[2]
-WRITTEN = sorted(path.stem for path in Path(cli.__file__).parent.glob("*.py"))
+WRITTEN = sorted(path.stem.replace("_", "-") for path in Path(cli.__file__).parent.glob("*.py"))
 
 BUFFERED = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
@@ -91,7 +91,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_command_says_of_itself_what_help_says_of_it(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = importlib.import_module(f"gateway.cli.{name}")
+    module = importlib.import_module(f"gateway.cli.{name.replace('-', '_')}")
     assert COMMANDS[name] == module.SUMMARY
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])

@@ -1,4 +1,4 @@
-"""``gateway tail`` at a running gateway, and what it looks like."""
+"""``gateway tail`` at a running gateway, and what it looks like: publications, then mail."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 
 from gateway.cli import main as cli
 from gateway.cli.main import main
-from gateway.cli.tail import as_json, as_text
-from gateway.client import Publication
+from gateway.cli.tail import as_json, as_text, mail_as_text
+from gateway.client import Client, Copy, Publication
+from gateway.errors import LinkLostError
 from tests.gateway.cli.house import DEADLINE, House
 
 ROOT = Path(cli.__file__).parents[2]
@@ -122,3 +123,87 @@ def test_nothing_that_a_terminal_would_obey_is_printed() -> None:
 def test_a_gap_is_part_of_the_json() -> None:
     said = json.loads(as_json(published("t", b"\1")._replace(dropped=3)))
     assert (said["dropped"], said["body"]) == (3, {"$bytes": "AQ=="})
+
+
+# The mail.
+
+
+def wait_until_watched(house: House, taps: int) -> None:
+    """Ask until so many watch: a tail says nothing by itself when it stands."""
+    deadline = time.monotonic() + DEADLINE
+    with Client(house.socket) as client:
+        while True:
+            processes = client.ps()["processes"]
+            door = next(each for each in processes if each["name"] == "unix_socket")
+            if door["statistics"]["taps"] == taps:
+                return
+            assert time.monotonic() < deadline
+
+
+def test_the_mail_as_it_flows_letter_by_letter(running_house: House, start: Start) -> None:
+    process = start(running_house, "--subject", "led", "--kind", "letter", "--kind", "reply")
+    wait_until_watched(running_house, 1)
+    with Client(running_house.socket) as client:
+        client.ask("board@serial", "led", {"on": True})
+    letter, reply = line_of(process), line_of(process)
+    assert letter.split()[1:6] == ["letter", "unix_socket", "→", "board@serial", "led"]
+    assert '{"on": true}' in letter
+    assert reply.split()[1:6] == ["reply", "board@serial", "→", "unix_socket", "led"]
+    assert letter.split("[")[1].split()[0] == reply.split("[")[1].split()[0]
+    assert (letter[-3:], reply[-3:]) == ("1]\n", "2]\n")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, err) == (130, "")
+    wait_until_watched(running_house, 0)
+
+
+def test_the_mail_as_json_with_why_something_failed(running_house: House, start: Start) -> None:
+    process = start(running_house, "--to", "unix_socket", "--kind", "bounce", "--json")
+    wait_until_watched(running_house, 1)
+    with Client(running_house.socket) as client, pytest.raises(LinkLostError):
+        client.ask("board@serial", "broken")
+    said = json.loads(line_of(process))
+    assert (said["kind"], said["sender"], said["dropped"]) == ("bounce", "board@serial", 0)
+    assert said["body"]["code"] == "link_lost"
+    assert said["thread_index"] == 2
+
+
+def test_without_anything_it_shows_all_kinds(running_house: House, start: Start) -> None:
+    process = start(running_house, "--json")
+    wait_until_watched(running_house, 1)
+    with Client(running_house.socket) as client:
+        client.ask("board@serial", "led", 1)
+    kinds: set[str] = set()
+    while not {"letter", "reply", "publication"} <= kinds:
+        kinds.add(json.loads(line_of(process))["kind"])
+
+
+def test_a_pattern_is_for_topics_and_not_for_mail(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tail", "devices/#", "--to", "main"]) == 2
+    assert "a PATTERN is for topics" in capsys.readouterr().err
+
+
+def copied(**fields: object) -> Copy:
+    moment = time.mktime((2026, 3, 1, 9, 5, 7, 0, 0, -1)) + 0.0425
+    plain = Copy(
+        "letter", moment, "main", "board@serial", "led", 1, "a-1", "a-1", 1, "", "", False, "", 0
+    )
+    return plain._replace(**fields)  # type: ignore[arg-type]
+
+
+def test_a_letter_is_one_line() -> None:
+    assert mail_as_text(copied()) == (
+        "09:05:07.042  letter       main → board@serial       led               1  [a-1 1]"
+    )
+
+
+def test_what_was_cut_or_not_delivered_says_so() -> None:
+    line = mail_as_text(copied(is_cut=True, error="mailbox_full: its reader is stuck"))
+    assert line.endswith("1 (cut)  [a-1 1]  not delivered: mailbox_full: its reader is stuck")
+
+
+def test_mail_that_a_terminal_would_obey_is_not_printed_either() -> None:
+    for field in ("sender", "recipient", "subject", "body", "error", "thread_id"):
+        assert mail_as_text(copied(**{field: "\x1b[2J"})).isprintable()

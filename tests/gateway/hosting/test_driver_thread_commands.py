@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from gateway.device import command
 from gateway.device.link_state import LinkState
 from gateway.errors import (
     BodyError,
@@ -21,6 +22,8 @@ from gateway.errors import (
     RefusedError,
 )
 from gateway.mail.message import Message
+from gateway.process.whereabouts import here
+from tests.gateway.hosting.conftest import Board
 
 
 class Slow(Random):
@@ -366,3 +369,23 @@ def test_a_letter_to_a_device_that_has_ended_is_left_to_whoever_closes_its_mailb
     assert rig.thread.stop(2.0)
     late = rig.post("led")
     assert rig.mailbox.close() == [late]
+
+
+def test_the_log_knows_the_device_its_router_and_the_thread_of_the_command(make_rig) -> None:
+    class Curious(Board):
+        def received(self, frame: bytes) -> None:
+            self.publish("where", list(here()))
+
+        @command
+        def where(self) -> list[str]:
+            """Say what a record would say."""
+            return list(here())
+
+    rig = make_rig(Curious)
+    rig.connect()
+    message = rig.post("where")
+    rig.outside.wait_answers(1)
+    assert rig.answers_to(message) == [["fake", "board", message.thread_id]]
+    rig.hand(b"anything")
+    rig.outside.wait_for(lambda: rig.outside.bodies("devices/board/where") != [])
+    assert rig.outside.bodies("devices/board/where") == [["fake", "board", ""]]

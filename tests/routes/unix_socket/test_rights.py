@@ -58,6 +58,14 @@ def test_only_observers_may_look() -> None:
             make().check_look(uid, "ps")
 
 
+def test_what_shows_or_changes_everything_is_for_the_trusted_alone() -> None:
+    for uid in (0, 900):
+        make().check_trusted(uid, "tap")
+    for uid in (1000, 1001, 4242):
+        with pytest.raises(RefusedError, match=rf"'tap' is not open to user {uid}"):
+            make().check_trusted(uid, "tap")
+
+
 def test_a_name_that_nobody_bears_is_granted_nothing_and_named() -> None:
     rights = Rights((), [Guest(user="ghost", to="*")], ["ghost"], find=NAMES.get)
     assert rights.unknown == ["ghost"]

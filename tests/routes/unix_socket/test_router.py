@@ -272,7 +272,13 @@ def test_clients_that_break_off_anywhere_leave_nothing(router, connect, board):
 def test_a_stranger_may_do_nothing_and_is_told_why(board, make_router, connect):
     make_router(Strict)
     client = connect()
-    for request in (send("led"), {"op": "ps"}, {"op": "tail"}):
+    for request in (
+        send("led"),
+        {"op": "ps"},
+        {"op": "tail"},
+        {"op": "tap"},
+        {"op": "log-level", "level": "debug"},
+    ):
         answer = client.ask(**request)
         assert code(answer) == "refused"
         assert f"user {os.getuid()}" in answer["error"]["reason"]
@@ -293,7 +299,8 @@ def test_an_observer_may_look(board, make_router, connect):
     make_router(Strict, observers=(os.getuid(),))
     client = connect()
     assert client.ask(op="tail", pattern="none")["ok"]
-    assert code(client.ask(**send("led"))) == "refused"
+    for request in (send("led"), {"op": "tap"}, {"op": "log-level"}):
+        assert code(client.ask(**request)) == "refused"
 
 
 def test_one_client_too_many_is_turned_away_with_a_reason(board, make_router, connect):

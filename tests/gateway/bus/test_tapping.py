@@ -23,7 +23,7 @@ def tell(office: Office, **taps: Tap) -> None:
     """Hand the office a newer book with these taps, as the boss does."""
     old = office.book
     notices = {NOTICE: msgspec.to_builtins(taps)} if taps else {}
-    office.update(Book(old.version + 1, old.incarnations, old.subscriptions, notices))
+    office.update(Book(old.version + 1, old.incarnations, old.subscriptions, notices=notices))
     follow(office)
 
 
@@ -171,7 +171,7 @@ def test_a_recipient_that_was_restarted_is_still_found(
     here.close(box_of(here, "worker"))
     with pytest.raises(RecipientGoneError):
         send(here, letter(incarnation=1))
-    here.update(Book(9, {"worker": 2, "watcher": 1}, (), here.book.notices))
+    here.update(Book(9, {"worker": 2, "watcher": 1}, (), notices=here.book.notices))
     follow(here)
     here.open("worker", 2, here.bind("worker", 2))
     assert here.look_up_again("worker").incarnation == 2

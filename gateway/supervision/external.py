@@ -30,7 +30,7 @@ from gateway.process.context import Context
 from gateway.supervision import external_protocol as protocol
 from gateway.supervision.external_lines import Lines, TooLong
 from gateway.supervision.external_os_process import OsProcess
-from gateway.supervision.program import Program
+from gateway.supervision.program import Program, ProgramError
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,6 @@ OPEN = 1024
 
 GRACE = 1.0
 """Seconds between TERM and KILL, and for what follows a KILL."""
-
-
-class ProgramEndedError(GatewayError):
-    """The program ended otherwise than with status 0."""
 
 
 class External(AsyncProcess):
@@ -90,7 +86,7 @@ class External(AsyncProcess):
         finally:
             running.close()
         if self._child_error is None and running.status:
-            raise ProgramEndedError(_in_words(running.status))
+            raise ProgramError(_in_words(running.status))
 
     def press(self, number: signal.Signals) -> None:
         """Send the program a signal, where the application's deadline is over."""
@@ -100,6 +96,7 @@ class External(AsyncProcess):
     def statistics(self) -> dict[str, Any]:
         """Return the counts that `gateway ps` shows."""
         return {
+            "pid": self._running.pid if self._running is not None else 0,
             **self._line_counts,
             "open_letters": len(self._open_letters),
             "open_questions": self._questions,
@@ -183,7 +180,7 @@ class External(AsyncProcess):
             log.debug("%s: %s", self.name, error)
         self._heard_all.set()
         if not await _ends(running, GRACE):
-            raise ProgramEndedError("it closed its socket and runs on")
+            raise ProgramError("it closed its socket and runs on")
 
     async def _hear_all(self) -> None:
         """Have obeyed what it wrote before it ended, as far as that goes in `GRACE` seconds."""
@@ -198,7 +195,7 @@ class External(AsyncProcess):
         status = running.reap()
         await self._hear_all()
         if status and not self._ending.is_set:
-            raise ProgramEndedError(_in_words(status))
+            raise ProgramError(_in_words(status))
         self.die()
 
     async def _obey(self, line: bytes | TooLong) -> None:

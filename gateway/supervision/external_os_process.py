@@ -19,10 +19,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.errors import GatewayError
 from gateway.supervision.external_launch import SOCKET
 from gateway.supervision.external_lines import Lines, TooLong
-from gateway.supervision.program import Program
+from gateway.supervision.program import Program, ProgramError
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +36,9 @@ class OsProcess:
     """A program that runs, and the gateway's end of its socket."""
 
     def __init__(self, name: str, program: Program) -> None:
-        """Start ``program`` under ``name``; raise `GatewayError` where that fails."""
+        """Start ``program`` under ``name``; raise `ProgramError` where that fails."""
         if not program.find():
-            raise GatewayError(f"there is no program {program.command[0]!r} that could be run")
+            raise ProgramError(f"there is no program {program.command[0]!r} that could be run")
         self._name = name
         self._loop = asyncio.get_running_loop()
         self.exited = asyncio.Event()
@@ -66,7 +65,7 @@ class OsProcess:
             )
         except OSError as error:
             ours.close()
-            raise GatewayError(f"it cannot be started: {error}") from error
+            raise ProgramError(f"it cannot be started: {error}") from error
         finally:
             theirs.close()
         self.pid = self._popen.pid

@@ -18,9 +18,10 @@ from gateway.process.aio_process import AsyncProcess, with_loop
 from gateway.process.aio_runner import run
 from gateway.process.context import Context
 from gateway.supervision.child import tell_end
-from gateway.supervision.external import External, ProgramEndedError
+from gateway.supervision.external import External
 from gateway.supervision.loop_thread import LoopThread
 from gateway.supervision.member import Member
+from gateway.supervision.program import ProgramError
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Loops:
             await run(process)
         except asyncio.CancelledError:
             error = "it was cancelled: it did not end in time"
-        except ProgramEndedError as ended:
+        except ProgramError as ended:
             error = str(ended)
             log.error("process %s ended: %s", context.name, error)
         except SystemExit as leaving:

@@ -30,6 +30,7 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._ended = False
 
     def start(self, name: str, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run ``begin()`` as the task ``name`` on the loop."""
@@ -63,6 +64,7 @@ class LoopThread:
             loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return True
+        self._ended = True
         if thread.is_alive():
             loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout)
@@ -76,7 +78,12 @@ class LoopThread:
         executor = ThreadPoolExecutor(thread_name_prefix=self._name)
         loop.set_default_executor(executor)
         try:
-            loop.run_forever()
+            while not self._ended:
+                try:
+                    loop.run_forever()
+                except (SystemExit, KeyboardInterrupt):
+                    # asyncio lets these out of whatever task raised them; the others go on.
+                    log.exception("a task on %s wanted to end it all", self._name)
             left = asyncio.all_tasks(loop)
             for task in left:
                 task.cancel()

@@ -13,7 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, GatewayError
+
+
+class ProgramError(GatewayError):
+    """It could not be started, or ended otherwise than with status 0: no bug of ours."""
 
 
 @dataclass(frozen=True)

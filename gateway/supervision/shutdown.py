@@ -45,6 +45,7 @@ class Shutdown:
         self._deadline = monotonic() + timeout
         self.terminated = False
         """Whether those who did not end in time were sent a TERM."""
+        self._pressed: set[tuple[str, signal.Signals]] = set()
 
     def step(self) -> bool:
         """Do what the stop needs next; tell whether it is over."""
@@ -70,7 +71,10 @@ class Shutdown:
                     if member.pidfd >= 0:
                         log.error("%s does not end: %s", member.spec.name, number.name)
                         send_signal(member.pidfd, number)
-                    elif member.hurry is not None:
+                    elif (
+                        member.hurry is not None and (member.spec.name, number) not in self._pressed
+                    ):
+                        self._pressed.add((member.spec.name, number))
                         log.error("%s does not end: %s", member.spec.name, _PRESSED[number])
                         member.hurry(number)
             over = now >= self._deadline + 2 * GRACE

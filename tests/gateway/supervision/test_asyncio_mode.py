@@ -386,3 +386,70 @@ def build(app):
     )
     assert program.end() == 0, program.complaints()
     assert program.said[:2] == ["own {'n': 1}", "connected wheels"]
+
+
+def test_a_task_that_exits_ends_its_process_and_nobody_else_on_the_loop(start: Any) -> None:
+    program = start(
+        HEAD
+        + """
+class Leaver(LoudOnLoop):
+    async def birth(self):
+        self.add_child_task("leaves", self.leave())
+    async def leave(self):
+        sys.exit("enough")
+class Stayer(LoudOnLoop):
+    async def birth(self):
+        self.add_filter(subject="echo", callback=lambda m: self.reply(m, m.body))
+class Main(Process):
+    def birth(self):
+        self.subscribe("processes/leaver/state", self.on_state)
+    def on_state(self, message):
+        if message.body["state"] == "failed":
+            say(message.body["cause"])
+            say(self.wait_for_reply(self.send("stayer", "echo", 1)).body)
+            self.die()
+def build(app):
+    app.add_process("leaver", Leaver, mode="asyncio", restart=ONCE)
+    app.add_process("stayer", Stayer, mode="asyncio")
+"""
+        + RUN
+    )
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["death leaver", "it called exit('enough')", "1", "death stayer"]
+
+
+def test_a_reply_to_a_slow_reader_waits_beside_the_loop_and_arrives(start: Any) -> None:
+    program = start(
+        HEAD
+        + """
+class Echo(LoudOnLoop):
+    async def birth(self):
+        self.add_filter(subject="^echo$", callback=lambda m: self.reply(m, m.body))
+class Asker(Process):
+    def birth(self):
+        self.add_filter(subject="^go$", callback=self.on_go)
+    def on_go(self, message):
+        # More than the ten that lie in its socket, before one is read.
+        asked = [self.send("echo", "echo", n) for n in range(40)]
+        self.send("main", "asked")
+        while not os.path.exists(SOCKETS + ".go"):
+            time.sleep(0.005)
+        os.unlink(SOCKETS + ".go")
+        self.reply(message, [self.wait_for_reply(letter).body for letter in asked])
+class Main(Process):
+    def birth(self):
+        self.add_filter(subject="asked", callback=self.on_asked)
+        self.letter = self.send("asker", "go")
+    def on_asked(self, message):
+        echo = self.wait_for_reply(self.send("echo", "echo", "still here"))
+        open(SOCKETS + ".go", "w").close()
+        say(echo.body, self.wait_for_reply(self.letter, 20).body == list(range(40)))
+        self.die()
+def build(app):
+    app.add_process("echo", Echo, mode="asyncio")
+    app.add_process("asker", Asker, mode="fork")
+"""
+        + RUN
+    )
+    assert program.end() == 0, program.complaints()
+    assert program.said[0] == "still here True"

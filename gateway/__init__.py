@@ -16,19 +16,32 @@ if TYPE_CHECKING:
     from gateway.client import Client
     from gateway.mail.body import register
     from gateway.mail.message import Message
+    from gateway.process.aio_process import AsyncProcess
     from gateway.process.callbacks import Event
     from gateway.process.process import Process
+    from gateway.supervision.program import Program
 
 __version__ = "0.1.0"
 
-__all__ = ["Application", "Client", "Event", "Message", "Process", "register"]
+__all__ = [
+    "Application",
+    "AsyncProcess",
+    "Client",
+    "Event",
+    "Message",
+    "Process",
+    "Program",
+    "register",
+]
 
 _HOMES = {
     "Application": "gateway.application",
+    "AsyncProcess": "gateway.process.aio_process",
     "Client": "gateway.client",
     "Event": "gateway.process.callbacks",
     "Message": "gateway.mail.message",
     "Process": "gateway.process.process",
+    "Program": "gateway.supervision.program",
     "register": "gateway.mail.body",
 }
 

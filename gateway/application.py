@@ -31,10 +31,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from inspect import iscoroutinefunction
 from pathlib import Path
 from random import Random
 from types import FrameType
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from gateway.bus.lanes import Order, Policy
 from gateway.bus.ledger import SharedLedgers
@@ -51,8 +52,12 @@ from gateway.supervision.fork_server import ForkServer
 from gateway.supervision.life import end_of
 from gateway.supervision.member import Member
 from gateway.supervision.order import waves
+from gateway.supervision.program import Program
 from gateway.supervision.restart import RestartPolicy
 from gateway.supervision.spec import ProcessSpec
+
+if TYPE_CHECKING:
+    from gateway.supervision.loop_life import Loops
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +97,7 @@ class Application:
         self._go = Wakeup()
         self._stop_asked = False
         self._main_life: tuple[Member, Context] | None = None
+        self._loops: Loops | None = None
         self._folder: Path
         self._ledgers: SharedLedgers
         self._office: Office
@@ -104,9 +110,10 @@ class Application:
     def add_process(
         self,
         name: str,
-        factory: type[Process],
+        factory: type[Process] = Process,
         *,
         mode: Mode = "thread",
+        command: Program | Sequence[str] | None = None,
         frequency: float | None = None,
         autostart: bool = True,
         depends: Sequence[str] = (),
@@ -125,7 +132,8 @@ class Application:
         is refused (``reject``), or the oldest gives way (``drop_oldest``).
         ``parameters`` are at hand
         there as `Process.parameter`. A process is restarted when it ends,
-        unless ``restart`` says otherwise.
+        unless ``restart`` says otherwise. With the mode ``external`` there is
+        no ``factory`` but a ``command``: an argument list, or a `Program`.
         """
         if self._started:
             raise ConfigError(f"{name!r} comes too late: add processes in build()")
@@ -135,6 +143,14 @@ class Application:
             raise ConfigError(f"there is a process {name!r} already")
         if mode not in get_args(Mode):
             raise ConfigError(f"{name!r} has the mode {mode!r}; use {' or '.join(get_args(Mode))}")
+        if (mode == "external") != (command is not None):
+            raise ConfigError(f"{name!r}: a command and the mode 'external' belong together")
+        if mode in ("thread", "fork") and any(
+            iscoroutinefunction(getattr(factory, method)) for method in ("birth", "life", "death")
+        ):
+            raise ConfigError(f"{name!r} has coroutines for its life: give it the mode 'asyncio'")
+        if command is not None and not isinstance(command, Program):
+            command = Program(command)
         self._specs[name] = ProcessSpec(
             name,
             factory,
@@ -148,6 +164,7 @@ class Application:
             restart or RestartPolicy(),
             route,
             dict(parameters or {}),
+            command,
         )
 
     def run(self) -> int:
@@ -177,6 +194,12 @@ class Application:
             self._office = Office(folder, clock=self._clock, ledgers=self._ledgers)
             stack.callback(self._office.shut)
             self._office.clean()
+            if any(spec.mode in ("asyncio", "external") for spec in self._specs.values()):
+                # Here, since who has no loop should not pay for loading asyncio.
+                from gateway.supervision.loop_life import Loops
+
+                self._loops = Loops(self._office)
+                stack.callback(self._loops.stop, 1.0)
             boss = Boss(
                 self._office,
                 list(self._specs.values()),
@@ -224,7 +247,7 @@ class Application:
             spec.name,
             office,
             box,
-            "thread",
+            spec.mode,
             spec.frequency,
             spec.route,
             spec.parameters,
@@ -234,6 +257,9 @@ class Application:
         if spec.name == MAIN:
             self._main_life = (member, context)
             self._go.set()
+            return None
+        if self._loops is not None and spec.mode != "thread":
+            self._loops.start(member, context)
             return None
         thread = threading.Thread(
             target=self._run_life, args=(member, context), name=spec.name, daemon=True

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from _thread import LockType
 from collections import deque
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -52,13 +52,21 @@ UNREAD_REPLIES = 4
 """Times its size that a mailbox holds of replies for which nobody waits."""
 
 
+class Turn(Protocol):
+    """What is released to wake whoever waits: a thread's lock, or the like of it on a loop."""
+
+    def release(self) -> None:
+        """Wake it; a `RuntimeError` says that it is awake, or gone."""
+        ...
+
+
 class Call(msgspec.Struct, eq=False):
     """A letter whose reply somebody waits for."""
 
     message: Message
     reply: Message | None = None
     error: GatewayError | None = None
-    lock: LockType | None = None
+    lock: Turn | None = None
     """What the waiting thread sleeps on while another one leads."""
 
 

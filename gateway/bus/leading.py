@@ -20,6 +20,8 @@ from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from os import eventfd_write
 
+from gateway.bus.lanes import Turn
+
 WatchCallback = Callable[[int], None]
 
 
@@ -136,7 +138,7 @@ class Lead:
         os.close(event)
 
 
-def release(turn: LockType) -> None:
+def release(turn: Turn) -> None:
     """Wake the thread that sleeps on ``turn``; one that was woken already is fine."""
     with contextlib.suppress(RuntimeError):
         turn.release()

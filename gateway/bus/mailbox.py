@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 
-from gateway.bus.lanes import Call, Lanes, Order, Policy, Waiting
+from gateway.bus.lanes import Call, Lanes, Order, Policy, Turn, Waiting
 from gateway.bus.leading import Lead, WatchCallback, release
 from gateway.bus.ledger import ACCEPTED, GARBAGE, LOST, REFUSED, TAKING, Balance, Counts
 from gateway.bus.wire import Inlet
@@ -373,6 +373,53 @@ class Mailbox:
                 release(call.lock)
         if calls and self._lead.asleep:
             self._lead.strike()
+
+    # For a reader that is never to wait here: an event loop
+
+    def descriptors(self) -> tuple[int, int]:
+        """Return what a loop watches: readable when `get`, when `read_replies` has work."""
+        return self._lead.everything.fileno(), self._lead.replies.fileno()
+
+    def arm(self) -> bool:
+        """Have whatever comes next make the descriptor readable; False where `get` has work now.
+
+        For a loop's thread that reads alone: no other may wait here.
+        """
+        with self._lock:
+            if self._lanes.queued or self._poked or self._ready or self.closed:
+                return False
+            self._lead.asleep = True
+            return True
+
+    def read_replies(self) -> None:
+        """Read what lies in the urgent socket; mail stays where it holds up its own writers."""
+        lead = self._lead
+        with self._lock:
+            if lead.event < 0 or lead.held:
+                return
+            lead.held = True
+        try:
+            for fd, _ in lead.replies.poll(0, 2):
+                if fd in self._inlets:
+                    self._drain(self._inlets[fd], LOOK_EVERY)
+        finally:
+            with self._lock:
+                # Whether a getter is armed is no matter of this.
+                lead.held = False
+                if self.closed:
+                    self._close_descriptors()
+
+    def open_call(self, message: Message, turn: Turn) -> Call:
+        """Note that the reply to ``message`` is waited for; ``turn`` is released when it ends."""
+        with self._lock:
+            call = self._lanes.open_call(message)
+            call.lock = turn
+        return call
+
+    def close_call(self, call: Call) -> None:
+        """Forget a call; a reply that comes later is dropped."""
+        with self._lock:
+            self._lanes.close_call(call.message.message_id)
 
     # Foreign descriptors
 

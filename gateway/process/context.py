@@ -9,7 +9,7 @@ from typing import Any, Literal
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 
-Mode = Literal["thread", "fork"]
+Mode = Literal["thread", "fork", "asyncio", "external"]
 
 RunLevel = Literal["unborn", "born", "living", "dying", "dead"]
 

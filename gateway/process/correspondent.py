@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -47,6 +48,7 @@ class Correspondent:
     def __init__(self, name: str, office: Office, mailbox: Mailbox, route: str = "") -> None:
         self.name = name
         self._office = office
+        self._deliver_answer: Callable[[Message], None] = office.answer
         self._box = mailbox
         self._clock = office.clock
         self._route = route
@@ -134,7 +136,7 @@ class Correspondent:
         answer = reply_to(
             message, office.new_id(), self._clock.time(), body, "reply", subject, body_type
         )
-        office.answer(answer)
+        self._deliver_answer(answer)
         return answer
 
     def bounce(self, message: Message, error: GatewayError) -> None:
@@ -143,7 +145,7 @@ class Correspondent:
         if message.kind not in ("letter", "control"):
             return
         try:
-            self._office.answer(
+            self._deliver_answer(
                 bounce_of(message, self._office.new_id(), self._clock.time(), error)
             )
         except GatewayError as failure:
@@ -273,7 +275,9 @@ class Correspondent:
         subscription = Subscription(pattern, callback)
         self._subscriptions.append(subscription)
         asked = self._tell_boss("subscribe", pattern)
-        snapshot = self._box.wait_for(asked, timeout).body
+        self._offer(subscription, self._box.wait_for(asked, timeout).body)
+
+    def _offer(self, subscription: Subscription, snapshot: list[bytes]) -> None:
         for packed in snapshot:
             subscription.offer(decode(packed))
 

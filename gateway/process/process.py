@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -47,13 +47,13 @@ class Process(Correspondent):
 
     # To be written by authors
 
-    def birth(self) -> None:
+    def birth(self) -> Awaitable[None] | None:
         """Get ready: open what is needed, add filters. The mailbox is open already."""
 
-    def life(self) -> None:
+    def life(self) -> Awaitable[None] | None:
         """Do the work of one frame, and return."""
 
-    def death(self) -> None:
+    def death(self) -> Awaitable[None] | None:
         """Put things back; runs whatever happened, unless the OS process is killed."""
 
     # Events

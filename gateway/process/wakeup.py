@@ -32,6 +32,10 @@ class Wakeup:
             finally:
                 self._busy.release()
 
+    def fileno(self) -> int:
+        """The descriptor that is readable once it is set, for who watches it in a loop."""
+        return self._fd
+
     def wait(self, timeout: float) -> bool:
         """Sleep for ``timeout`` seconds, inf included, or until it is set; tell whether it is."""
         fd = self._fd

@@ -75,6 +75,7 @@ class Boss:
         self._handlers: dict[str, Callable[[Message], None]] = {
             "register": self._register,
             "level": self._level,
+            "pid": self._pid,
             "subscribe": self._subscribe,
             "retain": self._retain,
             "will": self._will,
@@ -270,6 +271,7 @@ class Boss:
         member.state = "failed" if failed else "stopped"
         member.process = None
         member.thread = None
+        member.hurry = None
         member.pid = 0
         wills = self._board.leave(member)
         stopping = self._shutdown is not None or member.told_to_die
@@ -325,6 +327,12 @@ class Boss:
         member = self._sender(message)
         if member is not None and message.body == "living" and member.state == "starting":
             self._board.move(member, "living", "its birth is over")
+
+    def _pid(self, message: Message) -> None:
+        """Note in which OS process of its own, an external program, a member does its work."""
+        member = self._sender(message)
+        if member is not None:
+            member.pid = message.body
 
     def _ebrake(self, message: Message) -> None:
         self._pull_brake(f"{message.sender}: {message.body}")

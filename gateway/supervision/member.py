@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -32,6 +34,8 @@ class Member:
     thread: threading.Thread | None = None
     mailboxes: dict[str, int | None] = field(default_factory=dict)
     """Further mailboxes that this life has opened, for what is behind it, and their rows."""
+    hurry: Callable[[signal.Signals], None] | None = None
+    """What presses a life on a loop to end, where there is one."""
     said_dead: bool = False
     """Whether this life reported that its `death` has run."""
     told_to_die: bool = False
@@ -60,5 +64,5 @@ class Member:
             "incarnation": self.incarnation,
             "pid": self.pid,
             "restarts": self.restarts.count,
-            "kind": self.spec.factory.__qualname__,
+            "kind": self.spec.kind,
         }

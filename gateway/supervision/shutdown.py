@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 GRACE = 1.0
 """Seconds between TERM and KILL."""
 
+_PRESSED = {signal.SIGTERM: "it is cancelled", signal.SIGKILL: "it is cancelled once more"}
+"""What a signal is to a life on a loop, whose OS process is everybody's."""
+
 
 class Shutdown:
     """One stop of all members; the boss's thread calls `step` until it is over."""
@@ -42,6 +45,7 @@ class Shutdown:
         self._deadline = monotonic() + timeout
         self.terminated = False
         """Whether those who did not end in time were sent a TERM."""
+        self._pressed: set[tuple[str, signal.Signals]] = set()
 
     def step(self) -> bool:
         """Do what the stop needs next; tell whether it is over."""
@@ -67,11 +71,19 @@ class Shutdown:
                     if member.pidfd >= 0:
                         log.error("%s does not end: %s", member.spec.name, number.name)
                         send_signal(member.pidfd, number)
-            if all(member.spec.mode != "fork" for member in running):
+                    elif (
+                        member.hurry is not None and (member.spec.name, number) not in self._pressed
+                    ):
+                        self._pressed.add((member.spec.name, number))
+                        log.error("%s does not end: %s", member.spec.name, _PRESSED[number])
+                        member.hurry(number)
+            over = now >= self._deadline + 2 * GRACE
+            if over or all(member.spec.mode == "thread" for member in running):
                 for member in running:
-                    log.error("%s does not end; its thread is left behind", member.spec.name)
+                    if member.pidfd < 0:
+                        log.error("%s does not end; its thread is left behind", member.spec.name)
                 return True
-        return now >= self._deadline + 2 * GRACE
+        return False
 
     def tell_to_die(self, member: Member, why: str) -> None:
         """Have ``member`` end its life in order."""

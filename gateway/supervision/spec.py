@@ -9,6 +9,7 @@ from typing import Any
 from gateway.bus.lanes import Order, Policy
 from gateway.process.context import Mode
 from gateway.process.process import Process
+from gateway.supervision.program import Program
 from gateway.supervision.restart import RestartPolicy
 
 
@@ -18,6 +19,7 @@ class ProcessSpec:
 
     ``frequency`` is in hertz. ``depends`` names the processes that must live
     before this one is born. ``route`` is what the bus writes on its mail.
+    ``command`` is what an external one runs.
     """
 
     name: str
@@ -32,3 +34,9 @@ class ProcessSpec:
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     route: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    command: Program | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is, for people: its class, or its command's first word."""
+        return self.factory.__qualname__ if self.command is None else self.command.command[0]

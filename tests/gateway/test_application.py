@@ -343,7 +343,7 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
         with pytest.raises((ConfigError, AddressError)):
             Application().add_process(name, Echo)
     refused(twice, "already")
-    refused(lambda app: app.add_process("a", Echo, mode="asyncio"), "use thread or fork")  # type: ignore[arg-type]
+    refused(lambda app: app.add_process("a", Echo, mode="green"), "use thread or fork or")  # type: ignore[arg-type]
     refused(lambda app: app.add_process("a", Echo, depends=["b"]), "does not exist")
 
     def circle(app: Application) -> None:

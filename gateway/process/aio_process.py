@@ -1,0 +1,398 @@
+"""A process whose birth, life, death and callbacks are coroutines on a shared event loop.
+
+Subclass `AsyncProcess` (or `Process`, which is given these methods) and add it
+with ``mode="asyncio"``. Many of them share one loop on one thread of the main
+OS process, which must never wait for one of them::
+
+    class Patrol(AsyncProcess):
+        async def birth(self) -> None:
+            await self.subscribe("devices/wheels/odometry", self.on_odometry)
+            self.add_filter(subject="^go$", callback=self.on_go)
+
+        async def on_go(self, message: Message) -> None:
+            answer = await self.ask("wheels@serial", "drive", {"left": 10, "right": 10})
+            self.reply(message, answer.body)
+
+Callbacks are plain functions or coroutine functions. One letter is handled at
+a time: while a callback awaits, the others on the loop go on, and this
+process's own mail stays in its order. Where a letter matches several filters
+the plain callbacks run first.
+
+What would wait is awaited here: `wait_for_reply`, `subscribe`, `light_sleep`,
+`register_callbacks` and `join_child_threads` return a `Pending`, and `ask`
+writes and waits at once. `send` never waits on the loop's thread, whatever its
+``timeout``: a full mailbox raises `MailboxFullError` at once, and
+`send_patiently` is what waits for room. On other threads `send` waits as ever.
+
+Refused by name, with a `RuntimeError`: `mailman` (the loop hands the mail out),
+`open_mailbox` (its reader would be a thread: use the modes thread or fork), and
+taking a `Pending` for its result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from inspect import isawaitable
+from itertools import count
+from threading import get_ident
+from typing import Any, NoReturn, TypeVar
+
+from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError
+from gateway.mail.filters import Callback
+from gateway.mail.message import NORMAL, Message
+from gateway.mail.topic import check_pattern
+from gateway.process.aio_mailbox import LoopMailbox
+from gateway.process.callbacks import EventCallback
+from gateway.process.context import Context
+from gateway.process.pending import Pending
+from gateway.process.process import Process
+from gateway.process.subscription import Subscription
+
+log = logging.getLogger(__name__)
+
+PORTERS = 64
+"""Threads that wait before full mailboxes for one process at the most."""
+
+T = TypeVar("T")
+
+
+class AsyncProcess(Process):
+    """One worker on the loop; see the module's head."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = get_ident()
+        self._letters = LoopMailbox(self._box)
+        self._deliver_answer = self._answer_patiently
+        self._told_to_end = asyncio.Event()
+        self._task: asyncio.Task[Any] | None = None
+        self._child_tasks: dict[str, asyncio.Task[Any]] = {}
+        self._due: deque[tuple[Message | None, Awaitable[Any]]] = deque()
+        self._gathered: list[Pending[None]] | None = None
+        self._porter_numbers = count(1)
+        self._porters = 0
+
+    # To be written by authors
+
+    async def birth(self) -> None:
+        """Get ready: open what is needed, add filters. The mailbox is open already."""
+
+    async def life(self) -> None:
+        """Do the work of one frame, and return."""
+
+    async def death(self) -> None:
+        """Put things back; runs whatever happened, also where a deadline cancelled the life."""
+
+    # Mail
+
+    def send(
+        self,
+        recipient: str,
+        subject: str,
+        body: Any = None,
+        *,
+        priority: int = NORMAL,
+        expires_in: float | None = None,
+        timeout: float = 5.0,
+        receipt: bool = False,
+        thread: Message | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Message:
+        """Deliver a letter and return it, as `Process.send`.
+
+        On the loop's thread ``timeout`` is not waited for: a full mailbox
+        raises `MailboxFullError` at once.
+        """
+        return super().send(
+            recipient,
+            subject,
+            body,
+            priority=priority,
+            expires_in=expires_in,
+            timeout=0.0 if get_ident() == self._loop_thread else timeout,
+            receipt=receipt,
+            thread=thread,
+            headers=headers,
+        )
+
+    async def send_patiently(
+        self, recipient: str, subject: str, body: Any = None, *, timeout: float = 5.0, **how: Any
+    ) -> Message:
+        """Deliver a letter, waiting up to ``timeout`` seconds before a full mailbox.
+
+        ``how`` is what `send` takes besides. A thread of this process waits
+        where that is needed, so that only this coroutine does.
+        """
+        deliver = super().send
+        try:
+            return deliver(recipient, subject, body, timeout=0.0, **how)
+        except MailboxFullError:
+            if timeout <= 0:
+                raise
+        return await self._by_porter(
+            partial(deliver, recipient, subject, body, timeout=timeout, **how)
+        )
+
+    async def ask(
+        self, recipient: str, subject: str, body: Any = None, *, timeout: float = 5.0, **how: Any
+    ) -> Message:
+        """Write a letter and return the reply to it, both within ``timeout`` seconds.
+
+        ``how`` is what `send` takes besides. Raises what `send` and
+        `wait_for_reply` raise.
+        """
+        deadline = self._loop.time() + timeout
+        letter = await self.send_patiently(recipient, subject, body, timeout=timeout, **how)
+        return await self._letters.wait_for(letter, deadline - self._loop.time())
+
+    def wait_for_reply(  # type: ignore[override]  # it is awaited
+        self, message: Message, timeout: float = 5.0
+    ) -> Pending[Message]:
+        """Await the reply to ``message``; raises as `Process.wait_for_reply` does."""
+        return self._pending("wait_for_reply", partial(self._letters.wait_for, message, timeout))
+
+    def mailman(self, timeout: float = 0.0) -> NoReturn:
+        """Refuse: here the loop hands the mail out."""
+        raise RuntimeError("mailman is for threads: the loop hands an asyncio process its mail")
+
+    def open_mailbox(self, local: str, *, size: int = 64, timeout: float = 5.0) -> NoReturn:
+        """Refuse: such a mailbox is read by a thread of its own."""
+        raise RuntimeError(
+            "open_mailbox needs a thread that reads: run the process in mode thread or fork"
+        )
+
+    def subscribe(  # type: ignore[override]  # it is awaited
+        self, pattern: str, callback: Callback, *, timeout: float = 5.0
+    ) -> Pending[None]:
+        """Await the subscription; what is retained has been handed to ``callback`` then."""
+        check_pattern(pattern)
+
+        async def stand() -> None:
+            subscription = Subscription(pattern, self._noting(callback))
+            self._subscriptions.append(subscription)
+            asked = self._tell_boss("subscribe", pattern)
+            answer = await self._letters.wait_for(asked, timeout)
+            self._offer(subscription, answer.body)
+            await self._finish()
+
+        pending = self._pending("subscribe", stand)
+        if self._gathered is not None:
+            self._gathered.append(pending)
+        return pending
+
+    # Events
+
+    def register_callbacks(  # type: ignore[override]  # it is awaited
+        self, device: str = "", **callbacks: EventCallback
+    ) -> Pending[None]:
+        """Name who is called for events; await it where they are a device's."""
+        gathered = self._gathered = []
+        try:
+            noted = {event: self._noting(callback) for event, callback in callbacks.items()}
+            super().register_callbacks(device, **noted)
+        finally:
+            self._gathered = None
+
+        async def stand() -> None:
+            for subscription in gathered:
+                await subscription
+
+        return self._pending("register_callbacks", stand, droppable=not gathered)
+
+    # Time
+
+    def light_sleep(self, seconds: float) -> Pending[bool]:  # type: ignore[override]
+        """Await ``seconds``, or the end of the process; the result tells whether it goes on."""
+
+        async def sleep() -> bool:
+            if not self._ending.is_set and seconds > 0:
+                try:
+                    async with asyncio.timeout(seconds):
+                        await self._told_to_end.wait()
+                except TimeoutError:
+                    return not self._ending.is_set
+            else:
+                await asyncio.sleep(0)
+            return not self._ending.is_set
+
+        return self._pending("light_sleep", sleep)
+
+    # Children
+
+    def add_child_task(self, name: str, work: Coroutine[Any, Any, object]) -> None:
+        """Run ``work`` beside the mail; this process owns it, cancels it, and dies of its errors.
+
+        Raises `ValueError` where a task of that name runs already.
+        """
+        known = self._child_tasks.get(name)
+        if known is not None and not known.done():
+            work.close()
+            raise ValueError(f"{self.name!r} runs a task {name!r} already")
+        task = self._loop.create_task(work, name=f"{self.name}/{name}")
+        self._child_tasks[name] = task
+        task.add_done_callback(partial(self._child_task_ended, name))
+
+    def _child_task_ended(self, name: str, task: asyncio.Task[Any]) -> None:
+        if self._child_tasks.get(name) is task:
+            del self._child_tasks[name]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._child_failed(error)
+
+    def join_child_threads(  # type: ignore[override]  # it is awaited
+        self, timeout: float = 2.0
+    ) -> Pending[list[str]]:
+        """Await the child threads; the result names those that still run."""
+        join = super().join_child_threads
+        return self._pending("join_child_threads", partial(asyncio.to_thread, join, timeout))
+
+    # Within
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the counts that `gateway ps` shows."""
+        return {
+            "tasks": sorted(self._child_tasks),
+            "waits_for_room": self._porters,
+            **super().statistics(),
+        }
+
+    def _pending(
+        self, name: str, begin: Callable[[], Coroutine[Any, Any, T]], *, droppable: bool = False
+    ) -> Pending[T]:
+        dropped = None if droppable else self._child_failed
+        return Pending(name, begin, self._loop, self._loop_thread, dropped)
+
+    def _call(self, callback: Callback, message: Message) -> None:
+        """Call a filter's callback; what it wants awaited is due when the plain ones have run."""
+        try:
+            result = callback(message)
+        except GatewayError as error:
+            self._refused(message, error)
+        else:
+            if isawaitable(result):
+                self._due.append((message, result))
+
+    def _refused(self, message: Message, error: GatewayError) -> None:
+        log.info("%s refused %r of %s: %s", self.name, message.subject, message.sender, error)
+        self.bounce(message, error)
+
+    def _noting(self, callback: Any) -> Any:
+        """Return ``callback``, with what it wants awaited noted as due."""
+        if not callable(callback):
+            return callback
+
+        def call(about: Any) -> None:
+            result = callback(about)
+            if isawaitable(result):
+                self._due.append((None, result))
+                if asyncio.current_task() is not self._task:
+                    self._box.wake()
+
+        return call
+
+    async def _settle(self, result: Any) -> None:
+        """Await what an author's method returned, and whatever became due in it."""
+        if isawaitable(result):
+            await result
+        if self._due:
+            await self._finish()
+
+    async def _finish(self) -> None:
+        while self._due:
+            message, due = self._due.popleft()
+            try:
+                await due
+            except GatewayError as error:
+                if message is None:
+                    raise
+                self._refused(message, error)
+
+    async def _by_porter(self, work: Callable[[], T]) -> T:
+        """Have a thread of this process do what waits, and return what it returned."""
+        done: asyncio.Future[T] = self._loop.create_future()
+
+        def settle(result: T | None, error: GatewayError | None) -> None:
+            if done.done():
+                return
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(result)  # type: ignore[arg-type]  # no error: there is a result
+
+        def carry() -> None:
+            try:
+                self._loop.call_soon_threadsafe(settle, work(), None)
+            except GatewayError as error:
+                self._loop.call_soon_threadsafe(settle, None, error)
+
+        if self._porters >= PORTERS:
+            raise MailboxFullError(f"{self.name!r} waits before {PORTERS} full mailboxes already")
+        self._child_threads.clear_ended()
+        self._porters += 1
+        try:
+            self._child_threads.start(f"porter-{next(self._porter_numbers)}", carry)
+            return await done
+        finally:
+            self._porters -= 1
+
+    def _answer_patiently(self, answer: Message, timeout: float = 5.0) -> None:
+        """Deliver a reply or a bounce; where its reader is slow, beside the loop."""
+        if get_ident() != self._loop_thread:
+            self._office.answer(answer, timeout)
+            return
+        try:
+            self._office.answer(answer, 0.0)
+        except MailboxFullError:
+            name = f"answer-{next(self._porter_numbers)}"
+            self.add_child_task(name, self._answer_late(answer, timeout))
+
+    async def _answer_late(self, answer: Message, timeout: float) -> None:
+        try:
+            await self._by_porter(partial(self._office.answer, answer, timeout))
+        except (GatewayError, CallTimeoutError) as error:
+            log.warning("%s could not answer %s: %s", self.name, answer.recipient, error)
+
+    # From here on for the runner
+
+    def _enter_loop(self) -> None:
+        self._task = asyncio.current_task()
+        self._loop.add_reader(self._ending.fileno(), self._hear_the_end)
+
+    def _hear_the_end(self) -> None:
+        self._loop.remove_reader(self._ending.fileno())
+        self._told_to_end.set()
+
+    async def _leave_loop(self) -> None:
+        """End what this process owns here, within some seconds; then watch nothing more."""
+        self._told_to_end.set()
+        for _, due in self._due:
+            if asyncio.iscoroutine(due):
+                due.close()
+        self._due.clear()
+        try:
+            tasks = list(self._child_tasks.values())
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=2.0)
+            if self._child_threads.alive():
+                await asyncio.to_thread(self._child_threads.join, 2.0)
+        finally:
+            self._loop.remove_reader(self._ending.fileno())
+            self._letters.close()
+
+
+def with_loop(factory: type[Process]) -> type[AsyncProcess]:
+    """Return ``factory`` itself where it is an `AsyncProcess`, else one made of it."""
+    if issubclass(factory, AsyncProcess):
+        return factory
+    return type(
+        factory.__name__,
+        (factory, AsyncProcess),
+        {"__module__": factory.__module__, "__qualname__": factory.__qualname__},
+    )

@@ -1,0 +1,58 @@
+"""One asyncio process from birth to death, as a coroutine on its loop.
+
+The same steps as `gateway.process.runner`, with an ``await`` wherever the
+author's methods may want one. `death` runs whatever happened before, a
+cancellation included. An exception is left to rise, after `death`.
+"""
+
+from __future__ import annotations
+
+from gateway.process.aio_process import AsyncProcess
+from gateway.process.process import Process
+
+
+async def run(process: AsyncProcess) -> None:
+    """Run ``process`` until it is told to die; raise what it raised."""
+    report = process._context.report
+    process._enter_loop()
+    try:
+        process.run_level = "born"
+        report("born")
+        await process._settle(process.birth())
+        process.run_level = "living"
+        report("living")
+        await _live(process)
+    finally:
+        process.run_level = "dying"
+        process._ending.set()
+        try:
+            report("dying")
+        finally:
+            try:
+                await process._settle(process.death())
+            finally:
+                await process._leave_loop()
+                process.run_level = "dead"
+                process._ending.close()
+                report("dead")
+
+
+async def _live(process: AsyncProcess) -> None:
+    letters, frames, ending = process._letters, process._frames, process._ending
+    monotonic = process._clock.monotonic
+    has_life = type(process).life not in (Process.life, AsyncProcess.life)
+    while not ending.is_set:
+        left: float | None = None
+        if has_life and frames.due is not None:
+            left = frames.due - monotonic()
+            if left <= 0:
+                frames.advance(monotonic())
+                await process._settle(process.life())
+                # One look at the mail between frames, however late they are.
+                left = 0.0
+        message = await letters.get(left)
+        if message is not None:
+            process._handle(message)
+        await process._settle(None)
+        if process._child_error is not None:
+            raise process._child_error

@@ -1,0 +1,89 @@
+"""What an asyncio process gets from a call that would block a thread: something to await.
+
+On the loop's thread it is awaited, on any other `Pending.result` waits for it::
+
+    going_on = await self.light_sleep(0.5)
+
+Refused by name, with a `RuntimeError`: to take it for the result itself
+(``while self.light_sleep(1):``), and `Pending.result` on the loop's thread,
+which would block everybody there. One that is dropped without having been
+awaited is reported to its process, which dies of it: nothing is skipped
+silently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+T = TypeVar("T")
+
+
+class Pending(Generic[T]):
+    """A call that begins when it is awaited."""
+
+    __slots__ = ("_begin", "_loop", "_name", "_on_dropped", "_taken", "_thread")
+
+    def __init__(
+        self,
+        name: str,
+        begin: Callable[[], Coroutine[Any, Any, T]],
+        loop: asyncio.AbstractEventLoop,
+        thread: int,
+        on_dropped: Callable[[BaseException], None] | None,
+    ) -> None:
+        """Stand for ``begin()``, called ``name``, on ``loop``, which runs in ``thread``."""
+        self._name = name
+        self._begin = begin
+        self._loop = loop
+        self._thread = thread
+        self._on_dropped = on_dropped
+        self._taken = False
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Begin it and wait, while the loop goes on."""
+        self._taken = True
+        return self._begin().__await__()
+
+    def result(self, timeout: float = 60.0) -> T:
+        """Wait for it on another thread than the loop's, ``timeout`` seconds at the most.
+
+        Raises `TimeoutError` then, as where the loop itself is stuck.
+        """
+        if get_ident() == self._thread:
+            self._refuse()
+        self._taken = True
+        future = asyncio.run_coroutine_threadsafe(self._begin(), self._loop)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def __bool__(self) -> bool:  # noqa: PLE0304 - it only ever raises
+        """Refuse to be taken for an answer."""
+        self._refuse()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            self._refuse()
+
+    def __del__(self) -> None:
+        """Report that nobody awaited it."""
+        if not self._taken and self._on_dropped is not None:
+            self._on_dropped(RuntimeError(self._why()))
+
+    def _refuse(self) -> NoReturn:
+        self._taken = True
+        raise RuntimeError(self._why())
+
+    def _why(self) -> str:
+        return (
+            f"{self._name} must not block the loop that an asyncio process shares:"
+            f" write `await self.{self._name}(...)`"
+        )

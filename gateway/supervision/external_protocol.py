@@ -1,0 +1,243 @@
+r"""What an external program and the gateway say to each other: a JSON object a line, both ways.
+
+The program asks; each request with an ``id`` is answered, one without it only
+where it failed::
+
+    {"op":"send","id":1,"to":"wheels@serial","subject":"drive","body":{"left":10}}
+    {"op":"ask","id":2,"to":"worker","subject":"question","body":6,"timeout":5}
+    {"op":"reply","message_id":"…","body":42}
+    {"op":"refuse","message_id":"…","reason":"not on a Sunday"}
+    {"op":"publish","topic":"lidar/scan","body":[1.5,2.5],"retain":false}
+    {"op":"subscribe","id":3,"pattern":"devices/#"}
+    {"op":"ebrake","reason":"the arm is on fire"}
+    {"op":"die"}
+
+    {"id":1,"ok":true,"message_id":"…"}
+    {"id":2,"ok":true,"body":42}
+    {"id":null,"ok":false,"error":{"code":"protocol","reason":"no request: …"}}
+
+The gateway tells::
+
+    {"op":"hello","version":1,"name":"lidar","parameters":{}}
+    {"op":"letter","message_id":"…","sender":"main","subject":"…","body":…, …}
+    {"op":"publication","id":3,"topic":"…","body":…,"sender":"…","time":…,"retain":false}
+    {"op":"die"}
+
+``letter`` has the kind ``letter``, or ``reply`` and ``bounce`` with
+``in_reply_to`` where somebody answered what was sent with ``send``.
+
+Bytes within are ``{"$bytes": base64}``, times are RFC 3339, ``timeout`` is in
+seconds and ``time`` in seconds since 1970. No I/O and no clock here. Refused,
+as a `Refusal` that says why: what is no JSON object, unknown operations and
+keys, wrong types, lines over `LONGEST` bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from gateway.errors import BodyError, GatewayError, ProtocolError
+from gateway.mail.codec import from_json, to_json
+from gateway.mail.message import NORMAL, Message
+
+VERSION = 1
+"""Of this protocol; ``hello`` tells it."""
+
+LONGEST = 1024 * 1024
+"""Bytes that one line may have, either way."""
+
+PATIENCE = 600.0
+"""Seconds that a program may have a request wait."""
+
+Id = int | Annotated[str, Meta(max_length=64)] | None
+Seconds = Annotated[float, Meta(ge=0, le=PATIENCE)]
+
+
+class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    id: Id = None
+
+
+class Send(_Request, frozen=True, tag_field="op", tag="send"):
+    """Write a letter; ``timeout`` is how long it may wait before a full mailbox."""
+
+    to: str
+    subject: str
+    body: Any = None
+    priority: Annotated[int, Meta(ge=0, le=2)] = NORMAL
+    expires_in: Seconds | None = None
+    timeout: Seconds = 5.0
+    receipt: bool = False
+    headers: dict[str, str] | None = None
+
+
+class Ask(_Request, frozen=True, tag_field="op", tag="ask"):
+    """Write a letter and be told the reply to it, within ``timeout`` seconds."""
+
+    to: str
+    subject: str
+    body: Any = None
+    timeout: Seconds = 5.0
+
+
+class Reply(_Request, frozen=True, tag_field="op", tag="reply"):
+    """Answer a letter."""
+
+    message_id: str
+    body: Any = None
+
+
+class Refuse(_Request, frozen=True, tag_field="op", tag="refuse"):
+    """Bounce a letter, with the reason."""
+
+    message_id: str
+    reason: str
+
+
+class Publish(_Request, frozen=True, tag_field="op", tag="publish"):
+    """Hand a body to whoever subscribed to a topic."""
+
+    topic: str
+    body: Any = None
+    retain: bool = False
+
+
+class Subscribe(_Request, frozen=True, tag_field="op", tag="subscribe"):
+    """Be told what is published under a pattern."""
+
+    pattern: str
+
+
+class Ebrake(_Request, frozen=True, tag_field="op", tag="ebrake"):
+    """Stop the whole application at once, as failed."""
+
+    reason: str
+
+
+class Die(_Request, frozen=True, tag_field="op", tag="die"):
+    """Be asked to end."""
+
+
+Request = Send | Ask | Reply | Refuse | Publish | Subscribe | Ebrake | Die
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A line that is no request, and why; ``id`` where one could be read."""
+
+    id: Id
+    error: GatewayError
+
+
+def parse(line: bytes) -> Request | Refusal:
+    """Return the request in ``line``, or why there is none.
+
+    >>> parse(b'{"op":"subscribe","pattern":"devices/#","id":7}')
+    Subscribe(id=7, pattern='devices/#')
+    >>> parse(b"sing").error
+    ProtocolError('no request: no JSON: JSON is malformed: invalid character (byte 0)')
+    """
+    try:
+        said = from_json(line)
+    except BodyError as error:
+        return Refusal(None, ProtocolError(f"no request: {error}"))
+    if not isinstance(said, dict):
+        return Refusal(None, ProtocolError('no request: write an object, like {"op":"die"}'))
+    try:
+        request: Request = msgspec.convert(said, Request)
+    except msgspec.ValidationError as error:
+        return Refusal(_id_of(said), ProtocolError(f"no request: {error}"))
+    return request
+
+
+def _id_of(said: dict[str, Any]) -> Id:
+    try:
+        found: Id = msgspec.convert(said.get("id"), Id)
+    except msgspec.ValidationError:
+        return None
+    return found
+
+
+def hello(name: str, parameters: Mapping[str, Any]) -> bytes:
+    """Return the first line that a program reads."""
+    return _line({"op": "hello", "version": VERSION, "name": name, "parameters": dict(parameters)})
+
+
+def letter(message: Message) -> bytes:
+    """Return the line that hands over ``message``.
+
+    Raises `BodyError` where no line of JSON can carry it.
+    """
+    fields: dict[str, Any] = {
+        "op": "letter",
+        "message_id": message.message_id,
+        "thread_id": message.thread_id,
+        "thread_index": message.thread_index,
+        "time": message.time,
+        "sender": message.sender,
+        "recipient": message.recipient,
+        "subject": message.subject,
+        "kind": message.kind,
+        "body": message.body,
+    }
+    if message.in_reply_to is not None:
+        fields["in_reply_to"] = message.in_reply_to
+    if message.route:
+        fields["route"] = message.route
+    if message.headers:
+        fields["headers"] = message.headers
+    return _line(fields)
+
+
+def publication(id: Id, message: Message) -> bytes:
+    """Return the line that tells of ``message`` to the subscription ``id``.
+
+    Raises `BodyError` where no line of JSON can carry it.
+    """
+    return _line(
+        {
+            "op": "publication",
+            "id": id,
+            "topic": message.subject,
+            "time": message.time,
+            "sender": message.sender,
+            "retain": message.retain,
+            "body": message.body,
+        }
+    )
+
+
+def done(id: Id, **told: Any) -> bytes:
+    r"""Return the line that says that the request ``id`` was done.
+
+    >>> done(1, body={"raw": b"ok"})
+    b'{"id":1,"ok":true,"body":{"raw":{"$bytes":"b2s="}}}\n'
+    """
+    try:
+        return _line({"id": id, "ok": True, **told})
+    except BodyError as error:
+        return failure(id, error)
+
+
+def failure(id: Id, error: GatewayError) -> bytes:
+    r"""Return the line that says why ``id`` failed.
+
+    >>> failure(None, ProtocolError("no request"))
+    b'{"id":null,"ok":false,"error":{"code":"protocol","reason":"no request"}}\n'
+    """
+    # Half a surrogate pair cannot be written, and a reason may quote anything.
+    reason = str(error).encode("utf-8", "replace").decode()[:1000]
+    return to_json({"id": id, "ok": False, "error": {"code": error.code, "reason": reason}}) + b"\n"
+
+
+DIE = b'{"op":"die"}\n'
+"""The line that asks a program to end."""
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    line = to_json(fields) + b"\n"
+    if len(line) > LONGEST:
+        raise BodyError(f"that is a line of {len(line)} bytes; {LONGEST} is the most")
+    return line

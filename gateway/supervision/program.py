@@ -1,0 +1,57 @@
+"""What an external program is, as data: its command, its folder, its environment.
+
+Nothing is started here. Refused, with `ConfigError`: a command that is empty or
+one text (it would need a shell; write ``["sh", "-c", text]`` where one is
+wanted), and an environment that is not made of texts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.errors import ConfigError, GatewayError
+
+
+class ProgramError(GatewayError):
+    """It could not be started, or ended otherwise than with status 0: no bug of ours."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """An executable and how it is started.
+
+    ``command`` is its argument list. ``folder`` is where it runs, the
+    application's own where None. ``environment`` is added to the
+    application's. ``patience`` is how many seconds it has to end after it was
+    asked to, before a TERM; a KILL follows a second later.
+    """
+
+    command: Sequence[str]
+    folder: Path | str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    patience: float = 5.0
+
+    def __post_init__(self) -> None:
+        command = self.command
+        if isinstance(command, str | bytes) or not command:
+            raise ConfigError(f'a command is a list like ["prog", "--flag"], not {command!r}')
+        for text in (*command, *self.environment, *self.environment.values()):
+            if not isinstance(text, str) or "\0" in text:
+                raise ConfigError(f"a command and its environment are texts, not {text!r}")
+        if not self.patience > 0:
+            raise ConfigError(f"the patience is more than 0 seconds, not {self.patience!r}")
+
+    def surroundings(self) -> dict[str, str]:
+        """Return the whole environment, the additions included."""
+        return {**os.environ, **self.environment}
+
+    def find(self) -> bool:
+        """Tell whether the executable is there and may be run."""
+        first = self.command[0]
+        if os.sep in first and self.folder is not None:
+            first = str(Path(self.folder) / first)
+        return shutil.which(first, path=self.surroundings().get("PATH")) is not None

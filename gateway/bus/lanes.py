@@ -73,6 +73,7 @@ class Lanes:
         "_urgent",
         "count",
         "ledger",
+        "publications_dropped",
         "queued",
         "size",
         "waiting",
@@ -85,6 +86,8 @@ class Lanes:
         self.queued = 0
         """Letters in all lanes."""
         self.ledger = Ledger()
+        self.publications_dropped = 0
+        """Of what the ledger counts as dropped: publications that gave way to newer ones."""
         self.waiting: deque[Waiting] = deque()
         self._mail: tuple[deque[Message], ...] = tuple(
             deque() for _ in range(1 if order == "fifo" else 3)
@@ -116,6 +119,7 @@ class Lanes:
         if len(self._publications) >= self.size:
             self._publications.popleft()
             self.queued -= 1
+            self.publications_dropped += 1
             ledger.dropped += 1
         self._publications.append(message)
         self.queued += 1

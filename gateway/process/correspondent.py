@@ -1,10 +1,10 @@
 """Whoever has a mailbox: writes, answers, waits for replies, and handles what comes.
 
-Mail goes to the callbacks that `add_filter` and `subscribe` name. An exception
-from one: a `GatewayError` bounces to the sender and is counted; anything else
-is a bug, and is left to rise.
+Mail goes to the callbacks that `add_filter` names. An exception from one: a
+`GatewayError` bounces to the sender and is counted; anything else is a bug, and
+is left to rise.
 
-`send`, `reply`, `publish` and `wait_for_reply` may be called from any thread;
+`send`, `reply` and `wait_for_reply` may be called from any thread;
 `mailman` and the callbacks belong to the one that reads.
 
 Refused: bodies that no letter can carry (`BodyError`), and `wait_for_reply`
@@ -14,7 +14,6 @@ without a deadline.
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,10 +22,8 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.errors import BodyError, GatewayError, RecipientGoneError, RefusedError
 from gateway.mail.body import PLAIN, checked
-from gateway.mail.codec import decode, encode
 from gateway.mail.filters import Callback, FilterTable, FilterView
 from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
-from gateway.mail.topic import check_pattern, check_topic
 from gateway.process.subscription import Subscription
 
 log = logging.getLogger(__name__)
@@ -49,9 +46,7 @@ class Correspondent:
         self._clock = office.clock
         self._route = route
         self._filters = FilterTable()
-        self._subscriptions: list[Subscription] = []
-        self._sequence: dict[str, int] = {}
-        self._sequence_lock = threading.Lock()
+        self._subscriptions: tuple[Subscription, ...] = ()
         self._mail_counts = {"unhandled": 0, "refused": 0}
 
     def send(
@@ -213,68 +208,6 @@ class Correspondent:
     def list_filters(self) -> list[FilterView]:
         """Return the filters, in the order in which they are tried."""
         return list(self._filters)
-
-    # Topics
-
-    def publish(self, topic: str, body: Any = None, *, retain: bool = False) -> None:
-        """Hand ``body`` to whoever subscribed to ``topic``; never waits for a slow one.
-
-        With ``retain`` the boss keeps it for those who subscribe later.
-        """
-        body, body_type = checked(body)
-        with self._sequence_lock:
-            if topic not in self._sequence:
-                check_topic(topic)
-            sequence = self._sequence[topic] = self._sequence.get(topic, 0) + 1
-        office = self._office
-        message_id = office.new_id()
-        message = Message(
-            message_id,
-            message_id,
-            sequence,
-            self._clock.time(),
-            self.name,
-            "",
-            topic,
-            body,
-            NORMAL,
-            None,
-            None,
-            "publication",
-            0,
-            self._box.incarnation,
-            False,
-            retain,
-            self._route,
-            body_type,
-        )
-        version = office.book.version
-        office.publish(message)
-        if retain:
-            self._tell_boss("retain", {"version": version, "message": encode(message)})
-
-    def subscribe(self, pattern: str, callback: Callback, *, timeout: float = 5.0) -> None:
-        """Call ``callback`` with each publication under ``pattern`` (MQTT's ``+`` and ``#``).
-
-        Returns once the subscription stands; what is retained under the
-        pattern has been handed to ``callback`` by then.
-        """
-        check_pattern(pattern)
-        subscription = Subscription(pattern, callback)
-        self._subscriptions.append(subscription)
-        asked = self._tell_boss("subscribe", pattern)
-        snapshot = self._box.wait_for(asked, timeout).body
-        for packed in snapshot:
-            subscription.offer(decode(packed))
-
-    def declare_will(self, topic: str, body: Any) -> None:
-        """Have ``body`` published, retained, on ``topic`` should this process die.
-
-        A ``since`` in a dict body is set to the time of death, in seconds
-        since 1970.
-        """
-        check_topic(topic)
-        self._tell_boss("will", {"topic": topic, "body": checked(body)[0]})
 
     def _tell_boss(self, subject: str, body: Any) -> Message:
         return self._office.tell_boss(self._box, subject, body)

@@ -24,7 +24,7 @@ from typing import Any
 from gateway.mail.message import Message
 from gateway.process.callbacks import DEVICE_EVENTS, Callbacks, Event, EventCallback
 from gateway.process.context import Context, RunLevel
-from gateway.process.correspondent import Correspondent
+from gateway.process.subscriber import Subscriber
 from gateway.process.threads import ChildThreads
 from gateway.process.timing import Frames
 from gateway.process.wakeup import Wakeup
@@ -32,7 +32,7 @@ from gateway.process.wakeup import Wakeup
 log = logging.getLogger(__name__)
 
 
-class Process(Correspondent):
+class Process(Subscriber):
     """One worker of an application; see the module's head."""
 
     def __init__(self, context: Context) -> None:

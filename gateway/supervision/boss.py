@@ -68,6 +68,7 @@ class Boss:
             "register": self._register,
             "level": self._level,
             "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
             "retain": self._retain,
             "will": self._will,
             "ended": self._ended,
@@ -298,6 +299,9 @@ class Boss:
     def _subscribe(self, message: Message) -> None:
         self._catch_up()
         self._board.answer(message, self._board.subscribe(message.sender, message.body))
+
+    def _unsubscribe(self, message: Message) -> None:
+        self._board.unsubscribe(message.sender, message.body)
 
     def _retain(self, message: Message) -> None:
         self._board.retain(message.body["message"], message.body["version"])

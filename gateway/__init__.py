@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from gateway.mail.body import register
     from gateway.mail.message import Message
     from gateway.process.callbacks import Event
+    from gateway.process.marks import on
     from gateway.process.process import Process
 
 __version__ = "0.1.0"
 
-__all__ = ["Application", "Client", "Event", "Message", "Process", "register"]
+__all__ = ["Application", "Client", "Event", "Message", "Process", "on", "register"]
 
 _HOMES = {
     "Application": "gateway.application",
@@ -29,6 +30,7 @@ _HOMES = {
     "Event": "gateway.process.callbacks",
     "Message": "gateway.mail.message",
     "Process": "gateway.process.process",
+    "on": "gateway.process.marks",
     "register": "gateway.mail.body",
 }
 

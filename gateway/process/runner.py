@@ -14,14 +14,15 @@ def run(process: Process) -> None:
     """Run ``process`` until it is told to die; raise what it raised."""
     report = process._context.report
     try:
-        process.run_level = "born"
+        process._run_level = "born"
         report("born")
+        process._add_marked_filters()
         process.birth()
-        process.run_level = "living"
+        process._run_level = "living"
         report("living")
         _live(process)
     finally:
-        process.run_level = "dying"
+        process._run_level = "dying"
         process._ending.set()
         try:
             # Where nobody hears it, since the boss is gone, it dies in order all the same.
@@ -30,8 +31,8 @@ def run(process: Process) -> None:
             try:
                 process.death()
             finally:
-                process._child_threads.join(2.0)
-                process.run_level = "dead"
+                process.cleanup()
+                process._run_level = "dead"
                 process._ending.close()
                 report("dead")
 

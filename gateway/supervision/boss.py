@@ -22,12 +22,14 @@ from random import Random
 from time import monotonic
 
 from gateway.bus.office import BOSS, Office
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RefusedError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
-from gateway.supervision.fork_server import Exited, ForkServer, Started
+from gateway.supervision.errands import Errands
+from gateway.supervision.fork_server import Exited, ForkServer, Started, is_errand
 from gateway.supervision.member import Member
 from gateway.supervision.noticeboard import Noticeboard
+from gateway.supervision.pills import Pills
 from gateway.supervision.restart import Restarts
 from gateway.supervision.shutdown import GRACE, Shutdown, send_signal
 from gateway.supervision.spec import ProcessSpec
@@ -59,6 +61,8 @@ class Boss:
         self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
         self._board = Noticeboard(office, self._box, self.members)
+        self._errands = Errands(office, fork_server, _in_words)
+        self._pills = Pills(office, self._board, self.members)
         self._shutdown: Shutdown | None = None
         self.brake = ""
         """Why the emergency brake was pulled; empty where it was not."""
@@ -76,6 +80,8 @@ class Boss:
             "close": self._close_further,
             "ebrake": self._ebrake,
             "ps": self._ps,
+            "run": self._errands.take,
+            "poison_pill": self._pills.take,
         }
 
     # For the main thread
@@ -117,20 +123,27 @@ class Boss:
             if message is not None:
                 self._hear(message)
             if self._shutdown is not None:
+                self._errands.stop()
                 if self._shutdown.step():
+                    self._errands.end("the application stopped")
                     return
             else:
                 self._start_due()
+                self._errands.kill_late()
 
     def _hear(self, message: Message) -> None:
         handler = self._handlers.get(message.subject)
         if handler is None or (message.kind != "control" and message.subject != "ps"):
             log.warning("%s wrote %r to the boss", message.sender, message.subject)
-            return
+            handler = self._refuse
         try:
             handler(message)
         except GatewayError as error:
             log.warning("boss: %s from %s: %s", message.subject, message.sender, error)
+
+    def _refuse(self, message: Message) -> None:
+        if message.kind == "letter":
+            self._board.refuse(message, RefusedError("the boss takes orders from inside only"))
 
     def _catch_up(self) -> None:
         """Hear what was written before this moment: a death or a snapshot must not overtake it.
@@ -146,6 +159,8 @@ class Boss:
         if self._shutdown is not None:
             return 0.05
         due = [member.due for member in self.members.values() if member.due is not None]
+        if (late := self._errands.due) is not None:
+            due.append(late)
         return max(0.0, min(due) - monotonic()) if due else None
 
     def _start_due(self) -> None:
@@ -197,8 +212,12 @@ class Boss:
         told = self._fork_server.receive()
         if told is None:
             self._box.unwatch(self._fork_server.fileno())
+            self._errands.end("the fork server died")
             if self._shutdown is None:
                 self._pull_brake("the fork server died: nothing can be restarted any more")
+            return
+        if is_errand(told.name):
+            self._errands.hear(told)
             return
         member = self.members[told.name]
         if isinstance(told, Started):
@@ -261,6 +280,7 @@ class Boss:
         stopping = self._shutdown is not None or member.told_to_die
         verdict = None if stopping else member.restarts.ended(monotonic(), failed=failed)
         self._board.tell_book()
+        self._pills.dead(member, cause)
         # Who waits for this in `get` looks at it now: a stop goes on at once.
         self._box.wake()
         if failed:

@@ -20,7 +20,7 @@ from gateway.bus.office import BOSS, Office
 from gateway.bus.wire import Outlet
 from gateway.errors import GatewayError
 from gateway.mail.codec import decode, encode
-from gateway.mail.message import NORMAL, Message, reply_to
+from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
 from gateway.supervision.archive import Archive
 from gateway.supervision.member import Member, State
 
@@ -167,6 +167,15 @@ class Noticeboard:
         """Reply to ``message``; who reads none holds the boss up for ``timeout`` seconds."""
         answer = reply_to(message, self._office.new_id(), self._office.clock.time(), body)
         self._office.answer(answer, timeout)
+
+    def refuse(self, message: Message, error: GatewayError) -> None:
+        """Tell whoever wrote ``message`` that it was declined; who reads nothing is not waited for.
+
+        Raises what `Office.answer` raises.
+        """
+        office = self._office
+        bounce = bounce_of(message, office.new_id(), office.clock.time(), error)
+        office.answer(bounce, 0.0)
 
     def _publication(
         self,

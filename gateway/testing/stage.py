@@ -5,8 +5,7 @@ scene is played by the main process, on the calling thread; around it run the
 processes that are named. When the scene is over the application ends, and what
 the scene returned, or raised, comes back.
 
-Refused: to play within an application that runs on the same sockets, which
-cannot happen, since each play has a temporary folder of its own.
+Refused: roles whose names clash with the application's own (`ConfigError`).
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ Role = type[Process] | tuple[type[Process], Mode]
 def play(scene: Callable[[Process], T], **roles: Role) -> T:
     """Return what ``scene(main)`` returns, played in an application with the ``roles``.
 
-    It begins when every role lives, or has ended already. An `AssertionError`
-    says so where the application failed after the scene.
+    What it sends to a role that is not born yet waits for it. An
+    `AssertionError` says so where the application failed after the scene.
 
     >>> def scene(main):
     ...     return main.wait_for_reply(main.send("echo", "say", "hello")).body

@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS
+from gateway.mail.address import Address
 from gateway.process.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Neighbour(Subscriber):
         >>> play(scene, echo=(Echo, "fork"))
         ('it ended by itself', ['boss', 'main'])
         """
+        Address.parse(name)
         if name == self.name:
             raise ValueError(f"{name!r} takes no poison of its own: use die()")
         ended: str = self._box.wait_for(self._tell_boss("poison_pill", name), timeout).body

@@ -122,9 +122,12 @@ class Errands:
             self._bounce(self._waiting.popleft(), stopping)
 
     def end(self, cause: str) -> None:
-        """Give up those that run: the fork server ends them, or has died."""
+        """Kill those that run, and begin nothing more; nobody answers any longer."""
         self.stop()
-        for number in list(self._running):
+        for number, errand in list(self._running.items()):
+            # Not TERM: one that was forked this moment still ignores it, as its parent does.
+            if errand.pidfd >= 0:
+                send_signal(errand.pidfd, signal.SIGKILL)
             self._end(number, cause)
 
     def _launch(self) -> None:

@@ -25,7 +25,7 @@ class Mourned(Process):
     """Says that its death has run, in a retained topic."""
 
     def birth(self) -> None:
-        self.add_filter(subject="^ask$", callback=lambda message: self.reply(message))
+        self.add_filter(subject="^ask$", callback=self.reply)
 
     def death(self) -> None:
         self.publish("mourned", "its death has run", retain=True)

@@ -37,6 +37,7 @@ def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -
     threading.main_thread().name = name
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     with open(task, "rb") as file:
         file.seek(0)
         function, packed, book = _task_decoder.decode(file.read())

@@ -25,7 +25,7 @@ from time import monotonic
 
 from gateway.bus.office import Office
 from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError, RecipientGoneError
-from gateway.mail.codec import decode, encode
+from gateway.mail.codec import encode, unpack
 from gateway.mail.message import Message, bounce_of
 from gateway.supervision.fork_server import Exited, Failed, ForkServer, Started
 from gateway.supervision.shutdown import send_signal
@@ -122,12 +122,9 @@ class Errands:
             self._bounce(self._waiting.popleft(), stopping)
 
     def end(self, cause: str) -> None:
-        """Kill those that run, and begin nothing more; nobody answers any longer."""
+        """Give up those that run: the fork server ends them, or has died."""
         self.stop()
-        for number, errand in list(self._running.items()):
-            # Not TERM: one that was forked this moment still ignores it, as its parent does.
-            if errand.pidfd >= 0:
-                send_signal(errand.pidfd, signal.SIGKILL)
+        for number in list(self._running):
             self._end(number, cause)
 
     def _launch(self) -> None:
@@ -168,7 +165,8 @@ class Errands:
             self._bounce(errand, RecipientGoneError(f"{errand.name} did not answer: {cause}"))
 
     def _bounce(self, errand: Errand, error: GatewayError) -> None:
-        letter = decode(errand.packed)
+        # Its body may be of a kind that only its process knows.
+        letter = unpack(errand.packed)
         if letter.kind != "letter":
             return
         bounce = bounce_of(letter, self._office.new_id(), self._office.clock.time(), error)

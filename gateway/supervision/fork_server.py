@@ -226,9 +226,14 @@ def _fork_one(
         channel.send(msgspec.msgpack.encode(answer))
         return True
     server = os.getpid()
+    # This server ignores TERM, and an errand does until it runs: one that comes
+    # meanwhile waits for it, and is not lost.
+    held = {signal.SIGTERM} if is_errand(name) else set()
+    signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:
         pid = os.fork()
     except OSError as error:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
         answer = ["failed", name, incarnation, f"cannot fork: {error.strerror}"]
         channel.send(msgspec.msgpack.encode(answer))
         return True
@@ -238,6 +243,7 @@ def _fork_one(
         for pidfd in children:
             os.close(pidfd)
         _be_child(name, incarnation, descriptors, run_child, server)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
     for descriptor in descriptors:
         os.close(descriptor)
     pidfd = os.pidfd_open(pid)

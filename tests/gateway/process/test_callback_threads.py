@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import CallTimeoutError, MailboxFullError, RecipientGoneError, RefusedError
+from gateway.mail.filters import Callback
 from gateway.mail.message import Message
 from gateway.process.callback_threads import AT_ONCE, WAITING
 from gateway.process.process import Process
@@ -140,14 +141,15 @@ def test_a_filter_tells_where_its_callback_runs_and_refuses_what_cannot_be() -> 
 def test_a_filter_of_a_route_takes_what_came_over_it_and_nothing_else() -> None:
     def scene(main: Process) -> list[str]:
         taken: list[str] = []
+
+        def taker(route: str | None) -> Callback:
+            return lambda message: taken.append(f"{route}: {message.route}")
+
         for route in ("mqtt", "", None):
-            main.add_filter(
-                callback=lambda message, route=route: taken.append(f"{route}: {message.route}"),
-                route=route,
-            )
+            main.add_filter(callback=taker(route), route=route)
         main.send("main", "from inside")
-        for route in ("mqtt", "mqtt2"):
-            main._route = route
+        for outside in ("mqtt", "mqtt2"):
+            main._route = outside
             main.send("main", "from outside")
         main._route = ""
         main.mailman()

@@ -118,10 +118,12 @@ class Main(Asking):
 begun = time.monotonic()
 status = App(main=Main, sockets=SOCKETS).run()
 say("status", status)
+say("took", time.monotonic() - begun)
 """)
     program.wait_for("full 64 letters wait")
     assert program.wait_for("alive") == "True"
     program.wait_for("status 0")
+    assert float(program.wait_for("took")) < 2.5, "the fork server need not resort to KILL"
     assert program.end() == 0, program.complaints()
     pids = [int(line.split()[1]) for line in program.said if line.startswith("hangs")]
     assert len(pids) <= 4

@@ -52,6 +52,15 @@ def test_the_process_goes_on_with_its_mail_meanwhile() -> None:
     assert play(scene, desk=Desk) == ["quick", *range(3 * AT_ONCE)]
 
 
+def test_a_thread_that_is_done_makes_room_for_the_next() -> None:
+    def scene(main: Process) -> None:
+        Desk.go.set()
+        for number in range(5 * AT_ONCE):
+            assert main.wait_for_reply(main.send("desk", "slow", number)).body == number
+
+    play(scene, desk=Desk)
+
+
 def test_only_so_many_run_and_wait_and_the_rest_bounces() -> None:
     def scene(main: Process) -> None:
         letters = [main.send("desk", "slow", number) for number in range(AT_ONCE)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import BodyError, CallTimeoutError
+from gateway.errors import BodyError, MailboxFullError
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.testing.stage import play
@@ -94,10 +94,15 @@ def test_who_subscribes_again_gets_what_is_retained_again() -> None:
     assert play(scene) == [1, 1]
 
 
-def test_a_subscription_that_never_stood_is_forgotten() -> None:
+def test_a_subscription_that_never_stood_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(subject: str, body: Any) -> Message:
+        raise MailboxFullError("the boss is busy")
+
     def scene(main: Process) -> None:
-        with pytest.raises(CallTimeoutError):
-            main.subscribe("a", print, timeout=-1.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(main, "_tell_boss", busy)
+            with pytest.raises(MailboxFullError):
+                main.subscribe("a", print)
         assert main._subscriptions == ()
 
     play(scene)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 
+from gateway.application import Application
 from gateway.errors import AddressError, CallTimeoutError, RefusedError
 from gateway.mail.message import Message
 from gateway.process.process import Process
+from gateway.supervision.member import Member
+from gateway.supervision.pills import Pills
+from gateway.supervision.restart import RestartPolicy, Restarts
+from gateway.supervision.spec import ProcessSpec
 from gateway.testing.stage import Echo, play
 
 
@@ -60,8 +66,6 @@ def test_a_forked_process_may_end_the_main_one() -> None:
     class Main(Process):
         def birth(self) -> None:
             self.send("poisoner", "kill me")
-
-    from gateway.application import Application
 
     class App(Application):
         def build(self) -> None:
@@ -115,6 +119,31 @@ def test_who_waits_to_be_restarted_is_no_more() -> None:
         assert state_of(main, "failing")["state"] == "stopped"
 
     play(scene, failing=Failing)
+
+
+class Board:
+    """A noticeboard that only notes what it was told."""
+
+    def __init__(self) -> None:
+        self.answers: list[str] = []
+
+    def move(self, member: Member, state: Any, cause: str) -> None:
+        member.state, member.cause = state, cause
+
+    def answer(self, message: Message, body: str, *, timeout: float) -> None:
+        self.answers.append(body)
+
+
+def test_who_was_due_to_be_restarted_is_due_no_more() -> None:
+    policy = RestartPolicy()
+    member = Member(ProcessSpec("arm", Process), Restarts(policy, Random(1)), "failed", due=5.0)
+    board: Any = Board()
+    nobody: Any = None
+    Pills(nobody, board, {"arm": member}).take(
+        Message("1", "1", 1, 0.0, "main", "boss", "poison_pill", "arm", kind="control")
+    )
+    assert (member.state, member.due) == ("stopped", None)
+    assert board.answers == ["main gave it a poison pill"]
 
 
 def test_it_is_refused_for_nobody_for_oneself_and_for_what_is_no_name() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.mail.message import Message
     from gateway.process.aio_process import AsyncProcess
     from gateway.process.callbacks import Event
+    from gateway.process.marks import on
     from gateway.process.process import Process
     from gateway.supervision.program import Program
 
@@ -31,6 +32,7 @@ __all__ = [
     "Message",
     "Process",
     "Program",
+    "on",
     "register",
 ]
 
@@ -42,6 +44,7 @@ _HOMES = {
     "Message": "gateway.mail.message",
     "Process": "gateway.process.process",
     "Program": "gateway.supervision.program",
+    "on": "gateway.process.marks",
     "register": "gateway.mail.body",
 }
 

@@ -48,6 +48,7 @@ from gateway.process.process import Process
 from gateway.process.wakeup import Wakeup
 from gateway.supervision.boss import Boss
 from gateway.supervision.child import Child, tell_end
+from gateway.supervision.errand import run_errand
 from gateway.supervision.fork_server import ForkServer
 from gateway.supervision.life import end_of
 from gateway.supervision.member import Member
@@ -186,7 +187,7 @@ class Application:
         with ExitStack() as stack:
             folder = self._claim_sockets(stack)
             self._ledgers = SharedLedgers()
-            fork_server = ForkServer(self._child_main)
+            fork_server = ForkServer(self._child_main, self._errand_main)
             fork_server.start()
             # What was built stays: the collector need not look at it again.
             gc.freeze()
@@ -293,6 +294,9 @@ class Application:
             application=self,
         )
         return child.run()
+
+    def _errand_main(self, name: str, task: int, done: int) -> int:
+        return run_errand(name, task, done, folder=self._folder, clock=self._clock)
 
     def _claim_sockets(self, stack: ExitStack) -> Path:
         """Make the sockets' folder ours, or say who has it; return it."""

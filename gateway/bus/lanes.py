@@ -97,6 +97,7 @@ class Lanes:
         "count",
         "counts",
         "policy",
+        "publications_dropped",
         "queued",
         "size",
         "waiting",
@@ -112,6 +113,8 @@ class Lanes:
         """Letters in all lanes."""
         self.policy = policy
         self.counts = empty_row() if counts is None else counts
+        self.publications_dropped = 0
+        """Of what the ledger counts as dropped: publications that gave way to newer ones."""
         self.waiting: deque[Waiting] = deque()
         self._mail: tuple[deque[Message], ...] = tuple(
             deque() for _ in range(1 if order == "fifo" else 3)
@@ -151,6 +154,7 @@ class Lanes:
         if len(self._publications) >= self.size:
             self._publications.popleft()
             self.queued -= 1
+            self.publications_dropped += 1
             counts[DROPPED] += 1
         self._publications.append(message)
         self.queued += 1

@@ -628,3 +628,8 @@ class Mailbox:
         """Return the ledger's balance at this moment."""
         with self._lock:
             return self._lanes.balance()
+
+    @property
+    def publications_dropped(self) -> int:
+        """Publications that gave way to newer ones, since the reader was too slow."""
+        return self._lanes.publications_dropped

@@ -286,10 +286,19 @@ class Office:
                 packed = encode(message) if packed is None else packed
                 self._pump.send(target, message, packed)
 
-    def statistics(self) -> dict[str, int]:
-        """Return how many mailboxes and outlets there are, and what the pump dropped."""
+    def statistics(self) -> dict[str, Any]:
+        """Return how many mailboxes and outlets there are, and which publications were lost.
+
+        ``publications_dropped`` counts them by subscriber: what a mailbox of
+        this OS process dropped, and what was dropped here before it left for
+        another one.
+        """
+        dropped = self._pump.dropped_by.copy()
+        for name, box in list(self._boxes.items()):
+            dropped[name] += box.publications_dropped
         return {
             "mailboxes": len(self._boxes),
             "outlets": len(self._outlets),
+            "publications_dropped": {name: lost for name, lost in dropped.items() if lost},
             "dropped_at_sender": self._pump.dropped,
         }

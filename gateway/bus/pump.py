@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import select
 import threading
-from collections import deque
+from collections import Counter, deque
 
 from gateway.bus.wire import Outlet
 from gateway.errors import BodyError, RecipientGoneError
@@ -26,11 +26,17 @@ class Pump:
     """Sends what had to wait, in order, to whoever has room. Thread-safe."""
 
     def __init__(self) -> None:
-        self.dropped = 0
+        self.dropped_by: Counter[str] = Counter()
+        """Publications lost here, by the mailbox that they were for."""
         self._lock = threading.Lock()
         self._waiting: dict[Outlet, deque[tuple[Message, bytes]]] = {}
         self._thread: threading.Thread | None = None
         self._stopped = False
+
+    @property
+    def dropped(self) -> int:
+        """Publications lost here in all."""
+        return sum(self.dropped_by.copy().values())
 
     def send(self, outlet: Outlet, message: Message, packed: bytes) -> None:
         """Send now where there is room and nothing older waits, else queue."""
@@ -40,7 +46,8 @@ class Pump:
                 if outlet.try_send(message, "mail", packed):
                     return
             except (RecipientGoneError, BodyError):
-                self.dropped += 1
+                with self._lock:
+                    self.dropped_by[outlet.name] += 1
                 return
         with self._lock:
             if self._stopped:
@@ -48,7 +55,7 @@ class Pump:
             queue = self._waiting.setdefault(outlet, deque())
             if len(queue) >= DEPTH:
                 queue.popleft()
-                self.dropped += 1
+                self.dropped_by[outlet.name] += 1
             queue.append((message, packed))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pump", daemon=True)
@@ -62,7 +69,8 @@ class Pump:
         """Drop what still waits and end the thread; wait for it ``timeout`` seconds at most."""
         with self._lock:
             self._stopped = True
-            self.dropped += sum(len(queue) for queue in self._waiting.values())
+            for outlet, queue in self._waiting.items():
+                self.dropped_by[outlet.name] += len(queue)
             self._waiting.clear()
             thread = self._thread
         if thread is not None:
@@ -100,7 +108,7 @@ class Pump:
                     if not outlet.try_send(message, "mail", packed):
                         return
                 except (RecipientGoneError, BodyError):
-                    self.dropped += len(queue)
+                    self.dropped_by[outlet.name] += len(queue)
                     del self._waiting[outlet]
                     return
                 queue.popleft()

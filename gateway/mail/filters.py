@@ -12,9 +12,9 @@ Nothing is called here, and a broken expression is refused when it is added.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter, methodcaller
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -22,6 +22,8 @@ from gateway.mail.message import Kind, Message
 
 Callback = Callable[[Message], Any]
 
+Run = Literal["here", "thread", "fork"]
+"""Where a callback runs: in place, on a thread of its process, in a forked OS process."""
 
 CACHED = 256
 """Combinations of headers whose filters are remembered at the most."""
@@ -30,7 +32,16 @@ CACHED = 256
 class Filter:
     """Header patterns and the callback that takes what matches them all."""
 
-    __slots__ = ("_tests", "callback", "description", "fallthrough", "hits", "id", "patterns")
+    __slots__ = (
+        "_tests",
+        "callback",
+        "description",
+        "fallthrough",
+        "hits",
+        "id",
+        "patterns",
+        "run",
+    )
 
     def __init__(
         self,
@@ -40,8 +51,10 @@ class Filter:
         *,
         fallthrough: bool = False,
         description: str = "",
+        run: Run = "here",
     ) -> None:
         self.id = id
+        self.run = run
         self.callback = callback
         self.patterns = patterns
         self.fallthrough = fallthrough
@@ -65,6 +78,7 @@ class FilterView(NamedTuple):
     patterns: dict[str, str]
     fallthrough: bool
     hits: int
+    run: Run = "here"
 
 
 class FilterTable:
@@ -90,16 +104,22 @@ class FilterTable:
         id: str = "",
         fallthrough: bool = False,
         description: str = "",
+        run: Run = "here",
         **patterns: str,
     ) -> str:
-        """Add a filter and return its id; raise `ValueError` for what cannot stand."""
+        """Add a filter and return its id; raise `ValueError` for what cannot stand.
+
+        ``run`` is for `FilterView` alone: where ``callback`` runs is its own business.
+        """
         if not callable(callback):
             raise ValueError(f"a filter's callback must be callable, not {callback!r}")
         self._made += 1
         id = id or f"filter-{self._made}"
         if any(known.id == id for known in self._filters):
             raise ValueError(f"there is a filter {id!r} already")
-        made = Filter(id, callback, patterns, fallthrough=fallthrough, description=description)
+        made = Filter(
+            id, callback, patterns, fallthrough=fallthrough, description=description, run=run
+        )
         # A new tuple, so that a thread that is walking the old one may finish.
         self._replace((*self._filters, made))
         return id
@@ -135,11 +155,42 @@ class FilterTable:
     def __iter__(self) -> Iterator[FilterView]:
         for known in self._filters:
             yield FilterView(
-                known.id, known.description, known.patterns, known.fallthrough, known.hits
+                known.id,
+                known.description,
+                known.patterns,
+                known.fallthrough,
+                known.hits,
+                known.run,
             )
 
     def __len__(self) -> int:
         return len(self._filters)
+
+
+def in_turn(callbacks: Sequence[Callback]) -> Callback:
+    """Return one callback that calls all of ``callbacks``; the first that raises ends it.
+
+    >>> in_turn([lambda message: print("one"), lambda message: print("two")])(None)
+    one
+    two
+    """
+    if not callbacks or not all(map(callable, callbacks)):
+        raise ValueError(f"a filter's callbacks must be callable, not {callbacks!r}")
+    if len(callbacks) == 1:
+        return callbacks[0]
+    called = tuple(callbacks)
+
+    def call_all(message: Message) -> None:
+        for callback in called:
+            callback(message)
+
+    return call_all
+
+
+def check_patterns(patterns: dict[str, str]) -> None:
+    """Raise `ValueError` for an expression that is broken."""
+    for name, pattern in patterns.items():
+        _test(name, pattern)
 
 
 class _Found:

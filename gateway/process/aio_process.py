@@ -34,15 +34,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from inspect import isawaitable
 from itertools import count
 from threading import get_ident
 from typing import Any, NoReturn, TypeVar
 
-from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError
-from gateway.mail.filters import Callback
+from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError, RecipientGoneError
+from gateway.mail.filters import Callback, Run, in_turn
 from gateway.mail.message import NORMAL, Message
 from gateway.mail.topic import check_pattern
 from gateway.process.aio_mailbox import LoopMailbox
@@ -174,7 +174,7 @@ class AsyncProcess(Process):
 
         async def stand() -> None:
             subscription = Subscription(pattern, self._noting(callback))
-            self._subscriptions.append(subscription)
+            self._subscriptions = (*self._subscriptions, subscription)
             asked = self._tell_boss("subscribe", pattern)
             answer = await self._letters.wait_for(asked, timeout)
             self._offer(subscription, answer.body)
@@ -251,7 +251,46 @@ class AsyncProcess(Process):
         join = super().join_child_threads
         return self._pending("join_child_threads", partial(asyncio.to_thread, join, timeout))
 
+    # What waits, and has no form to be awaited
+
+    def frequency_sleep(self) -> NoReturn:
+        """Refuse: it would hold up everybody on the loop."""
+        raise _waits("frequency_sleep")
+
+    def process_names(self, *, timeout: float = 5.0) -> NoReturn:
+        """Refuse: it would hold up everybody on the loop."""
+        raise _waits("process_names")
+
+    def active_subprocesses(self, *, timeout: float = 5.0) -> NoReturn:
+        """Refuse: it would hold up everybody on the loop."""
+        raise _waits("active_subprocesses")
+
+    def poison_pill(self, name: str, *, timeout: float = 10.0) -> NoReturn:
+        """Refuse: it would hold up everybody on the loop."""
+        raise _waits("poison_pill")
+
+    def set_log_level(self, level: str, name: str = "", *, timeout: float = 5.0) -> NoReturn:
+        """Refuse: it would hold up everybody on the loop."""
+        raise _waits("set_log_level")
+
     # Within
+
+    def _carried(self, callbacks: Sequence[Callback], run: Run) -> Callback:
+        if run != "here":
+            if any(map(asyncio.iscoroutinefunction, callbacks)):
+                raise ValueError(f"a coroutine runs here, on the loop, and not in a {run}")
+            return super()._carried(callbacks, run)
+        if len(callbacks) < 2:
+            return super()._carried(callbacks, run)
+
+        async def call_all(message: Message) -> None:
+            for callback in callbacks:
+                result = callback(message)
+                if isawaitable(result):
+                    await result
+
+        in_turn(callbacks)  # refuses what cannot be called
+        return call_all
 
     def statistics(self) -> dict[str, Any]:
         """Return the counts that `gateway ps` shows."""
@@ -382,7 +421,10 @@ class AsyncProcess(Process):
                 await asyncio.wait(tasks, timeout=2.0)
             if self._child_threads.alive():
                 await asyncio.to_thread(self._child_threads.join, 2.0)
+            for message in self._callback_threads.close():
+                self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
         finally:
+            self._signals.close()
             self._loop.remove_reader(self._ending.fileno())
             self._letters.close()
 
@@ -395,4 +437,10 @@ def with_loop(factory: type[Process]) -> type[AsyncProcess]:
         factory.__name__,
         (factory, AsyncProcess),
         {"__module__": factory.__module__, "__qualname__": factory.__qualname__},
+    )
+
+
+def _waits(name: str) -> RuntimeError:
+    return RuntimeError(
+        f"{name} waits, and would hold up every process of the loop: ask a process of another mode"
     )

@@ -16,14 +16,15 @@ async def run(process: AsyncProcess) -> None:
     report = process._context.report
     process._enter_loop()
     try:
-        process.run_level = "born"
+        process._run_level = "born"
         report("born")
+        process._add_marked_filters()
         await process._settle(process.birth())
-        process.run_level = "living"
+        process._run_level = "living"
         report("living")
         await _live(process)
     finally:
-        process.run_level = "dying"
+        process._run_level = "dying"
         process._ending.set()
         try:
             report("dying")
@@ -32,7 +33,7 @@ async def run(process: AsyncProcess) -> None:
                 await process._settle(process.death())
             finally:
                 await process._leave_loop()
-                process.run_level = "dead"
+                process._run_level = "dead"
                 process._ending.close()
                 report("dead")
 

@@ -1,10 +1,10 @@
 """Whoever has a mailbox: writes, answers, waits for replies, and handles what comes.
 
-Mail goes to the callbacks that `add_filter` and `subscribe` name. An exception
-from one: a `GatewayError` bounces to the sender and is counted; anything else
-is a bug, and is left to rise.
+Mail goes to the callbacks that `add_filter` names. An exception from one: a
+`GatewayError` bounces to the sender and is counted; anything else is a bug, and
+is left to rise.
 
-`send`, `reply`, `publish` and `wait_for_reply` may be called from any thread;
+`send`, `reply` and `wait_for_reply` may be called from any thread;
 `mailman` and the callbacks belong to the one that reads.
 
 Refused: bodies that no letter can carry (`BodyError`), and `wait_for_reply`
@@ -13,10 +13,10 @@ without a deadline.
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -25,10 +25,8 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.errors import BodyError, GatewayError, RecipientGoneError, RefusedError
 from gateway.mail.body import PLAIN, checked
-from gateway.mail.codec import decode, encode
-from gateway.mail.filters import Callback, FilterTable, FilterView
+from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_turn
 from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
-from gateway.mail.topic import check_pattern, check_topic
 from gateway.process.subscription import Subscription
 from gateway.process.whereabouts import handles_letters
 
@@ -53,10 +51,9 @@ class Correspondent:
         self._clock = office.clock
         self._route = route
         self._filters = FilterTable()
-        self._subscriptions: list[Subscription] = []
-        self._sequence: dict[str, int] = {}
-        self._sequence_lock = threading.Lock()
+        self._subscriptions: tuple[Subscription, ...] = ()
         self._mail_counts = {"unhandled": 0, "refused": 0}
+        self._counting = threading.Lock()
 
     def send(
         self,
@@ -78,6 +75,13 @@ class Correspondent:
         ``receipt`` asks for a bounce should the letter fail later. ``thread``
         continues an earlier letter's thread. Raises `AddressError`,
         `RecipientGoneError` and `BodyError` besides.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     letter = main.send("echo", "say", {"words": 2})
+        ...     return letter.recipient, letter.thread_index
+        >>> play(scene, echo=Echo)
+        ('echo', 1)
         """
         office = self._office
         target = office.target(recipient)
@@ -127,7 +131,16 @@ class Correspondent:
     def reply(self, message: Message, body: Any = None, *, subject: str = "") -> Message:
         """Answer ``message`` in its thread and return the answer.
 
-        Raises `RecipientGoneError` where whoever asked is gone.
+        Raises `RecipientGoneError` where whoever asked is gone, and
+        `BodyError`, which bounces if a callback lets it rise.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     first = main.wait_for_reply(main.send("echo", "say", "hello"))
+        ...     second = main.wait_for_reply(main.send("echo", "say", "again", thread=first))
+        ...     return first.thread_index, second.thread_index
+        >>> play(scene, echo=Echo)
+        (2, 4)
         """
         body_type = ""
         if type(body) not in PLAIN:
@@ -141,7 +154,8 @@ class Correspondent:
 
     def bounce(self, message: Message, error: GatewayError) -> None:
         """Tell the sender of ``message`` that it failed; one that is gone is not told."""
-        self._mail_counts["refused"] += 1
+        with self._counting:
+            self._mail_counts["refused"] += 1
         if message.kind not in ("letter", "control"):
             return
         try:
@@ -151,47 +165,38 @@ class Correspondent:
         except GatewayError as failure:
             log.debug("%s could not bounce to %s: %s", self.name, message.sender, failure)
 
-    def open_mailbox(self, local: str, *, size: int = 64, timeout: float = 5.0) -> Mailbox:
-        """Open a mailbox of its own for ``local@<this process>`` and return it.
-
-        For what lives behind a router and is served by a thread of its own,
-        which reads it. It ends with this process; until `close_mailbox` or
-        then, its mail comes here and no longer to the filters.
-        """
-        name = f"{local}@{self.name}"
-        office, incarnation = self._office, self._box.incarnation
-        sockets = office.bind(name, incarnation)
-        try:
-            row = self._box.wait_for(self._tell_boss("open", name), timeout).body
-        except BaseException:
-            for used in sockets:
-                used.close()
-            office.unlink(name, incarnation)
-            # It may be in the book by now, or a moment later.
-            with contextlib.suppress(GatewayError):
-                self._tell_boss("close", name)
-            raise
-        return office.open(name, incarnation, sockets, size=size, row=row)
-
-    def close_mailbox(self, box: Mailbox) -> None:
-        """Close a mailbox that `open_mailbox` opened."""
-        self._office.close(box)
-        # From now on the boss gives its row of the ledger to others.
-        self._tell_boss("close", box.name)
-
     def wait_for_reply(self, message: Message, timeout: float = 5.0) -> Message:
         """Return the reply to ``message``, handed over directly; other mail keeps its order.
 
         Works on any thread and inside a callback. Raises `CallTimeoutError`
         after ``timeout`` seconds, `RecipientGoneError` as soon as the
-        recipient dies, and the error of a bounce.
+        recipient dies, and the error of a bounce. Who waits for an answer of
+        its own, on the thread that reads its mail, waits in vain.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     return main.wait_for_reply(main.send("echo", "say", "hello"), timeout=2.0).body
+        >>> play(scene, echo=Echo)
+        'hello'
         """
         return self._box.wait_for(message, timeout)
 
     def mailman(self, timeout: float = 0.0) -> int:
         """Handle the mail that is here and return how many letters.
 
-        For the first it waits up to ``timeout`` seconds.
+        For the first it waits up to ``timeout`` seconds. A process calls this
+        by itself between frames; what calls it is a life that does not return.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.add_filter(callback=lambda letter: print(letter.subject))
+        ...     main.send("main", "one")
+        ...     main.send("main", "two")
+        ...     return main.mailman()
+        >>> play(scene)
+        one
+        two
+        2
         """
         handled = 0
         while (message := self._box.get(timeout if not handled else 0.0)) is not None:
@@ -202,8 +207,10 @@ class Correspondent:
     def add_filter(
         self,
         *,
-        callback: Callback,
+        callback: Callback | Sequence[Callback],
         id: str = "",
+        run: Run = "here",
+        route: str | None = None,
         fallthrough: bool = False,
         description: str = "",
         **patterns: str,
@@ -211,93 +218,74 @@ class Correspondent:
         """Call ``callback`` with each letter whose headers match; return the filter's id.
 
         ``patterns`` are regular expressions by header name; all must be found
-        (``subject=r"(?i)^stop$"``). A ``fallthrough`` filter takes what no
-        other took.
+        (``subject=r"(?i)^stop$"``). With ``route`` it takes mail that a router
+        of that name brought in, and no other; with ``route=""`` mail from
+        inside alone. A ``fallthrough`` filter takes what no other took.
+
+        Several callbacks are called in turn; the first that raises ends it.
+        They run in place, or with ``run="thread"`` on a thread of this
+        process, four at a time while 64 letters wait, or with ``run="fork"``
+        each in an OS process that is forked for this letter, and ends with it:
+        then they are functions at the top of a module, and what they return,
+        unless None, is the reply. What runs elsewhere keeps no order between
+        letters. Raises `ValueError` for what cannot stand.
+
+        >>> from gateway import Process
+        >>> from gateway.testing.stage import play
+        >>> class Arm(Process):
+        ...     def birth(self):
+        ...         self.add_filter(subject=r"(?i)^stop$", callback=self.on_stop, run="thread")
+        ...     def on_stop(self, message):
+        ...         self.reply(message, "stopped")
+        >>> play(lambda main: main.wait_for_reply(main.send("arm", "STOP")).body, arm=Arm)
+        'stopped'
         """
+        callbacks = callback if isinstance(callback, Sequence) else [callback]
+        if route is not None:
+            patterns["route"] = rf"^{re.escape(route)}\Z"
         return self._filters.add(
-            callback, id=id, fallthrough=fallthrough, description=description, **patterns
+            self._carried(callbacks, run),
+            id=id,
+            fallthrough=fallthrough,
+            description=description,
+            run=run,
+            **patterns,
         )
 
+    def _carried(self, callbacks: Sequence[Callback], run: Run) -> Callback:
+        """Return what the filter calls: ``callbacks``, or what has them run elsewhere."""
+        if run != "here":
+            raise ValueError(f"{self.name!r} has no {run} for its callbacks: it is no Process")
+        return in_turn(callbacks)
+
     def remove_filters(self, *ids: str) -> int:
-        """Remove filters by id; return how many were there."""
+        """Remove filters by id; return how many were there.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.add_filter(callback=print, id="stop", subject="^stop$")
+        ...     return main.remove_filters("stop", "nobody")
+        >>> play(scene)
+        1
+        """
         return self._filters.remove(*ids)
 
     def list_filters(self) -> list[FilterView]:
-        """Return the filters, in the order in which they are tried."""
+        """Return the filters, in the order in which they are tried.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.add_filter(callback=print, description="stops", subject="^stop$")
+        ...     return [(view.id, view.description, view.hits) for view in main.list_filters()]
+        >>> play(scene)
+        [('filter-1', 'stops', 0)]
+        """
         return list(self._filters)
-
-    # Topics
-
-    def publish(self, topic: str, body: Any = None, *, retain: bool = False) -> None:
-        """Hand ``body`` to whoever subscribed to ``topic``; never waits for a slow one.
-
-        With ``retain`` the boss keeps it for those who subscribe later.
-        """
-        body, body_type = checked(body)
-        with self._sequence_lock:
-            if topic not in self._sequence:
-                check_topic(topic)
-            sequence = self._sequence[topic] = self._sequence.get(topic, 0) + 1
-        office = self._office
-        message_id = office.new_id()
-        message = Message(
-            message_id,
-            message_id,
-            sequence,
-            self._clock.time(),
-            self.name,
-            "",
-            topic,
-            body,
-            NORMAL,
-            None,
-            None,
-            "publication",
-            0,
-            self._box.incarnation,
-            False,
-            retain,
-            self._route,
-            body_type,
-        )
-        version = office.book.version
-        office.publish(message)
-        if retain:
-            self._tell_boss("retain", {"version": version, "message": encode(message)})
-
-    def subscribe(self, pattern: str, callback: Callback, *, timeout: float = 5.0) -> None:
-        """Call ``callback`` with each publication under ``pattern`` (MQTT's ``+`` and ``#``).
-
-        Returns once the subscription stands; what is retained under the
-        pattern has been handed to ``callback`` by then.
-        """
-        check_pattern(pattern)
-        subscription = Subscription(pattern, callback)
-        self._subscriptions.append(subscription)
-        asked = self._tell_boss("subscribe", pattern)
-        self._offer(subscription, self._box.wait_for(asked, timeout).body)
-
-    def _offer(self, subscription: Subscription, snapshot: list[bytes]) -> None:
-        for packed in snapshot:
-            subscription.offer(decode(packed))
-
-    def declare_will(self, topic: str, body: Any) -> None:
-        """Have ``body`` published, retained, on ``topic`` should this process die.
-
-        A ``since`` in a dict body is set to the time of death, in seconds
-        since 1970.
-        """
-        check_topic(topic)
-        self._tell_boss("will", {"topic": topic, "body": checked(body)[0]})
 
     def _tell_boss(self, subject: str, body: Any) -> Message:
         return self._office.tell_boss(self._box, subject, body)
 
     # Information
-
-    def recipients(self) -> list[str]:
-        """Return who has a mailbox on this machine."""
-        return sorted(self._office.book.incarnations)
 
     def statistics(self) -> dict[str, Any]:
         """Return the counts that `gateway ps` shows."""

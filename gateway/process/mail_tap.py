@@ -24,7 +24,7 @@ import msgspec
 from gateway.bus.tapping import Tap
 from gateway.errors import GatewayError
 from gateway.mail.message import Message
-from gateway.process.correspondent import Correspondent
+from gateway.process.neighbour import Neighbour
 from gateway.process.whereabouts import enter
 
 SIZE = 1024
@@ -48,7 +48,7 @@ class MailTap:
     All methods are for the owner's thread; `follow` waits for the boss.
     """
 
-    def __init__(self, owner: Correspondent, *, timeout: float = 1.0) -> None:
+    def __init__(self, owner: Neighbour, *, timeout: float = 1.0) -> None:
         self._owner = owner
         self._timeout = timeout
         self._copies: deque[Copy] = deque()

@@ -2,12 +2,15 @@
 
 Subclass `Process` and write `birth` (once), `life` (each frame, at
 `frequency`) and `death` (once, whatever happened). Mail is handled between
-frames, as it comes, by the callbacks that `add_filter`, `subscribe` and
-`register_callbacks` name. All of it runs on one thread; `send`, `publish` and
+frames, as it comes, by the methods marked with `gateway.on` and the callbacks
+that `add_filter`, `subscribe` and `register_callbacks` name. All of it runs on
+one thread, but for callbacks that are to run elsewhere; `send`, `publish` and
 `wait_for_reply` may be called from any other.
 
 An exception from a callback: a `GatewayError` bounces to the sender and is
-counted; anything else is a bug, of which the process dies.
+counted; anything else is a bug, of which the process dies, as it does of one
+in `birth` or `life`; `death` runs all the same. A bug in `death` itself makes
+that end a failure. A life that does not return is handed no mail.
 
 Refused: to be made by hand (an `Application` makes processes), bodies that no
 letter can carry (`BodyError`), `wait_for_reply` without a deadline.
@@ -15,35 +18,45 @@ letter can carry (`BodyError`), `wait_for_reply` without a deadline.
 
 from __future__ import annotations
 
-import logging
-import select
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Any
 
 from gateway.mail.message import Message
 from gateway.process.callbacks import DEVICE_EVENTS, Callbacks, Event, EventCallback
 from gateway.process.context import Context, RunLevel
-from gateway.process.correspondent import Correspondent
-from gateway.process.threads import ChildThreads
-from gateway.process.timing import Frames
+from gateway.process.marks import marks_of
+from gateway.process.owner import Owner
+from gateway.process.timing import Frames, TimeFrame
 from gateway.process.wakeup import Wakeup
 
-log = logging.getLogger(__name__)
 
+class Process(Owner):
+    """One worker of an application; see the module's head.
 
-class Process(Correspondent):
-    """One worker of an application; see the module's head."""
+    >>> from gateway.testing.stage import play
+    >>> class Patrol(Process):
+    ...     def birth(self):
+    ...         self.rounds = 0
+    ...         self.add_filter(subject="^rounds$", callback=self.on_rounds)
+    ...     def life(self):
+    ...         self.rounds += 1
+    ...     def on_rounds(self, message):
+    ...         self.reply(message, self.rounds > 0)
+    ...     def death(self):
+    ...         print("the patrol is over")
+    >>> play(lambda main: main.wait_for_reply(main.send("patrol", "rounds")).body, patrol=Patrol)
+    the patrol is over
+    True
+    """
 
     def __init__(self, context: Context) -> None:
         super().__init__(context.name, context.office, context.mailbox, context.route)
-        self.run_level: RunLevel = "unborn"
         self._context = context
+        self._run_level: RunLevel = "unborn"
         self._frames = Frames(context.frequency, self._clock.monotonic())
         self._callbacks = Callbacks()
         self._ending = Wakeup()
-        self._child_error: BaseException | None = None
-        self._child_threads = ChildThreads(self.name, self._child_failed)
 
     # To be written by authors
 
@@ -64,6 +77,14 @@ class Process(Correspondent):
         With ``device`` (a name, or ``+`` for all) these are the five that
         devices raise; without, events of this process's own, raised by
         `callback_event`.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.register_callbacks(docked=lambda event: print(event.details))
+        ...     return main.callback_event("docked", place="kitchen")
+        >>> play(scene)
+        {'place': 'kitchen'}
+        1
         """
         for event, callback in callbacks.items():
             if device and event not in DEVICE_EVENTS:
@@ -76,14 +97,31 @@ class Process(Correspondent):
                 self.subscribe(f"devices/{device}/events/{event}", raised)
 
     def callback_event(self, event: str, **details: Any) -> int:
-        """Call who registered for ``event``; return how many that were."""
+        """Call who registered for ``event``; return how many that were.
+
+        >>> from gateway.testing.stage import play
+        >>> play(lambda main: main.callback_event("nobody registered for this"))
+        0
+        """
         return self._callbacks.fire(Event(event, "", details))
+
+    def _add_marked_filters(self) -> None:
+        for name, options in marks_of(type(self)):
+            self.add_filter(callback=getattr(self, name), **options)
 
     # Time
 
     @property
     def frequency(self) -> float:
-        """Frames a second, in hertz; 0 where `life` never runs."""
+        """Frames a second, in hertz; 0 where `life` never runs.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.frequency = 50
+        ...     return main.frequency
+        >>> play(scene)
+        50
+        """
         return self._frames.frequency
 
     @frequency.setter
@@ -93,74 +131,106 @@ class Process(Correspondent):
 
     @property
     def current_frame(self) -> int:
-        """Frames that have begun."""
+        """Frames that have begun.
+
+        >>> from gateway.testing.stage import play
+        >>> play(lambda main: main.current_frame)
+        0
+        """
         return self._frames.number
 
+    @property
+    def current_time_frame(self) -> TimeFrame:
+        """When the frame that is under way began, and when the next is due.
+
+        Seconds on the application's monotonic clock; ``end`` is infinite
+        without a frequency.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.frequency = 0
+        ...     return main.current_time_frame.end
+        >>> play(scene)
+        inf
+        """
+        return self._frames.current()
+
+    def frequency_sleep(self) -> bool:
+        """Sleep until the next frame is due and begin it; tell whether the process goes on.
+
+        For a life, or a thread, that keeps a loop of its own. Raises
+        `ValueError` where there is no frequency.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.frequency = 100
+        ...     return main.frequency_sleep(), main.current_frame
+        >>> play(scene)
+        (True, 1)
+        """
+        due = self._frames.due
+        if due is None:
+            raise ValueError(f"{self.name!r} has no frequency to sleep by: give it one")
+        goes_on = self.light_sleep(due - self._clock.monotonic())
+        if goes_on:
+            self._frames.advance(self._clock.monotonic())
+        return goes_on
+
     def light_sleep(self, seconds: float) -> bool:
-        """Sleep, but wake at once when the process is to end; tell whether it goes on."""
+        """Sleep, but wake at once when the process is to end; tell whether it goes on.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     rested = main.light_sleep(0.01)
+        ...     main.die()
+        ...     return rested, main.light_sleep(3600)
+        >>> play(scene)
+        (True, False)
+        """
         return not self._ending.wait(seconds)
 
     # Ending
 
     @property
+    def run_level(self) -> RunLevel:
+        """How far its life has come: unborn, born, living, dying or dead.
+
+        >>> from gateway.testing.stage import play
+        >>> play(lambda main: main.run_level)
+        'born'
+        """
+        return self._run_level
+
+    @property
     def is_active(self) -> bool:
-        """Whether the process is to go on."""
+        """Whether the process is to go on.
+
+        >>> from gateway.testing.stage import play
+        >>> play(lambda main: main.is_active)
+        True
+        """
         return not self._ending.is_set
 
     def die(self) -> None:
-        """End soon: `life` is not called again, then comes `death`. Safe in a signal handler."""
+        """End soon: `life` is not called again, then comes `death`. Safe in a signal handler.
+
+        >>> from gateway.testing.stage import play
+        >>> play(lambda main: (main.die(), main.is_active))
+        (None, False)
+        """
         self._ending.set()
         self._box.wake()
-
-    def ebrake(self, reason: str) -> None:
-        """Stop the whole application at once, as failed, and say why."""
-        log.critical("%s pulled the emergency brake: %s", self.name, reason)
-        self._tell_boss("ebrake", reason)
-
-    # Child threads
-
-    def launch_threads(self) -> list[str]:
-        """Start every method called ``_thread_*`` as a child thread; return their names."""
-        names = [name for name in dir(type(self)) if name.startswith("_thread_")]
-        for name in names:
-            self.add_child_thread(name.removeprefix("_thread_"), getattr(self, name))
-        return names
-
-    def add_child_thread(self, name: str, target: Callable[[], object]) -> None:
-        """Start ``target`` on a thread that this process owns and dies with."""
-        self._child_threads.start(name, target)
-
-    def child_threads_alive(self) -> list[str]:
-        """Return the names of the child threads that run."""
-        return self._child_threads.alive()
-
-    def join_child_threads(self, timeout: float = 2.0) -> list[str]:
-        """Wait for the child threads; return the names of those that still run."""
-        return self._child_threads.join(timeout)
-
-    def child_thread_janitor(self) -> int:
-        """Forget the child threads that have ended; return how many."""
-        return self._child_threads.clear_ended()
-
-    def _child_failed(self, error: BaseException) -> None:
-        self._child_error = error
-        self._box.wake()
-
-    # Descriptors
-
-    def watch(self, fd: int, callback: Callable[[int], None], events: int = select.EPOLLIN) -> None:
-        """Call ``callback(events)`` on this process's thread whenever ``fd`` is ready."""
-        self._box.watch(fd, callback, events)
-
-    def unwatch(self, fd: int) -> None:
-        """Watch ``fd`` no longer; do so before it is closed."""
-        self._box.unwatch(fd)
 
     # Information
 
     @property
     def application(self) -> Any:
-        """The application, as it was when this OS process was made."""
+        """The application, as it was when this OS process was made.
+
+        >>> from gateway.testing.stage import play
+        >>> play(lambda main: main.application.shutdown_timeout)
+        10.0
+        """
         return self._context.application
 
     @property
@@ -169,7 +239,12 @@ class Process(Correspondent):
         return self._context.parameters
 
     def parameter(self, name: str, default: Any = None) -> Any:
-        """Return one of `parameters`."""
+        """Return one of `parameters`.
+
+        >>> from gateway.testing.stage import play
+        >>> play(lambda main: main.parameter("metres", 1.5))
+        1.5
+        """
         return self._context.parameters.get(name, default)
 
     def set_log_level(self, level: str, name: str = "", *, timeout: float = 5.0) -> dict[str, Any]:
@@ -188,7 +263,12 @@ class Process(Correspondent):
         return levels
 
     def statistics(self) -> dict[str, Any]:
-        """Return the counts that `gateway ps` shows."""
+        """Return the counts that `gateway ps` shows.
+
+        >>> from gateway.testing.stage import play
+        >>> play(lambda main: main.statistics()["frames_missed"])
+        0
+        """
         return {
             "run_level": self.run_level,
             "frames": self._frames.number,

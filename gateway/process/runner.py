@@ -19,14 +19,15 @@ def run(process: Process) -> None:
     enter(process.name)
     report = process._context.report
     try:
-        process.run_level = "born"
+        process._run_level = "born"
         report("born")
+        process._add_marked_filters()
         process.birth()
-        process.run_level = "living"
+        process._run_level = "living"
         report("living")
         _live(process)
     finally:
-        process.run_level = "dying"
+        process._run_level = "dying"
         process._ending.set()
         try:
             # Where nobody hears it, since the boss is gone, it dies in order all the same.
@@ -35,8 +36,8 @@ def run(process: Process) -> None:
             try:
                 process.death()
             finally:
-                process._child_threads.join(2.0)
-                process.run_level = "dead"
+                process.cleanup()
+                process._run_level = "dead"
                 process._ending.close()
                 report("dead")
 

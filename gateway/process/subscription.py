@@ -33,3 +33,11 @@ class Subscription:
                 return
             self._latest[message.subject] = stamp
         self.callback(message)
+
+    def end(self) -> None:
+        """Call the callback no more."""
+        self.callback = _nobody
+
+
+def _nobody(message: Message) -> None:
+    """Take what comes after the end, so that `offer` need not ask."""

@@ -50,6 +50,15 @@ class ChildThreads:
                 del self._threads[name]
         return len(ended)
 
+    def remove(self, *names: str) -> list[str]:
+        """Forget the threads ``names`` that have ended; return which those were."""
+        with self._lock:
+            known = {name: self._threads.get(name) for name in names}
+            ended = [name for name, thread in known.items() if thread and not thread.is_alive()]
+            for name in ended:
+                del self._threads[name]
+        return ended
+
     def join(self, timeout: float) -> list[str]:
         """Wait ``timeout`` seconds in all; return the names of those that still run."""
         deadline = monotonic() + timeout

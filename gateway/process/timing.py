@@ -7,6 +7,16 @@ they are counted, and nothing is caught up in a burst. Pure: time is handed in.
 
 from __future__ import annotations
 
+from math import inf
+from typing import NamedTuple
+
+
+class TimeFrame(NamedTuple):
+    """One frame as it was planned; seconds on the clock that was handed in."""
+
+    begin: float
+    end: float
+
 
 class Frames:
     """The frames of one process.
@@ -41,6 +51,22 @@ class Frames:
         self._start = now
         self._index = 1
         self._plan()
+
+    def current(self) -> TimeFrame:
+        """Return when the frame that is under way began, and when the next one is due.
+
+        Before the first frame that is the time until it; without a frequency
+        it never ends.
+
+        >>> frames = Frames(10.0, now=100.0)
+        >>> frames.advance(now=100.0)
+        >>> frames.current()
+        TimeFrame(begin=100.0, end=100.1)
+        """
+        if self.due is None:
+            return TimeFrame(self._start, inf)
+        period = 1.0 / self.frequency
+        return TimeFrame(max(self._start, self.due - period), self.due)
 
     def advance(self, now: float) -> None:
         """Begin the frame that is due and plan the next one after ``now``."""

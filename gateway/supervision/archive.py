@@ -34,6 +34,17 @@ class Archive:
         self.subscriptions = (*self.subscriptions, Subscription(mailbox, pattern, version))
         return True
 
+    def unsubscribe(self, mailbox: str, pattern: str) -> bool:
+        """End a subscription; tell whether there was one."""
+        kept = tuple(
+            known
+            for known in self.subscriptions
+            if (known.mailbox, known.pattern) != (mailbox, pattern)
+        )
+        found = len(kept) < len(self.subscriptions)
+        self.subscriptions = kept
+        return found
+
     def keep(self, message: Message) -> bool:
         """Keep a retained value; tell whether it was newer than what was kept.
 

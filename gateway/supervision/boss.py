@@ -23,15 +23,17 @@ from time import monotonic
 from typing import Any
 
 from gateway.bus.office import BOSS, Office
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RefusedError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
 from gateway.process.whereabouts import enter, handles_letters
 from gateway.supervision.accounts import Accounts
-from gateway.supervision.fork_server import Exited, ForkServer, Started
+from gateway.supervision.errands import Errands
+from gateway.supervision.fork_server import Exited, ForkServer, Started, is_errand
 from gateway.supervision.member import Member
 from gateway.supervision.notice_desk import NoticeDesk
 from gateway.supervision.noticeboard import Noticeboard
+from gateway.supervision.pills import Pills
 from gateway.supervision.restart import Restarts
 from gateway.supervision.shutdown import GRACE, Shutdown, send_signal
 from gateway.supervision.spec import ProcessSpec
@@ -67,6 +69,8 @@ class Boss:
         self._notice_desk = NoticeDesk(
             self._board, self.members, lambda message: self._sender(message) is not None
         )
+        self._errands = Errands(office, fork_server, _in_words)
+        self._pills = Pills(office, self._board, self.members)
         self._shutdown: Shutdown | None = None
         self.brake = ""
         """Why the emergency brake was pulled; empty where it was not."""
@@ -77,6 +81,7 @@ class Boss:
             "level": self._level,
             "pid": self._pid,
             "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
             "retain": self._retain,
             "will": self._will,
             "ended": self._ended,
@@ -85,6 +90,8 @@ class Boss:
             "ebrake": self._ebrake,
             "ps": self._ps,
             **self._notice_desk.handlers,
+            "run": self._errands.take,
+            "poison_pill": self._pills.take,
         }
 
     # For the main thread
@@ -127,22 +134,29 @@ class Boss:
             if message is not None:
                 self._hear(message)
             if self._shutdown is not None:
+                self._errands.stop()
                 if self._shutdown.step():
+                    self._errands.end("the application stopped")
                     return
             else:
                 self._start_due()
                 self._notice_desk.end_leases()
+                self._errands.kill_late()
 
     @handles_letters
     def _hear(self, message: Message) -> None:
         handler = self._handlers.get(message.subject)
         if handler is None or (message.kind != "control" and message.subject != "ps"):
             log.warning("%s wrote %r to the boss", message.sender, message.subject)
-            return
+            handler = self._refuse
         try:
             handler(message)
         except GatewayError as error:
             log.warning("boss: %s from %s: %s", message.subject, message.sender, error)
+
+    def _refuse(self, message: Message) -> None:
+        if message.kind == "letter":
+            self._board.refuse(message, RefusedError("the boss takes orders from inside only"))
 
     def _catch_up(self) -> None:
         """Hear what was written before this moment: a death or a snapshot must not overtake it.
@@ -160,6 +174,8 @@ class Boss:
         due = [member.due for member in self.members.values() if member.due is not None]
         if (lease := self._notice_desk.due) is not None:
             due.append(lease)
+        if (late := self._errands.due) is not None:
+            due.append(late)
         return max(0.0, min(due) - monotonic()) if due else None
 
     def _start_due(self) -> None:
@@ -214,8 +230,12 @@ class Boss:
         told = self._fork_server.receive()
         if told is None:
             self._box.unwatch(self._fork_server.fileno())
+            self._errands.end("the fork server died")
             if self._shutdown is None:
                 self._pull_brake("the fork server died: nothing can be restarted any more")
+            return
+        if is_errand(told.name):
+            self._errands.hear(told)
             return
         member = self.members[told.name]
         if isinstance(told, Started):
@@ -278,6 +298,7 @@ class Boss:
         verdict = None if stopping else member.restarts.ended(monotonic(), failed=failed)
         self._board.tell_book()
         self._accounts.close(member)
+        self._pills.dead(member, cause)
         # Who waits for this in `get` looks at it now: a stop goes on at once.
         self._box.wake()
         if failed:
@@ -316,6 +337,9 @@ class Boss:
     def _subscribe(self, message: Message) -> None:
         self._catch_up()
         self._board.answer(message, self._board.subscribe(message.sender, message.body))
+
+    def _unsubscribe(self, message: Message) -> None:
+        self._board.unsubscribe(message.sender, message.body)
 
     def _retain(self, message: Message) -> None:
         self._board.retain(message.body["message"], message.body["version"])

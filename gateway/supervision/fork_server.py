@@ -9,7 +9,8 @@ of the channel closes it ends its children, by TERM and then by KILL, and itself
 
 The channel is a SEQPACKET socket with one msgpack array a packet::
 
-    → [name, incarnation, row]            with the child's two mailbox sockets
+    → [name, incarnation, row]            with the child's two mailbox sockets, or
+                                          an errand's two memory files
     ← ["started", name, incarnation, pid] with the child's pidfd
     ← ["failed", name, incarnation, reason]
     ← ["exited", name, incarnation, status]
@@ -41,6 +42,9 @@ log = logging.getLogger(__name__)
 
 ChildMain = Callable[[str, int, tuple[socket.socket, socket.socket], int], int]
 """Runs one child: name, incarnation, its sockets, its ledger's row; returns its exit status."""
+
+ErrandMain = Callable[[str, int, int], int]
+"""Runs one errand: its name, what is to be done, where to note that it is; returns the status."""
 
 _PACKET = 4096
 _PR_SET_PDEATHSIG = 1
@@ -75,8 +79,11 @@ class Failed(NamedTuple):
 class ForkServer:
     """The main process's end; `start` it before any thread exists."""
 
-    def __init__(self, child_main: ChildMain, *, grace: float = 3.0) -> None:
+    def __init__(
+        self, child_main: ChildMain, errand_main: ErrandMain, *, grace: float = 3.0
+    ) -> None:
         self._child_main = child_main
+        self._errand_main = errand_main
         self._grace = grace
         self._channel: socket.socket | None = None
         self.pid = 0
@@ -89,10 +96,17 @@ class ForkServer:
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
-            _serve(theirs, self._child_main, self._grace)
+            _serve(theirs, self._run_child, self._grace)
         theirs.close()
         ours.settimeout(5.0)
         self._channel = ours
+
+    def _run_child(self, name: str, incarnation: int, row: int, descriptors: list[int]) -> int:
+        first, second = descriptors
+        if is_errand(name):
+            return self._errand_main(name, first, second)
+        sockets = socket.socket(fileno=first), socket.socket(fileno=second)
+        return self._child_main(name, incarnation, sockets, row)
 
     def fileno(self) -> int:
         """The descriptor that is readable when there is something to `receive`."""
@@ -103,10 +117,17 @@ class ForkServer:
         self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket], row: int
     ) -> None:
         """Ask for a child, which gets a copy of ``sockets``; they stay the caller's."""
+        self._ask(name, incarnation, row, [used.fileno() for used in sockets])
+
+    def spawn_errand(self, name: str, number: int, task: int, done: int) -> None:
+        """Ask for a child that runs the errand ``name``; the descriptors stay the caller's."""
+        self._ask(name, number, 0, [task, done])
+
+    def _ask(self, name: str, number: int, row: int, descriptors: list[int]) -> None:
         assert self._channel is not None
         try:
-            packet = msgspec.msgpack.encode([name, incarnation, row])
-            socket.send_fds(self._channel, [packet], [used.fileno() for used in sockets])
+            packet = msgspec.msgpack.encode([name, number, row])
+            socket.send_fds(self._channel, [packet], descriptors)
         except OSError as error:
             raise GatewayError(f"the fork server is gone: {error}") from error
 
@@ -150,10 +171,17 @@ class ForkServer:
             os.close(pidfd)
 
 
+def is_errand(name: str) -> bool:
+    """Tell an errand's name, ``function@process``, from a process's, which has no @."""
+    return "@" in name
+
+
 # In the server
 
+RunChild = Callable[[str, int, int, list[int]], int]
 
-def _serve(channel: socket.socket, child_main: ChildMain, grace: float) -> None:
+
+def _serve(channel: socket.socket, run_child: RunChild, grace: float) -> None:
     """Be the fork server; never returns."""
     rename_os_process("fork-server")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -168,7 +196,7 @@ def _serve(channel: socket.socket, child_main: ChildMain, grace: float) -> None:
             for fd, _ in poller.poll():
                 if fd != channel.fileno():
                     _reap(fd, children, poller, channel)
-                elif not _fork_one(channel, child_main, children, poller):
+                elif not _fork_one(channel, run_child, children, poller):
                     _end_all(children, grace)
                     os._exit(0)
     except ConnectionError:
@@ -183,7 +211,7 @@ def _serve(channel: socket.socket, child_main: ChildMain, grace: float) -> None:
 
 def _fork_one(
     channel: socket.socket,
-    child_main: ChildMain,
+    run_child: RunChild,
     children: dict[int, tuple[str, int, int]],
     poller: select.epoll,
 ) -> bool:
@@ -197,9 +225,14 @@ def _fork_one(
         channel.send(msgspec.msgpack.encode(answer))
         return True
     server = os.getpid()
+    # This server ignores TERM, and an errand does until it runs: one that comes
+    # meanwhile waits for it, and is not lost.
+    held = {signal.SIGTERM} if is_errand(name) else set()
+    signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:
         pid = os.fork()
     except OSError as error:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
         answer = ["failed", name, incarnation, f"cannot fork: {error.strerror}"]
         channel.send(msgspec.msgpack.encode(answer))
         return True
@@ -208,7 +241,8 @@ def _fork_one(
         poller.close()
         for pidfd in children:
             os.close(pidfd)
-        _be_child(name, incarnation, row, descriptors, child_main, server)
+        _be_child(name, incarnation, row, descriptors, run_child, server)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
     for descriptor in descriptors:
         os.close(descriptor)
     pidfd = os.pidfd_open(pid)
@@ -227,7 +261,7 @@ def _be_child(
     incarnation: int,
     row: int,
     descriptors: list[int],
-    child_main: ChildMain,
+    run_child: RunChild,
     server: int,
 ) -> None:
     """Be one child; never returns."""
@@ -237,8 +271,7 @@ def _be_child(
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != server:
             os._exit(1)
-        mail, urgent = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-        status = child_main(name, incarnation, (mail, urgent), row)
+        status = run_child(name, incarnation, row, descriptors)
     except BaseException:
         log.exception("process %s failed outside of its life", name)
     finally:

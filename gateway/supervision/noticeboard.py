@@ -109,6 +109,11 @@ class Noticeboard:
             self.tell_book()
         return [encode(kept) for kept in self._archive.retained(pattern)]
 
+    def unsubscribe(self, mailbox: str, pattern: str) -> None:
+        """End a subscription; one that is not there is fine."""
+        if self._archive.unsubscribe(mailbox, pattern):
+            self.tell_book()
+
     def retain(self, packed: bytes, version: int) -> None:
         """Keep a publication whose owner had the book of ``version`` when it wrote it."""
         kept = decode(packed)

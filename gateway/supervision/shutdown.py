@@ -54,13 +54,18 @@ class Shutdown:
         if not running:
             for member in self._members.values():
                 if member.state == "waiting":
-                    self._give_up(member)
+                    give_up(
+                        self._office,
+                        self._board,
+                        member,
+                        "the application stopped before it was started",
+                    )
             return True
         for wave in reversed(self._order):
             members = [self._members[name] for name in wave if self._members[name].runs]
             for member in members:
                 if not member.told_to_die:
-                    self.tell_to_die(member, "the application stops")
+                    tell_to_die(self._office, self._board, member, "the application stops")
             if members and now < self._deadline:
                 break
         if now >= self._deadline:
@@ -85,33 +90,35 @@ class Shutdown:
                 return True
         return False
 
-    def tell_to_die(self, member: Member, why: str) -> None:
-        """Have ``member`` end its life in order."""
-        member.told_to_die = True
-        self._board.move(member, "stopping", why)
-        if member.process is not None:
-            member.process.die()
-        elif member.spec.mode == "fork":
-            try:
-                target = self._office.target(member.spec.name)
-                target.deliver(self._board.control(member, "die", None), 0.0)
-            except RecipientGoneError:
-                # It is on its way out, as when everybody was sent a TERM at once.
-                log.debug("%s ends already", member.spec.name)
-            except GatewayError as error:
-                log.warning("%s could not be told to end: %s", member.spec.name, error)
-            # A life that reads no mail just now, as in `light_sleep`, hears a signal.
-            if member.pidfd >= 0:
-                send_signal(member.pidfd, signal.SIGTERM)
 
-    def _give_up(self, member: Member) -> None:
-        """Close the mailbox of a life that never began."""
-        if member.box is not None:
-            self._office.close(member.box)
-        if member.sockets is not None:
-            self._office.inherit(member.spec.name, member.incarnation, member.sockets)
-        member.box = member.sockets = None
-        self._board.move(member, "stopped", "the application stopped before it was started")
+def tell_to_die(office: Office, board: Noticeboard, member: Member, why: str) -> None:
+    """Have ``member`` end its life in order."""
+    member.told_to_die = True
+    board.move(member, "stopping", why)
+    if member.process is not None:
+        member.process.die()
+    elif member.spec.mode == "fork":
+        try:
+            target = office.target(member.spec.name)
+            target.deliver(board.control(member, "die", None), 0.0)
+        except RecipientGoneError:
+            # It is on its way out, as when everybody was sent a TERM at once.
+            log.debug("%s ends already", member.spec.name)
+        except GatewayError as error:
+            log.warning("%s could not be told to end: %s", member.spec.name, error)
+        # A life that reads no mail just now, as in `light_sleep`, hears a signal.
+        if member.pidfd >= 0:
+            send_signal(member.pidfd, signal.SIGTERM)
+
+
+def give_up(office: Office, board: Noticeboard, member: Member, why: str) -> None:
+    """Close the mailbox of a life that never began."""
+    if member.box is not None:
+        office.close(member.box)
+    if member.sockets is not None:
+        office.inherit(member.spec.name, member.incarnation, member.sockets)
+    member.box = member.sockets = None
+    board.move(member, "stopped", why)
 
 
 def send_signal(pidfd: int, number: signal.Signals) -> None:

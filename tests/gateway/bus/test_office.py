@@ -178,7 +178,12 @@ def test_publishing_never_waits_for_a_full_subscriber(letter: Make, offices: Off
     assert box_of(here, "near").statistics().dropped > 0
     box = box_of(there, "far")
     assert box.get(5.0).subject == "0"  # type: ignore[union-attr]
-    assert here.statistics()["dropped_at_sender"] > 0
+    told = here.statistics()
+    assert told["dropped_at_sender"] > 0
+    assert told["publications_dropped"] == {
+        "near": box_of(here, "near").statistics().dropped,
+        "far": told["dropped_at_sender"],
+    }
 
 
 def test_a_later_subscriber_can_be_handed_what_it_missed(letter: Make, offices: Offices) -> None:

@@ -118,3 +118,18 @@ def test_stop_counts_what_still_waits_and_ends_the_thread(
     pump.stop()
     assert pump.dropped == 5
     assert not [thread for thread in threading.enumerate() if thread.name == "pump"]
+
+
+def test_losses_are_counted_by_subscriber(
+    letter: Make, box: Boxes, outlet: Outlets, pump: Pump
+) -> None:
+    outs = {name: (box(name), outlet(name))[1] for name in ("some", "more", "none")}
+    message = letter("1", kind="publication")
+    packed = encode(message)
+    for name, lost in (("some", 3), ("more", 5), ("none", 0)):
+        while len(pump._waiting.get(outs[name], ())) < DEPTH:
+            pump.send(outs[name], message, packed)
+        for _ in range(lost):
+            pump.send(outs[name], message, packed)
+    assert pump.dropped_by == {"some": 3, "more": 5}
+    assert pump.dropped == 8

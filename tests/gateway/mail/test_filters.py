@@ -122,7 +122,8 @@ def test_the_table_agrees_with_a_naive_one_however_often_it_is_asked(
 ) -> None:
     table = FilterTable()
     for fallthrough, subject, other in rules:
-        table.add(nothing, fallthrough=fallthrough, subject=subject, **{second: other})
+        patterns: dict[str, Any] = {"subject": subject, second: other}
+        table.add(nothing, fallthrough=fallthrough, **patterns)
     stand = dict(enumerate(rules, 1))
     for number, (subject, sender) in enumerate(letters):
         if number == removed:

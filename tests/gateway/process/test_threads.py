@@ -66,3 +66,15 @@ def test_a_child_may_join_the_others() -> None:
     threads.start("joiner", lambda: left.append(threads.join(0.5)))
     assert threads.join(10.0) == []
     assert left == [["joiner"]]
+
+
+def test_only_those_that_have_ended_can_be_forgotten() -> None:
+    threads = ChildThreads("owner", lambda error: None)
+    go = threading.Event()
+    threads.start("runs", lambda: go.wait(10.0))
+    threads.start("ended", lambda: None).join(10.0)
+    assert threads.remove("runs", "ended", "nobody") == ["ended"]
+    assert threads.alive() == ["runs"]
+    go.set()
+    assert threads.join(10.0) == []
+    assert threads.remove("runs", "ended") == ["runs"]

@@ -75,3 +75,16 @@ def test_a_new_frequency_begins_one_of_its_periods_from_now(old: float, new: flo
     frames.advance(0.0)
     frames.set_frequency(new, 50.0)
     assert frames.due == pytest.approx(50.0 + 1 / new)
+
+
+@given(frequencies, st.floats(0.0, 100.0))
+def test_the_present_frame_ends_where_the_next_begins(frequency: float, late: float) -> None:
+    frames = Frames(frequency, 0.0)
+    assert frames.current() == (0.0, 0.0)
+    frames.advance(late)
+    begin, end = frames.current()
+    assert end == frames.due
+    assert end - begin == pytest.approx(1 / frequency)
+    assert begin <= late + 1e-6 <= end + 2e-6
+    frames.set_frequency(None, 7.0)
+    assert frames.current() == (7.0, float("inf"))

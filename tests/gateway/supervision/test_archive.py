@@ -67,3 +67,15 @@ def test_subscriptions_are_noted_once_and_leave_with_their_mailbox() -> None:
     assert archive.leave("a") == {"t": 2}
     assert archive.leave("a") == {}
     assert [known.mailbox for known in archive.subscriptions] == ["b"]
+
+
+def test_a_subscription_is_ended_once_and_the_others_stay() -> None:
+    archive = Archive()
+    for mailbox, pattern in (("a", "x"), ("a", "y"), ("b", "x")):
+        archive.subscribe(mailbox, pattern, 1)
+    assert archive.unsubscribe("a", "x")
+    assert not archive.unsubscribe("a", "x")
+    assert not archive.unsubscribe("c", "y")
+    left = [(known.mailbox, known.pattern) for known in archive.subscriptions]
+    assert left == [("a", "y"), ("b", "x")]
+    assert archive.subscribe("a", "x", 2)

@@ -102,6 +102,42 @@ def test_a_bug_kills_and_restarts_and_a_gateway_error_bounces(start: Any, mode: 
     assert program.complaints().count("Traceback") == 1
 
 
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_what_a_process_cannot_say_bounces_and_costs_it_nothing(start: Any, mode: str) -> None:
+    program = start(f"""
+        class Worker(Process):
+            def birth(self):
+                self.add_filter(subject="reply", callback=lambda m: self.reply(m, {{1, 2}}))
+                self.add_filter(subject="publish", callback=lambda m: self.publish("a", object()))
+                self.add_filter(subject="nobody", callback=lambda m: self.send("nobody", "a"))
+                self.add_filter(subject="itself", callback=self.on_itself)
+                self.add_filter(subject="ask", callback=lambda m: self.reply(m, os.getpid()))
+            def on_itself(self, message):
+                self.wait_for_reply(self.send(self.name, "ask"), 0.05)
+        class Main(Process):
+            def life(self):
+                before = self.wait_for_reply(self.send("worker", "ask")).body
+                for subject in ("reply", "publish", "nobody", "itself"):
+                    try:
+                        self.wait_for_reply(self.send("worker", subject), 20)
+                    except GatewayError as error:
+                        say(subject, type(error).__name__, error)
+                say("same", before == self.wait_for_reply(self.send("worker", "ask")).body)
+                self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode={mode!r}, restart=ONCE)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+    assert program.wait_for("reply BodyError body is a set")
+    assert program.wait_for("publish BodyError body is a object")
+    assert program.wait_for("nobody AddressError nobody here is called 'nobody'")
+    assert program.wait_for("itself CallTimeoutError 'worker' did not answer 'ask'")
+    assert "same True" in program.said
+    assert "Traceback" not in program.complaints()
+
+
 @pytest.mark.parametrize("how", ["birth", "killed", "stopped"])
 def test_wills_are_said_for_those_who_die_and_not_for_those_who_end(start: Any, how: str) -> None:
     program = start(f"""

@@ -20,10 +20,14 @@ class Worker(Loud):
     def life(self):
         if self.parameter("how") == "life":
             raise ZeroDivisionError("in life")
-        if self.parameter("how") == "die":
+        if self.parameter("how") in ("die", "death"):
             self.die()
     def on_letter(self, message):
         raise ZeroDivisionError("in a callback")
+    def death(self):
+        super().death()
+        if self.parameter("how") == "death":
+            raise ZeroDivisionError("in death")
 
 class Main(Process):
     def birth(self):
@@ -51,7 +55,7 @@ say("status", status)
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])
-@pytest.mark.parametrize("how", ["die", "birth", "life", "callback", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("how", ["die", "birth", "life", "death", "callback", "SIGTERM", "SIGINT"])
 def test_death_always_runs(start: Any, sockets: Path, mode: str, how: str) -> None:
     program = start(f"MODE, HOW = {mode!r}, {how!r}\n{ENDINGS}")
     if how == "SIGTERM":
@@ -64,7 +68,7 @@ def test_death_always_runs(start: Any, sockets: Path, mode: str, how: str) -> No
     assert program.end() == 0
     assert program.said.count("death worker") == 1
     assert program.said.count("death main") == 1
-    if how in ("birth", "life", "callback"):
+    if how in ("birth", "life", "death", "callback"):
         assert (
             f"worker failed ZeroDivisionError: in {'a ' * (how == 'callback')}{how}" in program.said
         )

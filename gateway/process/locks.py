@@ -1,0 +1,53 @@
+"""The named locks that the threads of one process share.
+
+Several are taken in one go in the order of their names, whatever order they
+were asked for in, so that two threads that each want both never wait for each
+other. A thread that holds a lock may take it again.
+
+Refused: names that nobody added (`ValueError`), locks that stay taken past the
+deadline (`CallTimeoutError`, which bounces to whoever wrote for it).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from time import monotonic
+
+from gateway.errors import CallTimeoutError
+
+
+class Locks:
+    """Locks by name. Thread-safe.
+
+    >>> locks = Locks()
+    >>> locks.add("arm", "camera")
+    >>> with locks.take("camera", "arm", timeout=1.0):
+    ...     "both are ours"
+    'both are ours'
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[str, threading.RLock] = {}
+
+    def add(self, *names: str) -> None:
+        """Make a lock for each name that has none yet."""
+        for name in names:
+            self._locks.setdefault(name, threading.RLock())
+
+    @contextmanager
+    def take(self, *names: str, timeout: float) -> Iterator[None]:
+        """Hold the locks ``names``, all where none is named; wait ``timeout`` seconds in all."""
+        known = self._locks.copy()
+        if unknown := sorted(set(names) - set(known)):
+            there = ", ".join(sorted(known)) or "none"
+            raise ValueError(f"nobody added the lock {unknown[0]!r}; there are {there}")
+        deadline = monotonic() + timeout
+        with ExitStack() as held:
+            for name in sorted(names or known):
+                lock = known[name]
+                if not lock.acquire(timeout=max(0.0, deadline - monotonic())):
+                    raise CallTimeoutError(f"the lock {name!r} stayed taken for {timeout:g} s")
+                held.callback(lock.release)
+            yield

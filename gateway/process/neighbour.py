@@ -1,0 +1,129 @@
+"""A subscriber who knows the others of its application, and can have them end.
+
+What it asks here, the boss answers: who is there, in which OS process, and the
+end of one. Orders are control mail, which only the inside can write: a letter
+with the same subject, as a router might bring in, is refused there.
+
+Refused: to ask for one's own end in this way (`ValueError`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import BOSS
+from gateway.errors import GatewayError
+from gateway.mail.address import Address
+from gateway.process.subscriber import Subscriber
+
+log = logging.getLogger(__name__)
+
+
+class Neighbour(Subscriber):
+    """Who lives among others and may ask the boss about them; see the module's head."""
+
+    def recipients(self) -> list[str]:
+        """Return who has a mailbox on this machine, the boss included.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> play(lambda main: main.recipients(), echo=Echo)
+        ['boss', 'echo', 'main']
+        """
+        return sorted(self._office.book.incarnations)
+
+    def process_names(self, *, timeout: float = 5.0) -> list[str]:
+        """Return the names of the application's processes, whether they live or not.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> play(lambda main: main.process_names(), echo=Echo)
+        ['echo', 'main']
+        """
+        return sorted(member["name"] for member in self._ask_who_is_there(timeout))
+
+    def active_subprocesses(self, *, timeout: float = 5.0) -> dict[str, int]:
+        """Return the process id of each process that runs in an OS process of its own.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     main.wait_for_reply(main.send("far", "say"))
+        ...     return list(main.active_subprocesses())
+        >>> play(scene, near=Echo, far=(Echo, "fork"))
+        ['far']
+        """
+        return {
+            member["name"]: member["pid"]
+            for member in self._ask_who_is_there(timeout)
+            if member["pid"]
+        }
+
+    def _ask_who_is_there(self, timeout: float) -> list[dict[str, Any]]:
+        asked = self.send(BOSS, "ps", timeout=timeout)
+        found: list[dict[str, Any]] = self._box.wait_for(asked, timeout).body
+        return found
+
+    def poison_pill(self, name: str, *, timeout: float = 10.0) -> str:
+        """Have the process ``name`` die, and return how it ended, once it has.
+
+        It dies in order, with its `death`, and is not restarted. Raises
+        `AddressError` where there is none of that name, and
+        `CallTimeoutError` where it has not ended after ``timeout`` seconds;
+        it is told to, all the same. A process that does not run is fine.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     return main.poison_pill("echo"), main.recipients()
+        >>> play(scene, echo=(Echo, "fork"))
+        ('it ended by itself', ['boss', 'main'])
+        """
+        Address.parse(name)
+        if name == self.name:
+            raise ValueError(f"{name!r} takes no poison of its own: use die()")
+        ended: str = self._box.wait_for(self._tell_boss("poison_pill", name), timeout).body
+        return ended
+
+    def ebrake(self, reason: str) -> None:
+        """Stop the whole application at once, as failed, and say why.
+
+        >>> from gateway import Application, Process
+        >>> class Main(Process):
+        ...     def birth(self):
+        ...         self.ebrake("the arm is loose")
+        >>> application = Application(main=Main)
+        >>> application.run(), application.brake
+        (1, 'main: the arm is loose')
+        """
+        log.critical("%s pulled the emergency brake: %s", self.name, reason)
+        self._tell_boss("ebrake", reason)
+
+    # Further mailboxes
+
+    def open_mailbox(self, local: str, *, size: int = 64, timeout: float = 5.0) -> Mailbox:
+        """Open a mailbox of its own for ``local@<this process>`` and return it.
+
+        For what lives behind a router and is served by a thread of its own,
+        which reads it. It ends with this process; until `close_mailbox` or
+        then, its mail comes here and no longer to the filters.
+        """
+        name = f"{local}@{self.name}"
+        office, incarnation = self._office, self._box.incarnation
+        sockets = office.bind(name, incarnation)
+        try:
+            row = self._box.wait_for(self._tell_boss("open", name), timeout).body
+        except BaseException:
+            for used in sockets:
+                used.close()
+            office.unlink(name, incarnation)
+            # It may be in the book by now, or a moment later.
+            with contextlib.suppress(GatewayError):
+                self._tell_boss("close", name)
+            raise
+        return office.open(name, incarnation, sockets, size=size, row=row)
+
+    def close_mailbox(self, box: Mailbox) -> None:
+        """Close a mailbox that `open_mailbox` opened."""
+        self._office.close(box)
+        # From now on the boss gives its row of the ledger to others.
+        self._tell_boss("close", box.name)

@@ -1,0 +1,153 @@
+"""A correspondent who also publishes, and subscribes to what others publish.
+
+A topic has one owner, who numbers what it publishes there; the boss keeps what
+is retained, and who subscribed. `publish` may be called from any thread;
+`subscribe`, `unsubscribe` and the callbacks belong to the one that reads.
+
+Refused: what is no topic or no pattern (`ValueError`), bodies that no letter
+can carry (`BodyError`).
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import Office
+from gateway.errors import GatewayError
+from gateway.mail.body import checked
+from gateway.mail.codec import decode, encode
+from gateway.mail.filters import Callback
+from gateway.mail.message import NORMAL, Message
+from gateway.mail.topic import check_pattern, check_topic
+from gateway.process.correspondent import Correspondent
+from gateway.process.subscription import Subscription
+
+
+class Subscriber(Correspondent):
+    """One mailbox, and the topics that it publishes and hears; see the module's head."""
+
+    def __init__(self, name: str, office: Office, mailbox: Mailbox, route: str = "") -> None:
+        super().__init__(name, office, mailbox, route)
+        self._sequence: dict[str, int] = {}
+        self._sequence_lock = threading.Lock()
+
+    def publish(self, topic: str, body: Any = None, *, retain: bool = False) -> None:
+        """Hand ``body`` to whoever subscribed to ``topic``; never waits for a slow one.
+
+        With ``retain`` the boss keeps it for those who subscribe later; a
+        retained None ends that. What a slow subscriber missed is counted, by
+        its name, in `statistics` as ``publications_dropped``.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.publish("weather", {"celsius": 21.5}, retain=True)
+        ...     main.subscribe("weather", lambda message: print(message.body))
+        >>> play(scene)
+        {'celsius': 21.5}
+        """
+        body, body_type = checked(body)
+        with self._sequence_lock:
+            if topic not in self._sequence:
+                check_topic(topic)
+            sequence = self._sequence[topic] = self._sequence.get(topic, 0) + 1
+        office = self._office
+        message_id = office.new_id()
+        message = Message(
+            message_id,
+            message_id,
+            sequence,
+            self._clock.time(),
+            self.name,
+            "",
+            topic,
+            body,
+            NORMAL,
+            None,
+            None,
+            "publication",
+            0,
+            self._box.incarnation,
+            False,
+            retain,
+            self._route,
+            body_type,
+        )
+        version = office.book.version
+        office.publish(message)
+        if retain:
+            self._tell_boss("retain", {"version": version, "message": encode(message)})
+
+    def subscribe(self, pattern: str, callback: Callback, *, timeout: float = 5.0) -> None:
+        """Call ``callback`` with each publication under ``pattern`` (MQTT's ``+`` and ``#``).
+
+        Returns once the subscription stands, within ``timeout`` seconds; what
+        is retained under the pattern has been handed to ``callback`` by then.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.subscribe("rooms/+/light", lambda message: print(message.subject))
+        ...     main.publish("rooms/kitchen/light", True)
+        ...     main.mailman()
+        >>> play(scene)
+        rooms/kitchen/light
+        """
+        check_pattern(pattern)
+        subscription = Subscription(pattern, callback)
+        self._subscriptions = (*self._subscriptions, subscription)
+        try:
+            asked = self._tell_boss("subscribe", pattern)
+            snapshot = self._box.wait_for(asked, timeout).body
+        except GatewayError:
+            self._end([subscription])
+            raise
+        self._offer(subscription, snapshot)
+
+    def _offer(self, subscription: Subscription, snapshot: list[bytes]) -> None:
+        for packed in snapshot:
+            subscription.offer(decode(packed))
+
+    def unsubscribe(self, pattern: str, callback: Callback | None = None) -> int:
+        """End the subscriptions to ``pattern``; return how many there were.
+
+        With ``callback`` only its own end. No callback is called afterwards,
+        also for what lies in the mailbox by then.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.subscribe("weather", lambda message: print(message.body))
+        ...     main.publish("weather", "rain")
+        ...     return main.unsubscribe("weather"), main.mailman()
+        >>> play(scene)
+        (1, 1)
+        """
+        ended = [
+            known
+            for known in self._subscriptions
+            if known.pattern == pattern and callback in (None, known.callback)
+        ]
+        self._end(ended)
+        if ended and all(known.pattern != pattern for known in self._subscriptions):
+            self._tell_boss("unsubscribe", pattern)
+        return len(ended)
+
+    def _end(self, ended: list[Subscription]) -> None:
+        self._subscriptions = tuple(known for known in self._subscriptions if known not in ended)
+        for subscription in ended:
+            # Who walks the old tuple may still offer to it.
+            subscription.end()
+
+    def declare_will(self, topic: str, body: Any) -> None:
+        """Have ``body`` published, retained, on ``topic`` should this process die.
+
+        A ``since`` in a dict body is set to the time of death, in seconds
+        since 1970.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.declare_will("arm/state", {"state": "failed", "since": None})
+        >>> play(scene)
+        """
+        check_topic(topic)
+        self._tell_boss("will", {"topic": topic, "body": checked(body)[0]})

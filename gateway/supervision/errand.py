@@ -1,0 +1,74 @@
+"""What the forked child of one errand does: calls a function with a letter, and answers.
+
+It has no mailbox and stands in no book. Its answer goes straight to whoever
+wrote the letter. TERM ends it at once; Ctrl-C is the main process's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+
+import msgspec
+
+from gateway.bus.directory import Book
+from gateway.bus.office import Office
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.mail.body import checked
+from gateway.mail.codec import decode
+from gateway.mail.message import Message, bounce_of, reply_to
+from gateway.process.forked_callback import function_at
+
+log = logging.getLogger(__name__)
+
+_task_decoder = msgspec.msgpack.Decoder(tuple[str, bytes, bytes])
+_book_decoder = msgspec.msgpack.Decoder(Book)
+
+
+def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -> int:
+    """Do what stands in the memory file ``task``, note in ``done`` that it is; return the status.
+
+    A bug of the function is left to rise: the child ends with it.
+    """
+    threading.main_thread().name = name
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    with open(task, "rb") as file:
+        file.seek(0)
+        function, packed, book = _task_decoder.decode(file.read())
+    letter = decode(packed)
+    office = Office(folder, clock=clock)
+    try:
+        office.update(_book_decoder.decode(book))
+        _answer(office, letter, function)
+    finally:
+        office.shut()
+    os.write(done, b"1")
+    return 0
+
+
+def _answer(office: Office, letter: Message, function: str) -> None:
+    try:
+        body = function_at(function)(letter)
+        if body is None:
+            return
+        body, body_type = checked(body)
+        office.answer(
+            reply_to(letter, office.new_id(), office.clock.time(), body, body_type=body_type)
+        )
+    except GatewayError as error:
+        log.info("%s refused %r of %s: %s", function, letter.subject, letter.sender, error)
+        if letter.kind == "letter":
+            _bounce(office, letter, error)
+
+
+def _bounce(office: Office, letter: Message, error: GatewayError) -> None:
+    try:
+        office.answer(bounce_of(letter, office.new_id(), office.clock.time(), error))
+    except GatewayError as failure:
+        log.info("%s could not be told: %s", letter.sender, failure)

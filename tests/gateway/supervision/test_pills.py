@@ -1,0 +1,172 @@
+"""One process has another one die: it ends in order, stays down, and the asker is told."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from gateway.application import Application
+from gateway.errors import AddressError, CallTimeoutError, RefusedError
+from gateway.mail.message import Message
+from gateway.process.process import Process
+from gateway.supervision.member import Member
+from gateway.supervision.pills import Pills
+from gateway.supervision.restart import RestartPolicy, Restarts
+from gateway.supervision.spec import ProcessSpec
+from gateway.testing.stage import Echo, play
+
+
+def state_of(main: Process, name: str) -> dict[str, Any]:
+    [found] = [
+        member
+        for member in main.wait_for_reply(main.send("boss", "ps")).body
+        if member["name"] == name
+    ]
+    return dict(found)
+
+
+class Mourned(Process):
+    """Says that its death has run, in a retained topic."""
+
+    def birth(self) -> None:
+        self.add_filter(subject="^ask$", callback=self.reply)
+
+    def death(self) -> None:
+        self.publish("mourned", "its death has run", retain=True)
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_it_dies_in_order_and_is_not_restarted_and_the_answer_comes_after_that(mode: Any) -> None:
+    def scene(main: Process) -> None:
+        heard: list[str] = []
+        main.wait_for_reply(main.send("mourned", "ask"))
+        assert main.poison_pill("mourned") == "it ended by itself"
+        main.subscribe("mourned", lambda message: heard.append(message.body))
+        assert heard == ["its death has run"]
+        found = state_of(main, "mourned")
+        assert (found["state"], found["restarts"]) == ("stopped", 0)
+        assert main.recipients() == ["boss", "main"]
+        with pytest.raises(AddressError):
+            main.send("mourned", "ask")
+        assert main.poison_pill("mourned") == "it ended by itself", "who is dead stays so"
+
+    play(scene, mourned=(Mourned, mode))
+
+
+class Poisoner(Process):
+    """Gives main the pill, from a forked OS process."""
+
+    def birth(self) -> None:
+        self.add_filter(subject="^kill me$", callback=lambda message: self.poison_pill("main"))
+
+
+def test_a_forked_process_may_end_the_main_one() -> None:
+    class Main(Process):
+        def birth(self) -> None:
+            self.send("poisoner", "kill me")
+
+    class App(Application):
+        def build(self) -> None:
+            self.add_process("poisoner", Poisoner, mode="fork")
+
+    assert App(main=Main).run() == 0
+
+
+class Stuck(Process):
+    """Reads no mail until it is let go."""
+
+    def birth(self) -> None:
+        self.add_filter(subject="^hang$", callback=self.on_hang)
+        self.subscribe("go", lambda message: None)
+
+    def on_hang(self, message: Message) -> None:
+        self.reply(message)
+        while self.current_frame == 0 and not self.parameter("never"):
+            if self.mailman(0.01):
+                return
+
+
+def test_who_does_not_end_in_time_is_a_time_out_and_told_all_the_same() -> None:
+    def scene(main: Process) -> None:
+        main.wait_for_reply(main.send("stuck", "hang"))
+        with pytest.raises(CallTimeoutError):
+            main.poison_pill("stuck", timeout=0.05)
+        assert state_of(main, "stuck")["state"] == "stopping"
+        main.publish("go")
+        assert main.poison_pill("stuck") == "it ended by itself"
+
+    play(scene, stuck=Stuck)
+
+
+class Failing(Process):
+    """Cannot be born."""
+
+    def birth(self) -> None:
+        raise ZeroDivisionError("in birth")
+
+
+def test_who_waits_to_be_restarted_is_no_more() -> None:
+    def scene(main: Process) -> None:
+        seen: list[str] = []
+        main.subscribe(
+            "processes/failing/state", lambda message: seen.append(message.body["state"])
+        )
+        while "degraded" not in seen:
+            assert main.mailman(20.0), seen
+        assert main.poison_pill("failing") == "main gave it a poison pill"
+        assert state_of(main, "failing")["state"] == "stopped"
+
+    play(scene, failing=Failing)
+
+
+class Board:
+    """A noticeboard that only notes what it was told."""
+
+    def __init__(self) -> None:
+        self.answers: list[str] = []
+
+    def move(self, member: Member, state: Any, cause: str) -> None:
+        member.state, member.cause = state, cause
+
+    def answer(self, message: Message, body: str, *, timeout: float) -> None:
+        self.answers.append(body)
+
+
+def test_who_was_due_to_be_restarted_is_due_no_more() -> None:
+    policy = RestartPolicy()
+    member = Member(ProcessSpec("arm", Process), Restarts(policy, Random(1)), "failed", due=5.0)
+    board: Any = Board()
+    nobody: Any = None
+    Pills(nobody, board, {"arm": member}).take(
+        Message("1", "1", 1, 0.0, "main", "boss", "poison_pill", "arm", kind="control")
+    )
+    assert (member.state, member.due) == ("stopped", None)
+    assert board.answers == ["main gave it a poison pill"]
+
+
+def test_it_is_refused_for_nobody_for_oneself_and_for_what_is_no_name() -> None:
+    def scene(main: Process) -> None:
+        with pytest.raises(AddressError, match="no process 'nobody'; there are echo, main"):
+            main.poison_pill("nobody")
+        with pytest.raises(AddressError):
+            main.poison_pill("boss")
+        with pytest.raises(ValueError, match=r"use die\(\)"):
+            main.poison_pill("main")
+        with pytest.raises(AddressError):
+            main.poison_pill(["echo"])  # type: ignore[arg-type]
+
+    play(scene, echo=Echo)
+
+
+@pytest.mark.parametrize("route", ["", "mqtt"])
+def test_a_letter_that_asks_for_it_is_refused_whoever_brought_it_in(route: str) -> None:
+    def scene(main: Process) -> None:
+        main._route = route
+        for subject, body in (("poison_pill", "echo"), ("run", {}), ("ebrake", "now")):
+            with pytest.raises(RefusedError, match="from inside only"):
+                main.wait_for_reply(main.send("boss", subject, body))
+        assert main.wait_for_reply(main.send("echo", "say", 1)).body == 1
+
+    play(scene, echo=Echo)

@@ -10,6 +10,7 @@ newest book as soon as there is room; nobody else waits for it.
 
 from __future__ import annotations
 
+import logging
 import select
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,8 @@ from gateway.mail.codec import decode, encode
 from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
 from gateway.supervision.archive import Archive
 from gateway.supervision.member import Member, State
+
+log = logging.getLogger(__name__)
 
 
 class Noticeboard:
@@ -169,13 +172,14 @@ class Noticeboard:
         self._office.answer(answer, timeout)
 
     def refuse(self, message: Message, error: GatewayError) -> None:
-        """Tell whoever wrote ``message`` that it was declined; who reads nothing is not waited for.
-
-        Raises what `Office.answer` raises.
-        """
+        """Tell whoever wrote ``message`` that it was declined; who is gone is not told."""
         office = self._office
         bounce = bounce_of(message, office.new_id(), office.clock.time(), error)
-        office.answer(bounce, 0.0)
+        try:
+            office.answer(bounce, 0.0)
+        except GatewayError as failure:
+            # As text: a record that is kept would keep what the error's frames hold.
+            log.debug("%s could not be told: %s", message.sender, str(failure))
 
     def _publication(
         self,

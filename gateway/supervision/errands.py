@@ -173,4 +173,4 @@ class Errands:
         try:
             self._office.answer(bounce, 0.0)
         except GatewayError as failure:
-            log.debug("%s could not be told of %s: %s", letter.sender, errand.name, failure)
+            log.debug("%s could not be told of %s: %s", letter.sender, errand.name, str(failure))

@@ -10,7 +10,7 @@ newest book as soon as there is room; nobody else waits for it.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import select
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +27,8 @@ from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
 from gateway.supervision.archive import Archive
 from gateway.supervision.member import Member, State
 from gateway.supervision.notices import Notices, heed
+
+log = logging.getLogger(__name__)
 
 
 class Noticeboard:
@@ -188,10 +190,14 @@ class Noticeboard:
         self._office.answer(answer, timeout)
 
     def refuse(self, message: Message, error: GatewayError) -> None:
-        """Tell whoever wrote ``message`` why it is not done; one that has gone is not told."""
-        bounce = bounce_of(message, self._office.new_id(), self._office.clock.time(), error)
-        with contextlib.suppress(GatewayError):
-            self._office.answer(bounce, 0.0)
+        """Tell whoever wrote ``message`` that it was declined; who is gone is not told."""
+        office = self._office
+        bounce = bounce_of(message, office.new_id(), office.clock.time(), error)
+        try:
+            office.answer(bounce, 0.0)
+        except GatewayError as failure:
+            # As text: a record that is kept would keep what the error's frames hold.
+            log.debug("%s could not be told: %s", message.sender, str(failure))
 
     def _publication(
         self,

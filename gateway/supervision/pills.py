@@ -63,4 +63,4 @@ class Pills:
             try:
                 self._board.answer(message, cause, timeout=0.0)
             except GatewayError as error:
-                log.debug("%s could not be told of a death: %s", message.sender, error)
+                log.debug("%s could not be told of a death: %s", message.sender, str(error))

@@ -27,9 +27,9 @@ KINDS = ("letter", "reply", "bounce", "publication")
 
 EPILOG = """\
 The mail is shown with its bodies, shortened where they are long, and with what
-is secret in them; so only root and the gateway's own user may watch it. What
---from, --to and --subject match are globs, as in a shell; a publication has no
-recipient, and its subject is its topic.
+is secret in them; so only root and the gateway's own user may watch it.
+Observers give a PATTERN, such as '#'. What --from, --to and --subject match are
+globs, as in a shell; a publication has no recipient, and its subject is its topic.
 
 PATTERN is a topic, in which + stands for one level and # for the rest. Quote
 it, since the shell has its own ideas of #. There are

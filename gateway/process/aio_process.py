@@ -41,7 +41,7 @@ from itertools import count
 from threading import get_ident
 from typing import Any, NoReturn, TypeVar
 
-from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError, RecipientGoneError
+from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.filters import Callback, Run, in_turn
 from gateway.mail.message import NORMAL, Message
 from gateway.mail.topic import check_pattern
@@ -49,13 +49,12 @@ from gateway.process.aio_mailbox import LoopMailbox
 from gateway.process.callbacks import EventCallback
 from gateway.process.context import Context
 from gateway.process.pending import Pending
+from gateway.process.porters import Porters
 from gateway.process.process import Process
 from gateway.process.subscription import Subscription
+from gateway.process.tasks import ChildTasks
 
 log = logging.getLogger(__name__)
-
-PORTERS = 64
-"""Threads that wait before full mailboxes for one process at the most."""
 
 T = TypeVar("T")
 
@@ -71,11 +70,11 @@ class AsyncProcess(Process):
         self._deliver_answer = self._answer_patiently
         self._told_to_end = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
-        self._child_tasks: dict[str, asyncio.Task[Any]] = {}
+        self._child_tasks = ChildTasks(self.name, self._child_failed)
+        self._porters = Porters(self.name, self._child_threads)
         self._due: deque[tuple[Message | None, Awaitable[Any]]] = deque()
         self._gathered: list[Pending[None]] | None = None
-        self._porter_numbers = count(1)
-        self._porters = 0
+        self._late_answers = count(1)
 
     # To be written by authors
 
@@ -134,7 +133,7 @@ class AsyncProcess(Process):
         except MailboxFullError:
             if timeout <= 0:
                 raise
-        return await self._by_porter(
+        return await self._porters.carry(
             partial(deliver, recipient, subject, body, timeout=timeout, **how)
         )
 
@@ -229,20 +228,7 @@ class AsyncProcess(Process):
 
         Raises `ValueError` where a task of that name runs already.
         """
-        known = self._child_tasks.get(name)
-        if known is not None and not known.done():
-            work.close()
-            raise ValueError(f"{self.name!r} runs a task {name!r} already")
-        task = self._loop.create_task(work, name=f"{self.name}/{name}")
-        self._child_tasks[name] = task
-        task.add_done_callback(partial(self._child_task_ended, name))
-
-    def _child_task_ended(self, name: str, task: asyncio.Task[Any]) -> None:
-        if self._child_tasks.get(name) is task:
-            del self._child_tasks[name]
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._child_failed(error)
+        self._child_tasks.start(name, work)
 
     def join_child_threads(  # type: ignore[override]  # it is awaited
         self, timeout: float = 2.0
@@ -295,8 +281,8 @@ class AsyncProcess(Process):
     def statistics(self) -> dict[str, Any]:
         """Return the counts that `gateway ps` shows."""
         return {
-            "tasks": sorted(self._child_tasks),
-            "waits_for_room": self._porters,
+            "tasks": self._child_tasks.alive(),
+            "waits_for_room": self._porters.under_way,
             **super().statistics(),
         }
 
@@ -351,34 +337,6 @@ class AsyncProcess(Process):
                     raise
                 self._refused(message, error)
 
-    async def _by_porter(self, work: Callable[[], T]) -> T:
-        """Have a thread of this process do what waits, and return what it returned."""
-        done: asyncio.Future[T] = self._loop.create_future()
-
-        def settle(result: T | None, error: GatewayError | None) -> None:
-            if done.done():
-                return
-            if error is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(result)  # type: ignore[arg-type]  # no error: there is a result
-
-        def carry() -> None:
-            try:
-                self._loop.call_soon_threadsafe(settle, work(), None)
-            except GatewayError as error:
-                self._loop.call_soon_threadsafe(settle, None, error)
-
-        if self._porters >= PORTERS:
-            raise MailboxFullError(f"{self.name!r} waits before {PORTERS} full mailboxes already")
-        self._child_threads.clear_ended()
-        self._porters += 1
-        try:
-            self._child_threads.start(f"porter-{next(self._porter_numbers)}", carry)
-            return await done
-        finally:
-            self._porters -= 1
-
     def _answer_patiently(self, answer: Message, timeout: float = 5.0) -> None:
         """Deliver a reply or a bounce; where its reader is slow, beside the loop."""
         if get_ident() != self._loop_thread:
@@ -387,13 +345,13 @@ class AsyncProcess(Process):
         try:
             self._office.answer(answer, 0.0)
         except MailboxFullError:
-            name = f"answer-{next(self._porter_numbers)}"
+            name = f"answer-{next(self._late_answers)}"
             self.add_child_task(name, self._answer_late(answer, timeout))
 
     async def _answer_late(self, answer: Message, timeout: float) -> None:
         try:
-            await self._by_porter(partial(self._office.answer, answer, timeout))
-        except (GatewayError, CallTimeoutError) as error:
+            await self._porters.carry(partial(self._office.answer, answer, timeout))
+        except GatewayError as error:
             log.warning("%s could not answer %s: %s", self.name, answer.recipient, error)
 
     # From here on for the runner
@@ -414,11 +372,7 @@ class AsyncProcess(Process):
                 due.close()
         self._due.clear()
         try:
-            tasks = list(self._child_tasks.values())
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=2.0)
+            await self._child_tasks.end(2.0)
             if self._child_threads.alive():
                 await asyncio.to_thread(self._child_threads.join, 2.0)
             for message in self._callback_threads.close():

@@ -135,7 +135,7 @@ def parse(line: bytes) -> Request | Refusal:
     """Return the request in ``line``, or why there is none.
 
     >>> parse(b'{"op":"subscribe","pattern":"devices/#","id":7}')
-    Subscribe(id=7, pattern='devices/#')
+    Subscribe(pattern='devices/#', id=7)
     >>> parse(b"sing").error
     ProtocolError('no request: no JSON: JSON is malformed: invalid character (byte 0)')
     """

@@ -127,7 +127,9 @@ class Writer(LoudOnLoop):
     async def birth(self):
         self.add_filter(subject="^write$", callback=self.on_write)
     async def on_write(self, message):
-        await self.ask(message.body, "wait")
+        before = time.monotonic()
+        await self.ask(message.body, "wait", timeout=20)
+        say("answered at once", time.monotonic() - before < 5.0)
         self.send(message.body, "n", 1)
         before = time.monotonic()
         try:
@@ -167,9 +169,15 @@ def build(app):
         + RUN
     )
     assert program.end() == 0, program.complaints()
-    one = ["full at once True", "full after a while", "neighbour 5", "heard 1 2 2"]
-    assert program.said[:8] == one * 2
-    assert program.said[8] == "balance []", "no thread stays behind"
+    one = [
+        "answered at once True",
+        "full at once True",
+        "full after a while",
+        "neighbour 5",
+        "heard 1 2 2",
+    ]
+    assert program.said[:10] == one * 2
+    assert program.said[10] == "balance []", "no thread stays behind"
 
 
 def test_a_question_leaves_other_mail_in_its_order_and_before_the_door(start: Any) -> None:

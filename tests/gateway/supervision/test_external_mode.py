@@ -171,6 +171,36 @@ def build(app):
     assert monotonic() - began < 10
 
 
+def test_a_slow_program_misses_nothing(start: Any) -> None:
+    program = start(
+        HEAD
+        + """
+SLOW = '''
+while not os.path.exists(os.environ["GO"]):
+    time.sleep(0.005)
+found = []
+while (said := hear())["subject"] == "n":
+    found.append(int(said["body"].strip("x")))
+tell(op="reply", message_id=said["message_id"], body=found)
+hear()
+'''
+class Main(Process):
+    def life(self):
+        for n in range(20):
+            self.send("slow", "n", f"{n}" + "x" * 100000)
+        open(SOCKETS + ".go", "w").close()
+        say(self.wait_for_reply(self.send("slow", "found"), 20).body == list(range(20)))
+        self.die()
+def build(app):
+    command = python(SLOW, environment={"GO": SOCKETS + ".go"})
+    app.add_process("slow", mode="external", command=command)
+"""
+        + RUN
+    )
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["True"]
+
+
 def test_who_does_not_end_is_terminated_and_killed_with_what_it_started(start: Any) -> None:
     program = start(
         HEAD

@@ -71,6 +71,7 @@ class Mailbox:
         sockets: tuple[socket.socket, socket.socket] | None = None,
         control: Callable[[Message], bool] | None = None,
         undeliverable: Callable[[Message, GatewayError], None] | None = None,
+        lead: Lead | None = None,
     ) -> None:
         if size < 1:
             raise ValueError(f"a mailbox holds at least one letter, not {size}")
@@ -94,7 +95,7 @@ class Mailbox:
         self._inlets = {used.fileno(): Inlet(used, buffer) for used in sockets or ()}
         self._mail_fd, urgent_fd = list(self._inlets) or (-1, -1)
         self._mail_inlet = self._inlets.get(self._mail_fd)
-        self._lead = Lead(self._mail_fd, urgent_fd)
+        self._lead = lead or Lead(self._mail_fd, urgent_fd)
 
     # Writing
 

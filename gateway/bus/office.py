@@ -42,10 +42,11 @@ CACHED = 4096
 class Office:
     """Delivery within, into and out of one OS process. All methods are thread-safe."""
 
-    def __init__(self, folder: Path, *, clock: Clock) -> None:
+    def __init__(self, folder: Path | Folder, *, clock: Clock) -> None:
         self.clock = clock
         self.book = Book(0, {BOSS: 1})
-        self._folder = Folder(folder)
+        self._folder = folder if isinstance(folder, Folder) else Folder(folder)
+        self._mailbox: Callable[..., Mailbox] = Mailbox
         self._boxes: dict[str, Mailbox] = {}
         self._targets: dict[str, Mailbox | Outlet] = {}
         self._outlets: dict[str, Outlet] = {}
@@ -80,7 +81,7 @@ class Office:
         control: Callable[[Message], bool] | None = None,
     ) -> Mailbox:
         """Open the mailbox ``name`` in this OS process and return it."""
-        box = Mailbox(
+        box = self._mailbox(
             name,
             incarnation,
             clock=self.clock,

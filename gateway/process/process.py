@@ -27,7 +27,6 @@ from gateway.process.context import Context, RunLevel
 from gateway.process.correspondent import Correspondent
 from gateway.process.threads import ChildThreads
 from gateway.process.timing import Frames
-from gateway.process.wakeup import Wakeup
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +40,16 @@ class Process(Correspondent):
         self._context = context
         self._frames = Frames(context.frequency, self._clock.monotonic())
         self._callbacks = Callbacks()
-        self._ending = Wakeup()
+        self.random = context.random
+        """Chance; in a simulation it comes from the seed."""
+        self._ending = context.make_wakeup()
         self._child_error: BaseException | None = None
-        self._child_threads = ChildThreads(self.name, self._child_failed)
+        self._child_threads = ChildThreads(
+            self.name,
+            self._child_failed,
+            monotonic=self._clock.monotonic,
+            make_thread=context.make_thread,
+        )
 
     # To be written by authors
 

@@ -44,7 +44,7 @@ class Noticeboard:
         for name, member in self._members.items():
             if member.runs or member.state == "waiting":
                 incarnations[name] = member.incarnation
-                incarnations.update(dict.fromkeys(member.mailboxes, member.incarnation))
+                incarnations.update(dict.fromkeys(sorted(member.mailboxes), member.incarnation))
         self._office.update(Book(old.version + 1, incarnations, self._archive.subscriptions))
         for member in self._members.values():
             if member.spec.mode == "fork" and member.runs and member.pid:
@@ -73,7 +73,7 @@ class Noticeboard:
         """Forget what was to be told to a life that is over; return its wills."""
         name = member.spec.name
         wills = self._archive.leave(name)
-        for further in member.mailboxes:
+        for further in sorted(member.mailboxes):
             self._archive.leave(further)
             self._office.unlink(further, member.incarnation)
         member.mailboxes.clear()

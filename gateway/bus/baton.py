@@ -232,6 +232,10 @@ class Baton:
         moment = now + seconds
         return nextafter(now, inf) if moment <= now and seconds > 0 else moment
 
+    def left_until(self, deadline: float) -> float | None:
+        """Return the seconds until ``deadline``; None where that never comes."""
+        return None if deadline == inf else max(0.0, deadline - self.clock.now)
+
     def wait(self, deadline: float) -> None:
         """Hand the baton on; come back when woken, or at ``deadline`` on the clock.
 
@@ -244,7 +248,9 @@ class Baton:
             raise SimulationError("the thread that drives a simulation may not wait: step it")
         if self.over:
             raise Leave
-        self.count()
+        self.events += 1
+        if self.events > self.limit:
+            self._fail_at_limit()
         me.asleep = True
         me.deadline = deadline
         if deadline != me.timer and deadline < inf:

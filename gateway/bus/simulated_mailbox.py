@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 
 from gateway.bus.baton import Baton, Strand, Turn
 from gateway.bus.lanes import Waiting
-from gateway.bus.leading import Lead, WatchCallback
+from gateway.bus.leading import Lead, WatchCallback, release
 from gateway.bus.mailbox import Mailbox
 from gateway.errors import SimulationError
 from gateway.mail.message import Message
@@ -53,6 +53,27 @@ class SimulatedLead(Lead):
         self._struck = False
         return []
 
+    def sleep_alone(self, deadline: float) -> None:
+        """Sleep as the leader who wants mail until ``deadline``, or until struck; nobody leads.
+
+        What `enter`, `poll` and `leave` do together, in one go.
+        """
+        if self._struck:
+            self._struck = False
+            return
+        baton = self._baton
+        self.held = self.asleep = True
+        self.readers += 1
+        self._sleeper = cast(Strand, baton.holder)
+        try:
+            baton.wait(deadline)
+        finally:
+            self._sleeper = None
+            self.held = self.asleep = False
+            self.readers -= 1
+            if self.followers:
+                release(self.followers[0])
+
     def strike(self) -> None:
         """Wake the leader."""
         self.asleep = False
@@ -87,6 +108,7 @@ class SimulatedMailbox(Mailbox):
 
     def __init__(self, *arguments: Any, baton: Baton, note: Note, **options: Any) -> None:
         super().__init__(*arguments, **options, sockets=None, lead=SimulatedLead(baton))
+        self._lead: SimulatedLead
         self._baton = baton
         self._note = note
 
@@ -109,29 +131,36 @@ class SimulatedMailbox(Mailbox):
         if number != baton.number:
             baton.refuse(f"read the mail of {self.name!r}")
         self._owner = number
+        if lanes.queued:
+            return self._take()
+        if timeout == 0:
+            # Who looks again and again without ever waiting is found out.
+            baton.count()
+            return super().get(0.0) if self._poked or self.closed else None
         deadline = inf if timeout is None else baton.after(timeout)
-        while True:
-            if lanes.queued:
-                poked = self._poked
-                message = lanes.pop()
-                if message is not None and message.expiry is not None:
-                    message = self._get(message, baton.clock.now)
-                if message is not None:
-                    self._note(message)
-                    return message
-                if poked:
-                    return None
-            elif self._poked or self.closed:
-                return super().get(0.0)
-            elif deadline <= baton.clock.now:
-                # Who looks again and again without ever waiting is found out.
-                baton.count()
-                return None
-            else:
-                turn = lead.enter(reader=True)
-                left = None if deadline == inf else deadline - baton.clock.now
-                self._sleep(turn, left, reader=True)
+        while not (self._poked or self.closed):
+            if lead.held:
+                turn = lead.follow(reader=True)
+                self._sleep(turn, baton.left_until(deadline), reader=True)
                 lead.leave(turn, reader=True)
+            else:
+                lead.sleep_alone(deadline)
+            if lanes.queued:
+                message = self._take()
+                if message is not None or self._poked:
+                    return message
+            if deadline <= baton.clock.now:
+                return None
+        return super().get(0.0)
+
+    def _take(self) -> Message | None:
+        """Return the next letter that is not too old; None where every one is."""
+        message = self._lanes.pop()
+        if message is not None and message.expiry is not None:
+            message = self._get(message, self._baton.clock.now)
+        if message is not None:
+            self._note(message)
+        return message
 
     def collect(self) -> list[Message]:
         """Return every letter that was written before this moment."""

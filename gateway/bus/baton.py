@@ -39,7 +39,7 @@ PATIENCE = 10.0
 """Real seconds that a strand may keep the baton without waiting or writing."""
 
 
-class Leave(SystemExit):  # noqa: N818 - an order, not an error
+class Leave(SystemExit):
     """Raised out of every wait once the simulation is over, so that its threads end."""
 
 

@@ -131,8 +131,8 @@ class SimulatedMailbox(Mailbox):
         if number != baton.number:
             baton.refuse(f"read the mail of {self.name!r}")
         self._owner = number
-        if lanes.queued:
-            return self._take()
+        if lanes.queued and (message := self._take()) is not None:
+            return message
         if timeout == 0:
             # Who looks again and again without ever waiting is found out.
             baton.count()
@@ -145,10 +145,8 @@ class SimulatedMailbox(Mailbox):
                 lead.leave(turn, reader=True)
             else:
                 lead.sleep_alone(deadline)
-            if lanes.queued:
-                message = self._take()
-                if message is not None or self._poked:
-                    return message
+            if lanes.queued and (message := self._take()) is not None:
+                return message
             if deadline <= baton.clock.now:
                 return None
         return super().get(0.0)
@@ -157,7 +155,11 @@ class SimulatedMailbox(Mailbox):
         """Return the next letter that is not too old; None where every one is."""
         message = self._lanes.pop()
         if message is not None and message.expiry is not None:
+            poked = self._poked
             message = self._get(message, self._baton.clock.now)
+            if message is None:
+                # What it took for its own may have been meant for `get`.
+                self._poked = poked
         if message is not None:
             self._note(message)
         return message

@@ -120,10 +120,9 @@ class Strand(threading.Thread):
         """Whether it was started and has not ended."""
         return self.number != 0 and not self.ended
 
-    def join_really(self, timeout: float) -> bool:
-        """Wait in real seconds for the thread underneath; tell whether it is gone."""
+    def join_really(self, timeout: float) -> None:
+        """Wait in real seconds for the thread underneath."""
         super().join(timeout)
-        return not super().is_alive()
 
 
 class Turn:
@@ -329,18 +328,22 @@ class Baton:
         """Have every strand leave, one after the other; return who had to be left behind."""
         self.over = True
         left = []
-        # Whoever runs just now goes first.
-        known = sorted(self.strands, key=lambda strand: strand is not self.holder)
-        for strand in known:
-            if strand is not self.holder:
-                self._hand_to(strand)
-            if not (self._comes_back(strand) and strand.join_really(self._patience)):
-                left.append(strand.name)
-            self.holder = self._driver
-            self.number = self._driver.number
-        if left:
-            log.error("threads of a simulation were left behind: %s", ", ".join(left))
-        return left
+        # Where the driver was interrupted, somebody runs still.
+        if isinstance(self.holder, Strand) and not self._comes_back():
+            left.append(self.holder)
+        while staying := [strand for strand in list(self.strands) if strand not in left]:
+            self._hand_to(staying[0])
+            if not self._comes_back():
+                left.append(staying[0])
+        self.holder = self._driver
+        self.number = self._driver.number
+        for thread in threading.enumerate():
+            if isinstance(thread, Strand) and thread.baton is self and thread not in left:
+                thread.join_really(self._patience)
+        names = [strand.name for strand in left]
+        if names:
+            log.error("threads of a simulation were left behind: %s", ", ".join(names))
+        return names
 
     # Within
 
@@ -424,12 +427,12 @@ class Baton:
             f" {self._patience:g} s of real time at {self.clock.now:g} s"
         )
 
-    def _comes_back(self, strand: Strand) -> bool:
-        """Wait until ``strand`` has left; interrupt it where it does not."""
+    def _comes_back(self) -> bool:
+        """Wait until the baton comes back; interrupt who has it where it does not."""
         if self._driver.turn.acquire(timeout=min(1.0, self._patience)):
             return True
         # What runs Python without an end can be interrupted; a real wait cannot.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(strand.number), ctypes.py_object(Leave)
+            ctypes.c_ulong(self.number), ctypes.py_object(Leave)
         )
         return self._driver.turn.acquire(timeout=self._patience)

@@ -1,10 +1,11 @@
-"""Whole applications in virtual time: what they promise, what is refused, and that nothing stays."""
+"""Whole applications in virtual time: what they keep, what is refused, that nothing stays."""
 
 from __future__ import annotations
 
 import gc
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -51,7 +52,7 @@ def application(
     """Return an application whose main process has ``life`` at 1 Hz, and ends of no failure."""
     main: type[Process] = Silent
     if life is not None:
-        main = type("Main", (Process,), {"life": lambda self: life(self)})
+        main = type("Main", (Process,), {"life": life})
 
     class Simulated(Application):
         def build(self) -> None:
@@ -182,7 +183,7 @@ def test_a_writer_before_a_full_mailbox_waits_until_there_is_room_or_the_deadlin
 
     play(scene, lambda app: app.add_process("slow", Slow, mailbox_size=1, frequency=0))
     # One is in its hands from the moment that it is read, and one waits.
-    assert times == [0.0, 0.0, 10.0, 12.0] or times == [0.0, 10.0, 20.0, 22.0]
+    assert times == [0.0, 0.0, 10.0, 12.0]
 
 
 def test_a_letter_expires_in_virtual_time_and_bounces() -> None:
@@ -270,7 +271,7 @@ def test_child_threads_take_turns_and_are_joined_in_virtual_time() -> None:
     done: list[float] = []
 
     def scene(main: Process) -> None:
-        main.add_child_thread("work", lambda: (main.light_sleep(3.0), done.append(3.0)))
+        main.add_child_thread("work", lambda: work(main))
         main.add_child_thread("ask", lambda: done.append(ask(main)))
         assert main.child_threads_alive() == ["work", "ask"]
         assert main.join_child_threads(1.0) == ["work"]
@@ -278,6 +279,10 @@ def test_child_threads_take_turns_and_are_joined_in_virtual_time() -> None:
         assert main.join_child_threads(60.0) == []
         assert main._clock.monotonic() == 3.0
         assert main.child_thread_janitor() == 2
+
+    def work(main: Process) -> None:
+        main.light_sleep(3.0)
+        done.append(3.0)
 
     def ask(main: Process) -> float:
         return float(main.wait_for_reply(main.send("echo", "echo", 0.5)).body)
@@ -366,7 +371,7 @@ def gossip(seed: int, names: list[str], frequencies: list[float], size: int, bug
     return application(build).simulate(until=8.0, seed=seed, fail_fast=False)
 
 
-@settings(max_examples=15)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 1000),
     count=st.integers(1, 5),
@@ -425,10 +430,9 @@ def test_many_simulations_in_one_os_process_leave_nothing() -> None:
 # What is refused
 
 
-@pytest.mark.parametrize("mode", ["fork"])
-def test_what_is_no_thread_is_refused_by_name(mode: Any) -> None:
-    app = application(lambda app: app.add_process("echo", Echo, mode=mode))
-    with pytest.raises(ConfigError, match=f"'echo' has the mode '{mode}'"):
+def test_what_is_no_thread_is_refused_by_name() -> None:
+    app = application(lambda app: app.add_process("echo", Echo, mode="fork"))
+    with pytest.raises(ConfigError, match="'echo' has the mode 'fork'"):
         app.simulate(until=1.0)
 
 
@@ -478,7 +482,7 @@ def test_a_process_that_never_lets_time_pass_is_named(spin: Callable[[Process], 
         while True:
             spin(main)
 
-    with pytest.raises(SimulationError, match="time stands still at 0 s: .* by 'main'"):
+    with pytest.raises(SimulationError, match=r"time stands still at 0 s: .* by 'main'"):
         application(life=life).simulate(until=5.0, at_once=1000)
     assert threading.active_count() == 1
 
@@ -551,13 +555,9 @@ def test_a_real_descriptor_is_refused() -> None:
 def test_an_interrupted_driver_ends_every_thread() -> None:
     def life(main: Process) -> None:
         if main.current_frame == 3:
-            signal_main()
-            main.light_sleep(1.0)
-
-    def signal_main() -> None:
-        import _thread
-
-        _thread.interrupt_main()
+            ident = threading.main_thread().ident
+            assert ident is not None
+            signal.pthread_kill(ident, signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         application(life=life).simulate(until=1e7)

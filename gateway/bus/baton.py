@@ -220,10 +220,12 @@ class Baton:
 
     def me(self, what: str) -> Strand:
         """Return the strand that runs; raise `SimulationError` on any other thread."""
-        self.check(what)
-        if isinstance(self.holder, Driver):
+        if get_ident() != self.number:
+            self.refuse(what)
+        holder = self.holder
+        if isinstance(holder, Driver):
             raise SimulationError(f"the thread that drives a simulation may not {what}: step it")
-        return self.holder
+        return holder
 
     def after(self, seconds: float) -> float:
         """Return the moment ``seconds`` from now; later than now where they are not zero."""
@@ -240,11 +242,10 @@ class Baton:
 
         Raises `Leave` when the simulation is over.
         """
-        if get_ident() != self.number:
-            self.refuse("wait")
-        me = self.holder
-        if isinstance(me, Driver):
-            raise SimulationError("the thread that drives a simulation may not wait: step it")
+        self.sleep(self.me("wait"), deadline)
+
+    def sleep(self, me: Strand, deadline: float) -> None:
+        """Do what `wait` does, where ``me`` is known to be the strand that runs."""
         if self.over:
             raise Leave
         self.events += 1
@@ -252,16 +253,16 @@ class Baton:
             self._fail_at_limit()
         me.asleep = True
         me.deadline = deadline
-        if deadline != me.timer and deadline < inf:
+        if deadline != me.timer and deadline != inf:
             self._set_timer(me, deadline)
-        following = self._next()
+        following = self.ready.popleft() if self.ready else self._next()
         if following is not me:
             self.holder = following
             self.number = following.number
             following.turn.release()
             me.turn.acquire()
-        if self.over:
-            raise Leave
+            if self.over:
+                raise Leave
 
     def wake(self, strand: Strand) -> None:
         """Have ``strand``, where it waits, run after those who are ready already."""

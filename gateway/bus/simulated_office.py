@@ -12,6 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 
+import msgspec
+
 from gateway.bus.baton import Baton
 from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
@@ -19,8 +21,10 @@ from gateway.bus.office import Office
 from gateway.bus.simulated_mailbox import SimulatedMailbox
 from gateway.bus.wire import Folder
 from gateway.errors import SimulationError
-from gateway.mail.codec import encode
 from gateway.mail.message import Message
+
+PIECE = 2000
+"""Bytes that are hashed at a time; for more than 2047 the interpreter's lock is let go."""
 
 
 class NoFolder(Folder):
@@ -58,7 +62,10 @@ class SimulatedOffice(Office):
         self._mailbox = self._make_mailbox
         self._opened: dict[str, list[Mailbox]] = {}
         self._order = blake2b(digest_size=16)
-        self._read = 0
+        self._unhashed = bytearray()
+        self._write = msgspec.msgpack.Encoder().encode_into
+        self.letters_read = 0
+        """Letters that were handed to a callback, or to whoever waited for them."""
 
     def bind(self, name: str, incarnation: int) -> Any:
         """Return what stands for the sockets of a mailbox here: none."""
@@ -71,16 +78,18 @@ class SimulatedOffice(Office):
         return box
 
     def _note(self, message: Message) -> None:
-        self._read += 1
-        self._order.update(encode(message))
-
-    @property
-    def letters_read(self) -> int:
-        """Letters that were handed to a callback, or to whoever waited for them."""
-        return self._read
+        self.letters_read += 1
+        # Packed at once, since its reader may change the body; hashed in large pieces.
+        unhashed = self._unhashed
+        self._write(message, unhashed, -1)
+        if len(unhashed) > PIECE:
+            self._order.update(unhashed)
+            unhashed.clear()
 
     def digest(self) -> str:
         """Return a digest of every letter that was read, whole, in the order of reading."""
+        self._order.update(self._unhashed)
+        self._unhashed.clear()
         return self._order.hexdigest()
 
     def ledger(self) -> dict[str, Balance]:

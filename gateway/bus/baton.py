@@ -57,6 +57,9 @@ class Driver:
 class Strand(threading.Thread):
     """A thread that runs only while it holds the baton; `start` and `join` are virtual."""
 
+    # A thread deletes some of its attributes as it runs, which makes all others slow.
+    __slots__ = ("asleep", "baton", "deadline", "ended", "number", "ticket", "timer", "turn")
+
     def __init__(
         self,
         baton: Baton,
@@ -254,7 +257,13 @@ class Baton:
         me.asleep = True
         me.deadline = deadline
         if deadline != me.timer and deadline != inf:
-            self._set_timer(me, deadline)
+            timers = self._timers
+            ticket = self._tickets = self._tickets + 1
+            me.timer = deadline
+            me.ticket = ticket
+            heappush(timers, (deadline, self._draw(), ticket, me))
+            if len(timers) > 64 + 8 * len(self.strands):
+                self._drop_stale_timers()
         following = self.ready.popleft() if self.ready else self._next()
         if following is not me:
             self.holder = following
@@ -322,7 +331,7 @@ class Baton:
         """Return when something is to be done next, inf for never."""
         if self.ready:
             return self.clock.now
-        self._drop_stale()
+        self._look_ahead()
         return self._timers[0][0] if self._timers else inf
 
     def end(self) -> list[str]:
@@ -373,18 +382,12 @@ class Baton:
             heappop(timers)
         return self._driver
 
-    def _set_timer(self, strand: Strand, deadline: float) -> None:
-        timers = self._timers
-        self._tickets += 1
-        strand.timer = deadline
-        strand.ticket = self._tickets
-        heappush(timers, (deadline, self._draw(), self._tickets, strand))
-        if len(timers) > 64 + 8 * len(self.strands):
-            # Who was woken early leaves a timer behind; they must not pile up.
-            self._timers = [timer for timer in timers if timer[3].ticket == timer[2]]
-            heapify(self._timers)
+    def _drop_stale_timers(self) -> None:
+        """Forget what was left behind by those who were woken early."""
+        self._timers = [timer for timer in self._timers if timer[3].ticket == timer[2]]
+        heapify(self._timers)
 
-    def _drop_stale(self) -> None:
+    def _look_ahead(self) -> None:
         timers = self._timers
         while timers:
             deadline, _, ticket, strand = timers[0]

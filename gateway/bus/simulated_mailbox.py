@@ -150,7 +150,7 @@ class SimulatedMailbox(Mailbox):
         self._owner = number
         if lanes.queued and (message := self._take()) is not None:
             return message
-        if timeout == 0:
+        if timeout == 0.0:
             # Who looks again and again without ever waiting is found out.
             baton.events += 1
             if baton.events > baton.limit:

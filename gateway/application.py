@@ -11,7 +11,8 @@
 `run` forks the fork server, opens the mailboxes, starts the boss and, through
 it, the crew; the main process lives on the calling thread. When that ends, or
 on Ctrl-C or SIGTERM, the crew is stopped in parallel under one deadline, and
-each ``death`` runs.
+each ``death`` runs. `simulate` does the same in virtual time, on one seed,
+with threads alone.
 
 Refused: `add_process` after `run`, names that clash or are no names, unknown
 modes, dependencies that go in circles (`ConfigError`), two applications on

@@ -293,11 +293,14 @@ def test_a_reader_and_who_waits_for_a_reply_let_each_other_sleep(
     asked = letter()
     caller = run(lambda: mine.wait_for(asked, 10.0))
     until(lambda: mine._lead.asleep)
-    lined_up = []
+    lined_up: list[bool] = []
     follow = mine._lead.follow
-    monkeypatch.setattr(
-        mine._lead, "follow", lambda **who: (lined_up.append(who), follow(**who))[1]
-    )
+
+    def counted(*, reader: bool) -> Any:
+        lined_up.append(reader)
+        return follow(reader=reader)
+
+    monkeypatch.setattr(mine._lead, "follow", counted)
     assert mine.get(0.2) is None
     assert len(lined_up) < 10
     mine.deliver(answer(asked))

@@ -177,6 +177,23 @@ def test_whoever_leads_the_other_goes_on_when_it_leaves(bench: Bench, first: str
     )
 
 
+def test_a_reader_who_gives_up_leaves_the_mail_to_the_next_one(bench: Bench) -> None:
+    box, got = bench.open(), list[tuple[float, Any]]()
+
+    def read(timeout: float) -> None:
+        message = box.get(timeout)
+        got.append((bench.baton.clock.now, message and message.body))
+
+    def write() -> None:
+        bench.baton.wait(2.0)
+        box.deliver(letter(1))
+
+    for scene in (lambda: read(1.0), lambda: read(60.0), write):
+        bench.start(scene)
+    bench.run()
+    assert got == [(1.0, None), (2.0, 1)]
+
+
 def test_close_ends_every_wait_and_counts_what_was_left(bench: Bench) -> None:
     box, said = bench.open(size=1), list[str]()
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.application import Application
+from gateway.bus.mailbox import Mailbox
 from gateway.errors import (
     CallTimeoutError,
     ConfigError,
@@ -289,6 +291,40 @@ def test_child_threads_take_turns_and_are_joined_in_virtual_time() -> None:
 
     play(scene, lambda app: app.add_process("echo", Echo))
     assert done == [0.5, 3.0]
+
+
+def test_what_lives_behind_a_router_reads_a_mailbox_of_its_own() -> None:
+    """As the thread of a driver does, once its link is a simulated one."""
+
+    class Router(Process):
+        def birth(self) -> None:
+            for device in ("wheels", "arm", "lamp"):
+                box = self.open_mailbox(device)
+                self.add_child_thread(device, partial(self.serve, box))
+
+        def serve(self, box: Mailbox) -> None:
+            while self.is_active:
+                message = box.get(1.0)
+                if message is not None:
+                    self.light_sleep(0.25)
+                    self.reply(message, f"{box.name}: {message.subject}")
+
+    def scene(main: Process) -> None:
+        letters = [main.send(f"{device}@serial", "move") for device in ("arm", "wheels")]
+        answers = [main.wait_for_reply(letter).body for letter in letters]
+        assert answers == ["arm@serial: move", "wheels@serial: move"]
+        assert main._clock.monotonic() == 1.25
+        assert main.wait_for_reply(main.send("lamp@serial", "on")).body == "lamp@serial: on"
+
+    def life(main: Process) -> None:
+        if main.current_frame == 2:
+            scene(main)
+            main.die()
+
+    app = application(lambda app: app.add_process("serial", Router), life)
+    with app.simulation() as simulation:
+        assert simulation.run().status == 0
+    assert simulation.ledger()["lamp@serial"].delivered == 1
 
 
 def test_a_bug_in_a_child_thread_is_a_bug_of_its_process() -> None:

@@ -21,7 +21,7 @@ from _thread import LockType, allocate_lock
 from collections import deque
 from statistics import median
 from threading import Thread
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 from benchmarks.measure import pinned, show
@@ -66,6 +66,7 @@ class Day(NamedTuple):
     """What one run took and what it came to."""
 
     seconds: float
+    cpu_seconds: float
     digest: str
     events: int
     ledger: dict[str, dict[str, int]]
@@ -78,13 +79,13 @@ class Day(NamedTuple):
 
 def day(hours: float) -> Day:
     """Simulate ``hours`` and return what they came to."""
-    began = perf_counter()
+    began, cpu_began = perf_counter(), process_time()
     outcome = Street().simulate(until=hours * 3600.0, seed=SEED)
-    seconds = perf_counter() - began
+    seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began
     if outcome.status:
         raise SystemExit("the application failed; see the log above")
     ledger = {name: dict(balance._asdict()) for name, balance in outcome.ledger.items()}
-    return Day(seconds, outcome.digest, outcome.events, ledger)
+    return Day(seconds, cpu_seconds, outcome.digest, outcome.events, ledger)
 
 
 def day_elsewhere(hours: float) -> Day:
@@ -155,6 +156,7 @@ def measure(hours: float) -> dict[str, Any]:
             if name.startswith("neighbour-")
         ),
         "run_seconds": [round(each.seconds, 2) for each in days],
+        "run_cpu_seconds": [round(each.cpu_seconds, 2) for each in days],
         "run_seconds_most": round(max(each.seconds for each in days), 2),
         "day_vs_bare_batons": round(median(ratios), 2),
         "digests": [each.digest for each in days],

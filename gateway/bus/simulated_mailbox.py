@@ -14,10 +14,11 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NoReturn, cast
 
-from gateway.bus.baton import Baton, Strand, Turn
+from gateway.bus.baton import Baton, Strand
 from gateway.bus.lanes import Waiting
 from gateway.bus.leading import Lead, WatchCallback, release
 from gateway.bus.mailbox import Mailbox
+from gateway.bus.turn import Turn
 from gateway.errors import SimulationError
 from gateway.mail.message import Message
 
@@ -85,13 +86,11 @@ class SimulatedLead(Lead):
             self._baton.ready.append(sleeper)
 
     def follow(self, *, reader: bool) -> LockType:
-        """Line up behind the leader; return what to sleep on."""
+        """Line up behind the leader, who sees all mail in any case; return what to sleep on."""
         turn = cast(LockType, Turn(self._baton))
         self.followers.append(turn)
         if reader:
             self.readers += 1
-            if self.asleep:
-                self.strike()
         return turn
 
     def watch(self, fd: int, callback: WatchCallback, events: int) -> NoReturn:

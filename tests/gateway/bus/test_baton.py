@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from gateway.bus.baton import Baton, Leave, Turn
+from gateway.bus.baton import Baton, Leave
+from gateway.bus.turn import Turn
 from gateway.clock import VirtualClock
 from gateway.errors import SimulationError
 

@@ -11,7 +11,8 @@
 `run` forks the fork server, opens the mailboxes, starts the boss and, through
 it, the crew; the main process lives on the calling thread. When that ends, or
 on Ctrl-C or SIGTERM, the crew is stopped in parallel under one deadline, and
-each ``death`` runs.
+each ``death`` runs. `simulate` does the same in virtual time, on one seed,
+with threads alone.
 
 Refused: `add_process` after `run`, names that clash or are no names, unknown
 modes, dependencies that go in circles (`ConfigError`), two applications on
@@ -31,6 +32,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from inspect import iscoroutinefunction
 from pathlib import Path
 from random import Random
@@ -55,6 +57,7 @@ from gateway.supervision.member import Member
 from gateway.supervision.order import waves
 from gateway.supervision.program import Program
 from gateway.supervision.restart import RestartPolicy
+from gateway.supervision.simulation import Outcome, Simulation
 from gateway.supervision.spec import ProcessSpec
 
 if TYPE_CHECKING:
@@ -99,6 +102,7 @@ class Application:
         self._stop_asked = False
         self._main_life: tuple[Member, Context] | None = None
         self._loops: Loops | None = None
+        self._simulation: Simulation | None = None
         self._folder: Path
         self._ledgers: SharedLedgers
         self._office: Office
@@ -173,17 +177,7 @@ class Application:
 
         Raises `ConfigError` where it cannot even begin.
         """
-        if self._started:
-            raise ConfigError("an application runs once: make another one")
-        self.build()
-        self._started = True
-        order = waves({name: spec.depends for name, spec in self._specs.items()})
-        self._specs[MAIN] = ProcessSpec(
-            MAIN,
-            self._main,
-            frequency=self.global_frequency,
-            restart=RestartPolicy("temporary"),
-        )
+        order = self._build()
         with ExitStack() as stack:
             folder = self._claim_sockets(stack)
             self._ledgers = SharedLedgers()
@@ -214,6 +208,54 @@ class Application:
             boss.start()
             return self._live(boss)
 
+    def simulation(self, *, seed: int | str = 0, **limits: Any) -> Simulation:
+        """Begin a run in virtual time and return it, to be stepped; it is a context manager.
+
+        ``limits`` are those of `Simulation`. Raises `ConfigError` for a
+        process that is no thread.
+        """
+        order = self._build()
+        for name, spec in self._specs.items():
+            if spec.mode != "thread":
+                raise ConfigError(
+                    f"{name!r} has the mode {spec.mode!r}: only threads can be simulated"
+                )
+        simulation = self._simulation = Simulation(seed=seed, **limits)
+        self._clock, self._office = simulation.clock, simulation.office
+        self._random = simulation.random("restarts")
+        self._go.close()
+        self._go = simulation.make_wakeup()
+        boss = Boss(
+            simulation.office,
+            list(self._specs.values()),
+            [*order, [MAIN]],
+            None,
+            random=self._random,
+            start_thread=self._start_thread,
+            make_thread=simulation.make_thread,
+        )
+        boss.on_brake = self.stop
+
+        def run() -> int:
+            boss.start()
+            return self._live(boss)
+
+        simulation.begin(run, self.stop)
+        return simulation
+
+    def simulate(self, *, until: float, seed: int | str = 0, **limits: Any) -> Outcome:
+        """Run in virtual time for ``until`` seconds, stop in order, return what came of it.
+
+        One ``seed`` gives one ledger and one order of mail. Raises `SimulationError`
+        where a process has a bug, or never waits; see `Simulation` for the ``limits``.
+
+        >>> outcome = Application().simulate(until=3600.0, seed=1)
+        >>> outcome.status, outcome.ledger["boss"].is_balanced
+        (0, True)
+        """
+        with self.simulation(seed=seed, until=until, **limits) as simulation:
+            return simulation.run()
+
     def stop(self) -> None:
         """End the application soon, in order; any thread and any handler may call it."""
         self._stop_asked = True
@@ -222,6 +264,21 @@ class Application:
             process.die()
 
     # Within
+
+    def _build(self) -> list[list[str]]:
+        """Have the processes named; return the waves in which they start."""
+        if self._started:
+            raise ConfigError("an application runs once: make another one")
+        self.build()
+        self._started = True
+        order = waves({name: spec.depends for name, spec in self._specs.items()})
+        self._specs[MAIN] = ProcessSpec(
+            MAIN,
+            self._main,
+            frequency=self.global_frequency,
+            restart=RestartPolicy("temporary"),
+        )
+        return order
 
     def _live(self, boss: Boss) -> int:
         self._go.wait(float("inf"))
@@ -255,6 +312,13 @@ class Application:
             self,
             report,
         )
+        if self._simulation is not None:
+            context = replace(
+                context,
+                random=self._simulation.random(f"{spec.name}.{member.incarnation}"),
+                make_thread=self._simulation.make_thread,
+                make_wakeup=self._simulation.make_wakeup,
+            )
         if spec.name == MAIN:
             self._main_life = (member, context)
             self._go.set()
@@ -262,7 +326,8 @@ class Application:
         if self._loops is not None and spec.mode != "thread":
             self._loops.start(member, context)
             return None
-        thread = threading.Thread(
+        make_thread = context.make_thread
+        thread = make_thread(
             target=self._run_life, args=(member, context), name=spec.name, daemon=True
         )
         thread.start()
@@ -276,6 +341,8 @@ class Application:
             return process
 
         error = end_of(context.name, make)
+        if error and self._simulation is not None:
+            self._simulation.note_failure(context.name, error)
         self._office.close(context.mailbox)
         tell_end(self._office, context.mailbox, error)
         return error

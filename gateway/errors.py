@@ -17,6 +17,9 @@
 
 Leaves also inherit the builtin that people catch anyway. Each carries a
 ``code``, the word that stands for it in bounces, replies and counters.
+
+Beside the tree stands `SimulationError`, a `RuntimeError`: it tells of a bug in
+what is simulated, which is no letter's fault and must not end up in a bounce.
 """
 
 from __future__ import annotations
@@ -92,6 +95,10 @@ class ProtocolError(GatewayError, ValueError):
     """A frame or letter passed its checks and still makes no sense."""
 
     code = "protocol"
+
+
+class SimulationError(RuntimeError):
+    """A simulation cannot go on; the text names the process at which it stopped."""
 
 
 def error_for(code: str, reason: str) -> GatewayError:

@@ -73,6 +73,7 @@ class Mailbox:
         control: Callable[[Message], bool] | None = None,
         undeliverable: Callable[[Message, GatewayError], None] | None = None,
         counts: Counts | None = None,
+        lead: Lead | None = None,
     ) -> None:
         if size < 1:
             raise ValueError(f"a mailbox holds at least one letter, not {size}")
@@ -96,7 +97,7 @@ class Mailbox:
         self._inlets = {used.fileno(): Inlet(used, buffer) for used in sockets or ()}
         self._mail_fd, urgent_fd = list(self._inlets) or (-1, -1)
         self._mail_inlet = self._inlets.get(self._mail_fd)
-        self._lead = Lead(self._mail_fd, urgent_fd)
+        self._lead = lead or Lead(self._mail_fd, urgent_fd)
 
     # Writing
 
@@ -320,22 +321,31 @@ class Mailbox:
                     lanes.close_call(message.message_id)
                 raise
             with self._lock:
-                if turn is None and not lead.followers:
-                    lead.held = lead.asleep = False
-                else:
-                    lead.leave(turn, reader=False)
                 if read is not None:
                     self._sort(read)
                 if call.reply is not None or last_look or self.closed:
                     sleeps = False
+                    if turn is None and not lead.followers:
+                        lead.held = lead.asleep = False
+                    else:
+                        lead.leave(turn, reader=False)
                     lanes.close_call(message.message_id)
                     if self.closed:
                         self._close_descriptors()
-                elif lead.held:
-                    turn = call.lock = lead.follow(reader=False)
+                elif turn is None:
+                    # It leads on. Were the lead to be handed on and taken again, this
+                    # thread and a reader that follows would wake each other for ever.
+                    lead.asleep = True
+                    if lanes.queued or self._ready:
+                        for follower in lead.followers:
+                            release(follower)
                 else:
-                    turn = call.lock = None
-                    lead.held = lead.asleep = True
+                    lead.leave(turn, reader=False)
+                    if lead.held:
+                        turn = call.lock = lead.follow(reader=False)
+                    else:
+                        turn = call.lock = None
+                        lead.held = lead.asleep = True
             left = deadline - self._monotonic()
         if call.reply is not None:
             if call.reply.kind == "bounce":

@@ -44,11 +44,14 @@ CACHED = 4096
 class Office:
     """Delivery within, into and out of one OS process. All methods are thread-safe."""
 
-    def __init__(self, folder: Path, *, clock: Clock, ledgers: SharedLedgers | None = None) -> None:
+    def __init__(
+        self, folder: Path | Folder, *, clock: Clock, ledgers: SharedLedgers | None = None
+    ) -> None:
         self.clock = clock
         self.ledgers = ledgers
         self.book = Book(0, {BOSS: 1})
-        self._folder = Folder(folder)
+        self._folder = folder if isinstance(folder, Folder) else Folder(folder)
+        self._mailbox: Callable[..., Mailbox] = Mailbox
         self._boxes: dict[str, Mailbox] = {}
         self._targets: dict[str, Mailbox | Outlet] = {}
         self._outlets: dict[str, Outlet] = {}
@@ -89,7 +92,7 @@ class Office:
 
         ``row`` is where its supervisor reads its counts.
         """
-        box = Mailbox(
+        box = self._mailbox(
             name,
             incarnation,
             clock=self.clock,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import Random
+from threading import Thread
 from typing import Any, Literal
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.process.wakeup import Wakeup
 
 Mode = Literal["thread", "fork", "asyncio", "external"]
 
@@ -27,3 +30,7 @@ class Context:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     application: Any = None
     report: Callable[[RunLevel], None] = lambda level: None
+    random: Random = field(default_factory=Random)
+    make_thread: Callable[..., Thread] = Thread
+    """Makes its child threads; called as `threading.Thread` is."""
+    make_wakeup: Callable[[], Wakeup] = Wakeup

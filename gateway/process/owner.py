@@ -12,6 +12,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from threading import Thread
 from typing import Any
 
 from gateway.bus.mailbox import Mailbox
@@ -29,10 +30,23 @@ from gateway.process.threads import ChildThreads
 class Owner(Neighbour):
     """Who owns what its operating system lends it; see the module's head."""
 
-    def __init__(self, name: str, office: Office, mailbox: Mailbox, route: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        office: Office,
+        mailbox: Mailbox,
+        route: str = "",
+        *,
+        make_thread: Callable[..., Thread] = Thread,
+    ) -> None:
         super().__init__(name, office, mailbox, route)
         self._child_error: BaseException | None = None
-        self._child_threads = ChildThreads(name, self._child_failed)
+        self._child_threads = ChildThreads(
+            name,
+            self._child_failed,
+            monotonic=self._clock.monotonic,
+            make_thread=make_thread,
+        )
         self._callback_threads = CallbackThreads(self._child_threads, self._call)
         self._locks = Locks()
         self._signals = Signals(name, mailbox)

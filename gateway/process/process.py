@@ -28,7 +28,6 @@ from gateway.process.context import Context, RunLevel
 from gateway.process.marks import marks_of
 from gateway.process.owner import Owner
 from gateway.process.timing import Frames, TimeFrame
-from gateway.process.wakeup import Wakeup
 
 
 class Process(Owner):
@@ -51,12 +50,20 @@ class Process(Owner):
     """
 
     def __init__(self, context: Context) -> None:
-        super().__init__(context.name, context.office, context.mailbox, context.route)
+        super().__init__(
+            context.name,
+            context.office,
+            context.mailbox,
+            context.route,
+            make_thread=context.make_thread,
+        )
         self._context = context
         self._run_level: RunLevel = "unborn"
         self._frames = Frames(context.frequency, self._clock.monotonic())
         self._callbacks = Callbacks()
-        self._ending = Wakeup()
+        self.random = context.random
+        """Chance; in a simulation it comes from the seed."""
+        self._ending = context.make_wakeup()
 
     # To be written by authors
 

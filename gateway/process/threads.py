@@ -18,7 +18,16 @@ from gateway.process.whereabouts import enter
 class ChildThreads:
     """Threads that belong to one process. Thread-safe."""
 
-    def __init__(self, owner: str, on_error: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        owner: str,
+        on_error: Callable[[BaseException], None],
+        *,
+        monotonic: Callable[[], float] = monotonic,
+        make_thread: Callable[..., threading.Thread] = threading.Thread,
+    ) -> None:
+        self._monotonic = monotonic
+        self._make_thread = make_thread
         self._owner = owner
         self._on_error = on_error
         self._threads: dict[str, threading.Thread] = {}
@@ -26,7 +35,7 @@ class ChildThreads:
 
     def start(self, name: str, target: Callable[[], object]) -> threading.Thread:
         """Start ``target`` as the thread ``name``; raise `ValueError` where that one runs."""
-        thread = threading.Thread(
+        thread = self._make_thread(
             target=self._run, args=(target,), name=f"{self._owner}/{name}", daemon=True
         )
         with self._lock:
@@ -61,12 +70,12 @@ class ChildThreads:
 
     def join(self, timeout: float) -> list[str]:
         """Wait ``timeout`` seconds in all; return the names of those that still run."""
-        deadline = monotonic() + timeout
+        deadline = self._monotonic() + timeout
         with self._lock:
             threads = dict(self._threads)
         for thread in threads.values():
             if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - monotonic()))
+                thread.join(max(0.0, deadline - self._monotonic()))
         return [name for name, thread in threads.items() if thread.is_alive()]
 
     def _run(self, target: Callable[[], object]) -> None:

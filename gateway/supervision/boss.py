@@ -19,9 +19,9 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from random import Random
-from time import monotonic
 from typing import Any
 
+from gateway.bus.baton import Leave
 from gateway.bus.office import BOSS, Office
 from gateway.errors import GatewayError, RefusedError
 from gateway.mail.codec import encode
@@ -53,12 +53,14 @@ class Boss:
         office: Office,
         specs: list[ProcessSpec],
         order: list[list[str]],
-        fork_server: ForkServer,
+        fork_server: ForkServer | None,
         *,
         random: Random,
         start_thread: StartThread,
+        make_thread: Callable[..., threading.Thread] = threading.Thread,
     ) -> None:
         self._office = office
+        self._monotonic = office.clock.monotonic
         self._order = order
         self._fork_server = fork_server
         self._start_thread = start_thread
@@ -75,7 +77,7 @@ class Boss:
         self.brake = ""
         """Why the emergency brake was pulled; empty where it was not."""
         self.on_brake: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=self._run, name="boss", daemon=True)
+        self._thread = make_thread(target=self._run, name="boss", daemon=True)
         self._handlers: dict[str, Callable[[Message], None]] = {
             "register": self._register,
             "level": self._level,
@@ -102,7 +104,8 @@ class Boss:
             if member.spec.autostart:
                 self._open(member)
         self._board.tell_book()
-        self._box.watch(self._fork_server.fileno(), self._hear_fork_server)
+        if self._fork_server is not None:
+            self._box.watch(self._fork_server.fileno(), self._hear_fork_server)
         self._thread.start()
 
     def stop(self, timeout: float) -> list[str]:
@@ -118,6 +121,9 @@ class Boss:
         enter(BOSS)
         try:
             self._supervise()
+        except Leave:
+            # The simulation is over, and nobody is left to be supervised.
+            raise
         except BaseException:
             # Nobody supervises the supervisor: whoever runs the application must know.
             log.exception("the boss failed")
@@ -176,10 +182,10 @@ class Boss:
             due.append(lease)
         if (late := self._errands.due) is not None:
             due.append(late)
-        return max(0.0, min(due) - monotonic()) if due else None
+        return max(0.0, min(due) - self._monotonic()) if due else None
 
     def _start_due(self) -> None:
-        now = monotonic()
+        now = self._monotonic()
         for wave in self._order:
             for name in wave:
                 member = self.members[name]
@@ -219,6 +225,7 @@ class Boss:
         if spec.mode == "fork":
             assert member.row is not None
             assert member.sockets is not None
+            assert self._fork_server is not None
             try:
                 self._fork_server.spawn(spec.name, member.incarnation, member.sockets, member.row)
             except GatewayError as error:
@@ -227,6 +234,7 @@ class Boss:
             member.thread = self._start_thread(member)
 
     def _hear_fork_server(self, events: int) -> None:
+        assert self._fork_server is not None
         told = self._fork_server.receive()
         if told is None:
             self._box.unwatch(self._fork_server.fileno())
@@ -295,7 +303,7 @@ class Boss:
         member.pid = 0
         wills = self._board.leave(member)
         stopping = self._shutdown is not None or member.told_to_die
-        verdict = None if stopping else member.restarts.ended(monotonic(), failed=failed)
+        verdict = None if stopping else member.restarts.ended(self._monotonic(), failed=failed)
         self._board.tell_book()
         self._accounts.close(member)
         self._pills.dead(member, cause)
@@ -309,7 +317,7 @@ class Boss:
             member.due = None
             self._board.move(member, member.state, cause)
             return
-        member.due = monotonic() + verdict.delay
+        member.due = self._monotonic() + verdict.delay
         log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)
         self._board.move(member, "degraded" if verdict.degraded else "failed", cause)
 

@@ -24,7 +24,13 @@ from dataclasses import dataclass
 from time import monotonic
 
 from gateway.bus.office import Office
-from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError, RecipientGoneError
+from gateway.errors import (
+    CallTimeoutError,
+    GatewayError,
+    MailboxFullError,
+    RecipientGoneError,
+    RefusedError,
+)
 from gateway.mail.codec import encode, unpack
 from gateway.mail.message import Message, bounce_of
 from gateway.supervision.fork_server import Exited, Failed, ForkServer, Started
@@ -59,9 +65,12 @@ class Errands:
     """What the boss knows of them; its thread is the only user."""
 
     def __init__(
-        self, office: Office, fork_server: ForkServer, in_words: Callable[[int], str]
+        self, office: Office, fork_server: ForkServer | None, in_words: Callable[[int], str]
     ) -> None:
-        """Have errands run; ``in_words`` says what an exit status means."""
+        """Have errands run; ``in_words`` says what an exit status means.
+
+        Without a fork server, as in a simulation, each is refused.
+        """
         self._office = office
         self._fork_server = fork_server
         self._in_words = in_words
@@ -79,7 +88,9 @@ class Errands:
         """Have the function that a process named run for the letter that it sent along."""
         function, packed = message.body["function"], message.body["letter"]
         errand = Errand(f"{function}@{message.sender}", function, packed)
-        if self._closed:
+        if self._fork_server is None:
+            self._bounce(errand, RefusedError("a simulation forks nothing: run it in a thread"))
+        elif self._closed:
             self._bounce(errand, RecipientGoneError(f"{message.sender!r} is stopping"))
         elif len(self._waiting) >= WAITING:
             full = f"{WAITING} letters wait for a forked process already"
@@ -139,6 +150,7 @@ class Errands:
                 self._end(self._number, str(error))
 
     def _spawn(self, errand: Errand) -> None:
+        assert self._fork_server is not None
         book = encode(self._office.book)
         task = os.memfd_create("gateway-errand", os.MFD_CLOEXEC)
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Mapping, Sequence
-from time import monotonic
 
 from gateway.bus.office import Office
 from gateway.errors import GatewayError, RecipientGoneError
@@ -42,14 +41,15 @@ class Shutdown:
         self._board = board
         self._members = members
         self._order = order
-        self._deadline = monotonic() + timeout
+        self._monotonic = office.clock.monotonic
+        self._deadline = self._monotonic() + timeout
         self.terminated = False
         """Whether those who did not end in time were sent a TERM."""
         self._pressed: set[tuple[str, signal.Signals]] = set()
 
     def step(self) -> bool:
         """Do what the stop needs next; tell whether it is over."""
-        now = monotonic()
+        now = self._monotonic()
         running = [member for member in self._members.values() if member.runs]
         if not running:
             for member in self._members.values():

@@ -284,3 +284,42 @@ def test_a_reader_woken_by_a_signal_handler_like_call_returns(
     assert reader.result() is None
     mine.deliver(answer(asked))
     caller.result()
+
+
+def test_a_reader_and_who_waits_for_a_reply_let_each_other_sleep(
+    letter: Make, box: Boxes, run: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = box("main")
+    asked = letter()
+    caller = run(lambda: mine.wait_for(asked, 10.0))
+    until(lambda: mine._lead.asleep)
+    lined_up: list[bool] = []
+    follow = mine._lead.follow
+
+    def counted(*, reader: bool) -> Any:
+        lined_up.append(reader)
+        return follow(reader=reader)
+
+    monkeypatch.setattr(mine._lead, "follow", counted)
+    assert mine.get(0.2) is None
+    assert len(lined_up) < 10
+    mine.deliver(answer(asked))
+    assert caller.result().body == "answer"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_mail_reaches_a_reader_behind_who_waits_for_replies(
+    letter: Make, box: Boxes, run: Any, until: Any, hand_in: Any, way: str
+) -> None:
+    mine = box("main")
+    letters = [letter() for _ in range(3)]
+    callers = [run(lambda one=one: mine.wait_for(one, 10.0)) for one in letters]
+    until(lambda: len(mine._lead.followers) == 2)
+    reader = run(lambda: mine.get(10.0))
+    until(lambda: mine._lead.readers == 1)
+    hand_in(way, mine, letter("mail"))
+    # At once, and not when its time is over.
+    assert reader.result(5.0).subject == "mail"
+    for one, caller in zip(letters, callers, strict=True):
+        hand_in(way, mine, answer(one))
+        assert caller.result().body == "answer"

@@ -1,0 +1,100 @@
+"""The post office of a simulation: mailboxes in virtual time, no folder, ids from the seed.
+
+It keeps the count and the digest of what was read: two runs of one seed have
+the same ledger and the same digest.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any, NoReturn
+
+import msgspec
+
+from gateway.bus.baton import Baton
+from gateway.bus.ledger import Balance
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import Office
+from gateway.bus.simulated_mailbox import SimulatedMailbox
+from gateway.bus.wire import Folder
+from gateway.errors import SimulationError
+from gateway.mail.message import Message
+
+PIECE = 2000
+"""Bytes that are hashed at a time; for more than 2047 the interpreter's lock is let go."""
+
+
+class NoFolder(Folder):
+    """A folder in which nothing is ever bound, so that there is nothing to remove."""
+
+    def __init__(self) -> None:
+        # Not the real one's beginning: that opens a descriptor.
+        self.path = Path("/nowhere")
+        self._fd = -1
+
+    def bind(self, name: str) -> NoReturn:
+        """Refuse: nobody outside can write to a simulation."""
+        raise SimulationError(f"no socket can be bound for {name!r} in a simulation")
+
+    def connect(self, name: str) -> NoReturn:
+        """Refuse: nobody outside can be written to."""
+        raise SimulationError(f"{name!r} is no mailbox of this simulation")
+
+    def unlink(self, name: str) -> None:
+        """Remove nothing."""
+
+    def clean(self) -> int:
+        """Find nothing."""
+        return 0
+
+
+class SimulatedOffice(Office):
+    """Delivery within one simulation; ``random`` draws what its ids begin with."""
+
+    def __init__(self, baton: Baton, random: Random) -> None:
+        super().__init__(NoFolder(), clock=baton.clock)
+        prefix = random.randbytes(5).hex() + "-"
+        self.new_id = map(prefix.__add__, map(str, count(1))).__next__
+        self.baton = baton
+        self._mailbox = self._make_mailbox
+        self._opened: dict[str, list[Mailbox]] = {}
+        self._order = blake2b(digest_size=16)
+        self._unhashed = bytearray()
+        self._write = msgspec.msgpack.Encoder().encode_into
+        self.letters_read = 0
+        """Letters that were handed to a callback, or to whoever waited for them."""
+
+    def bind(self, name: str, incarnation: int) -> Any:
+        """Return what stands for the sockets of a mailbox here: none."""
+        return ()
+
+    def _make_mailbox(self, name: str, *arguments: Any, **options: Any) -> Mailbox:
+        del options["sockets"]
+        box = SimulatedMailbox(name, *arguments, baton=self.baton, note=self._note, **options)
+        self._opened.setdefault(name, []).append(box)
+        return box
+
+    def _note(self, message: Message) -> None:
+        self.letters_read += 1
+        # Packed at once, since its reader may change the body; hashed in large pieces.
+        unhashed = self._unhashed
+        self._write(message, unhashed, -1)
+        if len(unhashed) > PIECE:
+            self._order.update(unhashed)
+            unhashed.clear()
+
+    def digest(self) -> str:
+        """Return a digest of every letter that was read, whole, in the order of reading."""
+        self._order.update(self._unhashed)
+        self._unhashed.clear()
+        return self._order.hexdigest()
+
+    def ledger(self) -> dict[str, Balance]:
+        """Return the balance of each mailbox by name, all of its lives together."""
+        return {
+            name: Balance(*map(sum, zip(*(box.statistics() for box in boxes), strict=True)))
+            for name, boxes in sorted(self._opened.items())
+        }

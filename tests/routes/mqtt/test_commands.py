@@ -210,10 +210,11 @@ def test_arbitrary_topics_are_a_call_or_a_refusal(topic, response_topic):
     [b'"' + b'\\"' * 400_000, b'"' * 800_000, b'["' * 400_000, b'{"a":' * 160_000, b"\\" * 800_000],
 )
 def test_nothing_takes_long_to_refuse(payload):
-    began = time.monotonic()
+    # Time on the processor: what else the machine does is no matter of ours.
+    began = time.thread_time()
     parsed = parse_call(Incoming(LED, payload), TOPICS, DEVICES, max_payload=1 << 20)
     assert isinstance(parsed, Refusal)
-    assert time.monotonic() - began < 2.0
+    assert time.thread_time() - began < 2.0
 
 
 # Answers.

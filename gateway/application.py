@@ -10,12 +10,16 @@
 
 `run` forks the fork server, opens the mailboxes, starts the boss and, through
 it, the crew; the main process lives on the calling thread. When that ends, or
-on Ctrl-C or SIGTERM, the crew is stopped in parallel under one deadline, and
-each ``death`` runs.
+on Ctrl-C, SIGTERM or SIGHUP, the crew is stopped in parallel under one
+deadline, and each ``death`` runs. Where the calling thread belongs to another
+loop, as a GUI's, `running` takes the place of `run`.
 
-Refused: `add_process` after `run`, names that clash or are no names, unknown
-modes, dependencies that go in circles (`ConfigError`), two applications on
-one folder of sockets.
+While it runs, processes are started, stopped, restarted and added from any
+OS process of it. Where it is a unit of systemd that is told how it goes.
+
+Refused, as `ConfigError`: a class that comes after `run` (a name,
+``module:qualname``, may), names that clash or are no names, unknown modes,
+dependencies that go in circles, two applications on one folder of sockets.
 """
 
 from __future__ import annotations
@@ -29,20 +33,25 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from types import FrameType
 from typing import Any, get_args
 
+from gateway.bus.doorbell import Doorbell
 from gateway.bus.lanes import Order
+from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
 from gateway.clock import Clock, RealClock
-from gateway.errors import ConfigError
-from gateway.mail.address import Address
+from gateway.errors import ConfigError, GatewayError
 from gateway.process.context import Context, Mode, RunLevel
+from gateway.process.correspondent import STATISTICS
 from gateway.process.process import Process
+from gateway.process.runner import begin, end
+from gateway.process.stepper import Stepper
 from gateway.process.wakeup import Wakeup
 from gateway.supervision.boss import Boss
 from gateway.supervision.child import Child, tell_end
@@ -50,8 +59,11 @@ from gateway.supervision.fork_server import ForkServer
 from gateway.supervision.life import end_of
 from gateway.supervision.member import Member
 from gateway.supervision.order import waves
+from gateway.supervision.recruit import spec_of, usual_restart
 from gateway.supervision.restart import RestartPolicy
-from gateway.supervision.spec import ProcessSpec
+from gateway.supervision.spec import ProcessSpec, WhenStuck, class_named
+from gateway.supervision.systemd import Systemd
+from gateway.supervision.temporary import clear, folder_of
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +84,21 @@ class Application:
     shutdown_timeout: float = 10.0
     """Seconds that all the deaths may take together, before TERM and KILL."""
 
+    mailbox_size: int = 256
+    """Letters that a mailbox holds, of every process that is not given its own size."""
+
+    mailbox_order: Order = "fifo"
+    """How a mailbox is read, likewise: ``fifo`` or ``priority``."""
+
+    stuck_after: float | None = None
+    """Seconds without progress after which a process is stuck, likewise, and of the main one.
+
+    None for never. A callback that waits makes no progress meanwhile.
+    """
+
+    when_stuck: WhenStuck = "report"
+    """What is done about one that is stuck, likewise: ``report`` or ``restart``."""
+
     def __init__(
         self,
         *,
@@ -79,7 +106,9 @@ class Application:
         sockets: Path | str | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """``environment`` says how systemd is told, that of this OS process unless said."""
         self.brake = ""
         """Why the emergency brake was pulled; empty where it was not."""
         self._main = main
@@ -87,11 +116,19 @@ class Application:
         self._clock = clock or RealClock()
         self._random = random or Random()
         self._specs: dict[str, ProcessSpec] = {}
+        self._environment = os.environ if environment is None else environment
         self._started = False
+        self._begun = threading.Event()
+        self._desk: tuple[Office, Mailbox] | None = None
+        self._systemd = Systemd()
+        self.status = 0
+        """What `run` returned, or `running` would have; 1 where something failed."""
         self._go = Wakeup()
         self._stop_asked = False
+        self._main_error = ""
         self._main_life: tuple[Member, Context] | None = None
         self._folder: Path
+        self._temporary: Path
         self._office: Office
 
     # For authors
@@ -102,85 +139,178 @@ class Application:
     def add_process(
         self,
         name: str,
-        factory: type[Process],
+        factory: type[Process] | str,
         *,
         mode: Mode = "thread",
         frequency: float | None = None,
         autostart: bool = True,
         depends: Sequence[str] = (),
-        mailbox_size: int = 256,
-        mailbox_order: Order = "fifo",
+        mailbox_size: int | None = None,
+        mailbox_order: Order | None = None,
         restart: RestartPolicy | None = None,
         route: str = "",
         parameters: Mapping[str, Any] | None = None,
+        bound_shutdown: bool = False,
+        force_stop: bool = False,
+        start_after: float = 0.0,
+        limit: float | None = None,
+        temporary_folder: bool = False,
+        stuck_after: float | None = None,
+        when_stuck: WhenStuck | None = None,
     ) -> None:
         """Have ``factory``, a `Process` class, run under ``name``.
+
+        In `build` that is a class or its name, ``module:qualname``. Once the
+        application runs it is a name, the parameters are plain data, and what
+        `add_member` raises is raised here.
 
         ``frequency`` is in hertz, `global_frequency` where None. ``depends``
         names what must live before it is born. ``parameters`` are at hand
         there as `Process.parameter`. A process is restarted when it ends,
-        unless ``restart`` says otherwise.
+        unless ``restart`` says otherwise. Without ``autostart`` it waits for
+        `start_process`; with it, for ``start_after`` seconds.
+
+        ``bound_shutdown``: the application stops when this process is over,
+        which then is not restarted unless ``restart`` says so. ``force_stop``:
+        at the stop it is told like everybody, and killed a tenth of a second
+        later, whatever its ``death`` does. ``limit``: after so many seconds
+        its life is ended, in order, and judged like any end.
+        ``temporary_folder``: each life has `Process.temporary_folder`.
+        ``stuck_after`` and ``when_stuck`` are the application's where None.
         """
-        if self._started:
-            raise ConfigError(f"{name!r} comes too late: add processes in build()")
-        if Address.parse(name).route or name in (MAIN, BOSS):
-            raise ConfigError(f"a process cannot be called {name!r}: choose another name")
-        if name in self._specs:
-            raise ConfigError(f"there is a process {name!r} already")
+        size = self.mailbox_size if mailbox_size is None else mailbox_size
+        order = self.mailbox_order if mailbox_order is None else mailbox_order
         if mode not in get_args(Mode):
             raise ConfigError(f"{name!r} has the mode {mode!r}; use {' or '.join(get_args(Mode))}")
-        self._specs[name] = ProcessSpec(
+        spec = ProcessSpec(
             name,
             factory,
             mode,
             self.global_frequency if frequency is None else frequency,
             autostart,
             tuple(depends),
-            mailbox_size,
-            mailbox_order,
-            restart or RestartPolicy(),
+            size,
+            order,
+            restart or usual_restart(bound_shutdown=bound_shutdown),
             route,
             dict(parameters or {}),
+            bound_shutdown,
+            force_stop,
+            start_after,
+            limit,
+            temporary_folder,
+            self.stuck_after if stuck_after is None else stuck_after,
+            when_stuck or self.when_stuck,
         )
+        if not self._started:
+            self._enter(spec)
+            return
+        if not isinstance(factory, str):
+            raise ConfigError(
+                f"{name!r} comes too late for a class: add that in build(), or name it"
+                " as 'module:qualname', with plain parameters"
+            )
+        data = asdict(spec)
+        del data["data"]
+        self.add_member({**data, "process": data.pop("factory")})
+
+    def add_member(self, data: Mapping[str, Any], *, timeout: float = 5.0) -> None:
+        """Add a crew member that plain data describe, now or while the application runs.
+
+        See `gateway.supervision.recruit`. Raises `ConfigError` for data that
+        cannot stand; while the application runs also `RefusedError` where the
+        name is taken, and `CallTimeoutError` after ``timeout`` seconds.
+        """
+        spec = spec_of(data)
+        if spec.frequency is None:
+            data = {**data, "frequency": self.global_frequency}
+            spec = replace(spec, frequency=self.global_frequency, data=data)
+        if not self._started:
+            self._enter(spec)
+            return
+        assert isinstance(spec.factory, str)
+        # A name that is wrong is the caller's mistake, and no process's death.
+        class_named(spec.factory)
+        self._ask("add", dict(data), timeout)
 
     def run(self) -> int:
         """Run until the main process ends; return 0, or 1 where something failed.
 
         Raises `ConfigError` where it cannot even begin.
         """
-        if self._started:
-            raise ConfigError("an application runs once: make another one")
-        self.build()
-        self._started = True
-        order = waves({name: spec.depends for name, spec in self._specs.items()})
-        self._specs[MAIN] = ProcessSpec(
-            MAIN,
-            self._main,
-            frequency=self.global_frequency,
-            restart=RestartPolicy("temporary"),
-        )
         with ExitStack() as stack:
-            folder = self._claim_sockets(stack)
-            fork_server = ForkServer(self._child_main)
-            fork_server.start()
-            # What was built stays: the collector need not look at it again.
-            gc.freeze()
-            stack.callback(fork_server.stop, self.shutdown_timeout)
-            self._office = Office(folder, clock=self._clock)
-            stack.callback(self._office.shut)
-            self._office.clean()
-            boss = Boss(
-                self._office,
-                list(self._specs.values()),
-                [*order, [MAIN]],
-                fork_server,
-                random=self._random,
-                start_thread=self._start_thread,
-            )
-            boss.on_brake = self.stop
-            stack.enter_context(_Signals(self.stop))
-            boss.start()
-            return self._live(boss)
+            return self._live(self._begin(stack, {}))
+
+    @contextmanager
+    def running(self) -> Iterator[Stepper]:
+        """Run for as long as the ``with`` lasts, in a loop of the caller's, such as a GUI's.
+
+        ::
+
+            with application.running() as main:
+                window.tk.createfilehandler(main, tkinter.READABLE, on_mail)
+                window.mainloop()
+
+        What is given is a `Stepper`: watch its descriptor, call its `step`
+        then, and leave the loop when it `is_active` no more. The main process
+        is born on entry and dies on leaving; both, and its callbacks, run on
+        the caller's thread. Raises what its birth raises. Afterwards `status`
+        is what `run` would have returned.
+        """
+        with ExitStack() as stack:
+            boss = self._begin(stack, {MAIN: Doorbell})
+            stack.callback(self._finish, boss)
+            if not self._begun.wait(10.0) or self._main_life is None:
+                raise GatewayError("the boss started no main process: the log says why")
+            member, context = self._main_life
+            stack.callback(self._tell_main_ended, context)
+            # What the interpreter notes of signals is heard when its bytecode runs next.
+            if threading.current_thread() is threading.main_thread():
+                assert isinstance(context.mailbox, Doorbell)
+                button = context.mailbox.button()
+                before = signal.set_wakeup_fd(button, warn_on_full_buffer=False)
+                stack.callback(signal.set_wakeup_fd, before)
+            try:
+                process = self._make(member, context)
+                stack.callback(end, process)
+                begin(process)
+                yield Stepper(process)
+            except BaseException as bug:
+                self._main_error = f"{type(bug).__name__}: {bug}"
+                raise
+
+    # While it runs, from any OS process of it
+
+    def start_process(self, name: str, *, timeout: float = 10.0) -> None:
+        """Have the process ``name`` started, and return when it lives.
+
+        Within a process use `Process.start_process`, which says the same in
+        its name. Raises `RefusedError`, which says why, where it cannot live,
+        and `CallTimeoutError` after ``timeout`` seconds.
+        """
+        self._ask("start", name, timeout)
+
+    def stop_process(self, name: str, *, timeout: float = 15.0) -> None:
+        """Have the process ``name`` end, and return when it has; see `start_process`."""
+        self._ask("stop", name, timeout)
+
+    def restart_process(self, name: str, *, timeout: float = 25.0) -> None:
+        """Have the process ``name`` end and start again; see `start_process`."""
+        self._ask("restart", name, timeout)
+
+    def statistics(self, *, timeout: float = 5.0) -> dict[str, Any]:
+        """Return the supervisor's counts: its crew, orders, topics and mail."""
+        found: dict[str, Any] = self._ask(STATISTICS, None, timeout)
+        return found
+
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """Have systemd know that the configuration is read again, for as long as this lasts."""
+        self._systemd.reloading(self._clock.monotonic())
+        try:
+            yield
+        finally:
+            self._systemd.reloaded()
 
     def stop(self) -> None:
         """End the application soon, in order; any thread and any handler may call it."""
@@ -191,17 +321,92 @@ class Application:
 
     # Within
 
+    def _enter(self, spec: ProcessSpec) -> None:
+        name = spec.name
+        if name in (MAIN, BOSS):
+            raise ConfigError(f"a process cannot be called {name!r}: choose another name")
+        if name in self._specs:
+            raise ConfigError(f"there is a process {name!r} already")
+        self._specs[name] = spec
+
+    def _ask(self, subject: str, body: Any, timeout: float) -> Any:
+        desk = self._desk
+        if desk is None:
+            raise ConfigError("the application does not run")
+        office, box = desk
+        return box.wait_for(office.tell_boss(box, subject, body), timeout).body
+
+    def _begin(self, stack: ExitStack, mailboxes: Mapping[str, type[Mailbox]]) -> Boss:
+        """Build, and start whatever runs beside the main process."""
+        if self._started:
+            raise ConfigError("an application runs once: make another one")
+        self.build()
+        self._started = True
+        order = waves({name: spec.depends for name, spec in self._specs.items()})
+        self._specs[MAIN] = ProcessSpec(
+            MAIN,
+            self._main,
+            frequency=self.global_frequency,
+            mailbox_size=self.mailbox_size,
+            mailbox_order=self.mailbox_order,
+            restart=RestartPolicy("temporary"),
+            stuck_after=self.stuck_after,
+            when_stuck=self.when_stuck,
+        )
+        folder, lock = self._claim_sockets(stack)
+        fork_server = ForkServer(self._child_main, unneeded=[lock])
+        fork_server.start()
+        # What was built stays: the collector need not look at it again.
+        gc.freeze()
+        stack.callback(fork_server.stop, self.shutdown_timeout)
+        clear(self._temporary)
+        stack.callback(clear, self._temporary)
+        self._systemd = Systemd.from_environment(self._environment, os.getpid())
+        stack.callback(self._systemd.close)
+        self._office = Office(folder, clock=self._clock)
+        stack.callback(self._office.shut)
+        self._office.clean()
+        boss = Boss(
+            self._office,
+            list(self._specs.values()),
+            [*order, [MAIN]],
+            fork_server,
+            random=self._random,
+            start_thread=self._start_thread,
+            temporary=self._temporary,
+            patience=self.shutdown_timeout,
+            systemd=self._systemd,
+            mailboxes=mailboxes,
+        )
+        boss.on_brake = boss.on_bound_end = self.stop
+        stack.enter_context(_Signals(self.stop))
+        boss.start()
+        main_box = boss.members[MAIN].box
+        assert main_box is not None
+        self._desk = (self._office, main_box)
+        return boss
+
+    def _finish(self, boss: Boss) -> None:
+        """Stop the crew, and say how it all ended."""
+        self._desk = None
+        left = boss.stop(self.shutdown_timeout)
+        self.brake = boss.brake
+        self._go.close()
+        failed = self._main_error or left or boss.brake or boss.bound_failure
+        self.status = 1 if failed else 0
+
+    def _tell_main_ended(self, context: Context) -> None:
+        self._office.close(context.mailbox)
+        tell_end(self._office, context.mailbox, self._main_error)
+
     def _live(self, boss: Boss) -> int:
         self._go.wait(float("inf"))
-        error = ""
         try:
             if self._main_life is not None:
-                error = self._run_life(*self._main_life)
+                self._main_error = self._run_life(*self._main_life)
         finally:
-            left = boss.stop(self.shutdown_timeout)
-            self.brake = boss.brake
-            self._go.close()
-        return 1 if error or left or boss.brake else 0
+            self._finish(boss)
+        return self.status
 
     def _start_thread(self, member: Member) -> threading.Thread | None:
         """Start one life on a thread; the main one on the thread that waits for it."""
@@ -222,10 +427,14 @@ class Application:
             spec.parameters,
             self,
             report,
+            folder_of(self._temporary, spec.name, box.incarnation)
+            if spec.temporary_folder
+            else None,
         )
         if spec.name == MAIN:
             self._main_life = (member, context)
             self._go.set()
+            self._begun.set()
             return None
         thread = threading.Thread(
             target=self._run_life, args=(member, context), name=spec.name, daemon=True
@@ -233,33 +442,39 @@ class Application:
         thread.start()
         return thread
 
-    def _run_life(self, member: Member, context: Context) -> str:
-        def make() -> Process:
-            process = member.process = member.spec.factory(context)
-            if member.told_to_die or (member.spec.name == MAIN and self._stop_asked):
-                process.die()
-            return process
+    def _make(self, member: Member, context: Context) -> Process:
+        process = member.process = member.spec.make(context)
+        if member.told_to_die or (member.spec.name == MAIN and self._stop_asked):
+            process.die()
+        return process
 
-        error = end_of(context.name, make)
+    def _run_life(self, member: Member, context: Context) -> str:
+        error = end_of(context.name, lambda: self._make(member, context))
         self._office.close(context.mailbox)
         tell_end(self._office, context.mailbox, error)
         return error
 
     def _child_main(
-        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket]
+        self,
+        name: str,
+        incarnation: int,
+        sockets: tuple[socket.socket, socket.socket],
+        data: Mapping[str, Any] | None,
     ) -> int:
         child = Child(
-            self._specs[name],
+            self._specs[name] if data is None else spec_of(data),
             incarnation,
             sockets,
             folder=self._folder,
             clock=self._clock,
             application=self,
+            temporary=self._temporary,
         )
+        self._desk = (child.office, child.box)
         return child.run()
 
-    def _claim_sockets(self, stack: ExitStack) -> Path:
-        """Make the sockets' folder ours, or say who has it; return it."""
+    def _claim_sockets(self, stack: ExitStack) -> tuple[Path, int]:
+        """Make the sockets' folder ours, or say who has it; return it and its lock."""
         home = self._sockets
         if home is None:
             home = Path(tempfile.mkdtemp(prefix="gateway-"))
@@ -280,11 +495,14 @@ class Application:
                 f"another gateway runs with the sockets in {home}: stop it, or name another folder"
             ) from error
         self._folder = home / "bus"
-        return self._folder
+        self._temporary = home / "temporary"
+        return self._folder, lock
 
 
 class _Signals:
-    """Ctrl-C and SIGTERM stop the application; a second Ctrl-C raises as ever.
+    """Ctrl-C, SIGTERM and a terminal that hangs up stop the application.
+
+    A second Ctrl-C raises as ever.
 
     Elsewhere than on the main thread signals are somebody else's business.
     """
@@ -296,7 +514,7 @@ class _Signals:
 
     def __enter__(self) -> _Signals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -88,6 +88,7 @@ class Mailbox:
         self._ready: deque[tuple[int, int]] = deque()
         self._in_a_row = 0
         self._drains = 0
+        self._served = 0
         self._crowded = False
         buffer = bytearray(BUFFER if sockets else 0)
         # By descriptor: what the leader is told is ready.
@@ -390,6 +391,7 @@ class Mailbox:
 
     def _serve(self) -> None:
         fd, events = self._ready.popleft()
+        self._served += 1
         callback = self._lead.watching(fd)
         if callback is None:
             return
@@ -557,6 +559,13 @@ class Mailbox:
         self._lanes.ledger.lost_with_reader += len(left)
         self._lead.close()
         return left
+
+    def progress(self) -> tuple[bool, int]:
+        """Return whether somebody waits for mail, and a count that grows while it is read.
+
+        For whoever watches the reader from another thread; takes no lock.
+        """
+        return self._lead.readers > 0, self._lanes.ledger.delivered + self._served
 
     def statistics(self) -> Balance:
         """Return the ledger's balance at this moment."""

@@ -78,9 +78,10 @@ class Office:
         size: int = 256,
         order: Order = "fifo",
         control: Callable[[Message], bool] | None = None,
+        kind: type[Mailbox] = Mailbox,
     ) -> Mailbox:
-        """Open the mailbox ``name`` in this OS process and return it."""
-        box = Mailbox(
+        """Open the mailbox ``name``, of a ``kind``, in this OS process and return it."""
+        box = kind(
             name,
             incarnation,
             clock=self.clock,

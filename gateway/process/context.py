@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from gateway.bus.mailbox import Mailbox
@@ -27,3 +28,4 @@ class Context:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     application: Any = None
     report: Callable[[RunLevel], None] = lambda level: None
+    folder: Path | None = None

@@ -19,6 +19,7 @@ import logging
 import select
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from gateway.mail.message import Message
@@ -156,7 +157,45 @@ class Process(Correspondent):
         """Watch ``fd`` no longer; do so before it is closed."""
         self._box.unwatch(fd)
 
+    # The crew
+
+    def start_process(self, name: str, *, timeout: float = 10.0) -> None:
+        """Have the process ``name`` started, and return when it lives.
+
+        Raises `RefusedError`, which says why, where it cannot live, and
+        `CallTimeoutError` after ``timeout`` seconds. One that lives already is fine.
+        """
+        self._order("start", name, timeout)
+
+    def stop_process(self, name: str, *, timeout: float = 15.0) -> None:
+        """Have the process ``name`` end, and return when it has; raises as `start_process`.
+
+        It stays away until somebody starts it. Who depends on it goes on.
+        """
+        self._order("stop", name, timeout)
+
+    def restart_process(self, name: str, *, timeout: float = 25.0) -> None:
+        """Have the process ``name`` end and start again; raises as `start_process`.
+
+        A process that orders this of itself goes on until it reads its mail.
+        """
+        self._order("restart", name, timeout)
+
+    def _order(self, verb: str, name: str, timeout: float) -> None:
+        self._box.wait_for(self._tell_boss(verb, name), timeout)
+
     # Information
+
+    @property
+    def temporary_folder(self) -> Path:
+        """The folder that this life alone has; raises `ValueError` where it asked for none.
+
+        It was named with ``temporary_folder=True`` in `add_process`, is empty
+        at birth, and is removed after death.
+        """
+        if self._context.folder is None:
+            raise ValueError(f"{self.name!r} was added without temporary_folder=True")
+        return self._context.folder
 
     @property
     def application(self) -> Any:

@@ -12,28 +12,39 @@ from gateway.process.process import Process
 
 def run(process: Process) -> None:
     """Run ``process`` until it is told to die; raise what it raised."""
-    report = process._context.report
     try:
-        process.run_level = "born"
-        report("born")
-        process.birth()
-        process.run_level = "living"
-        report("living")
+        begin(process)
         _live(process)
     finally:
-        process.run_level = "dying"
-        process._ending.set()
+        end(process)
+
+
+def begin(process: Process) -> None:
+    """Have ``process`` born; whatever comes of it, `end` has to follow."""
+    report = process._context.report
+    process.run_level = "born"
+    report("born")
+    process.birth()
+    process.run_level = "living"
+    report("living")
+
+
+def end(process: Process) -> None:
+    """Have ``process`` die, and give back what it had."""
+    report = process._context.report
+    process.run_level = "dying"
+    process._ending.set()
+    try:
+        # Where nobody hears it, since the boss is gone, it dies in order all the same.
+        report("dying")
+    finally:
         try:
-            # Where nobody hears it, since the boss is gone, it dies in order all the same.
-            report("dying")
+            process.death()
         finally:
-            try:
-                process.death()
-            finally:
-                process._child_threads.join(2.0)
-                process.run_level = "dead"
-                process._ending.close()
-                report("dead")
+            process._child_threads.join(2.0)
+            process.run_level = "dead"
+            process._ending.close()
+            report("dead")
 
 
 def _live(process: Process) -> None:

@@ -7,9 +7,13 @@ and start in a few milliseconds. It does four things: fork on request, hand
 back a pidfd, reap, and tell how each child ended. When the main process's end
 of the channel closes it ends its children, by TERM and then by KILL, and itself.
 
+What it inherits and does not need would be held open for as long as it lives:
+the lock of the sockets' folder, and the pipes that others had open at that
+moment, whose readers wait for an end of file. Those become ``/dev/null`` in it.
+
 The channel is a SEQPACKET socket with one msgpack array a packet::
 
-    → [name, incarnation]                 with the child's two mailbox sockets
+    → [name, incarnation, data]           with the child's two mailbox sockets
     ← ["started", name, incarnation, pid] with the child's pidfd
     ← ["failed", name, incarnation, reason]
     ← ["exited", name, incarnation, status]
@@ -27,8 +31,9 @@ import os
 import select
 import signal
 import socket
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -38,10 +43,13 @@ from gateway.errors import GatewayError
 
 log = logging.getLogger(__name__)
 
-ChildMain = Callable[[str, int, tuple[socket.socket, socket.socket]], int]
-"""Runs one child: name, incarnation, its sockets; returns its exit status."""
+Data = Mapping[str, Any] | None
+"""What describes a member that joined at run time (`gateway.supervision.recruit`)."""
 
-_PACKET = 4096
+ChildMain = Callable[[str, int, tuple[socket.socket, socket.socket], Data], int]
+"""Runs one child: name, incarnation, its sockets, its data; returns its exit status."""
+
+_PACKET = 64 * 1024
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -74,9 +82,14 @@ class Failed(NamedTuple):
 class ForkServer:
     """The main process's end; `start` it before any thread exists."""
 
-    def __init__(self, child_main: ChildMain, *, grace: float = 3.0) -> None:
+    def __init__(
+        self, child_main: ChildMain, *, grace: float = 3.0, unneeded: Collection[int] = ()
+    ) -> None:
+        """``unneeded`` are descriptors of the main process's alone."""
         self._child_main = child_main
         self._grace = grace
+        self._unneeded = unneeded
+        self._counts = {"asked": 0, "started": 0, "failed": 0, "exited": 0}
         self._channel: socket.socket | None = None
         self.pid = 0
 
@@ -88,6 +101,7 @@ class ForkServer:
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
+            _let_go(self._unneeded)
             _serve(theirs, self._child_main, self._grace)
         theirs.close()
         ours.settimeout(5.0)
@@ -99,12 +113,17 @@ class ForkServer:
         return self._channel.fileno()
 
     def spawn(
-        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket]
+        self,
+        name: str,
+        incarnation: int,
+        sockets: tuple[socket.socket, socket.socket],
+        data: Data = None,
     ) -> None:
         """Ask for a child, which gets ``sockets``; ours are closed here."""
         assert self._channel is not None
+        self._counts["asked"] += 1
         try:
-            packet = msgspec.msgpack.encode([name, incarnation])
+            packet = msgspec.msgpack.encode([name, incarnation, data])
             socket.send_fds(self._channel, [packet], [used.fileno() for used in sockets])
         except OSError as error:
             raise GatewayError(f"the fork server is gone: {error}") from error
@@ -124,11 +143,16 @@ class ForkServer:
         if not packet:
             return None
         kind, name, incarnation, value = msgspec.msgpack.decode(packet)
+        self._counts[kind] += 1
         if kind == "started":
             return Started(name, incarnation, value, descriptors[0])
         if kind == "exited":
             return Exited(name, incarnation, value)
         return Failed(name, incarnation, value)
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many children were asked for, started, refused and reaped."""
+        return {"pid": self.pid, **self._counts}
 
     def stop(self, timeout: float) -> bool:
         """Let the server end and reap it; tell whether it ended in time."""
@@ -155,10 +179,39 @@ class ForkServer:
 # In the server
 
 
+def _let_go(unneeded: Collection[int]) -> None:
+    """Put ``/dev/null`` in the place of what only the main process needs.
+
+    Not closed: whoever holds a number must never meet another file behind it.
+    """
+    standard = {_identity(fd) for fd in range(3)}
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
+        try:
+            # Where standard output is a pipe a copy of it is no less needed.
+            is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode) and _identity(fd) not in standard
+        except OSError:
+            continue  # the one that listed them
+        if fd > 2 and (is_pipe or fd in unneeded):
+            os.dup2(null, fd, inheritable=False)
+    os.close(null)
+
+
+def _identity(fd: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        # A daemon may have been started without it.
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _serve(channel: socket.socket, child_main: ChildMain, grace: float) -> None:
     """Be the fork server; never returns."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    # Should the handlers of the main process write somewhere on a signal.
+    signal.set_wakeup_fd(-1)
     gc.collect()
     gc.freeze()
     children: dict[int, tuple[str, int, int]] = {}
@@ -191,7 +244,7 @@ def _fork_one(
     packet, descriptors, _, _ = socket.recv_fds(channel, _PACKET, 2, socket.MSG_CMSG_CLOEXEC)
     if not packet:
         return False
-    name, incarnation = msgspec.msgpack.decode(packet)
+    name, incarnation, data = msgspec.msgpack.decode(packet)
     answer: list[Any]
     if len(descriptors) != 2:
         answer = ["failed", name, incarnation, "out of file descriptors"]
@@ -209,7 +262,7 @@ def _fork_one(
         poller.close()
         for pidfd in children:
             os.close(pidfd)
-        _be_child(name, incarnation, descriptors, child_main, server)
+        _be_child(name, incarnation, descriptors, data, child_main, server)
     for descriptor in descriptors:
         os.close(descriptor)
     pidfd = os.pidfd_open(pid)
@@ -224,7 +277,12 @@ def _fork_one(
 
 
 def _be_child(
-    name: str, incarnation: int, descriptors: list[int], child_main: ChildMain, server: int
+    name: str,
+    incarnation: int,
+    descriptors: list[int],
+    data: Data,
+    child_main: ChildMain,
+    server: int,
 ) -> None:
     """Be one child; never returns."""
     status = 1
@@ -234,7 +292,7 @@ def _be_child(
         if os.getppid() != server:
             os._exit(1)
         mail, urgent = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-        status = child_main(name, incarnation, (mail, urgent))
+        status = child_main(name, incarnation, (mail, urgent), data)
     except BaseException:
         log.exception("process %s failed outside of its life", name)
     finally:

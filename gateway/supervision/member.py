@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gateway.bus.mailbox import Mailbox
 from gateway.process.process import Process
+from gateway.supervision.pulse import Pulse
 from gateway.supervision.restart import Restarts
 from gateway.supervision.spec import ProcessSpec
 
@@ -34,6 +35,20 @@ class Member:
     said_dead: bool = False
     """Whether this life reported that its `death` has run."""
     told_to_die: bool = False
+    after: Literal["judge", "stop", "restart"] = "judge"
+    """What follows the present life; judged by the restart policy unless somebody ordered."""
+    why: str = ""
+    """Why this life was ended from outside; empty where it was not."""
+    stop_by: float | None = None
+    """When it is killed, should it not have ended, on the monotonic clock."""
+    until: float | None = None
+    """When its ``limit`` is over, on the monotonic clock."""
+    registered: bool = False
+    """Whether the present life, in an OS process of its own, has registered."""
+    pulse: Pulse | None = None
+    progressed: float = 0.0
+    """When its loop was last known to progress, on the monotonic clock."""
+    stuck: bool = False
     due: float | None = None
     """When it is restarted, on the monotonic clock."""
     sockets: Any = None
@@ -55,5 +70,6 @@ class Member:
             "incarnation": self.incarnation,
             "pid": self.pid,
             "restarts": self.restarts.count,
-            "kind": self.spec.factory.__qualname__,
+            "kind": self.spec.kind,
+            "stuck": self.stuck,
         }

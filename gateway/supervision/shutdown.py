@@ -2,7 +2,9 @@
 
 Who depends on others ends before them. Everybody in a wave is told at once;
 at the deadline all who still run are told, then sent a TERM, and `GRACE`
-seconds later a KILL. A thread cannot be killed: it is left behind, and named.
+seconds later a KILL. Who was added with ``force_stop`` is killed `FORCED`
+seconds after it was told, whatever its ``death`` does by then. A thread cannot
+be killed: it is left behind, and named.
 """
 
 from __future__ import annotations
@@ -12,10 +14,8 @@ import signal
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
-from gateway.bus.office import Office
-from gateway.errors import GatewayError, RecipientGoneError
+from gateway.supervision.ending import FORCED, Ending, send_signal
 from gateway.supervision.member import Member
-from gateway.supervision.noticeboard import Noticeboard
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +28,17 @@ class Shutdown:
 
     def __init__(
         self,
-        office: Office,
-        board: Noticeboard,
+        ending: Ending,
         members: Mapping[str, Member],
         order: Sequence[Sequence[str]],
         timeout: float,
     ) -> None:
         """Stop ``members`` within ``timeout`` seconds from now."""
-        self._office = office
-        self._board = board
+        self._ending = ending
         self._members = members
         self._order = order
         self._deadline = monotonic() + timeout
+        self._forced: dict[str, float] = {}
         self.terminated = False
         """Whether those who did not end in time were sent a TERM."""
 
@@ -50,13 +49,15 @@ class Shutdown:
         if not running:
             for member in self._members.values():
                 if member.state == "waiting":
-                    self._give_up(member)
+                    self._ending.give_up(member, "the application stopped before it was started")
             return True
         for wave in reversed(self._order):
             members = [self._members[name] for name in wave if self._members[name].runs]
             for member in members:
                 if not member.told_to_die:
-                    self.tell_to_die(member, "the application stops")
+                    self._ending.tell_to_die(member, "the application stops")
+                if member.spec.force_stop:
+                    self._force(member, now)
             if members and now < self._deadline:
                 break
         if now >= self._deadline:
@@ -73,40 +74,6 @@ class Shutdown:
                 return True
         return now >= self._deadline + 2 * GRACE
 
-    def tell_to_die(self, member: Member, why: str) -> None:
-        """Have ``member`` end its life in order."""
-        member.told_to_die = True
-        self._board.move(member, "stopping", why)
-        if member.process is not None:
-            member.process.die()
-        elif member.spec.mode == "fork":
-            try:
-                target = self._office.target(member.spec.name)
-                target.deliver(self._board.control(member, "die", None), 0.0)
-            except RecipientGoneError:
-                # It is on its way out, as when everybody was sent a TERM at once.
-                log.debug("%s ends already", member.spec.name)
-            except GatewayError as error:
-                log.warning("%s could not be told to end: %s", member.spec.name, error)
-            # A life that reads no mail just now, as in `light_sleep`, hears a signal.
-            if member.pidfd >= 0:
-                send_signal(member.pidfd, signal.SIGTERM)
-
-    def _give_up(self, member: Member) -> None:
-        """Close the mailbox of a life that never began."""
-        if member.box is not None:
-            self._office.close(member.box)
-        for used in member.sockets or ():
-            used.close()
-        member.box = member.sockets = None
-        self._office.unlink(member.spec.name, member.incarnation)
-        self._board.move(member, "stopped", "the application stopped before it was started")
-
-
-def send_signal(pidfd: int, number: signal.Signals) -> None:
-    """Send ``number``; who has been reaped meanwhile is fine."""
-    try:
-        signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        # Its pidfd says so in a moment.
-        return
+    def _force(self, member: Member, now: float) -> None:
+        if now >= self._forced.setdefault(member.spec.name, now + FORCED) and member.pidfd >= 0:
+            send_signal(member.pidfd, signal.SIGKILL)

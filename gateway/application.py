@@ -35,7 +35,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -59,7 +59,7 @@ from gateway.supervision.fork_server import ForkServer
 from gateway.supervision.life import end_of
 from gateway.supervision.member import Member
 from gateway.supervision.order import waves
-from gateway.supervision.recruit import spec_of, usual_restart
+from gateway.supervision.recruit import data_of, spec_of, usual_restart
 from gateway.supervision.restart import RestartPolicy
 from gateway.supervision.spec import ProcessSpec, WhenStuck, class_named
 from gateway.supervision.systemd import Systemd
@@ -210,9 +210,7 @@ class Application:
                 f"{name!r} comes too late for a class: add that in build(), or name it"
                 " as 'module:qualname', with plain parameters"
             )
-        data = asdict(spec)
-        del data["data"]
-        self.add_member({**data, "process": data.pop("factory")})
+        self.add_member(data_of(spec))
 
     def add_member(self, data: Mapping[str, Any], *, timeout: float = 5.0) -> None:
         """Add a crew member that plain data describe, now or while the application runs.

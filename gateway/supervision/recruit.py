@@ -18,6 +18,7 @@ application and never one OS process of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -94,6 +95,18 @@ def spec_of(data: Mapping[str, Any]) -> ProcessSpec:
     fields["frequency"] = frequency
     fields["restart"] = recruit.restart or usual_restart(bound_shutdown=recruit.bound_shutdown)
     return ProcessSpec(**fields, factory=recruit.process, data=data)
+
+
+def data_of(spec: ProcessSpec) -> dict[str, Any]:
+    """Return the data that describe ``spec``, whose class is named; `spec_of` has the way back.
+
+    >>> from dataclasses import replace
+    >>> spec = ProcessSpec("arm", "robot:Arm", "fork", 50.0)
+    >>> replace(spec_of(data_of(spec)), data=None) == spec
+    True
+    """
+    data = {name: getattr(spec, name) for name in _FIELDS}
+    return {**data, "process": spec.factory, "restart": asdict(spec.restart)}
 
 
 def usual_restart(*, bound_shutdown: bool) -> RestartPolicy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import msgspec
@@ -28,8 +29,18 @@ WHEELS = {
 
 
 def test_a_member_is_data_that_survives_a_letter_or_a_file() -> None:
-    data = msgspec.toml.decode(msgspec.toml.encode(WHEELS)) if _has_toml() else WHEELS
-    for form in (data, msgspec.msgpack.decode(msgspec.msgpack.encode(WHEELS))):
+    toml = """
+        name = "wheels"
+        process = "gateway.process.process:Process"
+        tock = 0.02
+        start_after = 1.5
+        limit = 3600.0
+        temporary_folder = true
+        depends = ["power"]
+        restart = { kind = "transient", most = 3 }
+        parameters = { port = "/dev/ttyUSB0", speeds = [1, 2] }
+    """
+    for form in (tomllib.loads(toml), msgspec.msgpack.decode(msgspec.msgpack.encode(WHEELS))):
         spec = spec_of(form)
         assert (spec.name, spec.mode, spec.frequency) == ("wheels", "fork", 50.0)
         assert (spec.start_after, spec.limit, spec.temporary_folder) == (1.5, 3600.0, True)
@@ -38,14 +49,6 @@ def test_a_member_is_data_that_survives_a_letter_or_a_file() -> None:
         assert spec.parameters == {"port": "/dev/ttyUSB0", "speeds": [1, 2]}
         assert spec.kind == "Process"
         assert spec.data == WHEELS
-
-
-def _has_toml() -> bool:
-    try:
-        msgspec.toml.encode({})
-    except ImportError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize(

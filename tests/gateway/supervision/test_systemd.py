@@ -49,6 +49,8 @@ class Manager:
 
     def close(self) -> None:
         self._socket.close()
+        if self.address.startswith("/"):
+            Path(self.address).unlink(missing_ok=True)
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -145,7 +147,11 @@ def test_the_status_names_who_is_odd() -> None:
     stuck = member("e", "living")
     stuck.stuck = True
     lines = status(
-        [stuck, *(member(name, "failed") for name in "abc"), member("z", "stopped", autostart=False)]
+        [
+            stuck,
+            *(member(name, "failed") for name in "abc"),
+            member("z", "stopped", autostart=False),
+        ]
     )
     assert lines == "1 of 4 processes live; e is stuck; a is failed; b is failed; …"
 
@@ -160,10 +166,6 @@ def test_a_whole_application_tells_its_unit(
         class Broken(Process):
             def birth(self):
                 raise ZeroDivisionError
-        class Main(Loud):
-            def birth(self):
-                self.add_filter(subject="reload", callback=self.on_reload)
-                super().birth()
         class App(Application):
             def build(self):
                 slow = RestartPolicy(first=60, ceiling=60)
@@ -171,12 +173,6 @@ def test_a_whole_application_tells_its_unit(
                 self.add_process("broken", Broken, mode="fork", restart=slow)
                 self.add_process("late", Loud, depends=["broken"])
         app = App(main=Loud, sockets=SOCKETS)
-        reload = threading.Event()
-        def on_reload():
-            reload.wait()
-            with app.reloading():
-                pass
-        threading.Thread(target=on_reload, daemon=True)
         def release(number, frame):
             with app.reloading():
                 say("reloaded")
@@ -185,8 +181,6 @@ def test_a_whole_application_tells_its_unit(
         """)
     manager.wait_for("READY")
     program.signal(signal.SIGUSR1)
-    before = int(manager.heard[-1].get("MONOTONIC_USEC", "0"))
-    assert before == 0
     manager.wait_for("RELOADING")
     assert abs(int(manager.heard[-1]["MONOTONIC_USEC"]) - monotonic() * 1e6) < 60e6
     manager.wait_for("READY")

@@ -181,7 +181,7 @@ class Boss:
 
     def _hear(self, message: Message) -> None:
         question = self._questions.get(message.subject)
-        if question is not None:
+        if question is not None and message.kind in ("letter", "control"):
             self._board.answer(message, question())
             return
         handler = self._handlers.get(message.subject)

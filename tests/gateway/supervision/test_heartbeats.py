@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from random import Random
+from typing import Any, cast
 
 import pytest
+
+from gateway.process.process import Process
+from gateway.supervision.heartbeats import Heartbeats
+from gateway.supervision.member import Member
+from gateway.supervision.restart import RestartPolicy, Restarts
+from gateway.supervision.spec import ProcessSpec
 
 STUCK = """
 class Worker(Loud):
@@ -82,12 +89,12 @@ def test_who_waits_for_mail_or_has_much_of_it_is_not_stuck(start: Any, mode: str
     program = start(f"""
         class Worker(Process):
             def birth(self):
-                self.add_filter(subject="work", callback=lambda m: self.light_sleep(0.02))
+                self.add_filter(subject="work", callback=lambda m: self.light_sleep(0.03))
                 self.add_filter(subject="ask", callback=lambda m: self.reply(m))
         class Main(Process):
             def life(self):
                 self.subscribe("processes/+/events/stuck", lambda m: say("stuck", m.subject))
-                self.light_sleep(1.0)
+                self.light_sleep(1.5)
                 for _ in range(60):
                     self.send("worker", "work")
                 self.wait_for_reply(self.send("worker", "ask"), 30)
@@ -96,7 +103,7 @@ def test_who_waits_for_mail_or_has_much_of_it_is_not_stuck(start: Any, mode: str
                 self.die()
         class App(Application):
             def build(self):
-                self.add_process("worker", Worker, mode={mode!r}, frequency=0, stuck_after=0.6)
+                self.add_process("worker", Worker, mode={mode!r}, frequency=0, stuck_after=1.0)
         App(main=Main, sockets=SOCKETS).run()
         """)
     assert program.wait_for("found") == "0"
@@ -146,3 +153,58 @@ def test_a_stuck_thread_that_must_progress_starves_the_watchdog_and_a_report_doe
     assert program.wait_for("silence") == "True"
     program.wait_for("fed again")
     assert program.end() == 0
+
+
+class Board:
+    """What was announced."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def announce(self, topic: str, body: Any) -> None:
+        self.told.append(topic)
+
+
+def watched(**options: Any) -> Member:
+    spec = ProcessSpec("arm", Process, "fork", stuck_after=8.0, **options)
+    return Member(spec, Restarts(RestartPolicy(), Random(1)), state="living")
+
+
+def test_a_boss_that_was_held_up_itself_judges_nobody_by_it() -> None:
+    arm, board = watched(), Board()
+    beats = Heartbeats({"arm": arm}, cast(Any, board))
+    beats.step(0.0)
+    assert beats.due() == 2.0
+    beats.step(100.0)
+    assert not arm.stuck
+    for now in (102.0, 104.0, 106.0, 107.9):
+        beats.step(now)
+    assert not arm.stuck
+    beats.step(109.0)
+    assert arm.stuck
+    beats.step(111.0)
+    assert board.told == ["processes/arm/events/stuck"], "once"
+    assert beats.required_progress(), "a report keeps systemd's watchdog fed"
+    arm.progressed = 112.0
+    beats.step(113.0)
+    assert not arm.stuck
+
+
+def test_who_must_progress_and_does_not_holds_the_watchdog_back() -> None:
+    arm = watched(when_stuck="restart")
+    beats = Heartbeats({"arm": arm}, cast(Any, Board()))
+    for now in (0.0, 2.0, 4.0, 6.0, 8.0):
+        beats.step(now)
+    assert not beats.required_progress()
+    arm.state = "failed"
+    beats.step(10.0)
+    assert beats.required_progress(), "it is being restarted"
+
+
+def test_nobody_is_looked_at_unless_that_was_asked_for() -> None:
+    spec = ProcessSpec("arm", Process)
+    arm = Member(spec, Restarts(RestartPolicy(), Random(1)), state="living")
+    beats = Heartbeats({"arm": arm}, cast(Any, Board()))
+    beats.step(0.0)
+    assert beats.due() is None
+    assert arm.pulse is None

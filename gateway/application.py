@@ -33,12 +33,11 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from types import FrameType
 from typing import Any, get_args
 
 from gateway.bus.doorbell import Doorbell
@@ -62,6 +61,7 @@ from gateway.supervision.order import waves
 from gateway.supervision.recruit import data_of, spec_of, usual_restart
 from gateway.supervision.restart import RestartPolicy
 from gateway.supervision.spec import ProcessSpec, WhenStuck, class_named
+from gateway.supervision.stop_signals import StopSignals
 from gateway.supervision.systemd import Systemd
 from gateway.supervision.temporary import clear, folder_of
 
@@ -377,7 +377,7 @@ class Application:
             mailboxes=mailboxes,
         )
         boss.on_brake = boss.on_bound_end = self.stop
-        stack.enter_context(_Signals(self.stop))
+        stack.enter_context(StopSignals(self.stop))
         boss.start()
         main_box = boss.members[MAIN].box
         assert main_box is not None
@@ -495,33 +495,3 @@ class Application:
         self._folder = home / "bus"
         self._temporary = home / "temporary"
         return self._folder, lock
-
-
-class _Signals:
-    """Ctrl-C, SIGTERM and a terminal that hangs up stop the application.
-
-    A second Ctrl-C raises as ever.
-
-    Elsewhere than on the main thread signals are somebody else's business.
-    """
-
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
-        self._before: dict[int, Any] = {}
-        self._asked = False
-
-    def __enter__(self) -> _Signals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._asked = True
-        self._stop()

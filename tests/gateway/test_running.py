@@ -16,7 +16,6 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.clock import RealClock
 from gateway.errors import ConfigError
-from gateway.mail.message import Message
 from gateway.process.context import Context
 from gateway.process.process import Process
 from gateway.process.stepper import AT_ONCE, Stepper
@@ -55,7 +54,7 @@ class Main(Process):
 
 class House(Application):
     shutdown_timeout = 5.0
-    global_frequency = None
+    global_frequency: float | None = None
 
     def build(self) -> None:
         self.add_process("near", Echo)
@@ -74,10 +73,6 @@ def turn(main: Stepper, until: Any, patience: float = PATIENCE) -> None:
         rings = select.select([main], [], [], patience)[0]
         assert rings or until(), "it never rang"
         main.step()
-
-
-def ps(process: Process) -> Message:
-    return process.send("boss", "ps")
 
 
 def test_a_loop_that_sleeps_on_the_descriptor_misses_nothing(house: House) -> None:
@@ -196,7 +191,8 @@ def test_a_window_that_is_not_used_is_not_stuck_and_one_that_hangs_is(house: Hou
         process.subscribe("processes/main/events/stuck", lambda m: asked.append(m.body["action"]))
         deadline = monotonic() + 0.5
         turn(main, lambda: monotonic() > deadline, 0.5)
-        assert not any(told["stuck"] for told in process.wait_for_reply(ps(process)).body)
+        told = process.wait_for_reply(process.send("boss", "ps")).body
+        assert [each["stuck"] for each in told if each["name"] == "main"] == [False]
         process.send("main", "news", "and nobody steps")
         # The window hangs for so long; then its loop goes on.
         process.light_sleep(0.7)

@@ -64,8 +64,8 @@ class Child:
         self._process: Process | None = None
         self._die_early = False
         faulthandler.register(STACKS, file=2, all_threads=True)
-        for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        # A hangup is ignored too: that is inherited from the fork server.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: self._die())
         self.office = Office(folder, clock=clock)
         self.box = self.office.open(

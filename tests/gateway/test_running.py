@@ -125,20 +125,22 @@ def test_life_is_called_when_the_time_is_over_that_step_returned(tmp_path: Path)
         assert all(pause is not None and pause <= 0.02 for pause in pauses)
 
 
-def test_a_signal_rings_though_nobody_reads_bytecode(house: House) -> None:
+def test_any_signal_rings_so_that_the_interpreter_gets_to_its_handler(house: House) -> None:
     before = signal.set_wakeup_fd(-1)
+    handler = signal.signal(signal.SIGUSR1, lambda number, frame: None)
     with house.running() as main:
-        turn(main, lambda: True)
-        poller = select.epoll()
-        poller.register(main, select.EPOLLIN)
-        # Raised for this thread, and noted by the interpreter alone.
-        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-        assert poller.poll(PATIENCE)
-        poller.close()
         main.step()
+        main.step()
+        assert not select.select([main], [], [], 0)[0]
+        signal.raise_signal(signal.SIGUSR1)
+        assert select.select([main], [], [], PATIENCE)[0], "though its handler does nothing"
+        main.step()
+        signal.raise_signal(signal.SIGTERM)
+        turn(main, lambda: not main.is_active)
         assert not main.is_active
     assert house.status == 0
     assert signal.set_wakeup_fd(before) == -1, "given back"
+    signal.signal(signal.SIGUSR1, handler)
 
 
 def test_a_bug_rises_in_step_and_the_application_ends_as_failed(house: House) -> None:

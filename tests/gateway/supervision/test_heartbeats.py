@@ -43,7 +43,7 @@ class Main(Process):
         elif message.body["state"] == "failed":
             say("failed", message.body["cause"])
     def on_stuck(self, message):
-        say("stuck", message.body["action"], message.body["seconds"] >= 0.2)
+        say("stuck", message.body["action"], message.body["seconds"] >= 0.5)
         if message.body["action"] == "report":
             told = self.wait_for_reply(self.send("boss", "ps")).body
             say("ps", *[m["stuck"] for m in told if m["name"] == "worker"])
@@ -53,7 +53,7 @@ class Main(Process):
 class App(Application):
     shutdown_timeout = 0.5
     def build(self):
-        self.add_process("worker", Worker, mode=MODE, restart=SOON, stuck_after=0.2,
+        self.add_process("worker", Worker, mode=MODE, restart=SOON, stuck_after=0.5,
                          when_stuck=WHAT, parameters={"how": HOW})
 App(main=Main, sockets=SOCKETS).run()
 """
@@ -81,7 +81,7 @@ def test_a_stuck_process_is_told_of_with_its_stacks(
     program.end()
     assert "process worker made no progress" in program.complaints()
     assert "where_it_hangs" in program.complaints(), "the stack says where"
-    assert program.said.count(f"stuck {what} True") == 1
+    assert program.said.count(f"stuck {what} True") >= 1
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])

@@ -339,6 +339,7 @@ def test_a_temporary_folder_lasts_as_long_as_its_life(start: Any, sockets: Path,
                     say("none", error)
             def on_state(self, message):
                 if message.body["restarts"] == 2:
+                    say("left", "forked.1" in os.listdir(SOCKETS + "/temporary"))
                     self.die()
         class App(Application):
             def build(self):
@@ -355,6 +356,7 @@ def test_a_temporary_folder_lasts_as_long_as_its_life(start: Any, sockets: Path,
     assert all(line[2:] == ["0o700", "[]"] for line in folders)
     forked = [line[1] for line in folders if "forked" in line[1]]
     assert len(forked) == len(set(forked)) >= 2, "each life has its own"
+    assert "left True" not in program.said
     assert not (sockets / "temporary").exists()
     assert program.wait_for("none").startswith("'main' was added without temporary_folder")
 

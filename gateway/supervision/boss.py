@@ -114,7 +114,10 @@ class Boss:
         )
         self._clerk = Clerk(self.members, self._board, self._accounts, self._catch_up)
         self._notice_desk = NoticeDesk(
-            self._board, self.members, lambda message: self._clerk.sender(message) is not None
+            self._board,
+            self.members,
+            lambda message: self._clerk.sender(message) is not None,
+            self._monotonic,
         )
         self._heartbeats = Heartbeats(self.members, self._board)
         self._errands = Errands(office, fork_server, _in_words)

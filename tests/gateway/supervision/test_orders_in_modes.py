@@ -1,7 +1,8 @@
-"""Orders, limits and heartbeats of lives on a loop, and what they have to do with pills."""
+"""Orders, limits and heartbeats of lives on a loop, in virtual time, beside pills and taps."""
 
 from __future__ import annotations
 
+import select
 import signal
 from time import monotonic
 from typing import Any
@@ -10,6 +11,9 @@ import pytest
 
 from gateway.application import Application
 from gateway.errors import ConfigError
+from gateway.mail.message import Message
+from gateway.process.context import Mode
+from gateway.process.mail_tap import MailTap
 from gateway.process.process import Process
 from gateway.supervision.recruit import data_of, spec_of
 from gateway.supervision.spec import ProcessSpec
@@ -190,6 +194,8 @@ def test_who_took_a_pill_is_not_restarted_and_may_be_started_by_order() -> None:
     def scene(main: Process) -> None:
         assert main.poison_pill("echo") == "it ended by itself"
         assert main.recipients() == ["boss", "main"]
+        told = main.wait_for_reply(main.send("boss", "ps")).body
+        assert [m["state"] for m in told if m["name"] == "echo"] == ["stopped"]
         main.start_process("echo")
         assert main.wait_for_reply(main.send("echo", "say", 1)).body == 1
         main.restart_process("echo")
@@ -199,7 +205,7 @@ def test_who_took_a_pill_is_not_restarted_and_may_be_started_by_order() -> None:
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])
-def test_mail_to_a_life_that_is_given_up_before_it_began_is_counted(mode: str) -> None:
+def test_mail_to_a_life_that_is_given_up_before_it_began_is_counted(mode: Mode) -> None:
     found: list[Any] = []
 
     class Main(Process):
@@ -214,7 +220,7 @@ def test_mail_to_a_life_that_is_given_up_before_it_began_is_counted(mode: str) -
     class App(Application):
         def build(self) -> None:
             self.add_process("never", autostart=False)
-            self.add_process("waits", mode=mode, depends=["never"])  # type: ignore[arg-type]
+            self.add_process("waits", mode=mode, depends=["never"])
 
     assert App(main=Main).run() == 0
     (told,) = found
@@ -246,7 +252,13 @@ def test_a_program_is_plain_data_too_and_a_class_beside_it_is_refused() -> None:
     assert spec.command is not None
     assert (spec.kind, spec.command.folder, spec.mailbox_policy) == ("cat", "/", "reject")
     assert spec_of(data_of(spec)).command == spec.command
-    for wrong in ({"process": "a:B"}, {"mode": "fork"}, {"command": None}, {"command": []}):
+    wrongs: list[dict[str, Any]] = [
+        {"process": "a:B"},
+        {"mode": "fork"},
+        {"command": None},
+        {"command": []},
+    ]
+    for wrong in wrongs:
         with pytest.raises(ConfigError, match="command"):
             spec_of({**data, **wrong})
 
@@ -280,3 +292,29 @@ def test_orders_and_new_members_in_virtual_time() -> None:
     assert said[0] == 1
     assert all("only threads can be simulated" in text for text in said[1:3])
     assert "its limit of 60 s was over" in said
+
+
+class Asker(Process):
+    """Asks the boss who is there."""
+
+    def birth(self) -> None:
+        self.add_filter(subject="^go$", callback=self.on_go)
+
+    def on_go(self, message: Message) -> None:
+        self.process_names()
+        self.reply(message)
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_who_watches_the_mail_sees_what_the_boss_answers(mode: Mode) -> None:
+    def scene(main: Process) -> list[tuple[str, str]]:
+        tap = MailTap(main)
+        try:
+            tap.follow("all", sender="boss", kinds=("reply",))
+            main.wait_for_reply(main.send("asker", "go"))
+            assert select.select([tap.fileno()], [], [], 10.0)[0]
+            return [(copy.content["kind"], copy.content["recipient"]) for copy in tap.take()]
+        finally:
+            tap.close()
+
+    assert ("reply", "asker") in play(scene, asker=(Asker, mode))

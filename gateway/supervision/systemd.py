@@ -84,9 +84,11 @@ class Systemd:
         text = status(members.values())
         if text != self._status and self.notify(STATUS=text):
             self._status = text
-        if self._every is not None and now >= self._next and progresses:
-            self._next = now + self._every
-            self.notify(WATCHDOG=1)
+        if self._every is not None and now >= self._next:
+            # Who is stuck may go on in time: it is looked at again soon, yet not at once.
+            self._next = now + (self._every if progresses else self._every / 8)
+            if progresses:
+                self.notify(WATCHDOG=1)
 
     def due(self) -> float | None:
         """Return when `step` is to be called at the latest, in monotonic seconds."""

@@ -105,7 +105,8 @@ def test_the_watchdog_is_fed_at_half_its_time_and_only_while_all_progress(
     systemd.step(11.9, {}, progresses=True)
     systemd.step(12.0, {}, progresses=False)
     assert not manager.waiting()
-    systemd.step(12.1, {}, progresses=True)
+    assert systemd.due() == 12.25, "the boss asks again soon, and does not spin"
+    systemd.step(12.25, {}, progresses=True)
     assert manager.wait_for("WATCHDOG") == "1"
     systemd.close()
     others = Systemd.from_environment({**environment, "WATCHDOG_PID": "8"}, 7)

@@ -10,13 +10,17 @@
 
 `run` forks the fork server, opens the mailboxes, starts the boss and, through
 it, the crew; the main process lives on the calling thread. When that ends, or
-on Ctrl-C or SIGTERM, the crew is stopped in parallel under one deadline, and
-each ``death`` runs. `simulate` does the same in virtual time, on one seed,
-with threads alone.
+on Ctrl-C, SIGTERM or SIGHUP, the crew is stopped in parallel under one
+deadline, and each ``death`` runs. Where the calling thread belongs to another
+loop, as a GUI's, `running` takes the place of `run`. `simulate` does the same
+as `run` in virtual time, on one seed, with threads alone.
 
-Refused: `add_process` after `run`, names that clash or are no names, unknown
-modes, dependencies that go in circles (`ConfigError`), two applications on
-one folder of sockets.
+While it runs, processes are started, stopped, restarted and added from any
+OS process of it. Where it is a unit of systemd that is told how it goes.
+
+Refused, as `ConfigError`: a class that comes after `run` (a name,
+``module:qualname``, may), names that clash or are no names, unknown modes,
+dependencies that go in circles, two applications on one folder of sockets.
 """
 
 from __future__ import annotations
@@ -30,23 +34,25 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from inspect import iscoroutinefunction
 from pathlib import Path
 from random import Random
-from types import FrameType
 from typing import TYPE_CHECKING, Any, get_args
 
+from gateway.bus.doorbell import Doorbell
 from gateway.bus.lanes import Order, Policy
 from gateway.bus.ledger import SharedLedgers
+from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
 from gateway.clock import Clock, RealClock
-from gateway.errors import ConfigError
-from gateway.mail.address import Address
+from gateway.errors import ConfigError, GatewayError
 from gateway.process.context import Context, Mode, RunLevel
+from gateway.process.correspondent import STATISTICS
 from gateway.process.process import Process
+from gateway.process.runner import begin, end
+from gateway.process.stepper import Stepper
 from gateway.process.wakeup import Wakeup
 from gateway.supervision.boss import Boss
 from gateway.supervision.child import Child, tell_end
@@ -56,9 +62,13 @@ from gateway.supervision.life import end_of
 from gateway.supervision.member import Member
 from gateway.supervision.order import waves
 from gateway.supervision.program import Program
+from gateway.supervision.recruit import data_of, spec_of, usual_restart
 from gateway.supervision.restart import RestartPolicy
 from gateway.supervision.simulation import Outcome, Simulation
-from gateway.supervision.spec import ProcessSpec
+from gateway.supervision.spec import ProcessSpec, WhenStuck, class_named, refuse_in_simulation
+from gateway.supervision.stop_signals import StopSignals
+from gateway.supervision.systemd import Systemd
+from gateway.supervision.temporary import clear, folder_of
 
 if TYPE_CHECKING:
     from gateway.supervision.loop_life import Loops
@@ -67,6 +77,9 @@ log = logging.getLogger(__name__)
 
 MAIN = "main"
 """The name of the main process."""
+
+LOOPS: tuple[Mode, ...] = ("asyncio", "external")
+"""The modes whose lives run on an event loop."""
 
 
 class Application:
@@ -82,6 +95,24 @@ class Application:
     shutdown_timeout: float = 10.0
     """Seconds that all the deaths may take together, before TERM and KILL."""
 
+    mailbox_size: int = 256
+    """Letters that a mailbox holds, of every process that is not given its own size."""
+
+    mailbox_order: Order = "fifo"
+    """How a mailbox is read, likewise: ``fifo`` or ``priority``."""
+
+    mailbox_policy: Policy = "block"
+    """What becomes of a letter that finds it full, likewise; see `add_process`."""
+
+    stuck_after: float | None = None
+    """Seconds without progress after which a process is stuck, likewise, and of the main one.
+
+    None for never. A callback that waits makes no progress meanwhile.
+    """
+
+    when_stuck: WhenStuck = "report"
+    """What is done about one that is stuck, likewise: ``report`` or ``restart``."""
+
     def __init__(
         self,
         *,
@@ -89,7 +120,9 @@ class Application:
         sockets: Path | str | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """``environment`` says how systemd is told, that of this OS process unless said."""
         self.brake = ""
         """Why the emergency brake was pulled; empty where it was not."""
         self._main = main
@@ -97,14 +130,22 @@ class Application:
         self._clock = clock or RealClock()
         self._random = random or Random()
         self._specs: dict[str, ProcessSpec] = {}
+        self._environment = os.environ if environment is None else environment
         self._started = False
+        self._begun = threading.Event()
+        self._desk: tuple[Office, Mailbox] | None = None
+        self._systemd = Systemd()
+        self.status = 0
+        """What `run` returned, or `running` would have; 1 where something failed."""
         self._go = Wakeup()
         self._stop_asked = False
+        self._main_error = ""
         self._main_life: tuple[Member, Context] | None = None
         self._loops: Loops | None = None
         self._simulation: Simulation | None = None
         self._folder: Path
         self._ledgers: SharedLedgers
+        self._temporary: Path
         self._office: Office
 
     # For authors
@@ -115,21 +156,32 @@ class Application:
     def add_process(
         self,
         name: str,
-        factory: type[Process] = Process,
+        factory: type[Process] | str = Process,
         *,
         mode: Mode = "thread",
         command: Program | Sequence[str] | None = None,
         frequency: float | None = None,
         autostart: bool = True,
         depends: Sequence[str] = (),
-        mailbox_size: int = 256,
-        mailbox_order: Order = "fifo",
-        mailbox_policy: Policy = "block",
+        mailbox_size: int | None = None,
+        mailbox_order: Order | None = None,
+        mailbox_policy: Policy | None = None,
         restart: RestartPolicy | None = None,
         route: str = "",
         parameters: Mapping[str, Any] | None = None,
+        bound_shutdown: bool = False,
+        force_stop: bool = False,
+        start_after: float = 0.0,
+        limit: float | None = None,
+        temporary_folder: bool = False,
+        stuck_after: float | None = None,
+        when_stuck: WhenStuck | None = None,
     ) -> None:
         """Have ``factory``, a `Process` class, run under ``name``.
+
+        In `build` that is a class or its name, ``module:qualname``. Once the
+        application runs it is a name, the parameters are plain data, and what
+        `add_member` raises is raised here.
 
         ``frequency`` is in hertz, `global_frequency` where None. ``depends``
         names what must live before it is born. ``mailbox_policy`` says what
@@ -137,76 +189,157 @@ class Application:
         is refused (``reject``), or the oldest gives way (``drop_oldest``).
         ``parameters`` are at hand
         there as `Process.parameter`. A process is restarted when it ends,
-        unless ``restart`` says otherwise. With the mode ``external`` there is
-        no ``factory`` but a ``command``: an argument list, or a `Program`.
+        unless ``restart`` says otherwise. Without ``autostart`` it waits for
+        `start_process`; with it, for ``start_after`` seconds. With the mode
+        ``external`` there is no ``factory`` but a ``command``: an argument
+        list, or a `Program`.
+
+        ``bound_shutdown``: the application stops when this process is over,
+        which then is not restarted unless ``restart`` says so. ``force_stop``:
+        at the stop it is told like everybody, and killed a tenth of a second
+        later, whatever its ``death`` does. ``limit``: after so many seconds
+        its life is ended, in order, and judged like any end.
+        ``temporary_folder``: each life has `Process.temporary_folder`.
+        ``stuck_after`` and ``when_stuck`` are the application's where None;
+        see `gateway.supervision.heartbeats` for what they are in each mode.
         """
-        if self._started:
-            raise ConfigError(f"{name!r} comes too late: add processes in build()")
-        if Address.parse(name).route or name in (MAIN, BOSS):
-            raise ConfigError(f"a process cannot be called {name!r}: choose another name")
-        if name in self._specs:
-            raise ConfigError(f"there is a process {name!r} already")
+        size = self.mailbox_size if mailbox_size is None else mailbox_size
+        order = self.mailbox_order if mailbox_order is None else mailbox_order
         if mode not in get_args(Mode):
             raise ConfigError(f"{name!r} has the mode {mode!r}; use {' or '.join(get_args(Mode))}")
         if (mode == "external") != (command is not None):
             raise ConfigError(f"{name!r}: a command and the mode 'external' belong together")
-        if mode in ("thread", "fork") and any(
-            iscoroutinefunction(getattr(factory, method)) for method in ("birth", "life", "death")
-        ):
-            raise ConfigError(f"{name!r} has coroutines for its life: give it the mode 'asyncio'")
         if command is not None and not isinstance(command, Program):
             command = Program(command)
-        self._specs[name] = ProcessSpec(
+        spec = ProcessSpec(
             name,
             factory,
             mode,
             self.global_frequency if frequency is None else frequency,
             autostart,
             tuple(depends),
-            mailbox_size,
-            mailbox_order,
-            mailbox_policy,
-            restart or RestartPolicy(),
+            size,
+            order,
+            self.mailbox_policy if mailbox_policy is None else mailbox_policy,
+            restart or usual_restart(bound_shutdown=bound_shutdown),
             route,
             dict(parameters or {}),
             command,
+            bound_shutdown,
+            force_stop,
+            start_after,
+            limit,
+            temporary_folder,
+            self.stuck_after if stuck_after is None else stuck_after,
+            when_stuck or self.when_stuck,
         )
+        if not self._started:
+            self._enter(spec)
+            return
+        if command is None and not isinstance(factory, str):
+            raise ConfigError(
+                f"{name!r} comes too late for a class: add that in build(), or name it"
+                " as 'module:qualname', with plain parameters"
+            )
+        self.add_member(data_of(spec))
+
+    def add_member(self, data: Mapping[str, Any], *, timeout: float = 5.0) -> None:
+        """Add a crew member that plain data describe, now or while the application runs.
+
+        See `gateway.supervision.recruit`. Raises `ConfigError` for data that
+        cannot stand; while the application runs also `RefusedError` where the
+        name is taken, and `CallTimeoutError` after ``timeout`` seconds.
+        """
+        spec = spec_of(data)
+        if spec.frequency is None:
+            data = {**data, "frequency": self.global_frequency}
+            spec = replace(spec, frequency=self.global_frequency, data=data)
+        if not self._started:
+            self._enter(spec)
+            return
+        if isinstance(spec.factory, str):
+            # A name that is wrong is the caller's mistake, and no process's death.
+            class_named(spec.factory)
+        self._ask("add", dict(data), timeout)
 
     def run(self) -> int:
         """Run until the main process ends; return 0, or 1 where something failed.
 
         Raises `ConfigError` where it cannot even begin.
         """
-        order = self._build()
         with ExitStack() as stack:
-            folder = self._claim_sockets(stack)
-            self._ledgers = SharedLedgers()
-            fork_server = ForkServer(self._child_main, self._errand_main)
-            fork_server.start()
-            # What was built stays: the collector need not look at it again.
-            gc.freeze()
-            stack.callback(fork_server.stop, self.shutdown_timeout)
-            self._office = Office(folder, clock=self._clock, ledgers=self._ledgers)
-            stack.callback(self._office.shut)
-            self._office.clean()
-            if any(spec.mode in ("asyncio", "external") for spec in self._specs.values()):
-                # Here, since who has no loop should not pay for loading asyncio.
-                from gateway.supervision.loop_life import Loops
+            return self._live(self._begin(stack, {}))
 
-                self._loops = Loops(self._office)
-                stack.callback(self._loops.stop, 1.0)
-            boss = Boss(
-                self._office,
-                list(self._specs.values()),
-                [*order, [MAIN]],
-                fork_server,
-                random=self._random,
-                start_thread=self._start_thread,
-            )
-            boss.on_brake = self.stop
-            stack.enter_context(_Signals(self.stop))
-            boss.start()
-            return self._live(boss)
+    @contextmanager
+    def running(self) -> Iterator[Stepper]:
+        """Run for as long as the ``with`` lasts, in a loop of the caller's, such as a GUI's.
+
+        ::
+
+            with application.running() as main:
+                window.tk.createfilehandler(main, tkinter.READABLE, on_mail)
+                window.mainloop()
+
+        What is given is a `Stepper`: watch its descriptor, call its `step`
+        then, and leave the loop when it `is_active` no more. The main process
+        is born on entry and dies on leaving; both, and its callbacks, run on
+        the caller's thread. Raises what its birth raises. Afterwards `status`
+        is what `run` would have returned.
+        """
+        with ExitStack() as stack:
+            boss = self._begin(stack, {MAIN: Doorbell})
+            stack.callback(self._finish, boss)
+            if not self._begun.wait(10.0) or self._main_life is None:
+                raise GatewayError("the boss started no main process: the log says why")
+            member, context = self._main_life
+            stack.callback(self._tell_main_ended, context)
+            # What the interpreter notes of signals is heard when its bytecode runs next.
+            if threading.current_thread() is threading.main_thread():
+                assert isinstance(context.mailbox, Doorbell)
+                button = context.mailbox.button()
+                before = signal.set_wakeup_fd(button, warn_on_full_buffer=False)
+                stack.callback(signal.set_wakeup_fd, before)
+            try:
+                process = self._make(member, context)
+                stack.callback(end, process)
+                begin(process)
+                yield Stepper(process)
+            except BaseException as bug:
+                self._main_error = f"{type(bug).__name__}: {bug}"
+                raise
+
+    # While it runs, from any OS process of it
+
+    def start_process(self, name: str, *, timeout: float = 10.0) -> None:
+        """Have the process ``name`` started, and return when it lives.
+
+        Within a process use `Process.start_process`, which says the same in
+        its name. Raises `RefusedError`, which says why, where it cannot live,
+        and `CallTimeoutError` after ``timeout`` seconds.
+        """
+        self._ask("start", name, timeout)
+
+    def stop_process(self, name: str, *, timeout: float = 15.0) -> None:
+        """Have the process ``name`` end, and return when it has; see `start_process`."""
+        self._ask("stop", name, timeout)
+
+    def restart_process(self, name: str, *, timeout: float = 25.0) -> None:
+        """Have the process ``name`` end and start again; see `start_process`."""
+        self._ask("restart", name, timeout)
+
+    def statistics(self, *, timeout: float = 5.0) -> dict[str, Any]:
+        """Return the supervisor's counts: its crew, orders, topics and mail."""
+        found: dict[str, Any] = self._ask(STATISTICS, None, timeout)
+        return found
+
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """Have systemd know that the configuration is read again, for as long as this lasts."""
+        self._systemd.reloading(self._clock.monotonic())
+        try:
+            yield
+        finally:
+            self._systemd.reloaded()
 
     def simulation(self, *, seed: int | str = 0, **limits: Any) -> Simulation:
         """Begin a run in virtual time and return it, to be stepped; it is a context manager.
@@ -215,11 +348,8 @@ class Application:
         process that is no thread.
         """
         order = self._build()
-        for name, spec in self._specs.items():
-            if spec.mode != "thread":
-                raise ConfigError(
-                    f"{name!r} has the mode {spec.mode!r}: only threads can be simulated"
-                )
+        for spec in self._specs.values():
+            refuse_in_simulation(spec)
         simulation = self._simulation = Simulation(seed=seed, **limits)
         self._clock, self._office = simulation.clock, simulation.office
         self._random = simulation.random("restarts")
@@ -233,11 +363,11 @@ class Application:
             random=self._random,
             start_thread=self._start_thread,
             make_thread=simulation.make_thread,
+            patience=self.shutdown_timeout,
         )
-        boss.on_brake = self.stop
 
         def run() -> int:
-            boss.start()
+            self._start_boss(boss)
             return self._live(boss)
 
         simulation.begin(run, self.stop)
@@ -276,21 +406,105 @@ class Application:
             MAIN,
             self._main,
             frequency=self.global_frequency,
+            mailbox_size=self.mailbox_size,
+            mailbox_order=self.mailbox_order,
+            mailbox_policy=self.mailbox_policy,
             restart=RestartPolicy("temporary"),
+            stuck_after=self.stuck_after,
+            when_stuck=self.when_stuck,
         )
         return order
 
+    def _enter(self, spec: ProcessSpec) -> None:
+        name = spec.name
+        if name in (MAIN, BOSS):
+            raise ConfigError(f"a process cannot be called {name!r}: choose another name")
+        if name in self._specs:
+            raise ConfigError(f"there is a process {name!r} already")
+        self._specs[name] = spec
+
+    def _ask(self, subject: str, body: Any, timeout: float) -> Any:
+        desk = self._desk
+        if desk is None:
+            raise ConfigError("the application does not run")
+        office, box = desk
+        return box.wait_for(office.tell_boss(box, subject, body), timeout).body
+
+    def _begin(self, stack: ExitStack, mailboxes: Mapping[str, type[Mailbox]]) -> Boss:
+        """Build, and start whatever runs beside the main process."""
+        order = self._build()
+        folder, lock = self._claim_sockets(stack)
+        self._ledgers = SharedLedgers()
+        fork_server = ForkServer(self._child_main, self._errand_main, unneeded=[lock])
+        fork_server.start()
+        # What was built stays: the collector need not look at it again.
+        gc.freeze()
+        stack.callback(fork_server.stop, self.shutdown_timeout)
+        clear(self._temporary)
+        stack.callback(clear, self._temporary)
+        self._systemd = Systemd.from_environment(self._environment, os.getpid())
+        stack.callback(self._systemd.close)
+        self._office = Office(folder, clock=self._clock, ledgers=self._ledgers)
+        stack.callback(self._office.shut)
+        self._office.clean()
+        stack.callback(self._stop_loops)
+        if any(spec.mode in LOOPS for spec in self._specs.values()):
+            self._make_loops()
+        boss = Boss(
+            self._office,
+            list(self._specs.values()),
+            [*order, [MAIN]],
+            fork_server,
+            random=self._random,
+            start_thread=self._start_thread,
+            temporary=self._temporary,
+            patience=self.shutdown_timeout,
+            systemd=self._systemd,
+            mailboxes=mailboxes,
+        )
+        stack.enter_context(StopSignals(self.stop))
+        self._start_boss(boss)
+        return boss
+
+    def _start_boss(self, boss: Boss) -> None:
+        boss.on_brake = boss.on_bound_end = self.stop
+        boss.start()
+        main_box = boss.members[MAIN].box
+        assert main_box is not None
+        self._desk = (self._office, main_box)
+
+    def _make_loops(self) -> Loops:
+        # Here, since who has no loop should not pay for loading asyncio.
+        from gateway.supervision.loop_life import Loops
+
+        self._loops = Loops(self._office)
+        return self._loops
+
+    def _stop_loops(self) -> None:
+        if self._loops is not None:
+            self._loops.stop(1.0)
+
+    def _finish(self, boss: Boss) -> None:
+        """Stop the crew, and say how it all ended."""
+        self._desk = None
+        left = boss.stop(self.shutdown_timeout)
+        self.brake = boss.brake
+        self._go.close()
+        failed = self._main_error or left or boss.brake or boss.bound_failure
+        self.status = 1 if failed else 0
+
+    def _tell_main_ended(self, context: Context) -> None:
+        self._office.close(context.mailbox)
+        tell_end(self._office, context.mailbox, self._main_error)
+
     def _live(self, boss: Boss) -> int:
         self._go.wait(float("inf"))
-        error = ""
         try:
             if self._main_life is not None:
-                error = self._run_life(*self._main_life)
+                self._main_error = self._run_life(*self._main_life)
         finally:
-            left = boss.stop(self.shutdown_timeout)
-            self.brake = boss.brake
-            self._go.close()
-        return 1 if error or left or boss.brake else 0
+            self._finish(boss)
+        return self.status
 
     def _start_thread(self, member: Member) -> threading.Thread | None:
         """Start one life on a thread; the main one on the thread that waits for it."""
@@ -311,6 +525,9 @@ class Application:
             spec.parameters,
             self,
             report,
+            folder_of(self._temporary, spec.name, box.incarnation)
+            if spec.temporary_folder
+            else None,
         )
         if self._simulation is not None:
             context = replace(
@@ -322,9 +539,11 @@ class Application:
         if spec.name == MAIN:
             self._main_life = (member, context)
             self._go.set()
+            self._begun.set()
             return None
-        if self._loops is not None and spec.mode != "thread":
-            self._loops.start(member, context)
+        if spec.mode in LOOPS:
+            # One that was added at run time may be the first that wants a loop.
+            (self._loops or self._make_loops()).start(member, context)
             return None
         make_thread = context.make_thread
         thread = make_thread(
@@ -333,14 +552,14 @@ class Application:
         thread.start()
         return thread
 
-    def _run_life(self, member: Member, context: Context) -> str:
-        def make() -> Process:
-            process = member.process = member.spec.factory(context)
-            if member.told_to_die or (member.spec.name == MAIN and self._stop_asked):
-                process.die()
-            return process
+    def _make(self, member: Member, context: Context) -> Process:
+        process = member.process = member.spec.make(context)
+        if member.told_to_die or (member.spec.name == MAIN and self._stop_asked):
+            process.die()
+        return process
 
-        error = end_of(context.name, make)
+    def _run_life(self, member: Member, context: Context) -> str:
+        error = end_of(context.name, lambda: self._make(member, context))
         if error and self._simulation is not None:
             self._simulation.note_failure(context.name, error)
         self._office.close(context.mailbox)
@@ -348,10 +567,15 @@ class Application:
         return error
 
     def _child_main(
-        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket], row: int
+        self,
+        name: str,
+        incarnation: int,
+        sockets: tuple[socket.socket, socket.socket],
+        row: int,
+        data: Mapping[str, Any] | None,
     ) -> int:
         child = Child(
-            self._specs[name],
+            self._specs[name] if data is None else spec_of(data),
             incarnation,
             sockets,
             row,
@@ -359,14 +583,16 @@ class Application:
             clock=self._clock,
             ledgers=self._ledgers,
             application=self,
+            temporary=self._temporary,
         )
+        self._desk = (child.office, child.box)
         return child.run()
 
     def _errand_main(self, name: str, task: int, done: int) -> int:
         return run_errand(name, task, done, folder=self._folder, clock=self._clock)
 
-    def _claim_sockets(self, stack: ExitStack) -> Path:
-        """Make the sockets' folder ours, or say who has it; return it."""
+    def _claim_sockets(self, stack: ExitStack) -> tuple[Path, int]:
+        """Make the sockets' folder ours, or say who has it; return it and its lock."""
         home = self._sockets
         if home is None:
             home = Path(tempfile.mkdtemp(prefix="gateway-"))
@@ -387,32 +613,5 @@ class Application:
                 f"another gateway runs with the sockets in {home}: stop it, or name another folder"
             ) from error
         self._folder = home / "bus"
-        return self._folder
-
-
-class _Signals:
-    """Ctrl-C and SIGTERM stop the application; a second Ctrl-C raises as ever.
-
-    Elsewhere than on the main thread signals are somebody else's business.
-    """
-
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
-        self._before: dict[int, Any] = {}
-        self._asked = False
-
-    def __enter__(self) -> _Signals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._asked = True
-        self._stop()
+        self._temporary = home / "temporary"
+        return self._folder, lock

@@ -33,6 +33,13 @@ def test_hello_world_greets_in_thread_and_fork_mode() -> None:
     assert result.returncode == 0
 
 
+def test_own_loop_is_told_of_the_mail_on_its_own_thread() -> None:
+    result = run("own_loop.py")
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == ["tick 1", "tick 2", "tick 3"]
+    assert result.returncode == 0
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_every_example_says_how_to_run_it(path: Path) -> None:
     assert f"python examples/{path.name}" in path.read_text()

@@ -23,7 +23,18 @@ from math import inf
 
 from gateway.bus.lanes import Call, Lanes, Order, Policy, Turn, Waiting
 from gateway.bus.leading import Lead, WatchCallback, release
-from gateway.bus.ledger import ACCEPTED, GARBAGE, LOST, REFUSED, TAKING, Balance, Counts
+from gateway.bus.ledger import (
+    ACCEPTED,
+    DELIVERED,
+    EXPIRED,
+    GARBAGE,
+    LOST,
+    PASSED_ON,
+    REFUSED,
+    TAKING,
+    Balance,
+    Counts,
+)
 from gateway.bus.wire import Inlet
 from gateway.clock import Clock
 from gateway.errors import (
@@ -91,6 +102,7 @@ class Mailbox:
         self._ready: deque[tuple[int, int]] = deque()
         self._in_a_row = 0
         self._drains = 0
+        self._served = 0
         self._crowded = False
         buffer = bytearray(BUFFER if sockets else 0)
         # By descriptor: what the leader is told is ready.
@@ -461,6 +473,7 @@ class Mailbox:
 
     def _serve(self) -> None:
         fd, events = self._ready.popleft()
+        self._served += 1
         callback = self._lead.watching(fd)
         if callback is None:
             return
@@ -633,6 +646,15 @@ class Mailbox:
         counts[LOST] += len(left)
         self._lead.close()
         return left
+
+    def progress(self) -> tuple[bool, int]:
+        """Return whether somebody waits for mail, and a count that grows while it is read.
+
+        For whoever watches the reader from another thread; takes no lock.
+        """
+        counts = self._lanes.counts
+        read = counts[DELIVERED] + counts[PASSED_ON] + counts[EXPIRED]
+        return self._lead.readers > 0, read + self._served
 
     def statistics(self) -> Balance:
         """Return the ledger's balance at this moment."""

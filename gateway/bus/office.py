@@ -87,12 +87,14 @@ class Office:
         policy: Policy = "block",
         control: Callable[[Message], bool] | None = None,
         row: int | None = None,
+        kind: Callable[..., Mailbox] | None = None,
     ) -> Mailbox:
         """Open the mailbox ``name`` in this OS process and return it.
 
-        ``row`` is where its supervisor reads its counts.
+        ``row`` is where its supervisor reads its counts; ``kind`` makes a
+        mailbox of another kind than is usual here.
         """
-        box = self._mailbox(
+        box = (kind or self._mailbox)(
             name,
             incarnation,
             clock=self.clock,

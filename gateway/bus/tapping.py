@@ -114,10 +114,20 @@ class Tapped:
             self._tapping.copy(message, error)
             raise
 
+    def show(self, message: Message) -> None:
+        """Copy ``message``, and leave it to others to deliver it."""
+        self._tapping.copy(message)
+
 
 def bare(target: Mailbox | Outlet | Tapped) -> Mailbox | Outlet:
     """Return the mailbox or outlet itself, for who wants more of it than to deliver."""
     return target.bare if isinstance(target, Tapped) else target
+
+
+def show(target: Mailbox | Outlet | Tapped, message: Message) -> None:
+    """Copy ``message`` where ``target`` would, for who then sends it in another way."""
+    if isinstance(target, Tapped):
+        target.show(message)
 
 
 class Tapping:

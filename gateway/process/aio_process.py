@@ -255,6 +255,18 @@ class AsyncProcess(Process):
         """Refuse: it would hold up everybody on the loop."""
         raise _waits("poison_pill")
 
+    def start_process(self, name: str, *, timeout: float = 10.0) -> NoReturn:
+        """Refuse: it would hold up everybody on the loop."""
+        raise _waits("start_process")
+
+    def stop_process(self, name: str, *, timeout: float = 15.0) -> NoReturn:
+        """Refuse: it would hold up everybody on the loop."""
+        raise _waits("stop_process")
+
+    def restart_process(self, name: str, *, timeout: float = 25.0) -> NoReturn:
+        """Refuse: it would hold up everybody on the loop."""
+        raise _waits("restart_process")
+
     def set_log_level(self, level: str, name: str = "", *, timeout: float = 5.0) -> NoReturn:
         """Refuse: it would hold up everybody on the loop."""
         raise _waits("set_log_level")

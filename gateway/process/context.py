@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from threading import Thread
 from typing import Any, Literal
@@ -30,6 +31,8 @@ class Context:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     application: Any = None
     report: Callable[[RunLevel], None] = lambda level: None
+    folder: Path | None = None
+    """The temporary folder of this life, where it has one."""
     random: Random = field(default_factory=Random)
     make_thread: Callable[..., Thread] = Thread
     """Makes its child threads; called as `threading.Thread` is."""

@@ -1,7 +1,7 @@
-"""A subscriber who knows the others of its application, and can have them end.
+"""A subscriber who knows the others of its application, and can have them start and end.
 
-What it asks here, the boss answers: who is there, in which OS process, and the
-end of one. Orders are control mail, which only the inside can write: a letter
+What it asks here, the boss answers: who is there, in which OS process, the
+start of one, and its end. Orders are control mail, which only the inside can write: a letter
 with the same subject, as a router might bring in, is refused there.
 
 Refused: to ask for one's own end in this way (`ValueError`).
@@ -83,6 +83,58 @@ class Neighbour(Subscriber):
             raise ValueError(f"{name!r} takes no poison of its own: use die()")
         ended: str = self._box.wait_for(self._tell_boss("poison_pill", name), timeout).body
         return ended
+
+    def start_process(self, name: str, *, timeout: float = 10.0) -> None:
+        """Have the process ``name`` started, and return when it lives.
+
+        Raises `RefusedError`, which says why, where it cannot live, and
+        `CallTimeoutError` after ``timeout`` seconds. One that lives already is fine.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     main.stop_process("echo")
+        ...     main.start_process("echo")
+        ...     return main.recipients()
+        >>> play(scene, echo=Echo)
+        ['boss', 'echo', 'main']
+        """
+        self._order("start", name, timeout)
+
+    def stop_process(self, name: str, *, timeout: float = 15.0) -> None:
+        """Have the process ``name`` end, and return when it has; raises as `start_process`.
+
+        It stays away until somebody starts it. Who depends on it goes on.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     main.stop_process("echo")
+        ...     return main.recipients()
+        >>> play(scene, echo=Echo)
+        ['boss', 'main']
+        """
+        self._order("stop", name, timeout)
+
+    def restart_process(self, name: str, *, timeout: float = 25.0) -> None:
+        """Have the process ``name`` end and start again; raises as `start_process`.
+
+        A process that orders this of itself goes on until it reads its mail.
+
+        >>> from gateway import Process
+        >>> from gateway.testing.stage import play
+        >>> class Lamp(Process):
+        ...     def birth(self):
+        ...         print("on")
+        >>> def scene(main):
+        ...     main.start_process("lamp")
+        ...     main.restart_process("lamp")
+        >>> play(scene, lamp=Lamp)
+        on
+        on
+        """
+        self._order("restart", name, timeout)
+
+    def _order(self, verb: str, name: str, timeout: float) -> None:
+        self._box.wait_for(self._tell_boss(verb, name), timeout)
 
     def ebrake(self, reason: str) -> None:
         """Stop the whole application at once, as failed, and say why.

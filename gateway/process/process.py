@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from gateway.mail.message import Message
@@ -229,6 +230,22 @@ class Process(Owner):
         self._box.wake()
 
     # Information
+
+    @property
+    def temporary_folder(self) -> Path:
+        """The folder that this life alone has; raises `ValueError` where it asked for none.
+
+        It was named with ``temporary_folder=True`` in `add_process`, is empty
+        at birth, and is removed after death.
+
+        >>> from gateway.testing.stage import play
+        >>> play(lambda main: main.temporary_folder)
+        Traceback (most recent call last):
+        ValueError: 'main' was added without temporary_folder=True
+        """
+        if self._context.folder is None:
+            raise ValueError(f"{self.name!r} was added without temporary_folder=True")
+        return self._context.folder
 
     @property
     def application(self) -> Any:

@@ -16,30 +16,41 @@ BETWEEN_FRAMES = 64
 
 def run(process: Process) -> None:
     """Run ``process`` until it is told to die; raise what it raised."""
-    enter(process.name)
-    report = process._context.report
     try:
-        process._run_level = "born"
-        report("born")
-        process._add_marked_filters()
-        process.birth()
-        process._run_level = "living"
-        report("living")
+        begin(process)
         _live(process)
     finally:
-        process._run_level = "dying"
-        process._ending.set()
+        end(process)
+
+
+def begin(process: Process) -> None:
+    """Have ``process`` born; whatever comes of it, `end` has to follow."""
+    enter(process.name)
+    report = process._context.report
+    process._run_level = "born"
+    report("born")
+    process._add_marked_filters()
+    process.birth()
+    process._run_level = "living"
+    report("living")
+
+
+def end(process: Process) -> None:
+    """Have ``process`` die, and give back what it had."""
+    report = process._context.report
+    process._run_level = "dying"
+    process._ending.set()
+    try:
+        # Where nobody hears it, since the boss is gone, it dies in order all the same.
+        report("dying")
+    finally:
         try:
-            # Where nobody hears it, since the boss is gone, it dies in order all the same.
-            report("dying")
+            process.death()
         finally:
-            try:
-                process.death()
-            finally:
-                process.cleanup()
-                process._run_level = "dead"
-                process._ending.close()
-                report("dead")
+            process.cleanup()
+            process._run_level = "dead"
+            process._ending.close()
+            report("dead")
 
 
 def _live(process: Process) -> None:

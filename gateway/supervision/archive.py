@@ -82,3 +82,11 @@ class Archive:
             known for known in self.subscriptions if known.mailbox != mailbox
         )
         return self._wills.pop(mailbox, {})
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many subscriptions, retained values and wills there are."""
+        return {
+            "subscriptions": len(self.subscriptions),
+            "retained": len(self._retained),
+            "wills": sum(map(len, self._wills.values())),
+        }

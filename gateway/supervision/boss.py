@@ -6,8 +6,14 @@ so a death, noticed by pidfd in about a millisecond, ends the waits for whoever
 died. A process that ended is judged by its restart policy. The stop goes in
 waves, against the dependencies, under one deadline; then TERM, then KILL.
 
-Each process's state is published, retained, on ``processes/<name>/state``.
-Only letters of kind *control*, which no router can write, are obeyed.
+A crew member's OS process registers, is given the book with the answer, hears
+of every newer one, and says how it ended; by then, or without it, its pidfd
+tells. Each process's state is published, retained, on
+``processes/<name>/state``. Where the gateway is a unit of systemd, that is told.
+
+Only letters of kind *control*, which no router can write, are obeyed; ``ps``
+and ``$statistics`` are answered to everybody. Refused, with a bounce: whatever
+else is written to it.
 """
 
 from __future__ import annotations
@@ -16,27 +22,39 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from gateway.bus.baton import Leave
+from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
 from gateway.errors import GatewayError, RefusedError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
+from gateway.process.correspondent import STATISTICS
 from gateway.process.whereabouts import enter, handles_letters
 from gateway.supervision.accounts import Accounts
+from gateway.supervision.clerk import Clerk
+from gateway.supervision.ending import Ending, send_signal
 from gateway.supervision.errands import Errands
 from gateway.supervision.fork_server import Exited, ForkServer, Started, is_errand
+from gateway.supervision.heartbeats import Heartbeats
 from gateway.supervision.member import Member
 from gateway.supervision.notice_desk import NoticeDesk
 from gateway.supervision.noticeboard import Noticeboard
+from gateway.supervision.order import waves
+from gateway.supervision.orders import Orders
 from gateway.supervision.pills import Pills
-from gateway.supervision.restart import Restarts
-from gateway.supervision.shutdown import GRACE, Shutdown, send_signal
-from gateway.supervision.spec import ProcessSpec
+from gateway.supervision.recruit import spec_of
+from gateway.supervision.restart import Restarts, Verdict
+from gateway.supervision.shutdown import GRACE, Shutdown
+from gateway.supervision.spec import ProcessSpec, refuse_in_simulation
+from gateway.supervision.systemd import Systemd
+from gateway.supervision.temporary import make_folder, remove_folder
 
 log = logging.getLogger(__name__)
 
@@ -58,22 +76,57 @@ class Boss:
         random: Random,
         start_thread: StartThread,
         make_thread: Callable[..., threading.Thread] = threading.Thread,
+        temporary: Path | None = None,
+        patience: float = 10.0,
+        systemd: Systemd | None = None,
+        mailboxes: Mapping[str, type[Mailbox]] | None = None,
     ) -> None:
+        """Supervise what ``specs`` say; ``order`` has the names in waves, the main one's last.
+
+        Without a ``fork_server``, as in a simulation, there are threads alone.
+        ``temporary`` is where folders are made for those that want one.
+        ``patience`` is how long one process may take to end by order, in
+        seconds. ``mailboxes`` names those that want a mailbox of another kind.
+        """
         self._office = office
         self._monotonic = office.clock.monotonic
         self._order = order
         self._fork_server = fork_server
         self._start_thread = start_thread
+        self._random = random
+        self._temporary = temporary
+        self._mailboxes = mailboxes or {}
+        self._systemd = systemd or Systemd()
+        (self._main,) = order[-1]
         self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
         self._board = Noticeboard(office, self._box, self.members)
         self._accounts = Accounts(office)
-        self._notice_desk = NoticeDesk(
-            self._board, self.members, lambda message: self._sender(message) is not None
+        self._ending = Ending(office, self._board, self._accounts)
+        self._orders = Orders(
+            self.members,
+            self._board,
+            self._ending,
+            open_member=self._open,
+            patience=patience,
+            untouchable=self._main,
+            monotonic=self._monotonic,
         )
+        self._clerk = Clerk(self.members, self._board, self._accounts, self._catch_up)
+        self._notice_desk = NoticeDesk(
+            self._board,
+            self.members,
+            lambda message: self._clerk.sender(message) is not None,
+            self._monotonic,
+        )
+        self._heartbeats = Heartbeats(self.members, self._board)
         self._errands = Errands(office, fork_server, _in_words)
-        self._pills = Pills(office, self._board, self.members)
+        self._pills = Pills(self._ending, self._board, self.members)
         self._shutdown: Shutdown | None = None
+        self._unknown = 0
+        self.bound_failure = ""
+        """Why a process to which the application is bound failed; empty where none did."""
+        self.on_bound_end: Callable[[], None] = lambda: None
         self.brake = ""
         """Why the emergency brake was pulled; empty where it was not."""
         self.on_brake: Callable[[], None] = lambda: None
@@ -82,18 +135,21 @@ class Boss:
             "register": self._register,
             "level": self._level,
             "pid": self._pid,
-            "subscribe": self._subscribe,
-            "unsubscribe": self._unsubscribe,
-            "retain": self._retain,
-            "will": self._will,
             "ended": self._ended,
-            "open": self._open_further,
-            "close": self._close_further,
             "ebrake": self._ebrake,
-            "ps": self._ps,
-            **self._notice_desk.handlers,
+            "progress": self._progress,
+            "start": self._orders.start,
+            "stop": self._orders.stop,
+            "restart": self._orders.restart,
+            "add": self._add,
             "run": self._errands.take,
             "poison_pill": self._pills.take,
+            **self._clerk.handlers,
+            **self._notice_desk.handlers,
+        }
+        self._questions: dict[str, Callable[[], Any]] = {
+            "ps": lambda: [self._describe(member) for member in self.members.values()],
+            STATISTICS: self.statistics,
         }
 
     # For the main thread
@@ -101,8 +157,7 @@ class Boss:
     def start(self) -> None:
         """Open every mailbox, tell the book, start who is to start by itself."""
         for member in self.members.values():
-            if member.spec.autostart:
-                self._open(member)
+            self._enlist(member)
         self._board.tell_book()
         if self._fork_server is not None:
             self._box.watch(self._fork_server.fileno(), self._hear_fork_server)
@@ -110,7 +165,9 @@ class Boss:
 
     def stop(self, timeout: float) -> list[str]:
         """End the crew within ``timeout`` seconds; return who had to be left behind."""
-        self._shutdown = Shutdown(self._office, self._board, self.members, self._order, timeout)
+        self._shutdown = Shutdown(
+            self._ending, self.members, self._order, timeout, monotonic=self._monotonic
+        )
         self._box.wake()
         self._thread.join(timeout + 3 * GRACE)
         return [name for name, member in self.members.items() if member.runs]
@@ -139,30 +196,41 @@ class Boss:
                 self._end_unlived()
             if message is not None:
                 self._hear(message)
+            now = self._monotonic()
+            self._orders.step(now)
             if self._shutdown is not None:
+                self._systemd.stopping()
                 self._errands.stop()
                 if self._shutdown.step():
                     self._errands.end("the application stopped")
                     return
             else:
+                self._heartbeats.step(now)
                 self._start_due()
                 self._notice_desk.end_leases()
                 self._errands.kill_late()
+            progresses = self._heartbeats.required_progress()
+            self._systemd.step(now, self.members, progresses=progresses)
 
     @handles_letters
     def _hear(self, message: Message) -> None:
+        question = self._questions.get(message.subject)
+        if question is not None and message.kind in ("letter", "control"):
+            self._board.answer(message, question())
+            return
         handler = self._handlers.get(message.subject)
-        if handler is None or (message.kind != "control" and message.subject != "ps"):
-            log.warning("%s wrote %r to the boss", message.sender, message.subject)
-            handler = self._refuse
         try:
+            if handler is None or message.kind != "control":
+                self._unknown += 1
+                log.warning("%s wrote %r to the boss", message.sender, message.subject)
+                raise RefusedError(
+                    f"the boss obeys no {message.kind} {message.subject!r}:"
+                    " it takes orders that it knows, and from inside only"
+                )
             handler(message)
         except GatewayError as error:
-            log.warning("boss: %s from %s: %s", message.subject, message.sender, error)
-
-    def _refuse(self, message: Message) -> None:
-        if message.kind == "letter":
-            self._board.refuse(message, RefusedError("the boss takes orders from inside only"))
+            log.info("boss: %s from %s: %s", message.subject, message.sender, str(error))
+            self._board.refuse(message, error)
 
     def _catch_up(self) -> None:
         """Hear what was written before this moment: a death or a snapshot must not overtake it.
@@ -177,12 +245,11 @@ class Boss:
     def _until_next(self) -> float | None:
         if self._shutdown is not None:
             return 0.05
-        due = [member.due for member in self.members.values() if member.due is not None]
-        if (lease := self._notice_desk.due) is not None:
-            due.append(lease)
-        if (late := self._errands.due) is not None:
-            due.append(late)
-        return max(0.0, min(due) - self._monotonic()) if due else None
+        due = [member.due for member in self.members.values()]
+        due += [self._orders.due(), self._heartbeats.due(), self._systemd.due()]
+        due += [self._notice_desk.due, self._errands.due]
+        first = min((when for when in due if when is not None), default=None)
+        return None if first is None else max(0.0, first - self._monotonic())
 
     def _start_due(self) -> None:
         now = self._monotonic()
@@ -199,11 +266,52 @@ class Boss:
 
     # Starting
 
+    def _enlist(self, member: Member) -> None:
+        spec = member.spec
+        if spec.autostart and spec.start_after > 0:
+            member.due = self._monotonic() + spec.start_after
+            self._board.move(member, "stopped", f"it starts {spec.start_after:g} s after the rest")
+        elif spec.autostart:
+            self._open(member)
+
+    def _add(self, message: Message) -> None:
+        """Take a new member into the crew; it is started where its data say so."""
+        spec = spec_of(message.body)
+        name = spec.name
+        if self._fork_server is None:
+            refuse_in_simulation(spec)
+        if name in self.members or name == BOSS:
+            raise RefusedError(f"there is a process {name!r} already")
+        depends = {known: member.spec.depends for known, member in self.members.items()}
+        del depends[self._main]
+        self._order[:] = [*waves({**depends, name: spec.depends}), [self._main]]
+        member = self.members[name] = Member(spec, Restarts(spec.restart, self._random))
+        self._enlist(member)
+        self._board.tell_book()
+        self._board.answer(message, None)
+
     def _open(self, member: Member) -> None:
         """Give a member's next life its mailbox, so that mail can wait for it."""
+        try:
+            self._open_mailbox(member)
+        except (OSError, GatewayError) as error:
+            # As where the file system is full, or this OS process out of descriptors.
+            if member.spec.name == self._main:
+                raise
+            member.said_dead = True
+            cause = f"its mailbox could not be opened: {getattr(error, 'strerror', None) or error}"
+            self._gone(member, cause, failed=True)
+
+    def _open_mailbox(self, member: Member) -> None:
         member.incarnation += 1
-        member.said_dead = member.told_to_die = False
+        member.said_dead = member.told_to_die = member.stuck = member.registered = False
+        member.after, member.why = "judge", ""
+        member.stop_by = member.until = member.pulse = None
+        member.pressed = 0
         spec = member.spec
+        if spec.temporary_folder:
+            assert self._temporary is not None
+            make_folder(self._temporary, spec.name, member.incarnation)
         sockets = self._office.bind(spec.name, member.incarnation)
         if spec.mode == "fork":
             member.sockets = sockets
@@ -216,18 +324,26 @@ class Boss:
                 size=spec.mailbox_size,
                 order=spec.mailbox_order,
                 policy=spec.mailbox_policy,
+                kind=self._mailboxes.get(spec.name),
             )
-        self._board.move(member, "waiting", "waits for what it depends on")
+        waits = f"waits for {', '.join(spec.depends)}" if spec.depends else "starts at once"
+        self._board.move(member, "waiting", waits)
 
     def _launch(self, member: Member) -> None:
         self._board.move(member, "starting", "it was started")
         spec = member.spec
+        now = member.progressed = self._monotonic()
+        member.restarts.began(now)
+        if spec.limit is not None:
+            member.until = now + spec.limit
         if spec.mode == "fork":
             assert member.row is not None
             assert member.sockets is not None
             assert self._fork_server is not None
             try:
-                self._fork_server.spawn(spec.name, member.incarnation, member.sockets, member.row)
+                self._fork_server.spawn(
+                    spec.name, member.incarnation, member.sockets, member.row, spec.data
+                )
             except GatewayError as error:
                 self._gone(member, str(error), failed=True)
         else:
@@ -252,7 +368,7 @@ class Boss:
                 return
             member.pid, member.pidfd = told.pid, told.pidfd
             self._box.watch(told.pidfd, partial(self._child_died, member))
-            if self._shutdown is not None and self._shutdown.terminated:
+            if member.told_to_die or (self._shutdown is not None and self._shutdown.terminated):
                 send_signal(told.pidfd, signal.SIGTERM)
         elif isinstance(told, Exited):
             log.log(
@@ -276,11 +392,11 @@ class Boss:
         if member.said_dead:
             self._gone(member, member.cause, failed=member.cause != _ENDED)
         else:
-            self._gone(member, "its OS process was killed or crashed", failed=True)
+            self._gone(member, member.why or "its OS process was killed or crashed", failed=True)
 
     def _ended(self, message: Message) -> None:
         """A life ended and says how; a forked one's OS process is still on its way out."""
-        member = self._sender(message)
+        member = self._clerk.sender(message)
         if member is None:
             return
         error = message.body["error"]
@@ -296,14 +412,27 @@ class Boss:
         """A life is over: tell everybody, say its wills, judge what follows."""
         name = member.spec.name
         died_without_death = not member.said_dead and member.incarnation > 0
-        member.state = "failed" if failed else "stopped"
+        if not failed and member.why:
+            cause = member.why
+        after, member.after = member.after, "judge"
+        member.state = "failed" if failed and after == "judge" else "stopped"
+        member.stop_by = member.until = None
+        member.stuck = False
         member.process = None
         member.thread = None
-        member.hurry = None
+        member.hurry = member.call_soon = None
         member.pid = 0
         wills = self._board.leave(member)
-        stopping = self._shutdown is not None or member.told_to_die
-        verdict = None if stopping else member.restarts.ended(self._monotonic(), failed=failed)
+        if member.spec.temporary_folder:
+            assert self._temporary is not None
+            remove_folder(self._temporary, name, member.incarnation)
+        verdict = None
+        if self._shutdown is None and after != "stop":
+            verdict = (
+                Verdict(0.0)
+                if after == "restart"
+                else member.restarts.ended(self._monotonic(), failed=failed)
+            )
         self._board.tell_book()
         self._accounts.close(member)
         self._pills.dead(member, cause)
@@ -316,53 +445,36 @@ class Boss:
         if verdict is None or verdict.delay is None:
             member.due = None
             self._board.move(member, member.state, cause)
+            if member.spec.bound_shutdown and self._shutdown is None:
+                log.warning("%s is over, and the application with it: %s", name, cause)
+                if member.state == "failed":
+                    self.bound_failure = f"{name}: {cause}"
+                self.on_bound_end()
             return
         member.due = self._monotonic() + verdict.delay
+        if after == "restart":
+            self._board.move(member, "stopped", "it is restarted by order")
+            return
         log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)
         self._board.move(member, "degraded" if verdict.degraded else "failed", cause)
 
     # Orders
 
     def _register(self, message: Message) -> None:
-        member = self._sender(message)
+        member = self._clerk.sender(message)
         if member is not None:
             member.pid = message.body
+            member.registered = True
             self._board.answer(message, encode(self._office.book))
 
-    def _open_further(self, message: Message) -> None:
-        member = self._sender(message)
-        if member is not None and message.body.endswith(f"@{member.spec.name}"):
-            row = self._accounts.open_further(member, message.body)
-            self._board.tell_book()
-            self._board.answer(message, row)
-
-    def _close_further(self, message: Message) -> None:
-        member = self._sender(message)
-        if member is not None and message.body in member.mailboxes:
-            self._accounts.close_further(member, message.body)
-            self._board.tell_book()
-
-    def _subscribe(self, message: Message) -> None:
-        self._catch_up()
-        self._board.answer(message, self._board.subscribe(message.sender, message.body))
-
-    def _unsubscribe(self, message: Message) -> None:
-        self._board.unsubscribe(message.sender, message.body)
-
-    def _retain(self, message: Message) -> None:
-        self._board.retain(message.body["message"], message.body["version"])
-
-    def _will(self, message: Message) -> None:
-        self._board.declare_will(message.sender, message.body["topic"], message.body["body"])
-
     def _level(self, message: Message) -> None:
-        member = self._sender(message)
+        member = self._clerk.sender(message)
         if member is not None and message.body == "living" and member.state == "starting":
             self._board.move(member, "living", "its birth is over")
 
     def _pid(self, message: Message) -> None:
         """Note in which OS process of its own, an external program, a member does its work."""
-        member = self._sender(message)
+        member = self._clerk.sender(message)
         if member is not None:
             member.pid = message.body
 
@@ -375,11 +487,27 @@ class Boss:
             log.critical("emergency brake: %s", reason)
             self.on_brake()
 
-    def _ps(self, message: Message) -> None:
-        # Whoever does not read its replies must not hold up the supervisor.
-        self._board.answer(
-            message, [self._describe(member) for member in self.members.values()], timeout=0.0
-        )
+    def _progress(self, message: Message) -> None:
+        member = self._clerk.sender(message)
+        if member is not None:
+            member.progressed = self._monotonic()
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the counts of the supervisor: its crew, orders, topics and mail."""
+        states = Counter(member.state for member in self.members.values())
+        return {
+            "members": len(self.members),
+            **{str(state): count for state, count in states.items()},
+            "restarts": sum(member.restarts.count for member in self.members.values()),
+            "found_stuck": self._heartbeats.stuck,
+            "unknown": self._unknown,
+            **self._orders.statistics(),
+            **self._board.statistics(),
+            "fork_server": self._fork_server.statistics() if self._fork_server is not None else {},
+            "systemd": self._systemd.statistics(),
+            "mail": self._box.statistics()._asdict(),
+            **self._office.statistics(),
+        }
 
     def _describe(self, member: Member) -> dict[str, Any]:
         return {**member.describe(), "ledger": self._accounts.balance(member)._asdict()}
@@ -397,13 +525,6 @@ class Boss:
                     self._office.close(member.box)
                 member.said_dead = True
                 self._gone(member, "the application stopped before it lived", failed=False)
-
-    def _sender(self, message: Message) -> Member | None:
-        """Return the member that wrote, None where that life is over."""
-        member = self.members.get(message.sender)
-        if member is None or member.incarnation != message.sender_incarnation:
-            return None
-        return member
 
 
 _ENDED = "it ended by itself"

@@ -2,11 +2,14 @@
 
 Registers with the boss until it is given the address book, then runs its one
 process on the main thread, and tells how that ended. TERM and the boss's
-``die`` both end it in order; Ctrl-C is the main process's business.
+``die`` both end it in order; Ctrl-C and a terminal that hangs up are the main
+process's business. On the signal `STACKS` the stacks of its threads go to
+stderr, even where the interpreter itself is held up.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -29,12 +32,18 @@ from gateway.process.process import Process
 from gateway.process.whereabouts import rename_os_process
 from gateway.supervision.life import end_of
 from gateway.supervision.notices import heed
+from gateway.supervision.pulse import STACKS, Reporter
 from gateway.supervision.spec import ProcessSpec
+from gateway.supervision.temporary import folder_of
 
 log = logging.getLogger(__name__)
 
-_TRIES = 5
-_PATIENCE = 2.0
+TRIES = 5
+"""Letters in which a child asks to be registered, until it gives up."""
+
+PATIENCE = 2.0
+"""Seconds that it waits for the answer to each."""
+
 _book_decoder = msgspec.msgpack.Decoder(Book)
 
 
@@ -52,6 +61,7 @@ class Child:
         clock: Clock,
         ledgers: SharedLedgers,
         application: Any,
+        temporary: Path,
     ) -> None:
         self._spec = spec
         # What the log shows.
@@ -59,10 +69,12 @@ class Child:
         rename_os_process(spec.name)
         self._process: Process | None = None
         self._die_early = False
+        faulthandler.register(STACKS, file=2, all_threads=True)
+        # A hangup is ignored too: that is inherited from the fork server.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: self._die())
-        self._office = Office(folder, clock=clock, ledgers=ledgers)
-        self._box = self._office.open(
+        self.office = Office(folder, clock=clock, ledgers=ledgers)
+        self.box = self.office.open(
             spec.name,
             incarnation,
             sockets,
@@ -73,45 +85,58 @@ class Child:
             control=self._obey,
         )
         self._application = application
+        self._temporary = temporary
+        self._reporter = (
+            Reporter(self.office, self.box, spec.stuck_after) if spec.stuck_after else None
+        )
 
     def run(self) -> int:
         """Live, and return the exit status."""
         error = ""
         try:
             self._register()
+            if self._reporter is not None:
+                self._reporter.start()
             context = Context(
                 self._spec.name,
-                self._office,
-                self._box,
+                self.office,
+                self.box,
                 "fork",
                 self._spec.frequency,
                 self._spec.route,
                 self._spec.parameters,
                 self._application,
                 self._report,
+                folder_of(self._temporary, self._spec.name, self.box.incarnation)
+                if self._spec.temporary_folder
+                else None,
             )
             error = end_of(self._spec.name, lambda: self._make(context))
         except (RecipientGoneError, CallTimeoutError) as failure:
             error = f"the boss did not answer: {failure}"
             log.error("%s: %s", self._spec.name, error)
         finally:
-            tell_end(self._office, self._box, error or "")
-            self._office.shut()
+            if self._reporter is not None:
+                self._reporter.stop()
+            tell_end(self.office, self.box, error or "")
+            self.office.shut()
         return 1 if error else 0
 
     def _make(self, context: Context) -> Process:
-        process = self._process = self._spec.factory(context)
+        process = self._process = self._spec.make(context)
+        if self._reporter is not None:
+            self._reporter.process = process
         if self._die_early:
             process.die()
         return process
 
     def _register(self) -> None:
-        for attempt in range(_TRIES):
-            message = self._office.tell_boss(self._box, "register", os.getpid())
+        for attempt in range(TRIES):
+            message = self.office.tell_boss(self.box, "register", os.getpid())
             try:
-                answer = self._box.wait_for(message, _PATIENCE)
+                answer = self.box.wait_for(message, PATIENCE)
             except CallTimeoutError:
-                if attempt == _TRIES - 1:
+                if attempt == TRIES - 1:
                     raise
             else:
                 self._take_in(answer.body)
@@ -119,7 +144,7 @@ class Child:
 
     def _report(self, level: RunLevel) -> None:
         try:
-            self._office.tell_boss(self._box, "level", level)
+            self.office.tell_boss(self.box, "level", level)
         except RecipientGoneError:
             # The boss itself is gone; the fork server ends this child in a moment.
             log.debug("%s is %s, and has no boss any more", self._spec.name, level)
@@ -132,8 +157,8 @@ class Child:
         return True
 
     def _take_in(self, book: bytes) -> None:
-        self._office.update(_book_decoder.decode(book))
-        heed(self._office, [self._spec.name])
+        self.office.update(_book_decoder.decode(book))
+        heed(self.office, [self._spec.name])
 
     def _die(self) -> None:
         self._die_early = True

@@ -33,8 +33,8 @@ from gateway.errors import (
 )
 from gateway.mail.codec import encode, unpack
 from gateway.mail.message import Message, bounce_of
+from gateway.supervision.ending import send_signal
 from gateway.supervision.fork_server import Exited, Failed, ForkServer, Started
-from gateway.supervision.shutdown import send_signal
 
 log = logging.getLogger(__name__)
 

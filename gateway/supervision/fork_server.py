@@ -7,9 +7,13 @@ and start in a few milliseconds. It does four things: fork on request, hand
 back a pidfd, reap, and tell how each child ended. When the main process's end
 of the channel closes it ends its children, by TERM and then by KILL, and itself.
 
+What it inherits and does not need would be held open for as long as it lives:
+the lock of the sockets' folder, and the pipes that others had open at that
+moment, whose readers wait for an end of file. Those become ``/dev/null`` in it.
+
 The channel is a SEQPACKET socket with one msgpack array a packet::
 
-    → [name, incarnation, row]            with the child's two mailbox sockets, or
+    → [name, incarnation, row, data]      with the child's two mailbox sockets, or
                                           an errand's two memory files
     ← ["started", name, incarnation, pid] with the child's pidfd
     ← ["failed", name, incarnation, reason]
@@ -28,8 +32,9 @@ import os
 import select
 import signal
 import socket
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -40,13 +45,16 @@ from gateway.process.whereabouts import rename_os_process
 
 log = logging.getLogger(__name__)
 
-ChildMain = Callable[[str, int, tuple[socket.socket, socket.socket], int], int]
-"""Runs one child: name, incarnation, its sockets, its ledger's row; returns its exit status."""
+Data = Mapping[str, Any] | None
+"""What describes a member that joined at run time (`gateway.supervision.recruit`)."""
+
+ChildMain = Callable[[str, int, tuple[socket.socket, socket.socket], int, Data], int]
+"""Runs one child: name, incarnation, sockets, its ledger's row, its data; returns its status."""
 
 ErrandMain = Callable[[str, int, int], int]
 """Runs one errand: its name, what is to be done, where to note that it is; returns the status."""
 
-_PACKET = 4096
+_PACKET = 64 * 1024
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -80,11 +88,19 @@ class ForkServer:
     """The main process's end; `start` it before any thread exists."""
 
     def __init__(
-        self, child_main: ChildMain, errand_main: ErrandMain, *, grace: float = 3.0
+        self,
+        child_main: ChildMain,
+        errand_main: ErrandMain,
+        *,
+        grace: float = 3.0,
+        unneeded: Collection[int] = (),
     ) -> None:
+        """``unneeded`` are descriptors of the main process's alone."""
         self._child_main = child_main
         self._errand_main = errand_main
         self._grace = grace
+        self._unneeded = unneeded
+        self._counts = {"asked": 0, "started": 0, "failed": 0, "exited": 0}
         self._channel: socket.socket | None = None
         self.pid = 0
 
@@ -96,17 +112,20 @@ class ForkServer:
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
+            _let_go(self._unneeded)
             _serve(theirs, self._run_child, self._grace)
         theirs.close()
         ours.settimeout(5.0)
         self._channel = ours
 
-    def _run_child(self, name: str, incarnation: int, row: int, descriptors: list[int]) -> int:
+    def _run_child(
+        self, name: str, incarnation: int, row: int, data: Data, descriptors: list[int]
+    ) -> int:
         first, second = descriptors
         if is_errand(name):
             return self._errand_main(name, first, second)
         sockets = socket.socket(fileno=first), socket.socket(fileno=second)
-        return self._child_main(name, incarnation, sockets, row)
+        return self._child_main(name, incarnation, sockets, row, data)
 
     def fileno(self) -> int:
         """The descriptor that is readable when there is something to `receive`."""
@@ -114,19 +133,25 @@ class ForkServer:
         return self._channel.fileno()
 
     def spawn(
-        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket], row: int
+        self,
+        name: str,
+        incarnation: int,
+        sockets: tuple[socket.socket, socket.socket],
+        row: int,
+        data: Data = None,
     ) -> None:
         """Ask for a child, which gets a copy of ``sockets``; they stay the caller's."""
-        self._ask(name, incarnation, row, [used.fileno() for used in sockets])
+        self._ask(name, incarnation, row, data, [used.fileno() for used in sockets])
 
     def spawn_errand(self, name: str, number: int, task: int, done: int) -> None:
         """Ask for a child that runs the errand ``name``; the descriptors stay the caller's."""
-        self._ask(name, number, 0, [task, done])
+        self._ask(name, number, 0, None, [task, done])
 
-    def _ask(self, name: str, number: int, row: int, descriptors: list[int]) -> None:
+    def _ask(self, name: str, number: int, row: int, data: Data, descriptors: list[int]) -> None:
         assert self._channel is not None
+        self._counts["asked"] += 1
         try:
-            packet = msgspec.msgpack.encode([name, number, row])
+            packet = msgspec.msgpack.encode([name, number, row, data])
             socket.send_fds(self._channel, [packet], descriptors)
         except OSError as error:
             raise GatewayError(f"the fork server is gone: {error}") from error
@@ -143,11 +168,16 @@ class ForkServer:
         if not packet:
             return None
         kind, name, incarnation, value = msgspec.msgpack.decode(packet)
+        self._counts[kind] += 1
         if kind == "started":
             return Started(name, incarnation, value, descriptors[0])
         if kind == "exited":
             return Exited(name, incarnation, value)
         return Failed(name, incarnation, value)
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many children were asked for, started, refused and reaped."""
+        return {"pid": self.pid, **self._counts}
 
     def stop(self, timeout: float) -> bool:
         """Let the server end and reap it; tell whether it ended in time."""
@@ -178,14 +208,43 @@ def is_errand(name: str) -> bool:
 
 # In the server
 
-RunChild = Callable[[str, int, int, list[int]], int]
+RunChild = Callable[[str, int, int, Data, list[int]], int]
+
+
+def _let_go(unneeded: Collection[int]) -> None:
+    """Put ``/dev/null`` in the place of what only the main process needs.
+
+    Not closed: whoever holds a number must never meet another file behind it.
+    """
+    standard = {_identity(fd) for fd in range(3)}
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
+        try:
+            # Where standard output is a pipe a copy of it is no less needed.
+            is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode) and _identity(fd) not in standard
+        except OSError:
+            continue  # the one that listed them
+        if fd > 2 and (is_pipe or fd in unneeded):
+            os.dup2(null, fd, inheritable=False)
+    os.close(null)
+
+
+def _identity(fd: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        # A daemon may have been started without it.
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _serve(channel: socket.socket, run_child: RunChild, grace: float) -> None:
     """Be the fork server; never returns."""
     rename_os_process("fork-server")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    # Should the handlers of the main process write somewhere on a signal.
+    signal.set_wakeup_fd(-1)
     gc.collect()
     gc.freeze()
     children: dict[int, tuple[str, int, int]] = {}
@@ -218,7 +277,7 @@ def _fork_one(
     packet, descriptors, _, _ = socket.recv_fds(channel, _PACKET, 2, socket.MSG_CMSG_CLOEXEC)
     if not packet:
         return False
-    name, incarnation, row = msgspec.msgpack.decode(packet)
+    name, incarnation, row, data = msgspec.msgpack.decode(packet)
     answer: list[Any]
     if len(descriptors) != 2:
         answer = ["failed", name, incarnation, "out of file descriptors"]
@@ -241,7 +300,7 @@ def _fork_one(
         poller.close()
         for pidfd in children:
             os.close(pidfd)
-        _be_child(name, incarnation, row, descriptors, run_child, server)
+        _be_child(name, incarnation, row, data, descriptors, run_child, server)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
     for descriptor in descriptors:
         os.close(descriptor)
@@ -260,6 +319,7 @@ def _be_child(
     name: str,
     incarnation: int,
     row: int,
+    data: Data,
     descriptors: list[int],
     run_child: RunChild,
     server: int,
@@ -271,7 +331,7 @@ def _be_child(
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != server:
             os._exit(1)
-        status = run_child(name, incarnation, row, descriptors)
+        status = run_child(name, incarnation, row, data, descriptors)
     except BaseException:
         log.exception("process %s failed outside of its life", name)
     finally:

@@ -50,6 +50,7 @@ class Loops:
             thread.call(partial(press, number))
 
         member.hurry = hurry
+        member.call_soon = thread.call
         thread.start(member.spec.name, lambda: self._live(member, context, pressed))
 
     def stop(self, timeout: float) -> None:
@@ -97,4 +98,4 @@ def _make(member: Member, context: Context) -> AsyncProcess:
     spec = member.spec
     if spec.command is not None:
         return External(context, spec.command)
-    return with_loop(spec.factory)(context)
+    return with_loop(spec.find_class())(context)

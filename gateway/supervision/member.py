@@ -11,6 +11,7 @@ from typing import Any, Literal
 from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
 from gateway.process.process import Process
+from gateway.supervision.pulse import LoopPulse, Pulse
 from gateway.supervision.restart import Restarts
 from gateway.supervision.spec import ProcessSpec
 
@@ -36,9 +37,27 @@ class Member:
     """Further mailboxes that this life has opened, for what is behind it, and their rows."""
     hurry: Callable[[signal.Signals], None] | None = None
     """What presses a life on a loop to end, where there is one."""
+    call_soon: Callable[[Callable[[], object]], None] | None = None
+    """What has something called on its loop's thread, where it shares a loop."""
     said_dead: bool = False
     """Whether this life reported that its `death` has run."""
     told_to_die: bool = False
+    after: Literal["judge", "stop", "restart"] = "judge"
+    """What follows the present life; judged by the restart policy unless somebody ordered."""
+    why: str = ""
+    """Why this life was ended from outside; empty where it was not."""
+    stop_by: float | None = None
+    """When it is killed, should it not have ended, on the monotonic clock."""
+    until: float | None = None
+    """When its ``limit`` is over, on the monotonic clock."""
+    registered: bool = False
+    """Whether the present life, in an OS process of its own, has registered."""
+    pressed: int = 0
+    """How often a life on a loop that does not end was pressed to, by order."""
+    pulse: Pulse | LoopPulse | None = None
+    progressed: float = 0.0
+    """When its loop was last known to progress, on the monotonic clock."""
+    stuck: bool = False
     due: float | None = None
     """When it is restarted, on the monotonic clock."""
     sockets: Any = None
@@ -65,4 +84,5 @@ class Member:
             "pid": self.pid,
             "restarts": self.restarts.count,
             "kind": self.spec.kind,
+            "stuck": self.stuck,
         }

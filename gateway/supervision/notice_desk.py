@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from time import monotonic
 
 from msgspec import convert, to_builtins
 
@@ -28,10 +27,12 @@ class NoticeDesk:
         board: Noticeboard,
         processes: Collection[str],
         is_current: Callable[[Message], bool],
+        monotonic: Callable[[], float],
     ) -> None:
         self._board = board
         self._processes = processes
         self._is_current = is_current
+        self._monotonic = monotonic
         self.handlers: dict[str, Callable[[Message], None]] = {
             "log-level": self._log_level,
             "tap": self._tap,
@@ -46,7 +47,7 @@ class NoticeDesk:
 
     def end_leases(self) -> None:
         """End the taps that nobody renewed."""
-        if self._board.notices.expire(monotonic()):
+        if self._board.notices.expire(self._monotonic()):
             log.warning("a tap on the mail is ended: its owner did not renew it")
             self._board.tell_book()
 
@@ -73,7 +74,7 @@ class NoticeDesk:
             return
         tap = convert(message.body["tap"], Tap)
         try:
-            self._board.notices.tap(message.sender, message.body["id"], tap, monotonic())
+            self._board.notices.tap(message.sender, message.body["id"], tap, self._monotonic())
         except GatewayError as error:
             self._board.refuse(message, error)
             return
@@ -87,4 +88,4 @@ class NoticeDesk:
 
     def _renew(self, message: Message) -> None:
         if self._is_current(message):
-            self._board.notices.renew(message.sender, monotonic())
+            self._board.notices.renew(message.sender, self._monotonic())

@@ -5,21 +5,24 @@ to every OS process at once. A process's state is published, retained, on
 ``processes/<name>/state``; the wills of one that died are said in its name.
 
 The boss's thread is the only user. A child whose socket is full gets the
-newest book as soon as there is room; nobody else waits for it.
+newest book, and then its answers, as soon as there is room; nobody else waits
+for it. Refused: to keep more than `UNSENT` answers for one that reads none.
 """
 
 from __future__ import annotations
 
 import logging
 import select
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.bus.directory import Book
 from gateway.bus.lanes import Policy
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
-from gateway.bus.tapping import bare
+from gateway.bus.tapping import bare, show
 from gateway.bus.wire import Outlet
 from gateway.errors import GatewayError
 from gateway.mail.codec import decode, encode
@@ -29,6 +32,19 @@ from gateway.supervision.member import Member, State
 from gateway.supervision.notices import Notices, heed
 
 log = logging.getLogger(__name__)
+
+UNSENT = 64
+"""Answers at the most that wait for one mailbox whose socket is full."""
+
+
+@dataclass(eq=False)
+class _Backlog:
+    """What one mailbox in another OS process is still to be told."""
+
+    outlet: Outlet
+    member: Member | None = None
+    """Whose mailbox it is, where the newest book is to be sent there."""
+    letters: deque[Message] = field(default_factory=deque)
 
 
 class Noticeboard:
@@ -40,7 +56,9 @@ class Noticeboard:
         self._members = members
         self._archive = Archive()
         self.notices = Notices()
-        self._unsent: dict[str, Outlet] = {}
+        self._unsent: dict[str, _Backlog] = {}
+        self.unheard = 0
+        """Answers that found no reader."""
 
     # The book
 
@@ -72,36 +90,59 @@ class Noticeboard:
                 self._send_book(member)
 
     def _send_book(self, member: Member) -> None:
-        """Send the newest book; where the socket is full, as soon as there is room."""
         target = bare(self._office.target(member.spec.name))
         assert isinstance(target, Outlet)
-        message = self.control(member, "book", encode(self._office.book))
-        try:
-            fd = target.socket_for("urgent").fileno()
-            sent = target.try_send(message, "urgent")
-        except (GatewayError, OSError):
-            # It is dying; its pidfd says so in a moment.
-            return
-        key = member.spec.name
-        if sent:
-            if self._unsent.pop(key, None) is not None:
-                self._box.unwatch(fd)
-        elif key not in self._unsent:
-            self._unsent[key] = target
-            self._box.watch(fd, lambda _: self._send_book(member), select.EPOLLOUT)
+        backlog = self._unsent.get(target.name) or _Backlog(target)
+        backlog.member = member
+        self._flush(backlog)
 
     def leave(self, member: Member) -> dict[str, Any]:
         """Forget what was to be told to a life that is over; return its wills."""
         name = member.spec.name
         wills = self._archive.leave(name)
         self.notices.untap(name)
-        for further in list(member.mailboxes):
+        self._forget(name)
+        for further in member.mailboxes:
             self._archive.leave(further)
             self._office.unlink(further, member.incarnation)
-        outlet = self._unsent.pop(name, None)
-        if outlet is not None:
-            self._box.unwatch(outlet.socket_for("urgent").fileno())
+            self._forget(further)
         return wills
+
+    # What finds no room
+
+    def _flush(self, backlog: _Backlog) -> None:
+        """Send what waits for one mailbox; where its socket is full, go on when there is room.
+
+        Nobody waits for a reader here: who leaves more than `UNSENT` answers
+        unread loses the rest, and those are counted.
+        """
+        name, outlet = backlog.outlet.name, backlog.outlet
+        try:
+            fd = outlet.socket_for("urgent").fileno()
+            if backlog.member is not None:
+                book = self.control(backlog.member, "book", encode(self._office.book))
+                if outlet.try_send(book, "urgent"):
+                    backlog.member = None
+            while backlog.member is None and backlog.letters:
+                if not outlet.try_send(backlog.letters[0], "urgent"):
+                    break
+                backlog.letters.popleft()
+        except (GatewayError, OSError) as error:
+            # It is dying; its pidfd says so in a moment.
+            log.debug("%s cannot be told: %s", name, str(error))
+            self.unheard += len(backlog.letters)
+            self._forget(name)
+            return
+        if backlog.member is None and not backlog.letters:
+            self._forget(name)
+        elif name not in self._unsent:
+            self._unsent[name] = backlog
+            self._box.watch(fd, lambda _: self._flush(backlog), select.EPOLLOUT)
+
+    def _forget(self, name: str) -> None:
+        backlog = self._unsent.pop(name, None)
+        if backlog is not None:
+            self._box.unwatch(backlog.outlet.socket_for("urgent").fileno())
 
     # Topics
 
@@ -184,20 +225,47 @@ class Noticeboard:
             sender_incarnation=1,
         )
 
-    def answer(self, message: Message, body: Any, *, timeout: float = 0.5) -> None:
-        """Reply to ``message``; who reads none holds the boss up for ``timeout`` seconds."""
-        answer = reply_to(message, self._office.new_id(), self._office.clock.time(), body)
-        self._office.answer(answer, timeout)
+    def answer(self, message: Message, body: Any) -> None:
+        """Reply to ``message``; who reads no replies holds nobody up."""
+        self._tell(reply_to(message, self._office.new_id(), self._office.clock.time(), body))
 
     def refuse(self, message: Message, error: GatewayError) -> None:
-        """Tell whoever wrote ``message`` that it was declined; who is gone is not told."""
-        office = self._office
-        bounce = bounce_of(message, office.new_id(), office.clock.time(), error)
+        """Bounce ``message``; where it is no letter that can be answered, do nothing."""
+        if message.kind in ("letter", "control"):
+            office = self._office
+            self._tell(bounce_of(message, office.new_id(), office.clock.time(), error))
+
+    def _tell(self, letter: Message) -> None:
         try:
-            office.answer(bounce, 0.0)
-        except GatewayError as failure:
+            found = self._office.target(letter.recipient)
+            if found.incarnation != letter.incarnation:
+                return
+            target = bare(found)
+            if isinstance(target, Mailbox):
+                found.deliver(letter, 0.0)
+                return
+        except GatewayError as error:
+            # Whoever asked is gone, or has left too many replies unread.
             # As text: a record that is kept would keep what the error's frames hold.
-            log.debug("%s could not be told: %s", message.sender, str(failure))
+            log.debug("%s cannot be told: %s", letter.recipient, str(error))
+            self.unheard += 1
+            return
+        backlog = self._unsent.get(target.name) or _Backlog(target)
+        if len(backlog.letters) >= UNSENT:
+            self.unheard += 1
+            return
+        show(found, letter)
+        backlog.letters.append(letter)
+        self._flush(backlog)
+
+    def statistics(self) -> dict[str, int]:
+        """Return counts: the book's version, what is kept, what nobody heard."""
+        return {
+            "book": self._office.book.version,
+            **self._archive.statistics(),
+            "backlogs": len(self._unsent),
+            "unheard": self.unheard,
+        }
 
     def _publication(
         self,

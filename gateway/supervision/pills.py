@@ -9,17 +9,13 @@ Refused, by a bounce: names that nobody has (`AddressError`).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
-from gateway.bus.office import Office
-from gateway.errors import AddressError, GatewayError
+from gateway.errors import AddressError
 from gateway.mail.message import Message
+from gateway.supervision.ending import Ending
 from gateway.supervision.member import Member
 from gateway.supervision.noticeboard import Noticeboard
-from gateway.supervision.shutdown import give_up, tell_to_die
-
-log = logging.getLogger(__name__)
 
 WAITING = 64
 """Askers for one death that are told of it at the most; the first are forgotten."""
@@ -28,8 +24,8 @@ WAITING = 64
 class Pills:
     """Who is to be told of whose death; the boss's thread is the only user."""
 
-    def __init__(self, office: Office, board: Noticeboard, members: Mapping[str, Member]) -> None:
-        self._office = office
+    def __init__(self, ending: Ending, board: Noticeboard, members: Mapping[str, Member]) -> None:
+        self._ending = ending
         self._board = board
         self._members = members
         self._asked: dict[str, list[Message]] = {}
@@ -46,21 +42,19 @@ class Pills:
         if member.runs:
             self._asked.setdefault(member.spec.name, []).append(message)
             del self._asked[member.spec.name][:-WAITING]
+            member.after = "stop"
             if not member.told_to_die:
-                tell_to_die(self._office, self._board, member, why)
+                self._ending.tell_to_die(member, why)
             return
         if member.state == "waiting":
-            give_up(self._office, self._board, member, why)
+            self._ending.give_up(member, why)
             self._board.tell_book()
         elif member.due is not None:
             member.due = None
             self._board.move(member, "stopped", why)
-        self._board.answer(message, member.cause, timeout=0.0)
+        self._board.answer(message, member.cause)
 
     def dead(self, member: Member, cause: str) -> None:
         """Tell those who asked for it that a life is over."""
         for message in self._asked.pop(member.spec.name, ()):
-            try:
-                self._board.answer(message, cause, timeout=0.0)
-            except GatewayError as error:
-                log.debug("%s could not be told of a death: %s", message.sender, str(error))
+            self._board.answer(message, cause)

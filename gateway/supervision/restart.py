@@ -2,8 +2,13 @@
 
 As in OTP: a *permanent* process is always restarted, a *transient* one only
 after it failed, a *temporary* one never. More than ``most`` restarts within
-``within`` seconds make it *degraded*: it is then tried once every ``slowly``
-seconds, and everybody can see it. It is never silently gone.
+``within`` seconds make it *degraded*: it is then tried about once every
+``slowly`` seconds, and everybody can see it, until a life of it has lasted for
+``within`` seconds. It is never silently gone.
+
+Every wait is drawn between half of its span and the whole, so that what failed
+together does not come back together. Refused: a policy that makes no sense
+(`ConfigError`).
 """
 
 from __future__ import annotations
@@ -11,16 +16,22 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from gateway.backoff import Backoff
+from gateway.errors import ConfigError
 
 Kind = Literal["permanent", "transient", "temporary"]
 
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How often a process may fail; seconds throughout."""
+    """How often a process may fail; seconds throughout.
+
+    >>> RestartPolicy("forever")
+    Traceback (most recent call last):
+    gateway.errors.ConfigError: a restart policy is permanent, transient or temporary, not 'forever'
+    """
 
     kind: Kind = "permanent"
     most: int = 5
@@ -28,6 +39,21 @@ class RestartPolicy:
     first: float = 0.1
     ceiling: float = 5.0
     slowly: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ConfigError(
+                f"a restart policy is permanent, transient or temporary, not {self.kind!r}"
+            )
+        if self.most < 0 or self.within <= 0 or not 0 < self.slowly < float("inf"):
+            raise ConfigError(
+                "a restart policy needs most >= 0, within > 0 and slowly > 0,"
+                f" not {self.most}, {self.within} and {self.slowly}"
+            )
+        if not 0 < self.first <= self.ceiling < float("inf"):
+            raise ConfigError(
+                f"a restart policy needs 0 < first <= ceiling, not {self.first} and {self.ceiling}"
+            )
 
 
 class Verdict(NamedTuple):
@@ -42,21 +68,40 @@ class Restarts:
 
     def __init__(self, policy: RestartPolicy, random: Random) -> None:
         self._policy = policy
+        self._random = random
         self._backoff = Backoff(policy.first, policy.ceiling, random)
         self._ends: deque[float] = deque()
+        self._began: float | None = None
+        self.degraded = False
+        """Whether it failed too often, and has not held out since."""
         self.count = 0
+
+    def began(self, now: float) -> None:
+        """Note that a life begins at ``now`` (seconds, monotonic)."""
+        self._began = now
 
     def ended(self, now: float, *, failed: bool) -> Verdict:
         """Judge an end at ``now`` (seconds, monotonic)."""
         policy = self._policy
         if policy.kind == "temporary" or (policy.kind == "transient" and not failed):
             return Verdict(None)
+        if self._began is not None and now - self._began > policy.within:
+            # Its last life was a good one: what was before is forgiven.
+            self._ends.clear()
+            self.degraded = False
+        self._began = None
         while self._ends and now - self._ends[0] > policy.within:
             self._ends.popleft()
         if not self._ends:
             self._backoff.reset()
         self._ends.append(now)
         self.count += 1
-        if len(self._ends) > policy.most:
-            return Verdict(policy.slowly, degraded=True)
+        # Slow retries alone would empty the window, and begin a new burst each time.
+        self.degraded = self.degraded or len(self._ends) > policy.most
+        if self.degraded:
+            # No more of them than matter, however long it goes on.
+            while len(self._ends) > policy.most + 1:
+                self._ends.popleft()
+            slowly = max(policy.slowly, policy.first)
+            return Verdict(self._random.uniform(slowly / 2, slowly), degraded=True)
         return Verdict(self._backoff.next())

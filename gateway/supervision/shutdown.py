@@ -2,19 +2,19 @@
 
 Who depends on others ends before them. Everybody in a wave is told at once;
 at the deadline all who still run are told, then sent a TERM, and `GRACE`
-seconds later a KILL. A thread cannot be killed: it is left behind, and named.
+seconds later a KILL. Who was added with ``force_stop`` is killed `FORCED`
+seconds after it was told, whatever its ``death`` does by then. A thread cannot
+be killed: it is left behind, and named.
 """
 
 from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from gateway.bus.office import Office
-from gateway.errors import GatewayError, RecipientGoneError
+from gateway.supervision.ending import FORCED, Ending, send_signal
 from gateway.supervision.member import Member
-from gateway.supervision.noticeboard import Noticeboard
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +30,20 @@ class Shutdown:
 
     def __init__(
         self,
-        office: Office,
-        board: Noticeboard,
+        ending: Ending,
         members: Mapping[str, Member],
         order: Sequence[Sequence[str]],
         timeout: float,
+        *,
+        monotonic: Callable[[], float],
     ) -> None:
-        """Stop ``members`` within ``timeout`` seconds from now."""
-        self._office = office
-        self._board = board
+        """Stop ``members`` within ``timeout`` seconds from now, by the clock ``monotonic``."""
+        self._ending = ending
         self._members = members
         self._order = order
-        self._monotonic = office.clock.monotonic
-        self._deadline = self._monotonic() + timeout
+        self._monotonic = monotonic
+        self._deadline = monotonic() + timeout
+        self._forced: dict[str, float] = {}
         self.terminated = False
         """Whether those who did not end in time were sent a TERM."""
         self._pressed: set[tuple[str, signal.Signals]] = set()
@@ -54,18 +55,15 @@ class Shutdown:
         if not running:
             for member in self._members.values():
                 if member.state == "waiting":
-                    give_up(
-                        self._office,
-                        self._board,
-                        member,
-                        "the application stopped before it was started",
-                    )
+                    self._ending.give_up(member, "the application stopped before it was started")
             return True
         for wave in reversed(self._order):
             members = [self._members[name] for name in wave if self._members[name].runs]
             for member in members:
                 if not member.told_to_die:
-                    tell_to_die(self._office, self._board, member, "the application stops")
+                    self._ending.tell_to_die(member, "the application stops")
+                if member.spec.force_stop:
+                    self._force(member, now)
             if members and now < self._deadline:
                 break
         if now >= self._deadline:
@@ -76,12 +74,8 @@ class Shutdown:
                     if member.pidfd >= 0:
                         log.error("%s does not end: %s", member.spec.name, number.name)
                         send_signal(member.pidfd, number)
-                    elif (
-                        member.hurry is not None and (member.spec.name, number) not in self._pressed
-                    ):
-                        self._pressed.add((member.spec.name, number))
-                        log.error("%s does not end: %s", member.spec.name, _PRESSED[number])
-                        member.hurry(number)
+                    else:
+                        self._press(member, number)
             over = now >= self._deadline + 2 * GRACE
             if over or all(member.spec.mode == "thread" for member in running):
                 for member in running:
@@ -90,41 +84,18 @@ class Shutdown:
                 return True
         return False
 
-
-def tell_to_die(office: Office, board: Noticeboard, member: Member, why: str) -> None:
-    """Have ``member`` end its life in order."""
-    member.told_to_die = True
-    board.move(member, "stopping", why)
-    if member.process is not None:
-        member.process.die()
-    elif member.spec.mode == "fork":
-        try:
-            target = office.target(member.spec.name)
-            target.deliver(board.control(member, "die", None), 0.0)
-        except RecipientGoneError:
-            # It is on its way out, as when everybody was sent a TERM at once.
-            log.debug("%s ends already", member.spec.name)
-        except GatewayError as error:
-            log.warning("%s could not be told to end: %s", member.spec.name, error)
-        # A life that reads no mail just now, as in `light_sleep`, hears a signal.
+    def _force(self, member: Member, now: float) -> None:
+        if now < self._forced.setdefault(member.spec.name, now + FORCED):
+            return
         if member.pidfd >= 0:
-            send_signal(member.pidfd, signal.SIGTERM)
+            send_signal(member.pidfd, signal.SIGKILL)
+        else:
+            self._press(member, signal.SIGKILL)
 
-
-def give_up(office: Office, board: Noticeboard, member: Member, why: str) -> None:
-    """Close the mailbox of a life that never began."""
-    if member.box is not None:
-        office.close(member.box)
-    if member.sockets is not None:
-        office.inherit(member.spec.name, member.incarnation, member.sockets)
-    member.box = member.sockets = None
-    board.move(member, "stopped", why)
-
-
-def send_signal(pidfd: int, number: signal.Signals) -> None:
-    """Send ``number``; who has been reaped meanwhile is fine."""
-    try:
-        signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        # Its pidfd says so in a moment.
-        return
+    def _press(self, member: Member, number: signal.Signals) -> None:
+        """Press a life on a loop, once for each signal."""
+        if member.hurry is not None and (member.spec.name, number) not in self._pressed:
+            self._pressed.add((member.spec.name, number))
+            if not member.spec.force_stop:
+                log.error("%s does not end: %s", member.spec.name, _PRESSED[number])
+            member.hurry(number)

@@ -1,29 +1,42 @@
-"""One process, described by data: what `Application.add_process` was told."""
+"""One process, described by data: what `Application.add_process` was told.
+
+Refused, with a `ConfigError` that names the process: times that are negative,
+and what cannot be kept, as to kill a thread, or a loop's life, which shares one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from inspect import iscoroutinefunction
+from typing import Any, Literal
 
 from gateway.bus.lanes import Order, Policy
-from gateway.process.context import Mode
+from gateway.errors import ConfigError
+from gateway.mail.address import Address
+from gateway.process.context import Context, Mode
 from gateway.process.process import Process
 from gateway.supervision.program import Program
 from gateway.supervision.restart import RestartPolicy
+
+WhenStuck = Literal["report", "restart"]
 
 
 @dataclass(frozen=True)
 class ProcessSpec:
     """How one process is made, run and restarted.
 
-    ``frequency`` is in hertz. ``depends`` names the processes that must live
-    before this one is born. ``route`` is what the bus writes on its mail.
-    ``command`` is what an external one runs.
+    ``factory`` is a class, or its name as ``module:qualname``. ``frequency``
+    is in hertz. ``depends`` names the processes that must live before this one
+    is born. ``route`` is what the bus writes on its mail. ``command`` is what
+    an external one runs. ``start_after``, ``limit`` and ``stuck_after`` are in
+    seconds; see `Application.add_process`. ``data`` is what it was made from,
+    where that was plain data (`gateway.supervision.recruit`).
     """
 
     name: str
-    factory: type[Process]
+    factory: type[Process] | str
     mode: Mode = "thread"
     frequency: float | None = None
     autostart: bool = True
@@ -35,8 +48,87 @@ class ProcessSpec:
     route: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     command: Program | None = None
+    bound_shutdown: bool = False
+    force_stop: bool = False
+    start_after: float = 0.0
+    limit: float | None = None
+    temporary_folder: bool = False
+    stuck_after: float | None = None
+    when_stuck: WhenStuck = "report"
+    data: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if Address.parse(self.name).route:
+            self._refuse("a name with a route, which only addresses have")
+        if not 0 <= self.start_after < float("inf"):
+            self._refuse(f"start_after={self.start_after}: use seconds from 0 on")
+        for key, value in (("limit", self.limit), ("stuck_after", self.stuck_after)):
+            if value is not None and not 0 < value < float("inf"):
+                self._refuse(f"{key}={value}: use more than 0 seconds, or None")
+        if self.force_stop and self.mode in ("thread", "asyncio"):
+            self._refuse("force_stop, but a thread cannot be killed: use mode='fork'")
+        if self.bound_shutdown and self.restart.kind == "permanent":
+            self._refuse("bound_shutdown and a permanent restart, so it would never be over")
+        if isinstance(self.factory, str):
+            if not all(self.factory.partition(":")):
+                self._refuse(f"the class {self.factory!r}: write 'module:qualname'")
+        else:
+            self._check(self.factory)
+
+    def _check(self, factory: type[Process]) -> None:
+        if self.mode in ("thread", "fork") and any(
+            iscoroutinefunction(getattr(factory, method)) for method in ("birth", "life", "death")
+        ):
+            self._refuse("coroutines for its life: give it the mode 'asyncio'")
+
+    def _refuse(self, what: str) -> None:
+        raise ConfigError(f"the process {self.name!r} has {what}")
 
     @property
     def kind(self) -> str:
         """What it is, for people: its class, or its command's first word."""
-        return self.factory.__qualname__ if self.command is None else self.command.command[0]
+        if self.command is not None:
+            return self.command.command[0]
+        if isinstance(self.factory, str):
+            return self.factory.partition(":")[2]
+        return self.factory.__qualname__
+
+    def find_class(self) -> type[Process]:
+        """Return its class, imported where it is only named; `ConfigError` where it cannot be."""
+        factory = self.factory
+        if isinstance(factory, str):
+            factory = class_named(factory)
+            self._check(factory)
+        return factory
+
+    def make(self, context: Context) -> Process:
+        """Make the process; import its class where it is only named."""
+        return self.find_class()(context)
+
+
+def refuse_in_simulation(spec: ProcessSpec) -> None:
+    """Raise `ConfigError` for a process that virtual time cannot rule."""
+    if spec.mode != "thread":
+        raise ConfigError(
+            f"{spec.name!r} has the mode {spec.mode!r}: only threads can be simulated"
+        )
+    if spec.temporary_folder:
+        raise ConfigError(f"{spec.name!r} wants a temporary folder: a simulation has no files")
+
+
+def class_named(name: str) -> type[Process]:
+    """Return the class that ``module:qualname`` names; `ConfigError` where that is none.
+
+    >>> class_named("gateway.process.process:Process").__name__
+    'Process'
+    """
+    module, _, qualname = name.partition(":")
+    try:
+        found: Any = import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"there is no class {name!r}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Process)):
+        raise ConfigError(f"{name!r} is no Process")
+    return found

@@ -345,6 +345,10 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
     refused(twice, "already")
     refused(lambda app: app.add_process("a", Echo, mode="green"), "use thread or fork or")  # type: ignore[arg-type]
     refused(lambda app: app.add_process("a", Echo, depends=["b"]), "does not exist")
+    refused(lambda app: app.add_process("a", Echo, force_stop=True), "thread cannot be killed")
+    refused(lambda app: app.add_process("a", "nowhere"), "module:qualname")
+    refused(lambda app: app.add_member({"name": "a"}), "process")
+    refused(lambda app: app.start_process("a"), "does not run")
 
     def circle(app: Application) -> None:
         app.add_process("a", Echo, depends=["b"])
@@ -380,6 +384,37 @@ def test_a_folder_that_cannot_be_used_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be used"):
         Application(sockets=tmp_path / "file").run()
+
+
+def test_what_the_application_says_holds_for_who_says_nothing_itself(tmp_path: Path) -> None:
+    class House(Application):
+        global_frequency = 3.0
+        mailbox_size = 7
+        mailbox_order = "priority"
+        stuck_after = 60.0
+        when_stuck = "restart"
+
+        def build(self) -> None:
+            self.add_process("plain", Echo)
+            self.add_process(
+                "own", Echo, frequency=5.0, mailbox_size=9, mailbox_order="fifo", stuck_after=1.0
+            )
+
+    class Main(Process):
+        def life(self) -> None:
+            self.die()
+
+    house = House(main=Main, sockets=tmp_path / "s")
+    assert house.run() == 0
+    said = {
+        name: (s.frequency, s.mailbox_size, s.mailbox_order, s.stuck_after, s.when_stuck)
+        for name, s in house._specs.items()
+    }
+    assert said == {
+        "plain": (3.0, 7, "priority", 60.0, "restart"),
+        "main": (3.0, 7, "priority", 60.0, "restart"),
+        "own": (5.0, 9, "fifo", 1.0, "restart"),
+    }
 
 
 def test_parameters_reach_the_process(play: Play) -> None:

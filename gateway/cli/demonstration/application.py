@@ -62,7 +62,9 @@ class Demonstration(Appliance):
             self.add_process("broker", EmbeddedBroker, parameters={"port": self.port})
         super().build()
 
-    def add_process(self, name: str, factory: type[Process] = Process, **options: Any) -> None:
+    def add_process(
+        self, name: str, factory: type[Process] | str = Process, **options: Any
+    ) -> None:
         """As ever; but the mqtt route is started after our broker, and ends before it."""
         if name == "mqtt" and self.is_embedded:
             options["depends"] = ("broker",)

@@ -50,7 +50,7 @@ def test_a_backup_remembers_what_was_bound_and_backups_lie_on_each_other() -> No
         main.backup_signals()
         main.bind_signals("SIGUSR1", callback=lambda name: heard.append("second"))
         main.backup_signals()
-        main.bind_signals("SIGUSR1", "SIGHUP")
+        main.bind_signals("SIGUSR1", "SIGUSR2")
         press("SIGUSR1")
         main.mailman(5.0)
         assert heard == [], "the trap only wakes"
@@ -58,7 +58,7 @@ def test_a_backup_remembers_what_was_bound_and_backups_lie_on_each_other() -> No
             assert main.restore_signals()
             press("SIGUSR1")
             main.mailman(5.0)
-        assert main.current_signals()["SIGHUP"] is signal.SIG_DFL
+        assert main.current_signals()["SIGUSR2"] is signal.SIG_DFL
         assert not main.restore_signals()
         return heard
 

@@ -87,6 +87,10 @@ class Program:
         """Press Ctrl-C: every process of the terminal gets it."""
         os.killpg(self.pid, signal.SIGINT)
 
+    def hang_up(self) -> None:
+        """Close the terminal: every process of it gets a SIGHUP."""
+        os.killpg(self.pid, signal.SIGHUP)
+
     def complaints(self) -> str:
         """Return what was written to stderr."""
         return self.errors.read_text()

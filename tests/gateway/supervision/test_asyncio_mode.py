@@ -68,6 +68,9 @@ class Worker(LoudOnLoop):
             "result": lambda: self.wait_for_reply(asked).result(),
             "mailman": lambda: self.mailman(60),
             "mailbox": lambda: self.open_mailbox("x"),
+            "order": lambda: self.start_process("echo"),
+            "stop": lambda: self.stop_process("echo"),
+            "again": lambda: self.restart_process("echo"),
         }
         for name, attempt in attempts.items():
             try:
@@ -95,12 +98,16 @@ def build(app):
     )
     assert program.end() == 0, program.complaints()
     hint = "must not block the loop that an asyncio process shares: write `await self."
+    waits = "waits, and would hold up every process of the loop: ask a process of another mode"
     assert program.said == [
         f"sleep light_sleep {hint}light_sleep(...)`",
         f"reply wait_for_reply {hint}wait_for_reply(...)`",
         f"result wait_for_reply {hint}wait_for_reply(...)`",
         "mailman mailman is for threads: the loop hands an asyncio process its mail",
         "mailbox open_mailbox needs a thread that reads: run the process in mode thread or fork",
+        f"order start_process {waits}",
+        f"stop stop_process {waits}",
+        f"again restart_process {waits}",
         "still here",
         "death worker",
         "gone 'worker' died before it answered 'forget'",

@@ -130,7 +130,7 @@ class Board:
     def move(self, member: Member, state: Any, cause: str) -> None:
         member.state, member.cause = state, cause
 
-    def answer(self, message: Message, body: str, *, timeout: float) -> None:
+    def answer(self, message: Message, body: str) -> None:
         self.answers.append(body)
 
 

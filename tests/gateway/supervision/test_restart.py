@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.supervision.restart import Kind, RestartPolicy, Restarts, Verdict
+from gateway.errors import ConfigError
+from gateway.supervision.restart import Kind, RestartPolicy, Restarts
 
 
 @pytest.mark.parametrize(
@@ -30,15 +32,44 @@ def test_the_kind_says_who_is_restarted(kind: Kind, failed: bool, again: bool) -
 
 
 def test_too_many_within_a_while_make_it_degraded_until_it_has_held_out() -> None:
-    policy = RestartPolicy(most=3, within=60.0, first=0.1, ceiling=5.0, slowly=30.0)
+    policy = RestartPolicy(most=3, within=60.0, first=0.1, ceiling=5.0, slowly=90.0)
     restarts = Restarts(policy, Random(1))
     verdicts = [restarts.ended(float(second), failed=True) for second in range(4)]
     assert [verdict.degraded for verdict in verdicts] == [False, False, False, True]
-    assert verdicts[3] == Verdict(30.0, degraded=True)
-    later = restarts.ended(100.0, failed=True)
+    for now in (100.0, 200.0, 300.0):
+        restarts.began(now)
+        verdict = restarts.ended(now + 1.0, failed=True)
+        assert verdict.degraded, "slow retries are no new burst, though the window is empty"
+        assert 45.0 <= (verdict.delay or 0.0) <= 90.0
+    restarts.began(400.0)
+    later = restarts.ended(400.0 + 60.1, failed=True)
     assert not later.degraded
     assert later.delay is not None
     assert later.delay <= policy.first, "the back-off began again"
+
+
+def test_those_that_failed_together_do_not_come_back_together() -> None:
+    delays = set()
+    for seed in range(20):
+        restarts = Restarts(RestartPolicy(most=0), Random(seed))
+        delays.add(restarts.ended(0.0, failed=True).delay)
+    assert len(delays) == 20
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "forever"},
+        {"most": -1},
+        {"within": 0.0},
+        {"slowly": 0.0},
+        {"first": 0.0},
+        {"first": 2.0, "ceiling": 1.0},
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="a restart policy"):
+        RestartPolicy(**wrong)
 
 
 @given(
@@ -47,17 +78,17 @@ def test_too_many_within_a_while_make_it_degraded_until_it_has_held_out() -> Non
     st.floats(1.0, 60.0),
     st.integers(0, 99),
 )
-def test_degraded_means_more_than_most_within_the_window_and_is_never_final(
+def test_degraded_begins_with_more_than_most_within_the_window_and_is_never_final(
     gaps: list[float], most: int, within: float, seed: int
 ) -> None:
     restarts = Restarts(RestartPolicy(most=most, within=within), Random(seed))
-    now, ends = 0.0, []
+    now, ends, degraded = 0.0, [], False
     for gap in gaps:
         now += gap
         ends.append(now)
         verdict = restarts.ended(now, failed=True)
-        recent = [end for end in ends if now - end <= within]
-        assert verdict.degraded is (len(recent) > most)
+        degraded = degraded or len([end for end in ends if now - end <= within]) > most
+        assert verdict.degraded is degraded
         assert verdict.delay is not None
         assert 0 < verdict.delay <= 60.0
     assert restarts.count == len(gaps)

@@ -1,0 +1,237 @@
+"""Start, stop and restart of one process while the others go on, and new ones.
+
+An order is a control letter to the boss, which no router can write: ``start``,
+``stop`` and ``restart`` with a name, ``add`` with a member's data
+(`gateway.supervision.recruit`). It is answered when it has been carried out:
+once the process lives, or has ended. One that orders this of itself is
+answered at once, since it could not go on otherwise.
+
+A start brings up what the process depends on, where that was stopped. A stop
+or a restart leaves those alone who depend on it: they see who is gone. An end
+that takes longer than the application's ``shutdown_timeout`` is a KILL; a
+thread cannot be killed, and the order fails; so it does where a coroutine that
+was cancelled twice goes on. The program of an external one is killed.
+
+Refused (`RefusedError`): orders about the main process, which `Application.stop`
+ends, or about nobody; names that are taken; more than `OPEN` orders at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from gateway.errors import RefusedError
+from gateway.mail.message import Message
+from gateway.supervision.ending import FORCED, Ending, send_signal
+from gateway.supervision.member import Member
+from gateway.supervision.noticeboard import Noticeboard
+
+log = logging.getLogger(__name__)
+
+OPEN = 256
+"""Orders at the most that are being carried out."""
+
+GRACE = 1.0
+"""Seconds that a life on a loop has to end after it was pressed to."""
+
+PRESSED = 2
+"""How often it is pressed: the second time ends a `death` that takes too long as well."""
+
+
+class _Order(NamedTuple):
+    """An order that has yet to be answered."""
+
+    message: Message
+    member: Member
+    goal: Literal["living", "ended"]
+    incarnation: int
+    """The first life that can fulfil it."""
+
+
+class Orders:
+    """Carries orders out, on the boss's thread."""
+
+    def __init__(
+        self,
+        members: dict[str, Member],
+        board: Noticeboard,
+        ending: Ending,
+        *,
+        open_member: Callable[[Member], None],
+        patience: float,
+        untouchable: str,
+        monotonic: Callable[[], float],
+    ) -> None:
+        """Give each end ``patience`` seconds; refuse orders about ``untouchable``."""
+        self._members = members
+        self._board = board
+        self._ending = ending
+        self._open_member = open_member
+        self._patience = patience
+        self._untouchable = untouchable
+        self._monotonic = monotonic
+        self._open: list[_Order] = []
+        self.done = 0
+        """Orders that were carried out."""
+
+    # What is ordered
+
+    def start(self, message: Message) -> None:
+        """Bring a process up."""
+        member = self._named(message)
+        if member.state == "stopping":
+            member.after = "restart"
+            self._note(message, member, "living", member.incarnation + 1)
+            return
+        if not member.runs and member.state != "waiting":
+            self._begin(member)
+            self._board.tell_book()
+        self._note(message, member, "living", member.incarnation)
+
+    def stop(self, message: Message) -> None:
+        """End a process for good, until somebody starts it."""
+        member = self._named(message)
+        member.due = None
+        if member.state == "waiting":
+            self._ending.give_up(member, "it was told to stop")
+            self._board.tell_book()
+        elif not member.runs:
+            self._board.move(member, "stopped", "it was told to stop")
+        else:
+            member.after = "stop"
+            self.end(member, "it was told to stop")
+        self._note(message, member, "ended", member.incarnation)
+
+    def restart(self, message: Message) -> None:
+        """End a process and bring it up again."""
+        member = self._named(message)
+        if not member.runs:
+            self.start(message)
+            return
+        member.after = "restart"
+        self.end(member, "it was told to restart")
+        self._note(message, member, "living", member.incarnation + 1)
+
+    def end(self, member: Member, why: str) -> None:
+        """Have ``member`` end in order, or be killed when it has had the time for it."""
+        if not member.told_to_die:
+            self._ending.tell_to_die(member, why)
+            forced = member.spec.force_stop
+            member.stop_by = self._monotonic() + (FORCED if forced else self._patience)
+
+    # In the boss's loop
+
+    def step(self, now: float) -> None:
+        """Kill who has had the time to end by ``now``; answer what was carried out."""
+        for member in self._members.values():
+            if member.until is not None and now >= member.until and member.runs:
+                member.until = None
+                member.why = f"its limit of {member.spec.limit:g} s was over"
+                self.end(member, member.why)
+            if member.stop_by is not None and now >= member.stop_by and member.runs:
+                self._kill(member, now)
+        if self._open:
+            self._open = [order for order in self._open if not self._answered(order)]
+
+    def due(self) -> float | None:
+        """Return when `step` is to be called at the latest, in monotonic seconds."""
+        return min(
+            (
+                when
+                for member in self._members.values()
+                if member.runs
+                for when in (member.stop_by, member.until)
+                if when is not None
+            ),
+            default=None,
+        )
+
+    # Within
+
+    def _named(self, message: Message) -> Member:
+        name = message.body
+        member = self._members.get(name) if isinstance(name, str) else None
+        if member is None:
+            known = ", ".join(sorted(self._members))
+            raise RefusedError(f"there is no process {name!r}; there are {known}")
+        if name == self._untouchable:
+            raise RefusedError(f"{name!r} is the application: stop that as a whole")
+        if len(self._open) >= OPEN:
+            raise RefusedError(f"{OPEN} orders are being carried out already: wait for those")
+        return member
+
+    def _begin(self, member: Member) -> None:
+        """Open ``member`` and whatever it depends on that was not started."""
+        member.due = None
+        self._open_member(member)
+        for name in member.spec.depends:
+            other = self._members[name]
+            if other.state == "stopped" and other.due is None:
+                self._begin(other)
+
+    def _note(
+        self, message: Message, member: Member, goal: Literal["living", "ended"], incarnation: int
+    ) -> None:
+        if message.sender.rpartition("@")[2] == member.spec.name:
+            self._board.answer(message, None)
+            return
+        order = _Order(message, member, goal, incarnation)
+        if not self._answered(order):
+            self._open.append(order)
+
+    def _answered(self, order: _Order) -> bool:
+        member, name = order.member, order.member.spec.name
+        if order.goal == "ended":
+            if member.runs and member.incarnation == order.incarnation:
+                return False
+        elif member.incarnation < order.incarnation:
+            # Only its next life can fulfil the order; it may never come.
+            if member.runs or member.state == "waiting" or member.due is not None:
+                return False
+            return self._failed(order, f"{name!r} ended: {member.cause}")
+        elif member.state in ("failed", "degraded", "stopped"):
+            return self._failed(order, f"{name!r} does not live: {member.cause}")
+        elif member.state != "living":
+            return False
+        self.done += 1
+        self._board.answer(order.message, None)
+        return True
+
+    def _failed(self, order: _Order, why: str) -> bool:
+        self._board.refuse(order.message, RefusedError(why))
+        return True
+
+    def _kill(self, member: Member, now: float) -> None:
+        member.stop_by = None
+        name = member.spec.name
+        if member.pidfd >= 0:
+            if not member.spec.force_stop:
+                log.error("%s does not end: SIGKILL", name)
+                member.why = "it was killed, since it did not end in time"
+            send_signal(member.pidfd, signal.SIGKILL)
+        elif member.spec.mode == "fork":
+            # Its OS process is only being made.
+            member.stop_by = now + FORCED
+        elif member.hurry is not None and member.pressed < PRESSED:
+            # What speaks for a program kills that; a coroutine is cancelled, its death as well.
+            member.pressed += 1
+            member.stop_by = now + GRACE
+            if not member.spec.force_stop:
+                log.error("%s does not end: it is pressed", name)
+            member.hurry(signal.SIGKILL)
+        else:
+            what = "is a thread" if member.spec.mode == "thread" else "shares a loop"
+            log.error("%s does not end, and cannot be killed: it %s", name, what)
+            self._open = [
+                order
+                for order in self._open
+                if order.member is not member
+                or not self._failed(order, f"{name!r} does not end, and {what}")
+            ]
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many orders were carried out, and how many are open."""
+        return {"orders_done": self.done, "orders_open": len(self._open)}

@@ -1,0 +1,44 @@
+"""The signals that stop an application in order.
+
+Ctrl-C, SIGTERM, and SIGHUP, which a terminal sends that hangs up. What was
+there before is put back. Refused: to take signals on any thread but the main
+one, where Python has them.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class StopSignals:
+    """Ctrl-C, SIGTERM and a terminal that hangs up stop the application.
+
+    A second Ctrl-C raises as ever.
+
+    Elsewhere than on the main thread signals are somebody else's business.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._before: dict[int, Any] = {}
+        self._asked = False
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked = True
+        self._stop()

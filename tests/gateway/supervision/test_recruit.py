@@ -1,0 +1,98 @@
+"""A crew member as plain data: what can stand, and what is refused by name."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.process.context import Context
+from gateway.process.process import Process
+from gateway.supervision.recruit import LARGEST, spec_of
+from gateway.supervision.restart import RestartPolicy
+from gateway.supervision.spec import ProcessSpec, class_named
+
+WHEELS = {
+    "name": "wheels",
+    "process": "gateway.process.process:Process",
+    "tock": 0.02,
+    "start_after": 1.5,
+    "limit": 3600.0,
+    "temporary_folder": True,
+    "depends": ["power"],
+    "restart": {"kind": "transient", "most": 3},
+    "parameters": {"port": "/dev/ttyUSB0", "speeds": [1, 2]},
+}
+
+
+def test_a_member_is_data_that_survives_a_letter_or_a_file() -> None:
+    toml = """
+        name = "wheels"
+        process = "gateway.process.process:Process"
+        tock = 0.02
+        start_after = 1.5
+        limit = 3600.0
+        temporary_folder = true
+        depends = ["power"]
+        restart = { kind = "transient", most = 3 }
+        parameters = { port = "/dev/ttyUSB0", speeds = [1, 2] }
+    """
+    for form in (tomllib.loads(toml), msgspec.msgpack.decode(msgspec.msgpack.encode(WHEELS))):
+        spec = spec_of(form)
+        assert (spec.name, spec.mode, spec.frequency) == ("wheels", "fork", 50.0)
+        assert (spec.start_after, spec.limit, spec.temporary_folder) == (1.5, 3600.0, True)
+        assert spec.restart == RestartPolicy("transient", most=3)
+        assert spec.depends == ("power",)
+        assert spec.parameters == {"port": "/dev/ttyUSB0", "speeds": [1, 2]}
+        assert spec.kind == "Process"
+        assert spec.data == WHEELS
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"tick": 1}, "tick"),
+        ({"process": "gateway.process.process"}, "module:qualname"),
+        ({"process": 5}, "process"),
+        ({"mode": "steam"}, "mode"),
+        ({"real": False}, "simulated time"),
+        ({"tock": 0.0}, "more than 0 seconds"),
+        ({"frequency": 5.0}, "no frequency beside it"),
+        ({"limit": -1.0}, "limit=-1.0"),
+        ({"start_after": -1.0}, "start_after"),
+        ({"stuck_after": 0.0}, "stuck_after"),
+        ({"restart": {"kind": "forever"}}, "forever"),
+        ({"bound_shutdown": True, "restart": {"kind": "permanent"}}, "never be over"),
+        ({"mode": "thread", "force_stop": True}, "thread cannot be killed"),
+        ({"parameters": {"callback": print}}, "wheels"),
+        ({"parameters": {"text": "a" * LARGEST}}, "is the most"),
+        ({"name": "wheels@serial"}, "route"),
+    ],
+)
+def test_nonsense_is_refused_and_named(change: dict[str, Any], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        spec_of({**WHEELS, **change})
+
+
+def test_who_ends_the_application_is_not_restarted_unless_that_is_said() -> None:
+    bound = {**WHEELS, "bound_shutdown": True}
+    assert spec_of(bound).restart.kind == "transient"
+    del bound["restart"]
+    assert spec_of(bound).restart.kind == "temporary"
+
+
+def test_a_class_is_found_by_its_name_or_the_name_is_wrong() -> None:
+    assert class_named("gateway.process.process:Process") is Process
+    for wrong in (
+        "no.such.module:Process",
+        "gateway.process.process:Nobody",
+        "gateway.process.context:Context",
+        "gateway.process.process:Process.birth",
+        ":",
+    ):
+        with pytest.raises(ConfigError, match=wrong):
+            class_named(wrong)
+    assert Context.__name__ == ProcessSpec("a", "x:Context").kind

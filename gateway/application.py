@@ -426,7 +426,7 @@ class Application:
     def _ask(self, subject: str, body: Any, timeout: float) -> Any:
         desk = self._desk
         if desk is None:
-            raise ConfigError("the application does not run")
+            raise ConfigError("the application does not run: order this while it does")
         office, box = desk
         return box.wait_for(office.tell_boss(box, subject, body), timeout).body
 

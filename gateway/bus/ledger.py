@@ -126,7 +126,7 @@ class SharedLedgers:
     def claim(self) -> int:
         """Return the number of a row of zeros; raise `GatewayError` where none is left."""
         if not self._free:
-            raise GatewayError("too many mailboxes: no ledger has room for another one")
+            raise GatewayError("too many mailboxes for one gateway: run fewer processes or devices")
         number = self._free.pop()
         self.row(number)[:] = memoryview(bytes(ROW * 8)).cast("q")
         return number

@@ -359,6 +359,10 @@ class Mailbox:
                         turn = call.lock = None
                         lead.held = lead.asleep = True
             left = deadline - self._monotonic()
+        return self.outcome(call, timeout)
+
+    def outcome(self, call: Call, timeout: float) -> Message:
+        """Return the reply that ended ``call``, or raise why there is none after ``timeout`` s."""
         if call.reply is not None:
             if call.reply.kind == "bounce":
                 raise error_in(call.reply)
@@ -367,8 +371,9 @@ class Mailbox:
             raise call.error
         if self.closed:
             raise RecipientGoneError(f"{self.name!r} itself was closed")
+        asked = call.message
         raise CallTimeoutError(
-            f"{message.recipient!r} did not answer {message.subject!r} within {timeout:g} s"
+            f"{asked.recipient!r} did not answer {asked.subject!r} within {timeout:g} s"
         )
 
     def fail_calls(self, name: str, incarnation: int) -> None:

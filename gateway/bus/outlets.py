@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from gateway.bus.lanes import Policy
 from gateway.bus.pump import Pump
-from gateway.bus.wire import Folder, Outlet
-from gateway.errors import BodyError
-from gateway.mail.codec import encode
+from gateway.bus.wire import Folder, Outlet, pack
+from gateway.errors import MailboxFullError
 from gateway.mail.message import Message
 
 
@@ -26,7 +25,12 @@ class RejectingOutlet(Outlet):
 
     def deliver(self, message: Message, timeout: float = 5.0) -> None:
         """Hand ``message`` over; a full mailbox raises `MailboxFullError` at once."""
-        super().deliver(message, 0.0 if message.kind == "letter" else timeout)
+        if message.kind != "letter":
+            super().deliver(message, timeout)
+        elif not self.try_send(message, "mail", pack(message)):
+            raise MailboxFullError(
+                f"{self.name!r} is full, and rejects what it has no room for: send it later"
+            )
 
 
 class DroppingOutlet(Outlet):
@@ -43,13 +47,10 @@ class DroppingOutlet(Outlet):
         if message.kind != "letter":
             super().deliver(message, timeout)
             return
-        try:
-            packed = encode(message)
-        except UnicodeEncodeError as error:
-            raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
+        packed = pack(message)
         # What waits already goes first.
         if self._pump.holds(self) or not self.try_send(message, "mail", packed):
-            self._pump.send(self, message, packed)
+            self._pump.queue(self, message, packed)
 
 
 def outlet_to(

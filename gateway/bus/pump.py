@@ -49,6 +49,10 @@ class Pump:
                 with self._lock:
                     self.dropped_by[outlet.name] += 1
                 return
+        self.queue(outlet, message, packed)
+
+    def queue(self, outlet: Outlet, message: Message, packed: bytes) -> None:
+        """Send as soon as there is room, after what waits already."""
         with self._lock:
             if self._stopped:
                 return

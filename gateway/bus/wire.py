@@ -230,29 +230,22 @@ class Outlet:
         """
         lane: Lane = "mail" if message.kind == "letter" else "urgent"
         used = self._mail if lane == "mail" else self._urgent
-        data = b""
-        if type(message.body) is not bytes or len(message.body) <= INLINE:
+        data = pack(message)
+        if used is not None and 0 < len(data) <= INLINE:
+            # The way of nearly every letter, without a call more than it needs.
             try:
-                data = encode(message)
-            except UnicodeEncodeError as error:
-                raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
-            if used is not None and len(data) <= INLINE:
-                # The way of nearly every letter, without a call more than it needs.
-                try:
-                    used.send(data)
-                except BlockingIOError:
-                    self._wait_for_room(message, lane, timeout, data)
-                except OSError as error:
-                    raise self._as_gone(error) from error
-                return
-        if not self.try_send(message, lane, data):
+                used.send(data)
+            except BlockingIOError:
+                self._wait_for_room(message, lane, timeout, data)
+            except OSError as error:
+                raise self._as_gone(error) from error
+        elif not self.try_send(message, lane, data):
             self._wait_for_room(message, lane, timeout, data)
 
     def try_send(self, message: Message, lane: Lane, packed: bytes | None = None) -> bool:
         """Hand ``message`` over if there is room at once; tell whether there was.
 
-        ``packed`` is the letter packed already, or nothing of it where its
-        body is known to be too large for the datagram. Raises
+        ``packed`` is what `pack` returned for it. Raises
         `RecipientGoneError` where the mailbox is no more, `BodyError` where
         the letter is too large for any mailbox.
         """
@@ -309,6 +302,19 @@ class Outlet:
         return used
 
 
+def pack(message: Message) -> bytes:
+    """Return ``message`` as a datagram holds it; nothing where its body is bytes and too large.
+
+    Raises `BodyError` for text that is no Unicode.
+    """
+    if type(message.body) is bytes and len(message.body) > INLINE:
+        return b""
+    try:
+        return encode(message)
+    except UnicodeEncodeError as error:
+        raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
+
+
 def _send_large(used: socket.socket, message: Message) -> None:
     # Bytes go as they are: packed, they would be copied twice more.
     raw = type(message.body) is bytes
@@ -323,7 +329,7 @@ def _send_large(used: socket.socket, message: Message) -> None:
         while left:
             left = left[os.write(descriptor, left) :]
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-        envelope = encode(replace(message, body=_RAW if raw else None))
+        envelope = pack(replace(message, body=_RAW if raw else None))
         if len(envelope) > INLINE:
             raise BodyError(f"the headers have {len(envelope)} bytes packed; {INLINE} is the most")
         rights = array.array("i", [descriptor])

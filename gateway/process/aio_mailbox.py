@@ -16,8 +16,7 @@ from math import inf
 from typing import Any
 
 from gateway.bus.mailbox import Mailbox
-from gateway.errors import CallTimeoutError, RecipientGoneError
-from gateway.mail.message import Message, error_in
+from gateway.mail.message import Message
 
 IN_A_ROW = 16
 """Letters that one process handles before the others on its loop get a turn."""
@@ -97,17 +96,7 @@ class LoopMailbox:
                 self._on_replies()
         finally:
             box.close_call(call)
-        if call.reply is not None:
-            if call.reply.kind == "bounce":
-                raise error_in(call.reply)
-            return call.reply
-        if call.error is not None:
-            raise call.error
-        if box.closed:
-            raise RecipientGoneError(f"{box.name!r} itself was closed")
-        raise CallTimeoutError(
-            f"{message.recipient!r} did not answer {message.subject!r} within {timeout:g} s"
-        )
+        return box.outcome(call, timeout)
 
     def _watch_replies(self, change: int) -> None:
         self._callers += change

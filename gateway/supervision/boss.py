@@ -121,7 +121,7 @@ class Boss:
         )
         self._heartbeats = Heartbeats(self.members, self._board)
         self._errands = Errands(office, fork_server, _in_words)
-        self._pills = Pills(self._ending, self._board, self.members)
+        self._pills = Pills(self._ending, self._board, self.members, self._orders.end)
         self._shutdown: Shutdown | None = None
         self._unknown = 0
         self.bound_failure = ""

@@ -71,7 +71,15 @@ class OsProcess:
         self.pid = self._popen.pid
         self.socket = ours
         ours.setblocking(False)
-        self._pidfd = os.pidfd_open(self.pid)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError as error:
+            # Nobody would see it end, so that it is not begun.
+            self.reap()
+            for end in (ours, self._popen.stdout, self._popen.stderr):
+                if end is not None:
+                    end.close()
+            raise ProgramError(f"it cannot be watched: {error.strerror}") from error
         self._loop.add_reader(self._pidfd, self._on_exit)
         self._outputs: dict[int, tuple[Lines, int]] = {}
         for stream, level in (

@@ -1,15 +1,16 @@
 """Poison pills: one process has another one die, and is told once it has.
 
-The victim ends in order and is not restarted. One that does not run, or waits
-for its start, is taken off the list. Whoever asked waits in its own mailbox;
-here only the letters are kept, until the life that they are about is over.
+The victim ends in order, or is killed in time, as by an order
+(`gateway.supervision.orders`), and is not restarted. One that does not run, or
+waits for its start, is taken off the list. Whoever asked waits in its own
+mailbox; here only the letters are kept, until that life is over.
 
 Refused, by a bounce: names that nobody has (`AddressError`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gateway.errors import AddressError
 from gateway.mail.message import Message
@@ -24,8 +25,16 @@ WAITING = 64
 class Pills:
     """Who is to be told of whose death; the boss's thread is the only user."""
 
-    def __init__(self, ending: Ending, board: Noticeboard, members: Mapping[str, Member]) -> None:
+    def __init__(
+        self,
+        ending: Ending,
+        board: Noticeboard,
+        members: Mapping[str, Member],
+        end: Callable[[Member, str], None],
+    ) -> None:
+        """``end`` has a life end in order, or be killed when it has had the time for it."""
         self._ending = ending
+        self._end = end
         self._board = board
         self._members = members
         self._asked: dict[str, list[Message]] = {}
@@ -43,8 +52,7 @@ class Pills:
             self._asked.setdefault(member.spec.name, []).append(message)
             del self._asked[member.spec.name][:-WAITING]
             member.after = "stop"
-            if not member.told_to_die:
-                self._ending.tell_to_die(member, why)
+            self._end(member, why)
             return
         if member.state == "waiting":
             self._ending.give_up(member, why)

@@ -83,3 +83,18 @@ def test_nobody_is_written_to_in_vain(
         outlet.deliver(letter())
     with pytest.raises(BodyError):
         outlet.deliver(letter(body="\ud800"))
+
+
+@pytest.mark.parametrize("policy", [None, "reject", "drop_oldest"])
+def test_a_large_body_goes_its_way_and_its_headers_are_checked(
+    letter: Make, box: Boxes, folder: Folder, pump: Pump, policy: Any
+) -> None:
+    reader = box(policy=policy or "block")
+    outlet = outlet_to(folder, "worker", 1, policy, pump)
+    body = b"\x5a" * 200_000
+    outlet.deliver(letter(body=body))
+    message = reader.get(5.0)
+    assert message is not None
+    assert message.body == body
+    with pytest.raises(BodyError, match="no Unicode"):
+        outlet.deliver(letter("\ud800", body=body))

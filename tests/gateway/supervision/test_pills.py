@@ -139,11 +139,36 @@ def test_who_was_due_to_be_restarted_is_due_no_more() -> None:
     member = Member(ProcessSpec("arm", Process), Restarts(policy, Random(1)), "failed", due=5.0)
     board: Any = Board()
     nobody: Any = None
-    Pills(nobody, board, {"arm": member}).take(
+    Pills(nobody, board, {"arm": member}, nobody).take(
         Message("1", "1", 1, 0.0, "main", "boss", "poison_pill", "arm", kind="control")
     )
     assert (member.state, member.due) == ("stopped", None)
     assert board.answers == ["main gave it a poison pill"]
+
+
+def test_a_victim_that_does_not_end_is_killed_in_time(start: Any) -> None:
+    program = start("""
+        class Deaf(Process):
+            def birth(self):
+                self.add_filter(subject="^deafen$", callback=self.on_deafen)
+            def on_deafen(self, message):
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                self.reply(message)
+                while True:
+                    time.sleep(60)
+        class Main(Process):
+            def life(self):
+                self.wait_for_reply(self.send("deaf", "deafen"), 20)
+                say("ended", self.poison_pill("deaf", timeout=20))
+                self.die()
+        class App(Application):
+            shutdown_timeout = 0.2
+            def build(self):
+                self.add_process("deaf", Deaf, mode="fork")
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["ended it was killed, since it did not end in time"]
 
 
 def test_it_is_refused_for_nobody_for_oneself_and_for_what_is_no_name() -> None:

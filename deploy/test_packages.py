@@ -70,6 +70,20 @@ NEEDS = {
                 "/usr/include/libelf.h",
             ),
         ),
+        Need(
+            name="umockdev",
+            tests="USB devices and hot-plug events under the real libusb and libudev",
+            packages=("umockdev", "gir1.2-umockdev-1.0", "python3-gi", "libusb-1.0-0"),
+            programs=("umockdev-wrapper",),
+            files=("/usr/lib/python3/dist-packages/gi/__init__.py",),
+        ),
+        Need(
+            name="udev",
+            tests="the udev rules, by the real systemd-udevd in a network namespace",
+            packages=("udev", "iproute2"),
+            programs=("udevadm", "ip"),
+            files=("/lib/systemd/systemd-udevd",),
+        ),
     )
 }
 """What tests may name, and what brings it."""

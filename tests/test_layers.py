@@ -80,7 +80,14 @@ IMPURE_MODULES = {
 }
 IMPURE_CALLS = {"open", "input", "print", "now", "utcnow", "today"}
 
-FOREIGN = {"paho": "routes/mqtt", "serial": "routes/serial", "amqtt": "gateway/cli/demonstration"}
+FOREIGN = {
+    "paho": "routes/mqtt",
+    "serial": "routes/serial",
+    "usb": "routes/usb",
+    "pyudev": "gateway/hosting",
+    "pymodbus": "drivers/modbus_rtu",
+    "amqtt": "gateway/cli/demonstration",
+}
 """Libraries of one medium, and the only place that may import them."""
 
 

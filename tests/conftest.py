@@ -12,6 +12,7 @@ import gc
 import os
 import select
 import shutil
+import signal
 import stat
 import tempfile
 import threading
@@ -38,9 +39,13 @@ hypothesis.settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let tests find servers as `deploy.test_packages` finds them."""
+    """Let tests find servers as `deploy.test_packages` does, and be interrupted."""
     os.environ["PATH"] = SEARCH_PATH
     config.stash[LEFT_OUT] = {}
+    # A shell starts what it puts in the background deaf to Ctrl-C, and so
+    # would be every program that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

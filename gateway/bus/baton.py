@@ -159,7 +159,7 @@ class Baton:
         self._at_once = at_once
         self._patience = patience
         self._timers: list[tuple[float, float, int, Strand]] = []
-        self._tickets = 0
+        self._many = 64
         self._horizon = 0.0
         self._driver = Driver()
         self.holder: Strand | Driver = self._driver
@@ -219,18 +219,17 @@ class Baton:
         """Do what `wait` does, where ``me`` is known to be the strand that runs."""
         if self.over:
             raise Leave
-        self.events += 1
-        if self.events > self.limit:
+        self.events = events = self.events + 1
+        if events > self.limit:
             self._fail_at_limit()
         me.asleep = True
         me.deadline = deadline
         if deadline != me.timer and deadline != inf:
-            timers = self._timers
-            ticket = self._tickets = self._tickets + 1
+            # Every wait has another number, and so has what it leaves in the timers.
             me.timer = deadline
-            me.ticket = ticket
-            heappush(timers, (deadline, self._draw(), ticket, me))
-            if len(timers) > 64 + 8 * len(self.strands):
+            me.ticket = events
+            heappush(self._timers, (deadline, self._draw(), events, me))
+            if len(self._timers) > self._many:
                 self._drop_stale_timers()
         following = self.ready.popleft() if self.ready else self._next()
         if following is not me:
@@ -354,6 +353,7 @@ class Baton:
         """Forget what was left behind by those who were woken early."""
         self._timers = [timer for timer in self._timers if timer[3].ticket == timer[2]]
         heapify(self._timers)
+        self._many = 64 + 8 * len(self._timers)
 
     def _look_ahead(self) -> None:
         timers = self._timers

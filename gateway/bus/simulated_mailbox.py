@@ -54,18 +54,20 @@ class SimulatedLead(Lead):
         self._struck = False
         return []
 
-    def sleep_alone(self, deadline: float) -> None:
+    def sleep_alone(self, baton: Baton, deadline: float) -> None:
         """Sleep as the leader who wants mail until ``deadline``, or until struck; nobody leads.
 
-        What `enter`, `poll` and `leave` do together, in one go.
+        What `enter`, `poll` and `leave` do together, in one go, for who has ``baton``.
         """
         if self._struck:
             self._struck = False
             return
-        baton = self._baton
+        me = baton.holder
+        if type(me) is not Strand:
+            me = baton.me("wait for mail")
+        self._sleeper = me
         self.held = self.asleep = True
         self.readers += 1
-        me = self._sleeper = baton.me("wait for mail")
         try:
             baton.sleep(me, deadline)
         finally:
@@ -155,14 +157,17 @@ class SimulatedMailbox(Mailbox):
             if baton.events > baton.limit:
                 baton.count()
             return super().get(0.0) if self._poked or self.closed else None
-        deadline = inf if timeout is None else baton.after(timeout)
+        now = baton.clock.now
+        deadline = inf if timeout is None else now + timeout
+        if deadline <= now and timeout is not None:
+            deadline = baton.after(timeout)
         while not (self._poked or self.closed):
             if lead.held:
                 turn = lead.follow(reader=True)
                 self._sleep(turn, baton.left_until(deadline), reader=True)
                 lead.leave(turn, reader=True)
             else:
-                lead.sleep_alone(deadline)
+                lead.sleep_alone(baton, deadline)
             if lanes.queued and (message := self._take()) is not None:
                 return message
             if deadline <= baton.clock.now:

@@ -65,9 +65,10 @@ def checked(body: Any) -> tuple[Any, str]:
     gateway.errors.BodyError: body is a set: a letter carries None, bool, int, float, str, \
 bytes, list, dict, datetime or a registered Struct
     """
-    if type(body) in PLAIN:
+    kind = type(body)
+    if kind in PLAIN or (kind is int and _INT_MIN <= body <= _INT_MAX):
         return body, ""
-    if type(body) is dict:
+    if kind is dict:
         # Most bodies are flat, and copied in one go.
         for key, item in body.items():
             if type(item) not in PLAIN or type(key) is not str:
@@ -75,7 +76,7 @@ bytes, list, dict, datetime or a registered Struct
         else:
             return body.copy(), ""
     elif isinstance(body, msgspec.Struct):
-        return _struct(body), type(body).__name__
+        return _struct(body), kind.__name__
     return _copy(body, "body", DEPTH), ""
 
 

@@ -60,15 +60,19 @@ def _live(process: Process) -> None:
     while not ending.is_set:
         left: float | None = None
         if has_life and frames.due is not None:
-            left = max(0.0, frames.due - monotonic())
-        if left == 0:
-            frames.advance(monotonic())
-            process.life()
-            _handle_some(process)
-        else:
-            message = box.get(left)
-            if message is not None:
-                handle(message)
+            now = monotonic()
+            left = frames.due - now
+            if left <= 0:
+                frames.advance(now)
+                process.life()
+                if frames.due is not None and frames.due <= monotonic():
+                    _handle_some(process)
+                if process._child_error is not None:
+                    raise process._child_error
+                continue
+        message = box.get(left)
+        if message is not None:
+            handle(message)
         if process._child_error is not None:
             raise process._child_error
 

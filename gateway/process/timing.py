@@ -71,15 +71,16 @@ class Frames:
     def advance(self, now: float) -> None:
         """Begin the frame that is due and plan the next one after ``now``."""
         self.number += 1
-        if not self.frequency:
+        frequency = self.frequency
+        if not frequency:
             return
         following = self._index + 1
-        earliest = int((now - self._start) * self.frequency) + 1
+        earliest = int((now - self._start) * frequency) + 1
         if earliest > following:
             self.missed += earliest - following
             following = earliest
         self._index = following
-        self._plan()
+        self.due = self._start + following / frequency
 
     def _plan(self) -> None:
         self.due = self._start + self._index / self.frequency if self.frequency else None

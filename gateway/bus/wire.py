@@ -279,6 +279,9 @@ class Outlet:
         deadline = monotonic() + timeout
         while (left := deadline - monotonic()) > 0:
             waiting.poll(left * 1000)
+            # There is room for one letter. Where the reader shares this core it makes
+            # room for ten before it has to be woken for the next.
+            os.sched_yield()
             if self.try_send(message, lane, packed):
                 return
         raise MailboxFullError(

@@ -11,6 +11,7 @@
      ├── CallTimeoutError    (and TimeoutError)     no answer until the deadline
      ├── RefusedError        (and PermissionError)  the recipient read it and said no
      ├── ExpiredError        (and TimeoutError)     too old when its turn came
+     ├── SpoolError          (and OSError)          a file of letters cannot be used
      ├── LinkLostError       (and ConnectionError)  the channel to a device broke
      │    └── LinkAbsentError (and FileNotFoundError) the port is not there: a normal state
      └── ProtocolError       (and ValueError)       checked, yet nonsense
@@ -79,6 +80,12 @@ class ExpiredError(GatewayError, TimeoutError):
     code = "expired"
 
 
+class SpoolError(GatewayError, OSError):
+    """The file of a durable mailbox cannot be written or read; the text says why."""
+
+    code = "spool"
+
+
 class LinkLostError(GatewayError, ConnectionError):
     """The channel to a device broke, or could not be opened."""
 
@@ -123,6 +130,7 @@ _BY_CODE: dict[str, type[GatewayError]] = {
         CallTimeoutError,
         RefusedError,
         ExpiredError,
+        SpoolError,
         LinkLostError,
         LinkAbsentError,
         ProtocolError,

@@ -1,0 +1,294 @@
+"""The file of a durable mailbox: what is written stays until it is confirmed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.bus.spool_file import SMALLEST, SpoolFile
+from gateway.errors import BodyError, MailboxFullError, SpoolError
+from gateway.mail.message import Message
+
+ROUNDS = 50
+
+
+def letter(number: int, size: int = 80, topic: str = "devices/board/analogue") -> Message:
+    body = {"number": number, "text": "x" * size}
+    return Message(f"id-{number}", f"id-{number}", 1, 0.0, "serial", "mqtt", topic, body)
+
+
+def numbers(spool: SpoolFile, after: int = 0, most: int = 10_000) -> list[int]:
+    return [found.message.body["number"] for found in spool.read(after, most)]
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[SpoolFile]:
+    made = SpoolFile(tmp_path / "mail.spool", limit=1 << 20)
+    yield made
+    made.close()
+
+
+def test_letters_stay_in_order_until_they_are_confirmed(spool: SpoolFile) -> None:
+    spool.append([letter(1)])
+    spool.append([letter(2), letter(3)])
+    first, second, third = spool.read()
+    assert first.message == letter(1)
+    assert numbers(spool, after=first.number) == [2, 3]
+    assert spool.confirm([first.number, third.number])
+    assert numbers(spool) == [2]
+    assert spool.balance() == (3, 2, 0, 0, 1)
+    assert spool.confirm([first.number])  # twice is fine
+    assert spool.balance().confirmed == 2
+    assert second.number > first.number
+
+
+def test_what_was_not_confirmed_is_there_for_the_next_reader(
+    spool: SpoolFile, tmp_path: Path
+) -> None:
+    spool.append([letter(1), letter(2)])
+    reader = SpoolFile(tmp_path / "mail.spool", limit=1 << 20)
+    assert len(reader.read()) == 2
+    reader.close()
+    again = SpoolFile(tmp_path / "mail.spool", limit=1 << 20)
+    assert numbers(again) == [1, 2]
+    again.close()
+
+
+def test_numbers_are_never_used_twice(spool: SpoolFile) -> None:
+    spool.append([letter(1)])
+    (only,) = spool.read()
+    spool.confirm([only.number])
+    spool.append([letter(2)])
+    assert spool.read()[0].number > only.number
+
+
+@pytest.mark.parametrize("policy", ["block", "reject"])
+def test_a_full_file_refuses_and_says_so(tmp_path: Path, policy: str) -> None:
+    spool = SpoolFile(tmp_path / "mail", limit=SMALLEST, policy=policy)  # type: ignore[arg-type]
+    written = 0
+    refusal = ""
+    while not refusal:
+        try:
+            spool.append([letter(written, 1000)], timeout=0.0)
+            written += 1
+        except MailboxFullError as error:
+            refusal = str(error)
+    assert "the spool 'mail' is full" in refusal
+    assert numbers(spool) == list(range(written))
+    # Room again as soon as something has arrived.
+    spool.confirm([found.number for found in spool.read(most=20)])
+    spool.append([letter(written, 1000)], timeout=0.0)
+    assert spool.balance().dropped == 0
+    assert (tmp_path / "mail").stat().st_size <= SMALLEST
+    spool.close()
+
+
+def test_a_full_file_lets_the_oldest_go_and_counts_them(tmp_path: Path) -> None:
+    spool = SpoolFile(tmp_path / "mail", limit=SMALLEST, policy="drop_oldest")
+    for number in range(2000):
+        spool.append([letter(number, 500)], timeout=0.0)
+    balance = spool.balance()
+    kept = numbers(spool)
+    assert kept == list(range(2000 - len(kept), 2000))
+    assert balance.accepted == 2000
+    assert balance.dropped == 2000 - len(kept) > 0
+    assert balance.queued == len(kept) > 100
+    spool.close()
+    # The count outlives whoever counted.
+    again = SpoolFile(tmp_path / "mail", limit=SMALLEST)
+    assert again.balance() == balance
+    again.close()
+
+
+def test_more_at_a_time_than_it_holds_is_refused(tmp_path: Path) -> None:
+    spool = SpoolFile(tmp_path / "mail", limit=SMALLEST, policy="drop_oldest")
+    spool.append([letter(1)])
+    with pytest.raises(MailboxFullError, match="more than the spool 'mail' has room for"):
+        spool.append([letter(number, 2000) for number in range(500)])
+    spool.append([letter(2)])
+    assert numbers(spool)[-1] == 2
+    spool.close()
+
+
+def test_a_writer_that_stands_still_holds_up_no_reader(spool: SpoolFile) -> None:
+    spool.append([letter(1)])
+    (found,) = spool.read()
+    with sqlite3.connect(spool.path, isolation_level=None) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert numbers(spool) == [1]
+        began = time.monotonic()
+        assert not spool.confirm([found.number])
+        assert time.monotonic() - began < 2.0
+        writer.execute("ROLLBACK")
+    writer.close()
+    assert spool.confirm([found.number])
+
+
+def test_a_reader_that_stands_still_holds_its_writer_up_to_the_deadline(spool: SpoolFile) -> None:
+    with sqlite3.connect(spool.path, isolation_level=None) as reader:
+        reader.execute("BEGIN IMMEDIATE")
+        with pytest.raises(MailboxFullError, match="slow, stuck or cut off"):
+            spool.append([letter(1)], timeout=0.1)
+        reader.execute("ROLLBACK")
+    reader.close()
+    spool.append([letter(1)], timeout=0.1)
+    assert numbers(spool) == [1]
+
+
+def test_a_broken_file_is_put_aside_and_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "mail"
+    for round_ in (1, 2):
+        path.write_bytes(b"no database at all" * 1000)
+        spool = SpoolFile(path, limit=1 << 20)
+        spool.append([letter(1)])
+        assert numbers(spool) == [1]
+        spool.remove()
+        assert (tmp_path / f"mail.broken-{round_}").read_bytes().startswith(b"no database")
+
+
+def test_a_page_that_was_spoilt_is_noticed_at_open(tmp_path: Path) -> None:
+    path = tmp_path / "mail"
+    spool = SpoolFile(path, limit=1 << 20)
+    spool.append([letter(number, 1000) for number in range(200)])
+    spool.close()
+    with path.open("r+b") as file:
+        file.seek(6 * 4096)
+        file.write(os.urandom(8 * 4096))
+    again = SpoolFile(path, limit=1 << 20)
+    assert numbers(again) == []
+    assert (tmp_path / "mail.broken-1").exists()
+    again.close()
+
+
+def test_what_is_no_letter_is_counted_and_taken_out(spool: SpoolFile) -> None:
+    spool.append([letter(1)])
+    with sqlite3.connect(spool.path) as other:
+        other.execute("INSERT INTO letters (letter) VALUES (x'c1c1')")
+    other.close()
+    spool.append([letter(2)])
+    assert numbers(spool) == [1, 2]
+    assert spool.balance() == (3, 0, 0, 1, 2)
+
+
+def test_text_that_is_no_unicode_is_refused_and_nothing_is_written(spool: SpoolFile) -> None:
+    with pytest.raises(BodyError, match="no Unicode"):
+        spool.append([letter(1), letter(2, topic="\ud800")])
+    assert numbers(spool) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpoolError, match="file"):
+        SpoolFile(tmp_path / "file" / "mail", limit=1 << 20)
+
+
+def test_a_closed_file_refuses_and_closes_twice(spool: SpoolFile) -> None:
+    spool.close()
+    spool.close()
+    with pytest.raises(SpoolError, match="closed"):
+        spool.read()
+
+
+def test_a_limit_that_holds_nothing_is_misuse(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        SpoolFile(tmp_path / "mail", limit=10)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.one_of(st.integers(1, 5), st.just("confirm"), st.just("reopen")), max_size=30))
+def test_whatever_is_done_to_it_the_balance_holds(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[int | str]
+) -> None:
+    path = tmp_path_factory.mktemp("spool") / "mail"
+    spool = SpoolFile(path, limit=1 << 20)
+    written, expected = 0, list[int]()
+    for step in steps:
+        if isinstance(step, int):
+            spool.append([letter(number) for number in range(written, written + step)])
+            expected += range(written, written + step)
+            written += step
+        elif step == "confirm":
+            taken = spool.read(most=3)
+            assert spool.confirm([found.number for found in taken])
+            del expected[: len(taken)]
+        else:
+            spool.close()
+            spool = SpoolFile(path, limit=1 << 20)
+        assert numbers(spool) == expected
+        assert spool.balance() == (written, written - len(expected), 0, 0, len(expected))
+    spool.remove()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_whoever_is_killed_at_any_moment_loses_nothing(tmp_path: Path) -> None:
+    """A writer and a reader are killed in turn; each letter that was written is read."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    path, written_to, read_to = tmp_path / "mail", tmp_path / "written", tmp_path / "read"
+    SpoolFile(path, limit=64 << 20).close()
+
+    def write() -> None:
+        spool = SpoolFile(path, limit=64 << 20, policy="block")
+        log = os.open(written_to, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        # What was written and not noted when it was killed is written a second time.
+        number = len(written_to.read_bytes()) // 8
+        while True:
+            spool.append([letter(number)])
+            os.write(log, b"%8d" % number)
+            number += 1
+
+    def read() -> None:
+        spool = SpoolFile(path, limit=64 << 20)
+        log = os.open(read_to, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        last = 0
+        while True:
+            for found in spool.read(last, 32):
+                os.write(log, b"%8d" % found.message.body["number"])
+                last = found.number
+                spool.confirm([found.number])
+
+    def start(job: object) -> int:
+        child = os.fork()
+        if child == 0:
+            try:
+                job()  # type: ignore[operator]
+            finally:
+                os._exit(1)
+        return child
+
+    children = {write: start(write), read: start(read)}
+    try:
+        for _ in range(ROUNDS):
+            time.sleep(draw.uniform(0.005, 0.03))
+            job = draw.choice([write, read])
+            os.kill(children[job], signal.SIGKILL)
+            os.waitpid(children[job], 0)
+            children[job] = start(job)
+    finally:
+        for child in children.values():
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    noted = len(written_to.read_bytes()) // 8
+    said = read_to.read_bytes()
+    read_so_far = [int(said[at : at + 8]) for at in range(0, len(said) - 7, 8)]
+    spool = SpoolFile(path, limit=64 << 20)
+    left = numbers(spool, most=1_000_000)
+    assert set(range(noted)) <= {*read_so_far, *left}
+    firsts = list(dict.fromkeys([*read_so_far, *left]))
+    assert firsts == sorted(firsts)
+    # One that was read and not confirmed for each death of the reader, at the most,
+    # and one that was written and not noted for each of the writer.
+    assert len(read_so_far) + len(left) - len(firsts) <= ROUNDS + 2
+    balance = spool.balance()
+    assert balance.accepted == balance.confirmed + balance.queued
+    spool.remove()

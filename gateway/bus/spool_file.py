@@ -55,14 +55,18 @@ LOOK_AGAIN = 0.005
 """Seconds after which a writer that waits for room looks again."""
 
 _TABLES = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS letters (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     letter BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT OR IGNORE INTO counts VALUES ('dropped', 0), ('garbage', 0);
+COMMIT;
 """
 
+# Who only opens the file needs no lock, which somebody who stands still may have.
+_HAS_TABLES = "SELECT 1 FROM sqlite_master WHERE name = 'counts'"
 _INSERT = "INSERT INTO letters (letter) VALUES (?)"
 
 
@@ -275,13 +279,14 @@ class SpoolFile:
         try:
             database.execute(f"PRAGMA page_size = {PAGE}")
             # Whoever opens first makes the tables; the other one waits for that.
-            database.execute("PRAGMA busy_timeout = 2000")
+            database.execute("PRAGMA busy_timeout = 250")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute(f"PRAGMA synchronous = {'FULL' if self._synced else 'OFF'}")
             (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
-            database.executescript(_TABLES)
+            if not database.execute(_HAS_TABLES).fetchone():
+                database.executescript(_TABLES)
             database.execute(f"PRAGMA max_page_count = {self._limit // PAGE}")
             log = max(16, min(self._limit // 10, 1 << 20) // PAGE)
             database.execute(f"PRAGMA wal_autocheckpoint = {log}")

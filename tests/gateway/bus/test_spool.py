@@ -1,0 +1,226 @@
+"""A durable mailbox: many writers, one reader, and whoever of them is killed."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.bus.spool import SpoolReader, SpoolWriter
+from gateway.errors import SpoolError
+from gateway.mail.message import Message
+
+LIMIT = 1 << 20
+
+
+def letter(number: int) -> Message:
+    name = f"{os.getpid()}-{number}"
+    return Message(name, name, 1, 0.0, "serial", "mqtt", "devices/board/analogue", number)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def reader(folder: Path) -> Iterator[SpoolReader]:
+    made = SpoolReader(folder, limit=LIMIT)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def writer(folder: Path) -> Iterator[SpoolWriter]:
+    made = SpoolWriter(folder, limit=LIMIT)
+    yield made
+    made.close()
+
+
+@contextmanager
+def child(work: Callable[[], None]) -> Iterator[int]:
+    """Run ``work`` in an OS process of its own, which then stands still until it is killed."""
+    ready, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os.write(tell, b"x")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(tell)
+    try:
+        assert os.read(ready, 1) == b"x"
+        yield pid
+    finally:
+        os.close(ready)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def bodies(reader: SpoolReader, most: int = 1000) -> list[int]:
+    return [taken.message.body for taken in reader.take(most)]
+
+
+def rings(reader: SpoolReader) -> bool:
+    poll = select.poll()
+    poll.register(reader.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def test_the_reader_is_rung_for_what_is_written(reader: SpoolReader, writer: SpoolWriter) -> None:
+    assert not rings(reader)
+    writer.append(letter(1))
+    assert rings(reader)
+    reader.quiet()
+    assert not rings(reader)
+    assert bodies(reader) == [1]
+    assert bodies(reader) == []
+
+
+def test_letters_wait_for_a_reader_that_is_not_there_yet(writer: SpoolWriter, folder: Path) -> None:
+    for number in range(10):
+        writer.append(letter(number))
+    reader = SpoolReader(folder, limit=LIMIT)
+    assert bodies(reader) == list(range(10))
+    reader.close()
+
+
+def test_what_was_not_confirmed_is_taken_again_by_the_next(
+    writer: SpoolWriter, folder: Path
+) -> None:
+    first = SpoolReader(folder, limit=LIMIT)
+    for number in range(4):
+        writer.append(letter(number))
+    taken = first.take(4)
+    first.confirm(taken[:1] + taken[2:3])
+    first.close()
+    second = SpoolReader(folder, limit=LIMIT)
+    assert bodies(second) == [1, 3]
+    assert second.balance() == (4, 2, 0, 0, 2)
+    second.close()
+
+
+def test_a_second_reader_is_refused(reader: SpoolReader, folder: Path) -> None:
+    with pytest.raises(SpoolError, match="has a reader already"):
+        SpoolReader(folder, limit=LIMIT)
+    assert not rings(reader)
+
+
+def test_no_more_is_taken_than_asked_for_and_every_writer_has_its_turn(
+    reader: SpoolReader, writer: SpoolWriter, folder: Path
+) -> None:
+    def write() -> None:
+        other = SpoolWriter(folder, limit=LIMIT)
+        for number in range(100, 400):
+            other.append(letter(number))
+
+    for number in range(100):
+        writer.append(letter(number))
+    with child(write):
+        first = bodies(reader, most=100)
+        assert len(first) == 100
+        assert {number >= 100 for number in first} == {True, False}
+        rest = bodies(reader, most=1000)
+        while more := bodies(reader):
+            rest += more
+    mine = [number for number in first + rest if number < 100]
+    theirs = [number for number in first + rest if number >= 100]
+    assert (mine, theirs) == (list(range(100)), list(range(100, 400)))
+
+
+def test_a_dead_writers_letters_are_read_and_then_its_file_goes(
+    reader: SpoolReader, folder: Path
+) -> None:
+    def write() -> None:
+        other = SpoolWriter(folder, limit=LIMIT)
+        other.append(letter(1))
+
+    with child(write) as pid:
+        taken = reader.take(10)
+        reader.confirm(taken)
+        reader.tidy()
+        assert (folder / f"{pid}.spool").exists()  # it lives, and may write again
+    reader.tidy()
+    assert sorted(path.name for path in folder.iterdir()) == ["bell", "reader.alive"]
+
+
+def test_a_dead_writers_file_stays_as_long_as_something_is_in_it(
+    reader: SpoolReader, folder: Path
+) -> None:
+    def write() -> None:
+        other = SpoolWriter(folder, limit=LIMIT)
+        other.append(letter(1))
+        other.append(letter(2))
+
+    with child(write) as pid:
+        first, second = reader.take(10)
+    reader.confirm([first])
+    reader.tidy()
+    assert (folder / f"{pid}.spool").exists()
+    reader.confirm([second])
+    reader.tidy()
+    assert not (folder / f"{pid}.spool").exists()
+
+
+def test_a_writer_that_stands_still_in_a_letter_holds_up_nobody_else(
+    reader: SpoolReader, writer: SpoolWriter, folder: Path
+) -> None:
+    def write() -> None:
+        other = SpoolWriter(folder, limit=LIMIT)
+        other.append(letter(7))
+        assert other._file is not None
+        assert other._file._database is not None
+        other._file._database.execute("BEGIN IMMEDIATE")
+
+    writer.append(letter(1))
+    with child(write):
+        taken = reader.take(10)
+        assert sorted(each.message.body for each in taken) == [1, 7]
+        reader.confirm(taken)
+        writer.append(letter(2))
+        assert bodies(reader) == [2]
+    # Now that it is dead, what was confirmed is taken out.
+    reader.tidy()
+    assert reader.balance().queued == 1
+
+
+def test_a_file_that_cannot_be_opened_yet_holds_up_nobody_else(
+    reader: SpoolReader, writer: SpoolWriter, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    half_made = sqlite3.connect(folder / "1.spool", isolation_level=None)
+    half_made.execute("PRAGMA journal_mode = WAL")
+    half_made.execute("BEGIN IMMEDIATE")
+    writer.append(letter(1))
+    assert bodies(reader) == [1]
+    assert bodies(reader) == []
+    half_made.execute("ROLLBACK")
+    half_made.close()
+    assert caplog.text.count("1.spool cannot be used: database is locked") == 1
+    assert bodies(reader) == []
+    assert reader.balance().accepted == 1
+
+
+def test_a_successor_of_the_same_number_goes_on_in_the_same_file(
+    reader: SpoolReader, folder: Path
+) -> None:
+    for number in (1, 2):
+        writer = SpoolWriter(folder, limit=LIMIT)
+        writer.append(letter(number))
+        writer.close()
+    assert bodies(reader) == [1, 2]
+
+
+def test_closing_twice_is_fine(reader: SpoolReader, writer: SpoolWriter) -> None:
+    writer.append(letter(1))
+    writer.close()
+    writer.close()
+    reader.close()
+    reader.close()

@@ -38,6 +38,9 @@ AT_ONCE = 200_000
 PATIENCE = 10.0
 """Real seconds that a strand may keep the baton without waiting or writing."""
 
+LEAVE = 1.0
+"""Real seconds that a strand has for its way out at the least, however busy the machine."""
+
 
 class Leave(SystemExit):
     """Raised out of every wait once the simulation is over, so that its threads end."""
@@ -401,10 +404,10 @@ class Baton:
 
     def _comes_back(self) -> bool:
         """Wait until the baton comes back; interrupt who has it where it does not."""
-        if self._driver.turn.acquire(timeout=min(1.0, self._patience)):
+        if self._driver.turn.acquire(timeout=LEAVE):
             return True
         # What runs Python without an end can be interrupted; a real wait cannot.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(self.number), ctypes.py_object(Leave)
         )
-        return self._driver.turn.acquire(timeout=self._patience)
+        return self._driver.turn.acquire(timeout=max(LEAVE, self._patience))

@@ -20,11 +20,16 @@ from gateway.mail.topic import matches
 
 
 class Subscription(msgspec.Struct, frozen=True, array_like=True):
-    """One pattern of one mailbox, and the first version that knew of it."""
+    """One pattern of one mailbox, and the first version that knew of it.
+
+    With ``spool``, in bytes, what is not retained waits in files of so many at
+    the most, one for each writer, also while the mailbox is away.
+    """
 
     mailbox: str
     pattern: str
     since: int
+    spool: int = 0
 
 
 class Book(msgspec.Struct, frozen=True, array_like=True):
@@ -76,6 +81,14 @@ class Book(msgspec.Struct, frozen=True, array_like=True):
             if known.since > after and matches(known.pattern, topic)
         }
         return list(found)
+
+    def spools(self, topic: str) -> dict[str, int]:
+        """Return the mailboxes for which ``topic`` waits in files, and how large those may be."""
+        return {
+            known.mailbox: known.spool
+            for known in self.subscriptions
+            if known.spool and matches(known.pattern, topic)
+        }
 
     def gone_since(self, older: Book) -> list[Death]:
         """Return the lives that ``older`` knew and this book does not."""

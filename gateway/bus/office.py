@@ -11,12 +11,16 @@ A publication never raises and never waits.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import threading
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from msgspec.structs import replace
 
@@ -26,6 +30,7 @@ from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import BUFFER, Mailbox
 from gateway.bus.outlets import outlet_to
 from gateway.bus.pump import Pump
+from gateway.bus.spool import SpoolWriter
 from gateway.bus.wire import Folder, Inlet, Outlet, socket_name
 from gateway.clock import Clock
 from gateway.errors import AddressError, GatewayError, RecipientGoneError
@@ -33,12 +38,22 @@ from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
 from gateway.mail.message import Message, bounce_of
 
+log = logging.getLogger(__name__)
+
 BOSS = "boss"
 """The supervisor's mailbox; its incarnation is always 1."""
 
 
 CACHED = 4096
 """Recipients and topics whose mailboxes are remembered at the most."""
+
+
+class _Audience(NamedTuple):
+    """Who hears a topic: all of them, those without a file, and the files."""
+
+    everybody: list[Mailbox | Outlet]
+    others: list[Mailbox | Outlet]
+    spools: dict[str, SpoolWriter]
 
 
 class Office:
@@ -55,7 +70,10 @@ class Office:
         self._boxes: dict[str, Mailbox] = {}
         self._targets: dict[str, Mailbox | Outlet] = {}
         self._outlets: dict[str, Outlet] = {}
-        self._subscribers: dict[str, list[Mailbox | Outlet]] = {}
+        self._subscribers: dict[str, _Audience] = {}
+        self._spools: dict[str, SpoolWriter] = {}
+        self._spool_lock = threading.Lock()
+        self._unwritten: Counter[str] = Counter()
         self._pump = Pump()
         self._buffer = bytearray(BUFFER)
         # Ids are unique across OS processes and, by their random part, across
@@ -151,6 +169,8 @@ class Office:
             self.close(box)
         self._outlets = {}
         self._forget_routes()
+        for writer in self._spools.values():
+            writer.close()
         self._folder.close()
 
     def clean(self) -> int:
@@ -257,17 +277,44 @@ class Office:
         """Hand a publication to every subscriber; a full one drops its oldest."""
         topic = message.subject
         subscribers = self._subscribers
-        found = subscribers.get(topic)
-        if found is None:
-            book = self.book
-            found = [
-                self._target_for(name, book.incarnations[name])
-                for name in book.subscribers(topic)
-                if name in book.incarnations
-            ]
+        audience = subscribers.get(topic)
+        if audience is None:
+            audience = self._audience_of(topic)
             if len(subscribers) < CACHED:
-                subscribers[topic] = found
-        self._hand_out(message, found)
+                subscribers[topic] = audience
+        if message.retain or not audience.spools:
+            self._hand_out(message, audience.everybody)
+        else:
+            self._hand_out(message, audience.others)
+            for name, writer in audience.spools.items():
+                self._write_down(name, writer, message)
+
+    def _audience_of(self, topic: str) -> _Audience:
+        book, spools = self.book, {}
+        for name, limit in book.spools(topic).items():
+            with self._spool_lock:
+                writer = self._spools.get(name)
+                if writer is None:
+                    writer = SpoolWriter(self.spool_folder(name), limit=limit)
+                    self._spools[name] = writer
+            spools[name] = writer
+        names = [name for name in book.subscribers(topic) if name in book.incarnations]
+        targets = {name: self._target_for(name, book.incarnations[name]) for name in names}
+        others = [target for name, target in targets.items() if name not in spools]
+        return _Audience(list(targets.values()), others, spools)
+
+    def _write_down(self, name: str, writer: SpoolWriter, message: Message) -> None:
+        """Write a publication into the file of a subscriber; count it where that fails."""
+        try:
+            writer.append(message)
+        except GatewayError as error:
+            if not self._unwritten[name]:
+                log.error("publications for %s are lost: %s", name, error)
+            self._unwritten[name] += 1
+
+    def spool_folder(self, name: str) -> Path:
+        """Return where letters wait for the durable mailbox ``name``."""
+        return self._folder.path / "spool" / quote(name, safe="@")
 
     def publish_to(self, name: str, message: Message) -> None:
         """Hand a publication to one subscriber."""
@@ -296,7 +343,7 @@ class Office:
 
         ``publications_dropped`` counts them by subscriber: what a mailbox of
         this OS process dropped, and what was dropped here before it left for
-        another one.
+        another one. ``unwritten`` counts those that could not be written into a file.
         """
         dropped = self._pump.dropped_by.copy()
         for name, box in list(self._boxes.items()):
@@ -306,4 +353,5 @@ class Office:
             "outlets": len(self._outlets),
             "publications_dropped": {name: lost for name, lost in dropped.items() if lost},
             "dropped_at_sender": self._pump.dropped,
+            "unwritten": dict(self._unwritten),
         }

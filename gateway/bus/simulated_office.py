@@ -67,6 +67,10 @@ class SimulatedOffice(Office):
         self.letters_read = 0
         """Letters that were handed to a callback, or to whoever waited for them."""
 
+    def spool_folder(self, name: str) -> NoReturn:
+        """Refuse: what is killed in a simulation stays dead, and has no files to come back to."""
+        raise SimulationError(f"{name!r} cannot have a spool in a simulation")
+
     def bind(self, name: str, incarnation: int) -> Any:
         """Return what stands for the sockets of a mailbox here: none."""
         return ()

@@ -110,11 +110,16 @@ class Folder:
             os.unlink(name, dir_fd=self._fd)
 
     def clean(self) -> int:
-        """Remove every socket file that a killed predecessor left; return how many."""
-        names = os.listdir(self._fd)
-        for name in names:
-            self.unlink(name)
-        return len(names)
+        """Remove every socket file that a killed predecessor left; return how many.
+
+        Folders stay: what waits in a spool is for the next life.
+        """
+        found = 0
+        for name in os.listdir(self._fd):
+            with contextlib.suppress(IsADirectoryError):
+                self.unlink(name)
+                found += 1
+        return found
 
     def close(self) -> None:
         """Give the folder's descriptor back."""
@@ -279,9 +284,6 @@ class Outlet:
         deadline = monotonic() + timeout
         while (left := deadline - monotonic()) > 0:
             waiting.poll(left * 1000)
-            # There is room for one letter. Where the reader shares this core it makes
-            # room for ten before it has to be woken for the next.
-            os.sched_yield()
             if self.try_send(message, lane, packed):
                 return
         raise MailboxFullError(

@@ -174,7 +174,7 @@ class AsyncProcess(Process):
         async def stand() -> None:
             subscription = Subscription(pattern, self._noting(callback))
             self._subscriptions = (*self._subscriptions, subscription)
-            asked = self._tell_boss("subscribe", pattern)
+            asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": 0})
             answer = await self._letters.wait_for(asked, timeout)
             self._offer(subscription, answer.body)
             await self._finish()

@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.bus.spool import SpoolReader
 from gateway.errors import GatewayError
 from gateway.mail.body import checked
 from gateway.mail.codec import decode, encode
@@ -79,11 +80,18 @@ class Subscriber(Correspondent):
         if retain:
             self._tell_boss("retain", {"version": version, "message": encode(message)})
 
-    def subscribe(self, pattern: str, callback: Callback, *, timeout: float = 5.0) -> None:
+    def subscribe(
+        self, pattern: str, callback: Callback, *, spool: int = 0, timeout: float = 5.0
+    ) -> None:
         """Call ``callback`` with each publication under ``pattern`` (MQTT's ``+`` and ``#``).
 
         Returns once the subscription stands, within ``timeout`` seconds; what
         is retained under the pattern has been handed to ``callback`` by then.
+
+        With ``spool``, in bytes, only what is retained comes to ``callback``. The
+        rest waits in files of so many bytes at the most, one for each OS process
+        that publishes, until `open_spool`'s reader has done with it: also while
+        this process is dead, and until it unsubscribes.
 
         >>> from gateway.testing.stage import play
         >>> def scene(main):
@@ -97,12 +105,32 @@ class Subscriber(Correspondent):
         subscription = Subscription(pattern, callback)
         self._subscriptions = (*self._subscriptions, subscription)
         try:
-            asked = self._tell_boss("subscribe", pattern)
+            asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": spool})
             snapshot = self._box.wait_for(asked, timeout).body
         except GatewayError:
             self._end([subscription])
             raise
         self._offer(subscription, snapshot)
+
+    def open_spool(self, limit: int) -> SpoolReader:
+        """Return the reader of what waits for this process in files; close it in the end.
+
+        ``limit`` is that of `subscribe`. Raises `SpoolError` where another reader
+        is open, or the folder cannot be used.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.subscribe("weather", print, spool=1 << 20)
+        ...     reader = main.open_spool(1 << 20)
+        ...     main.publish("weather", "rain")
+        ...     (taken,) = reader.take(10)
+        ...     reader.confirm([taken])
+        ...     reader.close()
+        ...     return taken.message.body
+        >>> play(scene)
+        'rain'
+        """
+        return SpoolReader(self._office.spool_folder(self.name), limit=limit)
 
     def _offer(self, subscription: Subscription, snapshot: list[bytes]) -> None:
         for packed in snapshot:

@@ -25,13 +25,19 @@ class Archive:
         self._retained: dict[str, Message] = {}
         self._wills: dict[str, dict[str, Any]] = {}
 
-    def subscribe(self, mailbox: str, pattern: str, version: int) -> bool:
-        """Add a subscription as of ``version``; tell whether it is new."""
-        if any(
+    def subscribe(self, mailbox: str, pattern: str, version: int, spool: int = 0) -> bool:
+        """Add a subscription as of ``version``; tell whether it is new.
+
+        One with a ``spool`` takes the place of that of an earlier life.
+        """
+        if spool:
+            self.unsubscribe(mailbox, pattern)
+        elif any(
             (known.mailbox, known.pattern) == (mailbox, pattern) for known in self.subscriptions
         ):
             return False
-        self.subscriptions = (*self.subscriptions, Subscription(mailbox, pattern, version))
+        added = Subscription(mailbox, pattern, version, spool)
+        self.subscriptions = (*self.subscriptions, added)
         return True
 
     def unsubscribe(self, mailbox: str, pattern: str) -> bool:
@@ -77,9 +83,12 @@ class Archive:
         return (known.sender_incarnation, known.thread_index) if known else (0, 0)
 
     def leave(self, mailbox: str) -> dict[str, Any]:
-        """Forget a life's subscriptions and return its wills."""
+        """Forget a life's subscriptions and return its wills.
+
+        One with a spool stands: what comes meanwhile waits for the next life.
+        """
         self.subscriptions = tuple(
-            known for known in self.subscriptions if known.mailbox != mailbox
+            known for known in self.subscriptions if known.mailbox != mailbox or known.spool
         )
         return self._wills.pop(mailbox, {})
 

@@ -61,7 +61,8 @@ class Clerk:
 
     def _subscribe(self, message: Message) -> None:
         self._catch_up()
-        self._board.answer(message, self._board.subscribe(message.sender, message.body))
+        pattern, spool = message.body["pattern"], message.body["spool"]
+        self._board.answer(message, self._board.subscribe(message.sender, pattern, spool))
 
     def _unsubscribe(self, message: Message) -> None:
         self._board.unsubscribe(message.sender, message.body)

@@ -146,9 +146,9 @@ class Noticeboard:
 
     # Topics
 
-    def subscribe(self, mailbox: str, pattern: str) -> list[bytes]:
+    def subscribe(self, mailbox: str, pattern: str, spool: int = 0) -> list[bytes]:
         """Add a subscription and return what is retained under ``pattern``, packed."""
-        if self._archive.subscribe(mailbox, pattern, self._office.book.version + 1):
+        if self._archive.subscribe(mailbox, pattern, self._office.book.version + 1, spool):
             self.tell_book()
         return [encode(kept) for kept in self._archive.retained(pattern)]
 

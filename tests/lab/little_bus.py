@@ -82,7 +82,7 @@ class LittleBus:
 
     def _on_control(self, message: Message) -> bool:
         answers: dict[str, Callable[[Any], Any]] = {
-            "subscribe": lambda pattern: self._subscribe(message.sender, pattern),
+            "subscribe": lambda body: self._subscribe(message.sender, body["pattern"]),
             "retain": lambda body: self._retain(decode(body["message"])),
         }
         result = answers.get(message.subject, lambda body: None)(message.body)

@@ -139,5 +139,5 @@ def start(tmp_path: Path, sockets: Path) -> Iterator[Start]:
     yield make
     for program in started:
         program.close()
-    for socket in sockets.glob("bus/*"):
+    for socket in filter(Path.is_socket, sockets.glob("bus/*")):
         socket.unlink()

@@ -6,7 +6,9 @@ order in which they are emptied:
 1. **retained** values that the broker does not have yet, one per topic: a
    newer value takes the place of an older one that has not left;
 2. **urgent** letters, the replies to calls;
-3. everything else.
+3. everything else;
+4. letters that lie **spooled** elsewhere until their ``settled`` is called, and
+   are bounded by whoever hands them in.
 
 Lanes 2 and 3 are bounded together, in letters and in bytes; where they are
 full, the oldest of lane 3 goes first and is counted. Retained values are
@@ -24,6 +26,7 @@ given_up + queued + in_flight.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -42,6 +45,8 @@ class Letter:
     retain: bool = False
     urgent: bool = False
     correlation_data: bytes | None = None
+    settled: Callable[[], None] | None = None
+    """Is called once, when there is nothing left to do for the letter; it must not wait."""
     attempts: int = field(default=0, init=False)
     counted: bool = field(default=False, init=False)
 
@@ -78,6 +83,7 @@ class Outbox:
         self._retained_size = retained_size
         self._urgent: deque[Letter] = deque()
         self._normal: deque[Letter] = deque()
+        self._spooled: deque[Letter] = deque()
         self._bytes = 0
         self._retained: dict[str, Letter] = {}
         self._retained_bytes = 0
@@ -88,7 +94,7 @@ class Outbox:
 
     def __bool__(self) -> bool:
         """Tell whether anything waits to be sent or acknowledged."""
-        return bool(self._due or self._urgent or self._normal or self._in_flight)
+        return bool(self._due or self._urgent or self._normal or self._spooled or self._in_flight)
 
     def put(self, letter: Letter) -> bool:
         """Take ``letter``; False where it alone is over the bound in bytes."""
@@ -98,6 +104,8 @@ class Outbox:
             return False
         if letter.retain:
             self._keep(letter)
+        elif letter.settled is not None:
+            self._spooled.append(letter)
         else:
             (self._urgent if letter.urgent else self._normal).append(letter)
             self._bytes += letter.size
@@ -113,6 +121,8 @@ class Outbox:
         elif self._urgent or self._normal:
             letter = (self._urgent or self._normal).popleft()
             self._bytes -= letter.size
+        elif self._spooled:
+            letter = self._spooled.popleft()
         else:
             return None
         letter.attempts += 1
@@ -123,8 +133,7 @@ class Outbox:
         """The broker has it (QoS 1), or the socket took it (QoS 0)."""
         self._in_flight.pop(letter, None)
         letter.attempts = 0
-        if not letter.counted:
-            letter.counted = True
+        if self._is_settled(letter):
             self._acknowledged += 1
         # An empty retained message clears the topic (MQTT 5.0, 3.3.1.3): once
         # the broker has done so there is nothing left to say again.
@@ -134,8 +143,7 @@ class Outbox:
     def deny(self, letter: Letter) -> None:
         """The broker, or its limits, said no; it is not tried again on this connection."""
         self._in_flight.pop(letter, None)
-        if not letter.counted:
-            letter.counted = True
+        if self._is_settled(letter):
             self._refused += 1
 
     def lost(self) -> None:
@@ -146,6 +154,8 @@ class Outbox:
             elif letter.retain:
                 if self._retained.get(letter.topic) is not letter:
                     self._supersede(letter)
+            elif letter.settled is not None:
+                self._spooled.appendleft(letter)
             else:
                 (self._urgent if letter.urgent else self._normal).appendleft(letter)
                 self._bytes += letter.size
@@ -165,7 +175,7 @@ class Outbox:
             given_up=self._given_up,
             republished=self._republished,
             forgotten=self._forgotten,
-            queued=waiting + len(self._urgent) + len(self._normal),
+            queued=waiting + len(self._urgent) + len(self._normal) + len(self._spooled),
             queued_bytes=self._bytes,
             in_flight=sum(not letter.counted for letter in self._in_flight),
             retained=len(self._retained),
@@ -186,8 +196,7 @@ class Outbox:
             self._forgotten += 1
             if self._due.get(oldest.topic) is oldest:
                 del self._due[oldest.topic]
-                if not oldest.counted:
-                    oldest.counted = True
+                if self._is_settled(oldest):
                     self._dropped += 1
 
     def _forget(self, letter: Letter | None) -> None:
@@ -202,12 +211,19 @@ class Outbox:
             self._dropped += 1
 
     def _supersede(self, letter: Letter) -> None:
-        if not letter.counted:
-            letter.counted = True
+        if self._is_settled(letter):
             self._superseded += 1
 
     def _give_up(self, letter: Letter) -> None:
         self._forget(letter)
-        if not letter.counted:
-            letter.counted = True
+        if self._is_settled(letter):
             self._given_up += 1
+
+    def _is_settled(self, letter: Letter) -> bool:
+        """Settle ``letter``; tell whether that is to be counted, since it was not before."""
+        if letter.counted:
+            return False
+        letter.counted = True
+        if letter.settled is not None:
+            letter.settled()
+        return True

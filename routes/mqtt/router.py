@@ -2,7 +2,8 @@
 
 Out: whatever is published under ``devices/`` goes to
 ``gateway/<node>/devices/…`` as JSON, retained where it was retained on the
-bus; a letter to ``some/topic@mqtt`` goes to that topic. In: calls as
+bus; a letter to ``some/topic@mqtt`` goes to that topic. What is not retained
+waits in the spool for the broker, and for this route should it be killed. In: calls as
 `routes.mqtt.commands` describes them, if the access list allows them, to
 ``<device>@<the route that published its info>``; the answer, the bounce or
 the lapse of time goes back to the caller.
@@ -23,7 +24,7 @@ import logging
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, ClassVar
 
@@ -52,6 +53,7 @@ from routes.mqtt.commands import (
     result_body,
 )
 from routes.mqtt.connection_state import ConnectionState
+from routes.mqtt.forwarder import Forwarder
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.network_loop import Status
 from routes.mqtt.pending import PendingCalls
@@ -76,6 +78,7 @@ class MqttRouter(Router):
     Settings: ClassVar[type[msgspec.Struct]] = Settings
 
     _session: Session | None = None
+    _forwarder: Forwarder | None = None
 
     def start(self) -> None:
         """Begin to talk to the broker, which need not be there."""
@@ -102,10 +105,15 @@ class MqttRouter(Router):
             on_message=self._on_message,
             on_state=self._on_state,
         )
-        self.watch(self._bell, self._on_calls)
+        self.watch(self._bell, self._on_bell)
         self.add_filter(callback=self._on_answer, id="answers", kind="^(reply|bounce)$")
         # The devices are known before the first call can come.
-        self.subscribe("devices/#", self._on_publication)
+        self.subscribe("devices/#", self._on_publication, spool=settings.spool_bytes)
+        if settings.spool_bytes:
+            reader = self.open_spool(settings.spool_bytes)
+            self._forwarder = Forwarder(reader, self._forward, self._bell, self._clock)
+            self.watch(reader.fileno(), self._on_bell)
+            self._forwarder.carry()
         self._session.start()
 
     def stop(self) -> None:
@@ -117,6 +125,10 @@ class MqttRouter(Router):
             self._answer_error(session, call.reply_to, "recipient_gone", "the gateway stops")
         self._take_back(session)
         session.stop(LEAVE)
+        forwarder, self._forwarder = self._forwarder, None
+        if forwarder is not None:
+            self.unwatch(forwarder.fileno())
+            forwarder.close()
         self.unwatch(self._bell)
         os.close(self._bell)
 
@@ -153,6 +165,7 @@ class MqttRouter(Router):
             "calls_answered": self._answered,
             "calls_refused": refused,
             "publications_refused": self._untold,
+            "spool": self._forwarder.statistics() if self._forwarder else None,
             "session": msgspec.to_builtins(session.statistics()) if session else None,
         }
 
@@ -178,26 +191,37 @@ class MqttRouter(Router):
                 session.publish(self._topics.outward(topic), body, qos=1, retain=True)
 
     def _on_publication(self, message: Message) -> None:
-        topic, session = message.subject, self._session
+        topic = message.subject
         if matches("devices/+/info", topic):
             self._note_info(message)
         elif matches("devices/+/state", topic) and isinstance(message.body, dict):
             self._states[topic] = message.body
+        self._tell(message)
+
+    def _forward(self, message: Message, settled: Callable[[], None]) -> bool:
+        """Hand what waited in a file to the session; ``settled`` says when that was done with."""
+        return self._tell(message, settled)
+
+    def _tell(self, message: Message, settled: Callable[[], None] | None = None) -> bool:
+        """Publish what was published on the bus; False where that cannot be said."""
+        topic, session = message.subject, self._session
         if session is None:
-            return
+            return False
         kept = message.retain or matches("devices/+/events/+", topic)
         try:
-            session.publish(
+            return session.publish(
                 self._topics.outward(topic),
                 to_json(message.body),
                 qos=1 if kept else self.settings.telemetry_qos,
                 retain=message.retain,
+                settled=settled,
             )
         except (BodyError, ValueError) as error:
             self._untold += 1
             if topic not in self._unwritable and len(self._unwritable) < 100:
                 self._unwritable.add(topic)
                 log.warning("%s cannot be told over MQTT: %s", topic, error)
+            return False
 
     def _on_answer(self, message: Message) -> None:
         call, session = self._pending.take(message.thread_id), self._session
@@ -232,9 +256,11 @@ class MqttRouter(Router):
 
     # On the process's thread
 
-    def _on_calls(self, _events: int) -> None:
+    def _on_bell(self, _events: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._bell)
+        if self._forwarder is not None:
+            self._forwarder.carry()
         while self._calls:
             refusal = self._carry(self._calls.popleft())
             if refusal is not None:

@@ -103,18 +103,22 @@ class Session:
         retain: bool = False,
         urgent: bool = False,
         correlation_data: bytes | None = None,
+        settled: Callable[[], None] | None = None,
     ) -> bool:
         """Queue one message and return at once; from any thread.
 
         False where it was refused: for its size, or because the session is
         stopping. ``urgent`` letters go before the others and are dropped
-        after them. Raises `ValueError` on a topic with wildcards or a QoS
-        other than 0 and 1.
+        after them. One with ``settled`` is never dropped; that is called, from
+        any thread, once the broker has it or never will. Raises `ValueError`
+        on a topic with wildcards or a QoS other than 0 and 1.
         """
         check_topic(topic)
         if qos not in (0, 1):
             raise ValueError(f"QoS {qos} is not offered: use 0 or 1")
-        return self._exchange.put(Letter(topic, payload, qos, retain, urgent, correlation_data))
+        return self._exchange.put(
+            Letter(topic, payload, qos, retain, urgent, correlation_data, settled)
+        )
 
     def statistics(self) -> SessionStatistics:
         """Return the counts, as one consistent picture."""

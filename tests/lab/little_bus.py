@@ -80,9 +80,17 @@ class LittleBus:
         assert lives.wait(DEADLINE)
         return process
 
+    def end(self, process: Process) -> None:
+        """Have ``process`` die, and wait for it."""
+        process.die()
+        for known, thread in self._threads:
+            if known is process:
+                thread.join(DEADLINE)
+                assert not thread.is_alive()
+
     def _on_control(self, message: Message) -> bool:
         answers: dict[str, Callable[[Any], Any]] = {
-            "subscribe": lambda body: self._subscribe(message.sender, body["pattern"]),
+            "subscribe": lambda body: self._subscribe(message.sender, **body),
             "retain": lambda body: self._retain(decode(body["message"])),
         }
         result = answers.get(message.subject, lambda body: None)(message.body)
@@ -90,10 +98,10 @@ class LittleBus:
             self.office.answer(reply_to(message, self.office.new_id(), 0.0, result))
         return True
 
-    def _subscribe(self, name: str, pattern: str) -> list[bytes]:
+    def _subscribe(self, name: str, pattern: str, spool: int) -> list[bytes]:
         book = self.office.book
         version = book.version + 1
-        subscriptions = (*book.subscriptions, Subscription(name, pattern, version))
+        subscriptions = (*book.subscriptions, Subscription(name, pattern, version, spool))
         self.office.update(Book(version, book.incarnations, subscriptions))
         return [
             encode(message) for topic, message in self._retained.items() if matches(pattern, topic)

@@ -139,11 +139,31 @@ letters = st.builds(
     qos=st.sampled_from([0, 1]),
     retain=st.booleans(),
     urgent=st.booleans(),
+    settled=st.sampled_from([None, list]),
 )
 actions = st.one_of(
     letters,
     st.sampled_from(["take", "take", "take", "sent", "deny", "lost"]),
 )
+
+
+def test_what_is_spooled_is_never_dropped_and_settled_once():
+    outbox, settled = box(size=1), list[bytes]()
+    for payload in (b"1", b"2", b"3"):
+        outbox.put(
+            Letter("t", payload, qos=1, settled=lambda payload=payload: settled.append(payload))
+        )
+    outbox.put(Letter("reply", b"r", urgent=True))
+    reply, first, second = (outbox.take() for _ in range(3))
+    assert [reply.payload, first.payload, second.payload] == [b"r", b"1", b"2"]
+    outbox.sent(first)
+    outbox.lost()
+    assert settled == [b"1"]
+    assert payloads(outbox) == [b"r", b"2", b"3"]
+    outbox.sent(first)
+    outbox.deny(second)
+    assert settled == [b"1", b"2"]
+    assert outbox.statistics().dropped == 0
 
 
 @given(st.lists(actions, max_size=60))
@@ -164,7 +184,7 @@ def test_whatever_happens_the_counts_balance_and_the_bounds_hold(steps):
         now = outbox.statistics()
         ends = now.acknowledged + now.dropped + now.superseded + now.refused + now.given_up
         assert now.accepted == ends + now.queued + now.in_flight
-        assert now.queued_bytes <= 30
+        assert now.queued_bytes <= 30, "what is spooled is bounded elsewhere"
         assert now.retained <= 3
         assert now.retained_bytes <= 30
     assert bool(outbox) == (outbox.take() is not None or bool(flying))

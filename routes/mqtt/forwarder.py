@@ -1,0 +1,101 @@
+"""Takes what waits in the spool to the session, and confirms what the broker has.
+
+A bounded number of letters is in the session's hands at a time; the rest stays in
+its files, where a killed route does not lose it. What was in hand when it was
+killed goes to the broker again: whoever listens tells repeats by the message id.
+
+Refused by nobody: what cannot be said over MQTT is counted by whoever says it,
+and is done with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from gateway.bus.spool import SpoolReader, Taken
+from gateway.clock import Clock
+from gateway.mail.message import Message
+
+IN_HAND = 256
+"""Letters at the most that are with the session and not done with."""
+
+TIDY_EVERY = 30.0
+"""Seconds after which the files of dead writers are looked for."""
+
+Say = Callable[[Message, Callable[[], None]], bool]
+"""Hands a letter to the session with what is to be called once it is done with.
+
+False where it was refused, and nothing will be called.
+"""
+
+
+class Forwarder:
+    """Belongs to the route's thread, which calls `carry` whenever one of the two bells rings."""
+
+    def __init__(self, reader: SpoolReader, say: Say, bell: int, clock: Clock) -> None:
+        """Read from ``reader``; write to the eventfd ``bell`` when letters are done with."""
+        self._reader = reader
+        self._say = say
+        self._bell = bell
+        self._clock = clock
+        self._done: deque[Taken] = deque()
+        self._in_hand = 0
+        self._tidy_at = clock.monotonic()
+        self.forwarded = 0
+        """Letters that were handed to the session, those that went twice counted twice."""
+
+    def fileno(self) -> int:
+        """Return the descriptor of the bell that writers ring."""
+        return self._reader.fileno()
+
+    def carry(self) -> None:
+        """Confirm what is done with, and hand on as much as may be in hand."""
+        self._reader.quiet()
+        self._confirm()
+        while (room := IN_HAND - self._in_hand) > 0:
+            taken = self._reader.take(room)
+            if not taken:
+                break
+            for letter in taken:
+                self._in_hand += 1
+                self.forwarded += 1
+                if not self._say(letter.message, partial(self._settled, letter)):
+                    self._done.append(letter)
+            self._confirm()
+        now = self._clock.monotonic()
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_EVERY
+            self._reader.tidy()
+
+    def close(self) -> None:
+        """Confirm what is done with and give the spool back; the rest stays in it."""
+        self._confirm()
+        self._reader.close()
+
+    def statistics(self) -> dict[str, int]:
+        """Return what waits in files, what is in hand, and what has been handed on."""
+        balance = self._reader.balance()
+        return {
+            "queued": balance.queued,
+            "dropped": balance.dropped,
+            "garbage": balance.garbage,
+            "in_hand": self._in_hand,
+            "forwarded": self.forwarded,
+        }
+
+    def _confirm(self) -> None:
+        done = [self._done.popleft() for _ in range(len(self._done))]
+        if done:
+            self._in_hand -= len(done)
+            self._reader.confirm(done)
+
+    def _settled(self, letter: Taken) -> None:
+        """Note that ``letter`` is done with, on the session's thread."""
+        self._done.append(letter)
+        if len(self._done) >= IN_HAND // 4 or len(self._done) >= self._in_hand:
+            with suppress(BlockingIOError):  # it rings already
+                os.eventfd_write(self._bell, 1)

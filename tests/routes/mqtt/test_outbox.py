@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,9 +152,7 @@ actions = st.one_of(
 def test_what_is_spooled_is_never_dropped_and_settled_once():
     outbox, settled = box(size=1), list[bytes]()
     for payload in (b"1", b"2", b"3"):
-        outbox.put(
-            Letter("t", payload, qos=1, settled=lambda payload=payload: settled.append(payload))
-        )
+        outbox.put(Letter("t", payload, qos=1, settled=partial(settled.append, payload)))
     outbox.put(Letter("reply", b"r", urgent=True))
     reply, first, second = (outbox.take() for _ in range(3))
     assert [reply.payload, first.payload, second.payload] == [b"r", b"1", b"2"]

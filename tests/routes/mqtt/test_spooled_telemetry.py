@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from gateway.process.process import Process
 from routes.mqtt.router import MqttRouter
 from routes.mqtt.settings import LEAST_SPOOL, Settings
 from tests.lab.little_bus import DEADLINE, LittleBus
-from tests.lab.mosquitto import Mosquitto
+from tests.lab.mosquitto import Mosquitto, Received
 
 pytestmark = pytest.mark.needs("mosquitto")
 
@@ -36,7 +37,7 @@ def bus(tmp_path):
         yield bus
 
 
-def run_router(bus: LittleBus, broker: Mosquitto, **options: Any) -> MqttRouter:
+def run_router(bus: LittleBus, broker: Mosquitto, **options: Any) -> Process:
     settings = Settings(
         broker=broker.url, retry_first=0.05, retry_ceiling=0.2, telemetry_qos=1, **options
     )
@@ -45,6 +46,10 @@ def run_router(bus: LittleBus, broker: Mosquitto, **options: Any) -> MqttRouter:
 
 def numbers(heard: Any) -> list[int]:
     return [int(message.payload) for message in heard.messages if message.topic == TOPIC]
+
+
+def has_payload(wanted: bytes, message: Received) -> bool:
+    return message.payload == wanted
 
 
 def test_an_outage_longer_than_any_queue_loses_nothing(bus, broker) -> None:
@@ -162,13 +167,9 @@ def test_a_route_that_is_killed_again_and_again_loses_nothing(
         try:
             heard.wait_for(lambda message: int(message.payload) == count - 1, timeout=60)
             # The last may overtake what a killed route had in its hands.
-            missing = set(range(count))
-            while missing:
-                seen = set(numbers(heard))
-                missing = set(range(count)) - seen
-                if missing:
-                    number = min(missing)
-                    heard.wait_for(lambda m, number=number: int(m.payload) == number, timeout=20)
+            while missing := set(range(count)).difference(numbers(heard)):
+                wanted = b"%d" % min(missing)
+                heard.wait_for(partial(has_payload, wanted), timeout=20)
             program.send_signal(signal.SIGTERM)
             said, _ = program.communicate(timeout=20)
         finally:

@@ -29,7 +29,7 @@ class Lockstep:
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
-        self._limit = 0.0
+        self._limit = -1.0  # not even this moment, before the first grant
         self._parked = False
         self._nudged = False
         self._changed = threading.Condition()
@@ -51,6 +51,11 @@ class Lockstep:
             self._nudged = False
 
     # -- for the test ------------------------------------------------------
+
+    def wait_parked(self) -> None:
+        """Wait until the thread sleeps, however much it has been granted."""
+        with self._changed:
+            self._wait_parked()
 
     def grant(self, seconds: float) -> None:
         """Let ``seconds`` pass; return when the thread has used them up."""
@@ -79,6 +84,9 @@ class Lockstep:
     def _let_run(self) -> None:
         self._parked = False
         self._changed.notify_all()
+        self._wait_parked()
+
+    def _wait_parked(self) -> None:
         assert self._changed.wait_for(lambda: self._parked, PATIENCE), (
             f"the device's thread did not rest within {PATIENCE:g} s: it has died, it spins, "
             "or its driver waits by itself (time.sleep) instead of in `ask`"

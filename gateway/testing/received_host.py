@@ -39,6 +39,11 @@ class ReceivedHost(DriverHost):
         self.asked += 1
         raise CallTimeoutError(f"no answer to {request[:40]!r} within {timeout:g} s")
 
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        """Hear nothing."""
+        self.asked += 1
+        raise CallTimeoutError(f"no expected frame within {timeout:g} s")
+
     def write(self, payload: bytes) -> None:
         """Count it."""
         self.written += 1

@@ -86,10 +86,14 @@ class VirtualDevice:
         self._numbers = itertools.count(1)
 
     def __enter__(self) -> Self:
-        """Plug the board in and start the thread."""
+        """Plug the board in and start the thread; it opens the port when it is first `run`."""
         self.wire.plug()
         self.thread.start()
-        self.pace.grant(0.0)
+        try:
+            self.pace.wait_parked()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -175,6 +179,7 @@ class VirtualDevice:
         return self.drivers[-1]
 
     def _open(self) -> Link:
+        self.pace.sleep(self.clock.now)  # for the first grant
         link = self._wait.link = self.wire()
         assert isinstance(link, WiredLink)
         return link

@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from string import Template
 
-SUMMARY = "write a package for a new driver, with simulator and tests that pass"
+SUMMARY = "write a driver package with simulator and tests"
 
 EPILOG = """\
 examples:

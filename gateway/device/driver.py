@@ -24,7 +24,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, get_origin
 
 import msgspec
 
@@ -180,7 +180,13 @@ class Driver(ABC):
             "identity": None if identity is None else msgspec.to_builtins(identity),
             "commands": {name: each.describe() for name, each in cls.commands().items()},
             "publications": [
-                {"topic": topic, "body": type_text(body), "fields": _fields(body)}
+                {
+                    "topic": topic,
+                    "body": type_text(body),
+                    "unit": unit_of(body),
+                    "description": _words(body),
+                    "fields": _fields(body),
+                }
                 for topic, body in cls.publications.items()
             ],
         }
@@ -195,9 +201,19 @@ def _commands(driver: type[Driver]) -> Mapping[str, Command]:
     return commands
 
 
-def _fields(body: type) -> dict[str, dict[str, str]]:
+def _words(body: Any) -> str:
+    """Return what a published struct says of itself."""
+    return inspect.cleandoc(body.__doc__ or "") if _is_struct(body) else ""
+
+
+def _is_struct(body: Any) -> bool:
+    # list[int] passes for a type, and is none that issubclass takes.
+    return isinstance(body, type) and get_origin(body) is None and issubclass(body, msgspec.Struct)
+
+
+def _fields(body: Any) -> dict[str, dict[str, str]]:
     """Return the fields of a published struct; a scalar or a dict has none to tell."""
-    if not isinstance(body, type) or not issubclass(body, msgspec.Struct):
+    if not _is_struct(body):
         return {}
     return {
         each.name: {"type": type_text(each.type), "unit": unit_of(each.type)}

@@ -46,6 +46,10 @@ class DriverHost(Protocol):
         """Write ``request``, return the first frame from now on that ``answers`` accepts."""
         ...
 
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        """Write nothing, return the first frame from now on that ``answers`` accepts."""
+        ...
+
     def write(self, payload: bytes) -> None:
         """Write one frame."""
         ...
@@ -99,12 +103,25 @@ class Driver(ABC):
         (`msgspec.ValidationError`, a ValueError, where they do not fit).
         """
         self.name = name
-        self.settings: Any = (
-            settings
-            if isinstance(settings, msgspec.Struct)
-            else msgspec.convert(settings or {}, self.Settings)
-        )
+        self.settings: Any = self.typed(settings)
         self._host = host
+
+    @classmethod
+    def configured(cls, settings: Mapping[str, Any] | msgspec.Struct | None = None) -> type[Driver]:
+        """Return the class that serves a device with these settings: unless overridden, this one.
+
+        Override it where the heartbeat, the publications or the commands
+        themselves are declared in the configuration. Whoever hosts a device
+        asks once, and makes its drivers of what it gets.
+        """
+        return cls
+
+    @classmethod
+    def typed(cls, settings: Mapping[str, Any] | msgspec.Struct | None) -> Any:
+        """Return ``settings`` as `Settings`; `msgspec.ValidationError` where they do not fit."""
+        if isinstance(settings, msgspec.Struct):
+            return settings
+        return msgspec.convert(settings or {}, cls.Settings)
 
     # -- what an author writes ---------------------------------------------
 
@@ -119,6 +136,18 @@ class Driver(ABC):
 
     def received(self, frame: bytes) -> None:  # noqa: B027  a driver may have nothing to hear
         """Handle a frame that answers no question; called for one at a time."""
+
+    def tick(self, now: float) -> float | None:  # noqa: B027  a driver may have nothing to do
+        """Do what is due at ``now`` without being asked; return when to be called next.
+
+        Both are the clock's monotonic seconds; None: never again while the
+        link is open. First called when the board is proven. Do one thing at a
+        time, such as one question, and return a moment that has come already
+        where there is more: mail and frames get their turn in between.
+
+        A `GatewayError` other than `LinkLostError` is counted as nonsense, and
+        the next call comes a second later.
+        """
 
     def answers(self, request: bytes, frame: bytes) -> bool:
         """Say whether ``frame`` answers ``request``; `ask` uses it without ``answer=``.
@@ -144,6 +173,13 @@ class Driver(ABC):
         if answer is not None:
             return self._host.ask(request, lambda frame: frame.startswith(answer), timeout)
         return self._host.ask(request, partial(self.answers, request), timeout)
+
+    def listen(self, answers: Callable[[bytes], bool], *, timeout: float = 1.0) -> bytes:
+        """Return the first frame from now on that ``answers`` accepts; nothing is written.
+
+        For boards that talk by themselves. Otherwise as `ask`.
+        """
+        return self._host.listen(answers, timeout)
 
     def write(self, payload: bytes) -> None:
         """Write one frame; `LinkLostError`, or `ProtocolError` where no frame can carry it."""

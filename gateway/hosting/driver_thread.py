@@ -59,6 +59,10 @@ log = logging.getLogger(__name__)
 
 _GIVEN_BACK: Final = 256
 """Letters bounced with the error that ended a link; writers who go on hear why it is away."""
+_TICK_APART: Final = 0.001
+"""Seconds between a driver's ticks at least."""
+_TICK_AGAIN: Final = 1.0
+"""Seconds until the tick after one that raised a `GatewayError`."""
 _ASK_AGAIN: Final = 0.1
 """Seconds that a failed handshake takes at least, so that none is repeated in a spin."""
 
@@ -279,7 +283,8 @@ class DriverThread:
 
     def _take_turn(self, driver: Driver, session: Session) -> None:
         """Sleep until something is to be done, and do a bounded amount of it."""
-        left = None if session.wake == inf else max(0.0, session.wake - self._clock.monotonic())
+        wake = min(session.wake, session.next_tick)
+        left = None if wake == inf else max(0.0, wake - self._clock.monotonic())
         message = session.wait_in_mailbox(0.0 if session.kept else left)
         if session.arrived:
             frames, session.arrived = session.arrived, []
@@ -300,6 +305,20 @@ class DriverThread:
         now = self._clock.monotonic()
         if now >= session.wake:
             session.beat(now)
+        if now >= session.next_tick:
+            self._tick(driver, session, now)
+
+    def _tick(self, driver: Driver, session: Session, now: float) -> None:
+        try:
+            due = driver.tick(now)
+        except LinkLostError:
+            raise
+        except GatewayError as error:
+            self._counts.nonsense += 1
+            log.debug("%s: its tick: %s", self.name, error)
+            due = now + _TICK_AGAIN
+        # A driver that wants every moment gets many, and not a whole core.
+        session.next_tick = inf if due is None else max(due, now + _TICK_APART)
 
     def _hear_kept(self, driver: Driver, session: Session) -> None:
         # As many as there are now: a driver that asks on every frame gets

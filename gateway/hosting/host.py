@@ -38,6 +38,10 @@ class Host:
             session = self._open_session()
         return session.ask(request, answers, timeout)
 
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        """Return the next frame that ``answers`` accepts; see `Session.listen`."""
+        return self._open_session().listen(answers, timeout)
+
     def write(self, payload: bytes) -> None:
         """Write one frame."""
         self._open_session().write(payload)

@@ -70,6 +70,8 @@ class Session:
         """Frames that nobody has handled yet, oldest first."""
         self.wake = inf
         """Monotonic seconds when `beat` should be called."""
+        self.next_tick = inf
+        """Monotonic seconds when the driver's `tick` should be called."""
         self._link = link
         self._encode = driver.framing.encode
         self._decode = driver.framing.decoder().feed
@@ -177,6 +179,17 @@ class Session:
         if not 0 < timeout < inf:
             raise ValueError(f"a question waits for some seconds, not for {timeout}")
         self.write(request)
+        return self._hear(answers, timeout, request)
+
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        """Return the first frame from now on that ``answers`` accepts, as `ask` does."""
+        if not 0 < timeout < inf:
+            raise ValueError(f"a listener waits for some seconds, not for {timeout}")
+        return self._hear(answers, timeout, None)
+
+    def _hear(
+        self, answers: Callable[[bytes], bool], timeout: float, request: bytes | None
+    ) -> bytes:
         now = self._monotonic()
         deadline = now + timeout
         if deadline > self.deadline:
@@ -196,7 +209,8 @@ class Session:
                 # `self.wake` stays in the past: a ping is written after this.
                 wake = self._judge_silence(now).wake
             if now >= deadline:
-                raise CallTimeoutError(f"no answer to {request[:40]!r} within {timeout:g} s")
+                wanted = "expected frame" if request is None else f"answer to {request[:40]!r}"
+                raise CallTimeoutError(f"no {wanted} within {timeout:g} s")
 
     def pause(self, until: float) -> None:
         """Let time pass until ``until``, keeping the frames that come."""
@@ -231,12 +245,13 @@ class Session:
         """Judge silence from now on: the handshake was the first sign of life."""
         self._heard = self._monotonic()
         self.wake = inf if self._heartbeat is None else -inf
+        self.next_tick = -inf
 
     def beat(self, now: float) -> None:
         """Tell the house of silence and write a ping that is due; call it at `wake`."""
         due = self._judge_silence(now)
         self.wake = due.wake
-        if due.ping and self._heartbeat is not None:
+        if due.ping and self._heartbeat is not None and self._heartbeat.ping is not None:
             self._pinged = now
             self._unanswered = True
             self._counts.pings += 1

@@ -28,7 +28,7 @@ class Statistics(msgspec.Struct):
     dropped: int = 0
     """Valid frames that came during an `ask` and were more than could be kept."""
     nonsense: int = 0
-    """Frames for which the driver's `received` raised a `GatewayError`."""
+    """Frames for which the driver's `received` raised a `GatewayError`, and ticks that did."""
     pings: int = 0
     pongs: int = 0
     accepted: int = 0

@@ -54,6 +54,9 @@ class Desk:
             raise CallTimeoutError(f"no answer to {request!r} within {timeout} s")
         return answer
 
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        raise CallTimeoutError("nobody listens to a bench board, one asks it")
+
     def write(self, payload: bytes) -> None:
         self._unasked += self._exchange(payload)
 

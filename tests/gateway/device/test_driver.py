@@ -51,6 +51,11 @@ class RecordingHost:
         self.accepts = answers
         return b"ID 3"
 
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        self.calls.append(("listen", timeout))
+        self.accepts = answers
+        return b"B 3"
+
     def write(self, payload: bytes) -> None:
         self.calls.append(("write", payload))
 
@@ -160,3 +165,24 @@ def test_a_driver_without_a_handshake_cannot_be_made(host: RecordingHost) -> Non
 
     with pytest.raises(TypeError, match="handshake"):
         Nobody("nobody", host)  # type: ignore[abstract]
+
+
+def test_listening_waits_for_a_frame_and_writes_nothing(
+    wheels: Wheels, host: RecordingHost
+) -> None:
+    assert wheels.listen(lambda frame: frame.startswith(b"B"), timeout=2.0) == b"B 3"
+    assert host.calls == [("listen", 2.0)]
+    assert host.accepts(b"B 3")
+    assert not host.accepts(b"A 3")
+
+
+def test_a_driver_has_nothing_to_do_by_itself_unless_it_says_so(wheels: Wheels) -> None:
+    assert wheels.tick(10.0) is None
+
+
+def test_the_class_for_a_configuration_is_the_class_itself_unless_it_says_so() -> None:
+    assert Wheels.configured({"track": 3}) is Wheels
+    assert Wheels.typed({"track": 3}) == Wheels.Settings(track=3)
+    assert Wheels.typed(Wheels.Settings(track=4)) == Wheels.Settings(track=4)
+    with pytest.raises(msgspec.ValidationError):
+        Wheels.typed({"treck": 3})

@@ -35,6 +35,8 @@ class Sentences:
     [Garbage(raw=b'oops', reason='no sentence'), Frame(payload=b'GPGLL,1')]
     """
 
+    silence: float | None = None
+
     def __init__(self, limit: int = 120) -> None:
         """Allow payloads up to ``limit`` bytes; `ValueError` below one."""
         if limit < 1:

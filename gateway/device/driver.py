@@ -74,8 +74,11 @@ class Driver(ABC):
     """How the board marks the end of a frame."""
     heartbeat: ClassVar[Heartbeat | None] = None
     """How to see that the board is alive; without one it is never called stale."""
-    publications: ClassVar[Mapping[str, type]] = {}
-    """Topic to body type of everything that `publish` is used for."""
+    publications: ClassVar[Mapping[str, Any]] = {}
+    """Topic to body type of everything that `publish` is used for.
+
+    A scalar may have its unit: ``Annotated[float, Unit("°C")]``.
+    """
     handshake_within: ClassVar[float] = 5.0
     """Seconds that a board gets to identify itself after its port was opened.
 
@@ -211,7 +214,12 @@ class Driver(ABC):
             "identity": None if identity is None else msgspec.to_builtins(identity),
             "commands": {name: each.describe() for name, each in cls.commands().items()},
             "publications": [
-                {"topic": topic, "body": type_text(body), "fields": _fields(body)}
+                {
+                    "topic": topic,
+                    "body": type_text(body),
+                    "unit": unit_of(body),
+                    "fields": _fields(body),
+                }
                 for topic, body in cls.publications.items()
             ],
         }
@@ -222,7 +230,7 @@ def _commands(driver: type[Driver]) -> Mapping[str, Command]:
     return commands_of(driver)
 
 
-def _fields(body: type) -> dict[str, dict[str, str]]:
+def _fields(body: Any) -> dict[str, dict[str, str]]:
     """Return the fields of a published struct; a scalar or a dict has none to tell."""
     if not isinstance(body, type) or not issubclass(body, msgspec.Struct):
         return {}

@@ -55,7 +55,7 @@ class Desk:
         self._kept: deque[bytes] = deque()
         self._next_tick = 0.0
         self.driver: Any = driver.configured(settings)("it", self, settings)
-        self._decoder = self.driver.framing.decoder()
+        self._decoder: Any = self.driver.framing.decoder()
 
     # -- the host ----------------------------------------------------------
 
@@ -114,8 +114,9 @@ class Desk:
             following = min(inf if wake is None else wake, self._next_tick if ticking else inf)
             if following > end:
                 break
-            self.clock.now = max(self.clock.now, following)
-        self.clock.now = end
+            self._kept += self._crank(following)
+        self._kept += self._crank(end)
+        self.hear()
 
     # -- the wire ----------------------------------------------------------
 
@@ -123,8 +124,17 @@ class Desk:
         self.written.append(request)
         return self._frames(self.board.receive(self.driver.framing.encode(request)))
 
+    def _crank(self, until: float) -> list[bytes]:
+        """Let time pass; return the frames that a silence ends meanwhile."""
+        silence = self.driver.framing.silence
+        is_still = silence is not None and until - self.clock.now >= silence
+        self.clock.now = max(self.clock.now, until)
+        return self._sort(self._decoder.expire()) if is_still else []
+
     def _frames(self, data: bytes) -> list[bytes]:
-        events = self._decoder.feed(self.damage(data))
+        return self._sort(self._decoder.feed(self.damage(data)))
+
+    def _sort(self, events: list[Frame | Garbage]) -> list[bytes]:
         self.noise += [event for event in events if isinstance(event, Garbage)]
         return [event.payload for event in events if isinstance(event, Frame)]
 
@@ -145,9 +155,8 @@ class Desk:
                     self._kept.append(frame)
             if answer is not None:
                 return answer
-            wake = self.board.wake
-            if wake is None or wake > end:
-                self.clock.now = end
+            if self.clock.now >= end:
                 raise CallTimeoutError(f"no {wanted} within {timeout} s")
-            self.clock.now = max(self.clock.now, wake)
-            frames = self._frames(self.board.poll())
+            wake = self.board.wake
+            frames = self._crank(end if wake is None else min(wake, end))
+            frames += self._frames(self.board.poll())

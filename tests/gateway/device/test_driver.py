@@ -148,12 +148,13 @@ def test_the_description_is_data_only() -> None:
         {
             "topic": "odometry",
             "body": "Odometry",
+            "unit": "",
             "fields": {
                 "left": {"type": "int", "unit": "mm"},
                 "right": {"type": "int", "unit": "mm"},
             },
         },
-        {"topic": "voltage", "body": "float", "fields": {}},
+        {"topic": "voltage", "body": "float", "unit": "", "fields": {}},
     ]
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(info)) == info
     assert Wheels.describe(None)["identity"] is None

@@ -1,4 +1,4 @@
-"""Random and mutated inputs into every framing: nothing raises, nothing grows, nothing valid is lost.
+"""Random and mutated inputs into every framing: nothing raises, grows, or hides a frame.
 
     python -m tests.fuzz.framing                       a million inputs a framing
     python -m tests.fuzz.framing --inputs 20000 --only cobs --seed 7
@@ -106,9 +106,7 @@ def one_input(
 def slices(data: bytes, random: Random) -> list[bytes]:
     """Return ``data`` in one to four pieces."""
     edges = sorted(random.randint(0, len(data)) for _ in range(random.randrange(4)))
-    return [
-        data[start:end] for start, end in zip([0, *edges], [*edges, len(data)], strict=True)
-    ]
+    return [data[start:end] for start, end in zip([0, *edges], [*edges, len(data)], strict=True)]
 
 
 def judge(

@@ -178,9 +178,7 @@ SPECIMENS = [
         noise=UNMARKED,
         settle=FILLER,
     ),
-    Specimen(
-        "length, silence", LengthPrefixed(LIMIT, silence=QUIET), marks=b"\1\x28", clear=None
-    ),
+    Specimen("length, silence", LengthPrefixed(LIMIT, silence=QUIET), marks=b"\1\x28", clear=None),
     Specimen("fixed, silence", Fixed(8, silence=QUIET), sizes=(8, 8), clear=None),
     Specimen(
         "fixed, crc-32",

@@ -1,4 +1,4 @@
-"""Random and mutated inputs into every framing: nothing raises, nothing grows, nothing valid is lost.
+"""Random and mutated inputs into every framing: nothing raises, grows, or hides a frame.
 
     python -m tests.fuzz.framing                       a million inputs a framing
     python -m tests.fuzz.framing --inputs 20000 --only cobs --seed 7

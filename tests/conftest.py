@@ -38,8 +38,10 @@ hypothesis.settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let tests find servers as `deploy.test_packages` finds them."""
+    """Let tests find servers as `deploy.test_packages` finds them; say how good the drivers are."""
     os.environ["PATH"] = SEARCH_PATH
+    # Here as well as by the contract itself, for the one who prints when workers test.
+    config.pluginmanager.import_plugin("gateway.testing.driver_ladder")
     config.stash[LEFT_OUT] = {}
 
 

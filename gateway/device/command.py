@@ -94,7 +94,12 @@ class Command:
         self._names = tuple(parameter.name for parameter in parameters)
         # Half the cost of a check, and of no use to numbers and words.
         self._as_they_are = None if all(map(_is_plain, hints.values())) else _AS_THEY_ARE
-        self._shape = msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
+        self.shape: type[msgspec.Struct] = msgspec.defstruct(
+            name, fields, kw_only=True, forbid_unknown_fields=True
+        )
+        """A letter's body as a type, with its bounds: what `check` converts to."""
+        self.answer: Any = hints.get("return", Any)
+        """What it returns, as annotated."""
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(map(str, self.parameters))})"
@@ -104,7 +109,7 @@ class Command:
         if body is None:
             body = {}
         try:
-            checked = convert(body, self._shape, builtin_types=self._as_they_are)
+            checked = convert(body, self.shape, builtin_types=self._as_they_are)
         except msgspec.ValidationError as error:
             raise RefusedError(f"{self._mistake(body, error)}; right is {self}") from None
         arguments = asdict(checked)

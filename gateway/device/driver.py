@@ -77,7 +77,9 @@ class Driver(ABC):
     publications: ClassVar[Mapping[str, Any]] = {}
     """Topic to body type of everything that `publish` is used for.
 
-    A scalar may have its unit: ``Annotated[float, Unit("°C")]``.
+    A type is a registered Struct whose fields bear units, or a plain one with
+    its own: ``Annotated[float, Unit("V")]``. A level of the topic that varies
+    is ``+``, as in ``pins/+``. The contract test holds the driver to it.
     """
     handshake_within: ClassVar[float] = 5.0
     """Seconds that a board gets to identify itself after its port was opened.
@@ -227,7 +229,11 @@ class Driver(ABC):
 
 @cache
 def _commands(driver: type[Driver]) -> Mapping[str, Command]:
-    return commands_of(driver)
+    commands = commands_of(driver)
+    for name in commands:
+        if name in ("name", "settings") or hasattr(Driver, name):
+            raise TypeError(f"command {name}: every driver has a {name} already; call it otherwise")
+    return commands
 
 
 def _fields(body: Any) -> dict[str, dict[str, str]]:

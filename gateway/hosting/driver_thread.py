@@ -80,13 +80,15 @@ class DriverThread:
         *,
         clock: Clock,
         random: Random,
+        lookout: Callable[[], Lookout] = Lookout,
     ) -> None:
         """Prepare the device ``name``; nothing is opened and nothing runs yet.
 
         ``make_driver`` and ``opener`` are called in the device's own thread,
         once for every opening of the link. ``mailbox`` is read by that thread
         from `start` on; it stays its maker's, who closes it once the thread
-        has ended.
+        has ended. ``lookout`` makes what its questions wait in; a test whose
+        time is virtual hands in its own.
         """
         self.name = name
         self._make_driver = make_driver
@@ -105,6 +107,7 @@ class DriverThread:
         self._described = False
         self._last_bug = ""
         self._thread: threading.Thread | None = None
+        self._make_lookout = lookout
         self._lookout: Lookout | None = None
 
     # -- for the router ----------------------------------------------------
@@ -113,7 +116,7 @@ class DriverThread:
         """Start serving; `RuntimeError` a second time."""
         if self._thread is not None:
             raise RuntimeError(f"the device {self.name} has been started before")
-        self._lookout = Lookout()
+        self._lookout = self._make_lookout()
         # A daemon, since a driver that never returns must not keep the whole
         # OS process from ending; everybody else ends it by `stop`.
         self._thread = threading.Thread(

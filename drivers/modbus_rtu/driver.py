@@ -7,8 +7,8 @@ question at a time; a slave that does not answer is asked less often, and its
 values are published as unknown, so that none is believed that is old.
 
 Modbus RTU numbers no questions. After one that went unanswered the line is
-listened to as long again, so that an answer which comes late is not taken for
-that to the next.
+left alone as long again (`Driver.quarantine`), so that an answer which comes late
+is not taken for that to the next.
 
 Refused, in words: names that are not declared, values out of bounds, and what a
 slave refuses itself.
@@ -60,16 +60,13 @@ class ModbusRtu(Driver):
             for name, register in typed.registers.items()
             if register.poll
         }
-        heartbeat = None if typed.borne is None else Heartbeat(patience=typed.borne)
-        # Every slave may be the one that answers.
-        handshake_within = 2.0 + 3 * typed.timeout * len(_slaves(typed))
-        made = {
-            "publications": publications,
-            "heartbeat": heartbeat,
-            "handshake_within": handshake_within,
-            "__doc__": cls.__doc__,
-        }
-        return type(cls.__name__, (cls,), made)
+        return cls.variant(
+            publications=publications,
+            heartbeat=None if typed.borne is None else Heartbeat(patience=typed.borne),
+            # Every slave may be the one that answers.
+            handshake_within=2.0 + 3 * typed.timeout * len(_slaves(typed)),
+            quarantine=typed.timeout,
+        )
 
     def __init__(
         self,
@@ -85,7 +82,6 @@ class ModbusRtu(Driver):
         self._published: dict[str, Value | None] = {}
         self._missed: dict[int, int] = {}
         self._refused: set[Batch] = set()
-        self._owed = b""
 
     def handshake(self) -> Identity:
         """Ask each slave for its first register until one answers."""
@@ -163,29 +159,27 @@ class ModbusRtu(Driver):
 
     def _answer(self, request: bytes) -> list[int | bool]:
         """Return what the slave answers to ``request``; keep the silence before it."""
-        self._settle()
+        self._keep_silence()
         try:
             answer = self.ask(request, timeout=self._timeout)
         except CallTimeoutError:
-            self._owed = request
             raise CallTimeoutError(f"unit {request[0]} does not answer") from None
         return [*pdus.answer_of(request, answer)]
+
+    def late(self, request: bytes, frame: bytes) -> None:
+        """Believe no value that is older than its question's time."""
+        log.debug("%s: unit %d answered too late", self.name, request[0])
 
     def answers(self, request: bytes, frame: bytes) -> bool:
         """Say whether ``frame`` may be the answer to ``request``."""
         return pdus.is_answer(request, frame)
 
-    def _settle(self) -> None:
-        """Wait for the answer that is still owed, or for the silence between two frames."""
-        owed, self._owed = self._owed, b""
-        try:
-            if owed:
-                self.listen(lambda frame: pdus.is_answer(owed, frame), timeout=self._timeout)
-                log.debug("%s: unit %d answered too late", self.name, owed[0])
-            if self._gap:
+    def _keep_silence(self) -> None:
+        if self._gap:
+            try:
                 self.listen(lambda frame: False, timeout=self._gap)
-        except CallTimeoutError:
-            pass  # silence is what was waited for
+            except CallTimeoutError:
+                pass  # silence is what was waited for
 
     def _publish(self, batch: Batch, words: list[int | bool]) -> None:
         for name, register in batch.registers.items():

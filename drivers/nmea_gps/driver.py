@@ -60,8 +60,7 @@ class NmeaGps(Driver):
     @classmethod
     def configured(cls, settings: Mapping[str, Any] | msgspec.Struct | None = None) -> type[Driver]:
         """Return the class with the patience that is configured."""
-        heartbeat = Heartbeat(patience=cls.typed(settings).patience)
-        return type(cls.__name__, (cls,), {"heartbeat": heartbeat, "__doc__": cls.__doc__})
+        return cls.variant(heartbeat=Heartbeat(patience=cls.typed(settings).patience))
 
     def __init__(
         self,

@@ -66,7 +66,7 @@ class GpsSatellites(msgspec.Struct, frozen=True):
     """The satellites of one ``system`` in view; ``signal_id`` where the receiver tells bands."""
 
     system: str
-    in_view: int
+    in_view: Annotated[int, Unit("1")]
     satellites: list[GpsSatellite]
     signal_id: str = ""
 

@@ -6,13 +6,16 @@ the payload, or from the ``length`` or the ``start`` mark on.
 
 Resynchronisation: with a checksum every frame in any noise is found, once the
 frame that a false start pretends to be is complete, at the latest ``limit`` and
-a few bytes later, or after ``silence`` seconds where that is given; only noise
-that has a right checksum by chance (1 in 256 tries for 8 bits, 65,536 for 16)
-can take a frame's place. A byte of noise can cost a checksum over ``limit``
-bytes, and without a start mark it does: choose a limit no larger than the board's
-longest frame. With a start mark and no checksum that holds for
-noise in which the mark does not occur. With neither nothing is promised after
-a lost byte, unless there is a ``silence``: it begins a new frame.
+a few bytes later, or after ``silence`` seconds where that is given. Only noise
+with a checksum that is right by chance (1 in 256 tries for 8 bits, in 65,536
+for 16) can take a frame's place. So can a frame that has lost its last byte,
+whatever the checksum, where the next one happens to begin with that byte. With
+a start mark and no checksum the promise holds for noise in which the mark does
+not occur. With neither nothing is promised after a lost byte, unless there is a
+``silence``, which begins a new frame.
+
+A byte of noise can cost one checksum over ``limit`` bytes, and without a start
+mark it does: choose a limit no larger than the board's longest frame.
 
 Refused by `LengthPrefixed.encode`: more than ``limit`` bytes. An empty
 payload is a frame like another.

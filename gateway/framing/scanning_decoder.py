@@ -4,7 +4,7 @@ What length-prefixed, fixed and start-marked framings share. A candidate begins
 with the start mark. Where it turns out to be no frame, only its first byte is
 condemned, and the search goes on with its second: what a false start mark has
 swallowed is given back and searched again, so that a true frame inside is
-found. That costs at most one trial a byte, each of bounded length.
+found. That costs at most one trial a byte, each over one frame's length.
 
 Condemned bytes are told as one `Garbage` a stretch: before the next frame, or
 the moment it is longer than ``limit``, and the rest of it is skipped unread.

@@ -48,10 +48,12 @@ from gateway.hosting.command_desk import CommandDesk, in_words
 from gateway.hosting.host import Host
 from gateway.hosting.lookout import Lookout
 from gateway.hosting.outside import Outside
+from gateway.hosting.pairing import LateAnswer
 from gateway.hosting.report import Report
 from gateway.hosting.retries import Retries
 from gateway.hosting.session import Session
 from gateway.hosting.statistics import Statistics
+from gateway.hosting.timed_session import TimedSession
 from gateway.mail.message import Message
 from gateway.process.whereabouts import enter
 
@@ -232,7 +234,8 @@ class DriverThread:
         link = self._opener()
         session: Session | None = None
         try:
-            session = host.session = Session(
+            kind = Session if driver.framing.silence is None else TimedSession
+            session = host.session = kind(
                 link,
                 driver,
                 self._mailbox,
@@ -292,7 +295,7 @@ class DriverThread:
         if session.arrived:
             frames, session.arrived = session.arrived, []
             for frame in frames:
-                if session.is_pong(frame):
+                if session.is_claimed(frame):
                     continue
                 # Older ones first, and what was taken from the mailbox before
                 # anything can go wrong with a frame.
@@ -329,14 +332,17 @@ class DriverThread:
         for _ in range(len(session.kept)):
             self._hear(driver, session.kept.popleft())
 
-    def _hear(self, driver: Driver, frame: bytes) -> None:
+    def _hear(self, driver: Driver, frame: bytes | LateAnswer) -> None:
         try:
-            driver.received(frame)
+            if isinstance(frame, LateAnswer):
+                driver.late(frame.request, frame.payload)
+            else:
+                driver.received(frame)
         except LinkLostError:
             raise
         except GatewayError as error:
             self._counts.nonsense += 1
-            log.debug("%s: frame %r: %s", self.name, frame[:80], error)
+            log.debug("%s: frame %.90r: %s", self.name, frame, error)
 
     # -- how a link ends ---------------------------------------------------
 

@@ -61,6 +61,8 @@ class Lockstep:
         """Let ``seconds`` pass; return when the thread has used them up."""
         with self._changed:
             self._limit = self.clock.now + seconds
+            # Whatever it waits for may have come nearer since it went to sleep.
+            self._nudged = True
             self._let_run()
 
     def nudge(self, *, and_wait: bool = True) -> None:

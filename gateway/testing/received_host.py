@@ -10,7 +10,7 @@ publications that were not declared or do not fit (`AssertionError`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.device.driver import Driver, DriverHost
@@ -38,6 +38,19 @@ class ReceivedHost(DriverHost):
         """Answer nothing."""
         self.asked += 1
         raise CallTimeoutError(f"no answer to {request[:40]!r} within {timeout:g} s")
+
+    def ask_many(
+        self,
+        requests: Sequence[bytes],
+        answers: Callable[[bytes, bytes], bool],
+        timeout: float,
+        in_flight: int,
+    ) -> list[bytes]:
+        """Answer nothing, unless nothing is asked."""
+        self.asked += len(requests)
+        if requests:
+            raise CallTimeoutError(f"no answer to {requests[0][:40]!r} within {timeout:g} s")
+        return []
 
     def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
         """Hear nothing."""

@@ -7,7 +7,8 @@ and while it waits the clock is cranked to the board's next moment.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -61,6 +62,15 @@ class Desk:
 
     def ask(self, request: bytes, answers: Callable[[bytes], bool], timeout: float) -> bytes:
         return self._find(self._exchange(request), answers, timeout, f"answer to {request!r}")
+
+    def ask_many(
+        self,
+        requests: Sequence[bytes],
+        answers: Callable[[bytes, bytes], bool],
+        timeout: float,
+        in_flight: int,
+    ) -> list[bytes]:
+        return [self.ask(request, partial(answers, request), timeout) for request in requests]
 
     def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
         return self._find([], answers, timeout, "expected frame")

@@ -8,9 +8,9 @@ with up to three valid frames embedded as the framing's promise has it (see
 `tests.fuzz.specimens`). One decoder reads them all, in random slices, and so
 carries over whatever state the last noise left it in. After each input:
 
-- every embedded frame has come out, in order. Only where a framing looks for
-  frames by a checksum of 8 or 16 bits may noise that has a right one by chance
-  take a frame's place; that noise came out of the same input, and is counted;
+- every embedded frame has come out, in order. Only where a framing knows its
+  frames by their checksum may noise that has a right one by chance take a
+  frame's place; it has then come out of the same input, and is counted;
 - no `Garbage` is longer than the limit, and the decoder keeps no more bytes
   than its longest frame and its noise can have.
 """
@@ -77,36 +77,45 @@ def one_input(
     """Feed one input; return the payloads that were in it, and what came out."""
     sent: list[bytes] = []
     events: list[Frame | Garbage] = []
-
-    def feed(data: bytes) -> None:
-        tally.octets += len(data)
-        for piece in slices(data, random) if specimen.sliced else [data]:
-            events.extend(decoder.feed(piece))
+    stream = b""
 
     def pass_over(clearing: bytes | None) -> None:
-        if clearing is not None:
-            feed(clearing)
-        else:
+        nonlocal stream
+        if clearing is not None and specimen.sliced:
+            stream += clearing
+            return
+        for piece in slices(stream, random) if specimen.sliced else [stream]:
+            events.extend(decoder.feed(piece))
+        tally.octets += len(stream)
+        stream = b""
+        if clearing is None:
             assert isinstance(decoder, ExpiringDecoder)
             events.extend(decoder.expire())
 
-    for _ in range(random.choice((0, 1, 1, 1, 2, 3))):
-        feed(specimen.make_noise(random))
+    for _ in range((0, 1, 1, 1, 2, 3)[int(random.random() * 6)]):
+        stream += specimen.make_noise(random)
         pass_over(specimen.clear)
         payload = specimen.make_payload(random)
-        feed(specimen.framing.encode(payload))
+        stream += specimen.framing.encode(payload)
         sent.append(payload)
-        if specimen.clear is None:
-            pass_over(None)
-    feed(specimen.make_noise(random))
+        if specimen.clear is None or not specimen.sliced:
+            pass_over(specimen.clear)
+    stream += specimen.make_noise(random)
     pass_over(specimen.settle)
+    for piece in slices(stream, random):
+        events.extend(decoder.feed(piece))
+    tally.octets += len(stream)
     return sent, events
 
 
 def slices(data: bytes, random: Random) -> list[bytes]:
-    """Return ``data`` in one to four pieces."""
-    edges = sorted(random.randint(0, len(data)) for _ in range(random.randrange(4)))
-    return [data[start:end] for start, end in zip([0, *edges], [*edges, len(data)], strict=True)]
+    """Return ``data`` in one to six pieces."""
+    pieces = []
+    for _ in range(int(random.random() * 6)):
+        cut = int(random.random() * (len(data) + 1))
+        pieces.append(data[:cut])
+        data = data[cut:]
+    return [*pieces, data]
 
 
 def judge(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 
 from gateway.framing import (
@@ -49,7 +50,11 @@ class Specimen:
     settle: bytes | None = b""
     """What decides about everything before it; None for silence."""
     by_chance: bool = False
-    """Whether noise with a checksum that is right by chance may take a frame's place."""
+    """Whether noise may take a frame's place whose checksum is right by chance.
+
+    That is rarer with more bits, but never rarer than one byte: a frame that lost
+    its last byte is completed by the next one's first, once in 256 times.
+    """
     sliced: bool = True
     """Whether slices mean nothing to it."""
 
@@ -63,20 +68,31 @@ class Specimen:
 
     def make_payload(self, random: Random) -> bytes:
         """Return a payload of this framing that its encoder takes."""
+        smallest, largest = self.sizes
         while True:
-            drawn = bytes(random.choices(self.payload, k=random.randint(*self.sizes)))
+            size = smallest + int(random.random() * (largest - smallest + 1))
+            drawn = some_of(self.payload, size, random)
             if encodable(self.framing, drawn):
                 return drawn
 
     def make_noise(self, random: Random) -> bytes:
         """Return up to some 40 bytes that are no frame on purpose."""
-        kind = random.randrange(4) if self.noise == ANY else random.randrange(2)
-        if kind == 0:
-            return bytes(random.choices(self.noise, k=random.randrange(LIMIT)))
-        if kind == 1:
-            few = bytes(value for value in self.marks if value in self.noise) or self.noise
-            return bytes(random.choices(few, k=random.randrange(LIMIT)))
-        return mutated(self.framing.encode(self.make_payload(random)), random)
+        kind = int(random.random() * (4 if self.noise == ANY else 2))
+        if kind > 1:
+            return mutated(self.framing.encode(self.make_payload(random)), random)
+        size = int(random.random() * LIMIT)
+        return some_of(self.few if kind else self.noise, size, random)
+
+    @cached_property
+    def few(self) -> bytes:
+        """Those of `marks` that noise may hold."""
+        return bytes(value for value in self.marks if value in self.noise) or self.noise
+
+
+def some_of(alphabet: bytes, size: int, random: Random) -> bytes:
+    """Return ``size`` random bytes, each from ``alphabet``."""
+    repeated = (alphabet * (256 // len(alphabet) + 1))[:256]
+    return random.randbytes(size).translate(repeated)
 
 
 def encodable(framing: Framing, payload: bytes) -> bool:
@@ -91,28 +107,28 @@ def encodable(framing: Framing, payload: bytes) -> bool:
 def mutated(frame: bytes, random: Random) -> bytes:
     """Return ``frame`` with one to three things done to it that a wire does."""
     raw = bytearray(frame)
-    for _ in range(random.randint(1, 3)):
+    for _ in range(1 + int(random.random() * 3)):
         if not raw:
             break
-        at = random.randrange(len(raw))
-        DAMAGES[random.randrange(len(DAMAGES))](raw, at, random)
+        at = int(random.random() * len(raw))
+        DAMAGES[int(random.random() * len(DAMAGES))](raw, at, random)
     return bytes(raw)
 
 
 def _flip(raw: bytearray, at: int, random: Random) -> None:
-    raw[at] ^= 1 << random.randrange(8)
+    raw[at] ^= 1 << int(random.random() * 8)
 
 
 def _lose(raw: bytearray, at: int, random: Random) -> None:
-    del raw[at : at + random.randint(1, 4)]
+    del raw[at : at + 1 + int(random.random() * 4)]
 
 
 def _insert(raw: bytearray, at: int, random: Random) -> None:
-    raw.insert(at, random.randrange(256))
+    raw.insert(at, int(random.random() * 256))
 
 
 def _repeat(raw: bytearray, at: int, random: Random) -> None:
-    raw[at:at] = raw[at : at + random.randint(1, 8)]
+    raw[at:at] = raw[at : at + 1 + int(random.random() * 8)]
 
 
 def _cut_off(raw: bytearray, at: int, random: Random) -> None:
@@ -157,6 +173,7 @@ SPECIMENS = [
         sizes=(0, LIMIT),
         marks=b"\xaaU\0\1\x10\x28",
         settle=FILLER,
+        by_chance=True,
     ),
     Specimen(
         "length, crc-32",
@@ -164,6 +181,7 @@ SPECIMENS = [
         sizes=(0, LIMIT),
         marks=b"\4\5\x10\x2c",
         settle=FILLER,
+        by_chance=True,
     ),
     Specimen(
         "length, start mark, crc-16, silence",
@@ -185,6 +203,7 @@ SPECIMENS = [
         Fixed(8, checksum=checksums.CRC32),
         sizes=(8, 8),
         settle=FILLER,
+        by_chance=True,
     ),
     Specimen(
         "fixed, start mark, crc-8, silence",

@@ -58,7 +58,7 @@ class ContractGround:
     @classmethod
     def hosted(cls) -> type[Driver]:
         """Return the class that serves a device with these settings."""
-        return cls.driver
+        return cls.driver.configured(cls.settings)
 
     def make_board(self, clock: Clock) -> Board:
         """Return a new board, as the simulator has it, that reads ``clock``."""

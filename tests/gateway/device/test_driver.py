@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -51,6 +51,22 @@ class RecordingHost:
         self.accepts = answers
         return b"ID 3"
 
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        self.calls.append(("listen", timeout))
+        self.accepts = answers
+        return b"B 3"
+
+    def ask_many(
+        self,
+        requests: Sequence[bytes],
+        answers: Callable[[bytes, bytes], bool],
+        timeout: float,
+        in_flight: int,
+    ) -> list[bytes]:
+        self.calls.append(("ask_many", requests, timeout, in_flight))
+        assert all(answers(request, request) for request in requests)
+        return [b"ID 3" for _ in requests]
+
     def write(self, payload: bytes) -> None:
         self.calls.append(("write", payload))
 
@@ -73,11 +89,13 @@ def wheels(host: RecordingHost) -> Wheels:
 
 def test_every_verb_reaches_the_host(wheels: Wheels, host: RecordingHost) -> None:
     assert wheels.handshake() == Identity(firmware="ID 3")
+    assert wheels.ask_many([b"A", b"B"], timeout=2.0) == [b"ID 3", b"ID 3"]
     wheels.halt()
     wheels.publish("odometry", Odometry(1, 2), retain=True)
     wheels.fault("too hot")
     assert host.calls == [
         ("ask", b"ID?", 1.0),
+        ("ask_many", [b"A", b"B"], 2.0, 1),
         ("write", b"H"),
         ("publish", "odometry", Odometry(1, 2), True),
         ("fault", "too hot"),
@@ -123,6 +141,17 @@ def test_the_hook_decides_where_no_prefix_is_given(host: RecordingHost) -> None:
 def test_the_gateways_own_topics_are_refused(wheels: Wheels, topic: str) -> None:
     with pytest.raises(ValueError, match="published by the gateway itself"):
         wheels.publish(topic, None)
+
+
+def test_a_late_answer_is_received_unless_the_driver_has_a_method_for_it(
+    host: RecordingHost,
+) -> None:
+    class Ears(Wheels):
+        def received(self, frame: bytes) -> None:
+            host.calls.append(("received", frame))
+
+    Ears("wheels", host).late(b"ID?", b"ID 3")
+    assert host.calls == [("received", b"ID 3")]
 
 
 def test_settings_are_typed_by_the_class(host: RecordingHost) -> None:
@@ -176,3 +205,38 @@ def test_a_driver_without_a_handshake_cannot_be_made(host: RecordingHost) -> Non
 
     with pytest.raises(TypeError, match="handshake"):
         Nobody("nobody", host)  # type: ignore[abstract]
+
+
+def test_listening_waits_for_a_frame_and_writes_nothing(
+    wheels: Wheels, host: RecordingHost
+) -> None:
+    assert wheels.listen(lambda frame: frame.startswith(b"B"), timeout=2.0) == b"B 3"
+    assert host.calls == [("listen", 2.0)]
+    assert host.accepts(b"B 3")
+    assert not host.accepts(b"A 3")
+
+
+def test_a_driver_has_nothing_to_do_by_itself_unless_it_says_so(wheels: Wheels) -> None:
+    assert wheels.tick(10.0) is None
+
+
+def test_the_class_for_a_configuration_is_the_class_itself_unless_it_says_so() -> None:
+    assert Wheels.configured({"track": 3}) is Wheels
+    assert Wheels.typed({"track": 3}) == Wheels.Settings(track=3)
+    assert Wheels.typed(Wheels.Settings(track=4)) == Wheels.Settings(track=4)
+    with pytest.raises(msgspec.ValidationError):
+        Wheels.typed({"treck": 3})
+
+
+def test_a_variant_is_the_same_driver_with_other_attributes(host: RecordingHost) -> None:
+    made = Wheels.variant(publications={"voltage": float})
+    assert issubclass(made, Wheels)
+    assert (made.__name__, made.__module__, made.__doc__) == (
+        "Wheels",
+        Wheels.__module__,
+        Wheels.__doc__,
+    )
+    assert list(made.publications) == ["voltage"]
+    assert list(Wheels.publications) == ["odometry", "voltage"]
+    made("wheels", host).halt()
+    assert made.describe(None)["commands"].keys() == {"halt"}

@@ -15,18 +15,20 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
-from gateway.clock import Clock, RealClock
+from gateway.clock import Clock, RealClock, VirtualClock
 from gateway.device.driver import Driver
 from gateway.device.simulated_port import Board, SimulatedPort
 from gateway.errors import GatewayError
 from gateway.framing.frame import Frame
 from gateway.testing import terminal_device
 from gateway.testing.generated import NoExampleError, argument_sets, wrong
+from gateway.testing.nonsense_host import NonsenseHost
 from gateway.testing.publications import CheckedOutside
 from gateway.testing.received_host import ReceivedHost
 from gateway.testing.strangers import Mute
@@ -102,6 +104,27 @@ class ContractGround:
         except Exception as bug:
             bug.add_note(f"it was given the frame {frame!r}")
             raise
+
+    def answer_with_nonsense(self, count: int, random: Random) -> int:
+        """Spoil ``count`` answers to the handshake and to each command; return how many were tried.
+
+        What is no `GatewayError` rises, and says what was asked.
+        """
+        driver, _, _ = self.listener()
+        calls: dict[str, list[dict[str, Any]]] = {"handshake": [{}], **self._commands(driver)}
+        for name, bodies in calls.items():
+            host = NonsenseHost(self.make_board(VirtualClock()), random)
+            host.driver, driver._host = driver, host
+            for number in range(count):
+                body = bodies[number % len(bodies)]
+                try:
+                    getattr(driver, name)(**body)
+                except GatewayError:
+                    continue
+                except Exception as bug:
+                    bug.add_note(f"{name}({body}) was answered with nonsense")
+                    raise
+        return count * len(calls)
 
     @contextmanager
     def device(

@@ -55,6 +55,9 @@ from gateway.testing.wire_contract import WireContract
 MUTATED = 50_000
 """Frames that `Driver.received` is given in one run; the soak gives a million."""
 
+ANSWERS = 500
+"""Spoilt answers that the handshake and each command are given in one run."""
+
 _ROOM = 256 * 1024
 """Bytes by which a driver may grow over `MUTATED` frames."""
 
@@ -199,6 +202,9 @@ class DriverContract(WireContract):
         assert self._refused(driver, host, right) <= in_quiet, (
             "after the nonsense it refuses what it took before"
         )
+
+    def test_an_answer_that_is_nonsense_is_refused_in_words(self) -> None:
+        self.answer_with_nonsense(ANSWERS, Random(13))
 
     def _refused(self, driver: Driver, host: ReceivedHost, frames: list[bytes]) -> int:
         before = host.refused

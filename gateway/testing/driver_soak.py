@@ -2,8 +2,9 @@
 
 The contract (a subclass of `gateway.testing.driver_contract.DriverContract`)
 gives the driver and real frames to spoil. Every tenth input is a real one, and
-must go on being taken. Prints what became of them, and how much memory it cost;
-the seed is printed first, and by ``--seed`` the same run comes again.
+must go on being taken. The answers to handshake and commands are spoilt as well.
+Prints what became of them, and how much memory it cost; the seed is printed
+first, and by ``--seed`` the same run comes again.
 
     python -m gateway.testing.driver_soak \\
         tests.drivers.bench_board.test_contract:TestBenchBoard --inputs 1000000
@@ -36,6 +37,9 @@ _ROOM = 8 * 2**20
 
 _REAL_EVERY = 10
 
+_ANSWER_EVERY = 20
+"""Inputs for each of which the handshake and every command get one spoilt answer as well."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -46,6 +50,7 @@ class Outcome:
     real: int
     real_refused: int
     published: int
+    answers: int
     seconds: float
     grown: int
     """Bytes by which the OS process grew after the first inputs."""
@@ -64,7 +69,8 @@ class Outcome:
             f"{self.inputs:,} inputs in {self.seconds:.1f} s "
             f"({self.seconds / self.inputs * 1e6:.1f} µs each): {self.refused:,} refused, "
             f"{self.published:,} publications, {self.real:,} of them real frames, "
-            f"{self.real_refused} of those refused; memory {self.grown / 2**20:+.1f} MiB"
+            f"{self.real_refused} of those refused; {self.answers:,} spoilt answers; "
+            f"memory {self.grown / 2**20:+.1f} MiB"
         )
 
 
@@ -87,13 +93,16 @@ def soak(contract: DriverContract, inputs: int, seed: int) -> Outcome:
             earlier = host.refused
             contract.hear(driver, host, frame)
             refused += host.refused - earlier
+    seconds = monotonic() - began
+    answers = contract.answer_with_nonsense(inputs // _ANSWER_EVERY, Random(seed))
     return Outcome(
         inputs=inputs,
         refused=refused,
         real=real,
         real_refused=real_refused,
         published=host.published,
-        seconds=monotonic() - began,
+        answers=answers,
+        seconds=seconds,
         grown=_resident() - before,
     )
 

@@ -105,7 +105,7 @@ def summary(folder: Path, *options: str) -> str:
 def test_the_summary_says_where_each_driver_stands(folder: Path, options: tuple[str, ...]) -> None:
     said = summary(folder, *options)
     assert "test_lamps:Worse: none yet" in said
-    assert "[ ] bronze: the contract, 21 tests (failed: " in said
+    assert "[ ] bronze: the contract, 22 tests (failed: " in said
     assert "lamp:Lamp: bronze" in said
     assert "[ ] silver: a simulator (set Driver.simulator)" in said
     assert "[x] gold: a heartbeat" in said
@@ -114,4 +114,4 @@ def test_the_summary_says_where_each_driver_stands(folder: Path, options: tuple[
 def test_a_part_of_the_contract_is_no_bronze(folder: Path) -> None:
     said = summary(folder, "-k", "TestLamp and ladder")
     assert "lamp:Lamp: none yet" in said
-    assert "only 1 of 21 tests were run" in said
+    assert "only 1 of 22 tests were run" in said

@@ -88,6 +88,8 @@ def test_a_driver_that_forgets_to_publish() -> None:
 class Chunks:
     """Believes that a read is a frame."""
 
+    silence: float | None = None
+
     def encode(self, payload: bytes, /) -> bytes:
         return payload + b"\n"
 

@@ -122,7 +122,10 @@ def test_a_pin_that_cannot_be_what_is_declared_is_refused(pin: dict[str, Any], s
 
 
 def test_one_pin_under_two_numbers_is_refused() -> None:
-    pins = {"a": {"pin": "A0", "mode": "analog"}, "b": {"pin": 14, "mode": "input"}}
+    pins: dict[str, dict[str, Any]] = {
+        "a": {"pin": "A0", "mode": "analog"},
+        "b": {"pin": 14, "mode": "input"},
+    }
     with pytest.raises(RefusedError, match="pin 14 is a already"):
         desk_with(pins).driver.handshake()
 

@@ -72,8 +72,10 @@ def test_what_a_board_sends_can_be_written_as_well(message: bytes) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"\xf0", b"\xf0\x79", b"\x79\xf7", b"\xf0\x80\xf7", b"\xe0\x01", b"\xe0\x01\x80"]
-    + [b"\xf4\x01\x01\x01", b"\xf1", b"\xf0" + b"\x01" * 40 + b"\xf7"],
+    [
+        *(b"", b"\xf0", b"\xf0\x79", b"\x79\xf7", b"\xf0\x80\xf7", b"\xe0\x01", b"\xe0\x01\x80"),
+        *(b"\xf4\x01\x01\x01", b"\xf1", b"\xf0" + b"\x01" * 40 + b"\xf7"),
+    ],
 )
 def test_what_is_not_one_message_is_refused(payload: bytes) -> None:
     with pytest.raises(ValueError, match=r"not one Firmata message|the limit is 40"):

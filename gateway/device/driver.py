@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -148,13 +149,11 @@ class Driver(ABC):
     @classmethod
     def variant(cls, **attributes: Any) -> type[Self]:
         """Return this class with other ``attributes``: for `configured`."""
-        own = {
-            "__module__": cls.__module__,
-            "__qualname__": cls.__qualname__,
-            "__doc__": cls.__doc__,
-        }
-        made: type[Self] = type(cls)(cls.__name__, (cls,), {**own, **attributes})
-        return made
+        own = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+        # A metaclass is asked, or the module would be that of ABCMeta.
+        return types.new_class(
+            cls.__name__, (cls,), exec_body=lambda space: space.update(own, **attributes)
+        )
 
     @classmethod
     def typed(cls, settings: Mapping[str, Any] | msgspec.Struct | None) -> Any:

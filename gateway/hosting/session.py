@@ -192,7 +192,7 @@ class Session:
             raise ValueError(f"a question waits for some seconds, not for {timeout}")
         if self._given_up:
             self._settle()
-        self.write(request)
+        self._write_link(self._framed(request))
         now = self._monotonic()
         deadline = now + timeout
         if deadline > self.deadline:

@@ -86,7 +86,7 @@ def is_answer(request: bytes, payload: bytes) -> bool:
     Modbus RTU numbers no questions, so two reads of one size cannot be told
     apart; an order is repeated with its address and its value or count.
     """
-    if payload[:1] != request[:1] or payload[1] & 0x7F != request[1]:
+    if len(payload) < 3 or payload[:1] != request[:1] or payload[1] & 0x7F != request[1]:
         return False
     if payload[1] & 0x80:
         return len(payload) == 3

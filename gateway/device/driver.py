@@ -25,7 +25,7 @@ import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from typing import Any, ClassVar, Protocol, Self, get_type_hints, is_typeddict
+from typing import Any, ClassVar, Protocol, Self, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 
@@ -217,8 +217,9 @@ class Driver(ABC):
         """Write ``request`` and return the payload that answers it.
 
         The answer is the first frame from now on that begins with ``answer``
-        (or that it accepts, where it is a function), or that `answers` accepts. Frames that come before it are kept, and
-        reach `received` when this method's caller has returned.
+        (or that it accepts, where it is a function), or that `answers` accepts.
+        Frames that come before it are kept, and reach `received` when this
+        method's caller has returned.
 
         Raises `CallTimeoutError` after ``timeout`` seconds and `LinkLostError`
         where the link breaks, also while waiting.
@@ -280,6 +281,7 @@ class Driver(ABC):
                     "topic": topic,
                     "body": type_text(body),
                     "unit": unit_of(body),
+                    "description": _words(body),
                     "fields": _fields(body),
                 }
                 for topic, body in cls.publications.items()
@@ -296,6 +298,16 @@ def _commands(driver: type[Driver]) -> Mapping[str, Command]:
     return commands
 
 
+def _words(body: Any) -> str:
+    """Return what a published struct says of itself."""
+    return inspect.cleandoc(body.__doc__ or "") if _is_struct(body) else ""
+
+
+def _is_struct(body: Any) -> bool:
+    # list[int] passes for a type, and is none that issubclass takes.
+    return isinstance(body, type) and get_origin(body) is None and issubclass(body, msgspec.Struct)
+
+
 def _fields(body: Any) -> dict[str, dict[str, str]]:
     """Return the fields of a published struct or typed dict; a scalar has none to tell."""
     if is_typeddict(body):
@@ -303,7 +315,7 @@ def _fields(body: Any) -> dict[str, dict[str, str]]:
         return {
             name: {"type": type_text(hint), "unit": unit_of(hint)} for name, hint in hints.items()
         }
-    if not isinstance(body, type) or not issubclass(body, msgspec.Struct):
+    if not _is_struct(body):
         return {}
     return {
         each.name: {"type": type_text(each.type), "unit": unit_of(each.type)}

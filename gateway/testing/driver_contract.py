@@ -26,88 +26,44 @@ stranger for its board, or holds up the end of the gateway.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import itertools
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from math import inf
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import pytest
 
-from gateway.clock import Clock, RealClock
 from gateway.device.driver import Driver
 from gateway.device.identity import Identity
 from gateway.device.link_state import LinkState
-from gateway.device.simulated_port import Board, SimulatedPort
 from gateway.errors import GatewayError, RefusedError
-from gateway.framing.frame import Frame
-from gateway.testing import driver_ladder, terminal_device
-from gateway.testing.generated import NoExampleError, argument_sets, wrong, wrong_argument_sets
+from gateway.testing import driver_ladder
+from gateway.testing.contract_ground import SOON, outside_of
+from gateway.testing.generated import wrong_argument_sets
 from gateway.testing.mutated import mutated_frames
-from gateway.testing.publications import CheckedOutside
 from gateway.testing.received_host import ReceivedHost
 from gateway.testing.strangers import Mute, strangers
-from gateway.testing.terminal_device import TerminalDevice
-from gateway.testing.virtual_device import NAME, STEP, VirtualDevice
-
-SOON = 60.0
-"""Virtual seconds within which a device whose trouble is over must be connected."""
-
-PLACES = 200
-"""Bytes of the conversation at which something happens; a longer one is sampled evenly."""
+from gateway.testing.virtual_device import NAME
+from gateway.testing.wire_contract import WireContract
 
 MUTATED = 50_000
 """Frames that `Driver.received` is given in one run; the soak gives a million."""
+
+ANSWERS = 500
+"""Spoilt answers that the handshake and each command are given in one run."""
 
 _ROOM = 256 * 1024
 """Bytes by which a driver may grow over `MUTATED` frames."""
 
 
-class DriverContract:
-    """The contract of one driver; see above for what a subclass must say."""
-
-    driver: ClassVar[type[Driver]]
-    """Whose contract it is."""
-    settings: ClassVar[Mapping[str, Any]] = {}
-    """Settings with which the driver suits its simulator, as the configuration gives them."""
-    arguments: ClassVar[Mapping[str, Sequence[Mapping[str, Any]]]] = {}
-    """Arguments for commands whose own cannot be made up, or must not be: by command."""
-    listens: ClassVar[float] = 2.0
-    """Seconds of the conversation after the last command, for what comes unasked."""
-    only_at_times: ClassVar[frozenset[str]] = frozenset()
-    """Topics that the conversation need not bring, such as a rare fault."""
-    packets: ClassVar[bool] = False
-    """Each read is a packet of the medium (USB), and never comes in slices."""
-    proof: ClassVar[str] = ""
-    """File of the test against real firmware, or of the recorded conversation: for gold."""
-
-    @classmethod
-    def hosted(cls) -> type[Driver]:
-        """Return the class that serves a device with these settings."""
-        return cls.driver.configured(cls.settings)
-
-    def make_board(self, clock: Clock) -> Board:
-        """Return a new board, as the simulator has it, that reads ``clock``."""
-        raise NotImplementedError("make_board: return the simulator's board, reading that clock")
-
-    def make_stranger(self, clock: Clock) -> Board | None:
-        """Return a board of another kind that speaks this protocol, where there is one."""
-        return None
-
-    def make_simulator(self, path: Path) -> SimulatedPort:
-        """Return the simulator behind ``path``; it takes ``board=`` and ``clock=``."""
-        module, _, name = self.driver.simulator.partition(":")
-        clock = RealClock()
-        simulator = getattr(importlib.import_module(module), name)
-        made: SimulatedPort = simulator(path, board=self.make_board(clock), clock=clock)
-        return made
+class DriverContract(WireContract):
+    """The contract of one driver; `ContractGround` has what a subclass must say."""
 
     def __init_subclass__(cls, **more: Any) -> None:
         """Take away the tests that cannot apply to this driver."""
@@ -151,90 +107,6 @@ class DriverContract:
             assert name in str(refusal.value), (
                 f"the setting {name!r} was refused without its name: {refusal.value}"
             )
-
-    # -- the wire ----------------------------------------------------------
-
-    def test_every_slicing_of_the_stream_gives_the_same(self) -> None:
-        random = Random(5)
-        whole = self._record(None)
-        for name, slices in {
-            **{f"{size} at a time": itertools.repeat(size) for size in (1, 2, 3, 7)},
-            "random pieces": iter(lambda: random.randint(1, 9), 0),
-        }.items():
-            assert self._record(slices) == whole, f"read {name}, the stream means something else"
-
-    def test_a_byte_that_is_lost_anywhere_is_got_over(self) -> None:
-        self._happens_at_each_byte("lost", lambda byte: b"")
-
-    def test_a_byte_that_is_damaged_anywhere_is_got_over(self) -> None:
-        random = Random(7)
-        self._happens_at_each_byte(
-            "damaged", lambda byte: bytes([byte[0] ^ 1 << random.randrange(8)])
-        )
-
-    def test_noise_before_any_byte_is_got_over(self) -> None:
-        random = Random(9)
-        self._happens_at_each_byte("after noise", lambda byte: random.randbytes(40) + byte)
-
-    def test_a_cable_that_is_pulled_at_any_byte_is_noticed_and_plugged_in_again(self) -> None:
-        for place in self._places():
-            with self.device(f"pulled at byte {place}") as device:
-                device.wire.pulled_at = place
-                self._converse(device)
-                if not device.wire.plugged:
-                    device.run(1.0)
-                    assert device.state in (LinkState.ABSENT, LinkState.FAILED), (
-                        f"pulled at byte {place}, it is {device.state}: {device.thread.cause}"
-                    )
-                    device.wire.plug()
-                self._connect(device)
-                events = device.outside.events(NAME)
-                assert events.count("connected") - events.count("disconnected") == 1
-
-    def test_a_board_that_hangs_at_any_byte_costs_no_more_than_its_answers(self) -> None:
-        for place in self._places(20):
-            with self.device(f"hung at byte {place}") as device:
-                device.wire.mute_at = place
-                self._converse(device)
-                device.wire.mute = False
-                device.wire.mute_at = inf
-                self._connect(device)
-
-    def test_it_lets_go_at_any_moment(self) -> None:
-        for place in self._places():
-            with self.device(f"stopped at byte {place}") as device:
-                device.wire.mute_at = place
-                self._start_conversing(device)
-                device.stop()
-                assert not device.state.connected
-                assert device.is_settled(), f"stopped at byte {place}, mail is unaccounted for"
-
-    # -- the heartbeat -----------------------------------------------------
-
-    def test_the_heartbeat_is_answered(self) -> None:
-        with self.device() as device:
-            self._connect(device)
-            heartbeat = device.driver.heartbeat
-            assert heartbeat is not None
-            device.run(heartbeat.every * 5)
-            assert device.outside.events(NAME).count("pong") >= 4, (
-                f"{heartbeat.ping!r} was not answered by {heartbeat.answer!r}"
-            )
-            assert "stale" not in device.outside.states(NAME)
-
-    def test_a_hung_board_is_noticed_by_its_heartbeat_and_believed_again(self) -> None:
-        with self.device() as device:
-            self._connect(device)
-            heartbeat = device.driver.heartbeat
-            assert heartbeat is not None
-            device.wire.mute = True
-            device.run(heartbeat.patience + STEP)
-            assert device.outside.states(NAME)[-1] == "stale", "a hung board is not stale"
-            device.run(heartbeat.patience + STEP)
-            assert "comms_error" in device.outside.events(NAME), "nobody was told of it"
-            device.wire.mute = False
-            healthy = device.run_until(lambda: device.state is LinkState.HEALTHY, SOON)
-            assert healthy, "it is back, and not believed"
 
     # -- commands and publications -----------------------------------------
 
@@ -311,21 +183,34 @@ class DriverContract:
 
     def test_nonsense_is_refused_in_words_or_ignored(self) -> None:
         driver, host, right = self.listener()
+        in_quiet = self._refused(driver, host, right)
         frames = list(mutated_frames(Random(11), right, MUTATED))
         half = len(frames) // 2
         for frame in frames[:half]:
-            self._hear(driver, host, frame)
+            self.hear(driver, host, frame)
         tracemalloc.start()
         try:
             for frame in frames[half : half + half // 2]:
-                self._hear(driver, host, frame)
+                self.hear(driver, host, frame)
             before, _ = tracemalloc.get_traced_memory()
             for frame in frames[half + half // 2 :]:
-                self._hear(driver, host, frame)
+                self.hear(driver, host, frame)
             after, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
         assert after - before < _ROOM, f"it grew by {after - before} bytes: what does it keep?"
+        assert self._refused(driver, host, right) <= in_quiet, (
+            "after the nonsense it refuses what it took before"
+        )
+
+    def test_an_answer_that_is_nonsense_is_refused_in_words(self) -> None:
+        self.answer_with_nonsense(ANSWERS, Random(13))
+
+    def _refused(self, driver: Driver, host: ReceivedHost, frames: list[bytes]) -> int:
+        before = host.refused
+        for frame in frames:
+            self.hear(driver, host, frame)
+        return host.refused - before
 
     # -- a real terminal ---------------------------------------------------
 
@@ -364,157 +249,12 @@ class DriverContract:
 
     # -- how it is done ----------------------------------------------------
 
-    def listener(self) -> tuple[Driver, ReceivedHost, list[bytes]]:
-        """Return a driver after its handshake that nobody answers any more, and real frames.
-
-        The frames are those that the board has said in the conversation.
-        """
-        with self.device() as device:
-            self._converse(device)
-            driver = device.driver
-            frames: list[bytes] = []
-            decoder = driver.framing.decoder()
-            for burst in device.wire.bursts:
-                events = decoder.feed(burst)
-                if getattr(driver.framing, "silence", None) is not None:
-                    events = [*events, *decoder.expire()]  # type: ignore[attr-defined]
-                frames += [event.payload for event in events if isinstance(event, Frame)]
-        host = ReceivedHost()
-        host.driver = driver
-        driver._host = host
-        return driver, host, frames
-
-    @contextmanager
-    def device(
-        self, what: str = "", make_board: Callable[[Clock], Board] | None = None
-    ) -> Iterator[VirtualDevice]:
-        """Bring a device to life, for a test of your own too; judge it at its end.
-
-        ``what`` happens to it is for the message; ``make_board`` is for another board.
-        """
-        outside = CheckedOutside(NAME)
-        device = VirtualDevice(
-            self.hosted(), make_board or self.make_board, settings=self.settings, outside=outside
-        )
-        with device:
-            outside.declared = device.driver.publications
-            yield device
-        assert not device.bug(), f"{what}: {device.bug()}"
-        assert not outside.problems, f"{what}: {outside.problems[0]}"
-
-    @contextmanager
-    def _terminal(self, folder: Path) -> Iterator[tuple[TerminalDevice, SimulatedPort]]:
-        outside = CheckedOutside(terminal_device.NAME)
-        simulator = self.make_simulator(folder / "board")
-        simulator.start()
-        try:
-            device = TerminalDevice(
-                self.hosted(), simulator.path, settings=self.settings, outside=outside
-            )
-            with device:
-                yield device, simulator
-        finally:
-            simulator.stop()
-        assert not device.bug(), device.bug()
-        assert not outside.problems, outside.problems[0]
-
-    def _make_driver(self, settings: Mapping[str, Any]) -> Driver:
-        return self.hosted()(NAME, ReceivedHost(), settings)
-
-    def _stranger_or_mute(self, clock: Clock) -> Board:
-        return self.make_stranger(clock) or Mute()
-
-    def _connect(self, device: VirtualDevice) -> None:
-        connected = device.run_until(lambda: device.state.connected, SOON)
-        assert connected, f"not connected within {SOON:g} s: {device.thread.cause}"
-
-    def _converse(self, device: VirtualDevice, wait: float = SOON) -> dict[str, Any]:
-        """Hold the conversation; return the answers, an error as its text."""
-        device.run_until(lambda: device.state.connected or not device.wire.plugged, wait)
-        answers: dict[str, Any] = {}
-        for name, body in self._requests(device.driver):
-            try:
-                answers[name] = device.call(name, body)
-            except GatewayError as error:
-                answers[name] = str(error)
-        device.run(self.listens)
-        return answers
-
-    def _start_conversing(self, device: VirtualDevice) -> None:
-        """Hold the conversation until the board falls silent, and stay in the middle of it."""
-        device.run(0.0)
-        for name, body in self._requests(device.driver):
-            if device.wire.mute:
-                return
-            device.post(name, body)
-        if not device.wire.mute:
-            device.run(self.listens)
-
-    def _requests(self, driver: Driver) -> list[tuple[str, dict[str, Any]]]:
-        return [(name, bodies[0]) for name, bodies in self._commands(driver).items()]
-
-    def _commands(self, driver: Driver | None = None) -> dict[str, list[dict[str, Any]]]:
-        """Return each command's bodies: the subclass's, or made up from the annotations."""
-        found: dict[str, list[dict[str, Any]]] = {}
-        for name, command in (driver or self._make_driver(self.settings)).commands().items():
-            if name in self.arguments:
-                found[name] = [dict(each) for each in self.arguments[name]]
-                continue
-            try:
-                found[name] = argument_sets(command.shape)
-            except NoExampleError as error:
-                pytest.fail(f"{command}: {error}; give some in `arguments`", pytrace=False)
-        return found
-
     def _check_answer(self, what: str, answer: Any, kind: Any) -> None:
         try:
             plain = msgspec.to_builtins(answer, builtin_types=(bytes, datetime))
             msgspec.convert(plain, kind, builtin_types=(bytes, datetime))
         except msgspec.ValidationError as error:
             pytest.fail(f"{what} returned {answer!r:.200}: {error}", pytrace=False)
-
-    def _wrong_settings(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield "nonsense", {**self.settings, "nonsense": 1}
-        for field in msgspec.structs.fields(self.driver.Settings):
-            name = field.encode_name
-            for value in wrong(field.type, from_text=True):
-                yield name, {**self.settings, name: value}
-            if field.required:
-                yield name, {key: each for key, each in self.settings.items() if key != name}
-
-    def _record(self, slices: Iterator[int] | None) -> tuple[Any, ...]:
-        with self.device() as device:
-            device.wire.slices = slices
-            answers = self._converse(device)
-            return answers, device.publications(), device.outside.states(NAME)
-
-    def _places(self, most: int = PLACES) -> list[int]:
-        """Return numbers of bytes of the conversation: each, or ``most`` of them."""
-        with self.device() as device:
-            self._converse(device)
-            said = device.wire.said
-        assert said, "the board has said nothing in the whole conversation"
-        return list(range(said)) if said <= most else [said * at // most for at in range(most)]
-
-    def _happens_at_each_byte(self, what: str, damage: Callable[[bytes], bytes]) -> None:
-        for place in self._places():
-            with self.device(f"byte {place} {what}") as device:
-                device.wire.damage = (place, damage)
-                self._converse(device)
-                self._connect(device)
-
-    def _hear(self, driver: Driver, host: ReceivedHost, frame: bytes) -> None:
-        try:
-            host.hear(driver, frame)
-        except Exception as bug:
-            bug.add_note(f"it was given the frame {frame!r}")
-            raise
-
-
-def outside_of(device: VirtualDevice) -> CheckedOutside:
-    """Return the house around a device that the contract has made."""
-    assert isinstance(device.outside, CheckedOutside)
-    return device.outside
 
 
 def _tests_of(contract: type[DriverContract]) -> list[str]:

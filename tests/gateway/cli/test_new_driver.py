@@ -46,7 +46,7 @@ def test_what_it_writes_passes_at_once(demo: Path) -> None:
     options = ["-q", "-p", "no:cacheprovider", "--basetemp", str(demo.parent / "temporary")]
     done = run("pytest", *options, cwd=demo.parent)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "24 passed" in done.stdout
+    assert "25 passed" in done.stdout
     assert "demo_driver.driver:Demo: silver" in done.stdout
 
 

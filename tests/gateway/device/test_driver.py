@@ -28,7 +28,7 @@ class Wheels(Driver):
         track: int = 200
 
     framing = Line()
-    publications = {"odometry": Odometry, "voltage": float}
+    publications = {"odometry": Odometry, "voltage": Annotated[float, Unit("V")]}
 
     def handshake(self) -> Identity:
         return Identity(firmware=self.ask(b"ID?").decode())
@@ -173,15 +173,30 @@ def test_the_description_is_data_only() -> None:
             "topic": "odometry",
             "body": "Odometry",
             "unit": "",
+            "description": "What the wheels have turned.",
             "fields": {
                 "left": {"type": "int", "unit": "mm"},
                 "right": {"type": "int", "unit": "mm"},
             },
         },
-        {"topic": "voltage", "body": "float", "unit": "", "fields": {}},
+        {"topic": "voltage", "body": "float", "unit": "V", "description": "", "fields": {}},
     ]
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(info)) == info
     assert Wheels.describe(None)["identity"] is None
+
+
+@pytest.mark.parametrize("name", ["name", "settings", "publish", "handshake"])
+def test_a_command_cannot_take_a_name_that_every_driver_needs(name: str) -> None:
+    clash: Any = type("Clash", (Wheels,), {name: command(lambda self: None)})
+    with pytest.raises(TypeError, match=f"command {name}: every driver has a {name} already"):
+        clash.commands()
+
+
+def test_a_list_is_published_as_it_is(host: RecordingHost) -> None:
+    class Lister(Wheels):
+        publications = {"all": list[int]}
+
+    assert Lister.describe(None)["publications"][0]["fields"] == {}
 
 
 def test_a_driver_without_a_handshake_cannot_be_made(host: RecordingHost) -> None:

@@ -45,6 +45,18 @@ def test_a_driver_that_cannot_read_a_damaged_identity() -> None:
         contract_of(Trusts).test_a_byte_that_is_lost_anywhere_is_got_over()
 
 
+def test_a_driver_that_believes_every_answer() -> None:
+    class Believes(Lamp):
+        @command
+        def level(self) -> int:
+            """Read how bright it is."""
+            return int(self.ask(b"DIM 40")[4:])
+
+    with pytest.raises(ValueError, match="invalid literal") as bug:
+        contract_of(Believes).test_an_answer_that_is_nonsense_is_refused_in_words()
+    assert bug.value.__notes__ == ["level({}) was answered with nonsense"]
+
+
 def test_a_driver_that_publishes_what_it_did_not_declare() -> None:
     class Chatters(Lamp):
         def received(self, frame: bytes) -> None:

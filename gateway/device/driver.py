@@ -25,7 +25,7 @@ import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from typing import Any, ClassVar, Protocol, Self, get_origin
+from typing import Any, ClassVar, Protocol, Self, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 
@@ -207,18 +207,27 @@ class Driver(ABC):
 
     # -- what an author uses -----------------------------------------------
 
-    def ask(self, request: bytes, *, answer: bytes | None = None, timeout: float = 1.0) -> bytes:
+    def ask(
+        self,
+        request: bytes,
+        *,
+        answer: bytes | Callable[[bytes], bool] | None = None,
+        timeout: float = 1.0,
+    ) -> bytes:
         """Write ``request`` and return the payload that answers it.
 
-        The answer is the first frame from now on that begins with ``answer``,
-        or that `answers` accepts. Frames that come before it are kept, and
-        reach `received` when this method's caller has returned.
+        The answer is the first frame from now on that begins with ``answer``
+        (or that it accepts, where it is a function), or that `answers` accepts.
+        Frames that come before it are kept, and reach `received` when this
+        method's caller has returned.
 
         Raises `CallTimeoutError` after ``timeout`` seconds and `LinkLostError`
         where the link breaks, also while waiting.
         """
-        if answer is not None:
+        if isinstance(answer, bytes):
             return self._host.ask(request, lambda frame: frame.startswith(answer), timeout)
+        if answer is not None:
+            return self._host.ask(request, answer, timeout)
         return self._host.ask(request, partial(self.answers, request), timeout)
 
     def listen(self, answers: Callable[[bytes], bool], *, timeout: float = 1.0) -> bytes:
@@ -300,7 +309,12 @@ def _is_struct(body: Any) -> bool:
 
 
 def _fields(body: Any) -> dict[str, dict[str, str]]:
-    """Return the fields of a published struct; a scalar or a dict has none to tell."""
+    """Return the fields of a published struct or typed dict; a scalar has none to tell."""
+    if is_typeddict(body):
+        hints = get_type_hints(body, include_extras=True)
+        return {
+            name: {"type": type_text(hint), "unit": unit_of(hint)} for name, hint in hints.items()
+        }
     if not _is_struct(body):
         return {}
     return {

@@ -194,7 +194,7 @@ class Session:
             raise ValueError(f"a question waits for some seconds, not for {timeout}")
         if self._given_up:
             self._settle()
-        self.write(request)
+        self._write_link(self._framed(request))
         return self._hear(answers, timeout, request)
 
     def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:

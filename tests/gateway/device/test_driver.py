@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 import pytest
@@ -240,3 +240,23 @@ def test_a_variant_is_the_same_driver_with_other_attributes(host: RecordingHost)
     assert list(Wheels.publications) == ["odometry", "voltage"]
     made("wheels", host).halt()
     assert made.describe(None)["commands"].keys() == {"halt"}
+
+
+def test_what_is_an_answer_may_be_decided_by_a_function(
+    wheels: Wheels, host: RecordingHost
+) -> None:
+    wheels.ask(b"ID?", answer=lambda frame: frame.endswith(b"!"))
+    assert host.accepts(b"OK!")
+    assert not host.accepts(b"ID?")
+
+
+def test_a_typed_dict_is_described_by_its_fields() -> None:
+    class Climate(TypedDict):
+        warmth: Annotated[float, Unit("°C")]
+        open: bool
+
+    (described,) = Wheels.variant(publications={"climate": Climate}).describe(None)["publications"]
+    assert described["fields"] == {
+        "warmth": {"type": "float", "unit": "°C"},
+        "open": {"type": "bool", "unit": ""},
+    }

@@ -78,6 +78,12 @@ NEEDS = {
             files=("/usr/lib/python3/dist-packages/gi/__init__.py",),
         ),
         Need(
+            name="socat",
+            tests="the Modbus driver against pymodbus's server on a pair of terminals",
+            packages=("socat",),
+            programs=("socat",),
+        ),
+        Need(
             name="udev",
             tests="the udev rules, by the real systemd-udevd in a network namespace",
             packages=("udev", "iproute2"),

@@ -53,6 +53,7 @@ class Appliance(Application):
         hosted = []
         for device in self.configuration.devices.values():
             if device.route == route:
-                driver: Any = plugins.find(plugins.DRIVERS, device.driver)
+                found: Any = plugins.find(plugins.DRIVERS, device.driver)
+                driver = found.configured(device.settings)
                 hosted.append(HostedDevice(device.name, driver, device.link, device.settings))
         return hosted

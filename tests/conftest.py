@@ -39,8 +39,10 @@ hypothesis.settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let tests find servers as `deploy.test_packages` does, and be interrupted."""
+    """Let tests find servers and be interrupted; say how good the drivers are."""
     os.environ["PATH"] = SEARCH_PATH
+    # Here as well as by the contract itself, for the one who prints when workers test.
+    config.pluginmanager.import_plugin("gateway.testing.driver_ladder")
     config.stash[LEFT_OUT] = {}
     # A shell starts what it puts in the background deaf to Ctrl-C, and so
     # would be every program that a test starts.

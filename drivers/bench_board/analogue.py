@@ -20,7 +20,7 @@ class Analogue(msgspec.Struct, frozen=True):
     """
 
     milliseconds: Annotated[int, Unit("ms")]
-    raw: int
+    raw: Annotated[int, Unit("1")]
     volts: Annotated[float, Unit("V")]
 
     @classmethod

@@ -115,7 +115,7 @@ class BenchBoard(Driver):
 
     @command
     def inject_fault(
-        self, kind: Fault, number: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
+        self, kind: Fault, number: Annotated[int, Unit("1"), msgspec.Meta(ge=0, le=255)] = 1
     ) -> None:
         """Switch on a fault, to see what others make of it.
 

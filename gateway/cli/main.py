@@ -29,6 +29,7 @@ COMMANDS = {
     "ps": "list the processes and devices of the running gateway",
     "send": "send one letter to an address and print the answer",
     "tail": "print the mail as it flows, or what is published",
+    "new-driver": "write a driver package with simulator and tests",
     "log-level": "say what is logged, of everything, a process or a logger",
 }
 """Every command and what ``--help`` says of it; its module's ``SUMMARY`` is the same."""

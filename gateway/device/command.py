@@ -46,16 +46,36 @@ def command(method: _Method) -> _Method:
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One parameter as people read it; ``type`` is text such as ``int``."""
+    """One parameter as people read it; ``type`` is text such as ``int``.
+
+    ``limits`` are the least and the most that is taken, both included, None for
+    no limit; ``choices`` are all that is taken, where they can be listed.
+    """
 
     name: str
     type: str
     unit: str
     required: bool
+    limits: tuple[float | None, float | None] = (None, None)
+    choices: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
         unit = f" [{self.unit}]" if self.unit else ""
-        return f"{self.name}: {self.type}{unit}{'' if self.required else ' (optional)'}"
+        low, high = self.limits
+        span = f" {'' if low is None else low}…{'' if high is None else high}"
+        limits = "" if low is None and high is None else span
+        return f"{self.name}: {self.type}{unit}{limits}{'' if self.required else ' (optional)'}"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``devices/<name>/info`` says of it; limits and choices where there are."""
+        low, high = self.limits
+        extra = {"minimum": low, "maximum": high, "choices": list(self.choices) or None}
+        return {
+            "type": self.type,
+            "unit": self.unit,
+            "required": self.required,
+            **{word: each for word, each in extra.items() if each is not None},
+        }
 
 
 class Command:
@@ -79,7 +99,14 @@ class Command:
             annotation = hints[parameter.name]
             required = parameter.default is parameter.empty
             parameters.append(
-                Parameter(parameter.name, type_text(annotation), unit_of(annotation), required)
+                Parameter(
+                    parameter.name,
+                    type_text(annotation),
+                    unit_of(annotation),
+                    required,
+                    limits_of(annotation),
+                    choices_of(annotation),
+                )
             )
             # What the letter leaves out is left out of the call as well, so
             # that a default stays the method's own affair.
@@ -94,7 +121,12 @@ class Command:
         self._names = tuple(parameter.name for parameter in parameters)
         # Half the cost of a check, and of no use to numbers and words.
         self._as_they_are = None if all(map(_is_plain, hints.values())) else _AS_THEY_ARE
-        self._shape = msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
+        self.shape: type[msgspec.Struct] = msgspec.defstruct(
+            name, fields, kw_only=True, forbid_unknown_fields=True
+        )
+        """A letter's body as a type, with its bounds: what `check` converts to."""
+        self.answer: Any = hints.get("return", Any)
+        """What it returns, as annotated."""
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(map(str, self.parameters))})"
@@ -104,7 +136,7 @@ class Command:
         if body is None:
             body = {}
         try:
-            checked = convert(body, self._shape, builtin_types=self._as_they_are)
+            checked = convert(body, self.shape, builtin_types=self._as_they_are)
         except msgspec.ValidationError as error:
             raise RefusedError(f"{self._mistake(body, error)}; right is {self}") from None
         arguments = asdict(checked)
@@ -117,11 +149,9 @@ class Command:
         """Return what ``devices/<name>/info`` says about this command."""
         return {
             "description": self.description,
-            "parameters": {
-                each.name: {"type": each.type, "unit": each.unit, "required": each.required}
-                for each in self.parameters
-            },
+            "parameters": {each.name: each.describe() for each in self.parameters},
             "returns": self.returns,
+            "returns_unit": self.returns_unit,
         }
 
     def _mistake(self, body: object, error: msgspec.ValidationError) -> str:
@@ -165,6 +195,33 @@ def unit_of(annotation: object) -> str:
     if get_origin(annotation) is Annotated:
         return next((each.symbol for each in get_args(annotation)[1:] if type(each) is Unit), "")
     return ""
+
+
+def limits_of(annotation: object) -> tuple[float | None, float | None]:
+    """Return the least and the most of a number, both included; None where there is none.
+
+    >>> limits_of(Annotated[int, msgspec.Meta(gt=0, le=200)])
+    (1, 200)
+    """
+    low = high = None
+    if get_origin(annotation) is Annotated:
+        whole = get_args(annotation)[0] is int
+        for each in get_args(annotation)[1:]:
+            if isinstance(each, msgspec.Meta):
+                low = each.ge if each.ge is not None else low
+                high = each.le if each.le is not None else high
+                if each.gt is not None:
+                    low = each.gt + 1 if whole else each.gt
+                if each.lt is not None:
+                    high = each.lt - 1 if whole else each.lt
+    return low, high
+
+
+def choices_of(annotation: object) -> tuple[Any, ...]:
+    """Return the values of a `Literal`, in the order in which they are written."""
+    if get_origin(annotation) is Annotated:
+        return choices_of(get_args(annotation)[0])
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 def _is_plain(annotation: object) -> bool:

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 
@@ -44,6 +45,20 @@ class DriverHost(Protocol):
 
     def ask(self, request: bytes, answers: Callable[[bytes], bool], timeout: float) -> bytes:
         """Write ``request``, return the first frame from now on that ``answers`` accepts."""
+        ...
+
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        """Write nothing, return the first frame from now on that ``answers`` accepts."""
+        ...
+
+    def ask_many(
+        self,
+        requests: Sequence[bytes],
+        answers: Callable[[bytes, bytes], bool],
+        timeout: float,
+        in_flight: int,
+    ) -> list[bytes]:
+        """Write ``requests``, ``in_flight`` at a time, and return their answers in order."""
         ...
 
     def write(self, payload: bytes) -> None:
@@ -70,13 +85,32 @@ class Driver(ABC):
     """How the board marks the end of a frame."""
     heartbeat: ClassVar[Heartbeat | None] = None
     """How to see that the board is alive; without one it is never called stale."""
-    publications: ClassVar[Mapping[str, type]] = {}
-    """Topic to body type of everything that `publish` is used for."""
+    publications: ClassVar[Mapping[str, Any]] = {}
+    """Topic to body type of everything that `publish` is used for.
+
+    A type is a registered Struct whose fields bear units, or a plain one with
+    its own: ``Annotated[float, Unit("V")]``. A level of the topic that varies
+    is ``+``, as in ``pins/+``. The contract test holds the driver to it.
+    """
     handshake_within: ClassVar[float] = 5.0
     """Seconds that a board gets to identify itself after its port was opened.
 
     A question that goes unanswered or is answered with nonsense is asked again
     until then, on the same open port: many boards restart when it is opened.
+    """
+    in_flight: ClassVar[int] = 1
+    """Questions that `ask_many` has waiting at a time.
+
+    Raise it where the board takes a question before it has answered the last.
+    Safe with answers that name their question (a tag, an echo: see `answers`);
+    without them only where the board answers in order and no answer is lost.
+    """
+    quarantine: ClassVar[float] = 0.0
+    """Seconds after a question went unanswered before another one is written.
+
+    For boards whose answers do not tell which question they are to: the longest
+    that an answer has been seen to take, less the timeout. With 0 the question
+    that follows may be given the late answer of the one before.
     """
     simulator: ClassVar[str] = ""
     """Where the board in Python is, as ``module:class``; empty where there is none.
@@ -99,12 +133,34 @@ class Driver(ABC):
         (`msgspec.ValidationError`, a ValueError, where they do not fit).
         """
         self.name = name
-        self.settings: Any = (
-            settings
-            if isinstance(settings, msgspec.Struct)
-            else msgspec.convert(settings or {}, self.Settings)
-        )
+        self.settings: Any = self.typed(settings)
         self._host = host
+
+    @classmethod
+    def configured(cls, settings: Mapping[str, Any] | msgspec.Struct | None = None) -> type[Driver]:
+        """Return the class that serves a device with these settings: unless overridden, this one.
+
+        Override it where the heartbeat, the publications or the commands
+        themselves are declared in the configuration. Whoever hosts a device
+        asks once, and makes its drivers of what it gets.
+        """
+        return cls
+
+    @classmethod
+    def variant(cls, **attributes: Any) -> type[Self]:
+        """Return this class with other ``attributes``: for `configured`."""
+        own = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+        # A metaclass is asked, or the module would be that of ABCMeta.
+        return types.new_class(
+            cls.__name__, (cls,), exec_body=lambda space: space.update(own, **attributes)
+        )
+
+    @classmethod
+    def typed(cls, settings: Mapping[str, Any] | msgspec.Struct | None) -> Any:
+        """Return ``settings`` as `Settings`; `msgspec.ValidationError` where they do not fit."""
+        if isinstance(settings, msgspec.Struct):
+            return settings
+        return msgspec.convert(settings or {}, cls.Settings)
 
     # -- what an author writes ---------------------------------------------
 
@@ -120,6 +176,26 @@ class Driver(ABC):
     def received(self, frame: bytes) -> None:  # noqa: B027  a driver may have nothing to hear
         """Handle a frame that answers no question; called for one at a time."""
 
+    def tick(self, now: float) -> float | None:  # noqa: B027  a driver may have nothing to do
+        """Do what is due at ``now`` without being asked; return when to be called next.
+
+        Both are the clock's monotonic seconds; None: never again while the
+        link is open. First called when the board is proven. Do one thing at a
+        time, such as one question, and return a moment that has come already
+        where there is more: mail and frames get their turn in between.
+
+        A `GatewayError` other than `LinkLostError` is counted as nonsense, and
+        the next call comes a second later.
+        """
+
+    def late(self, request: bytes, frame: bytes) -> None:
+        """Handle the answer to a ``request`` that had been given up by then.
+
+        Unless overridden it is one more frame for `received`. It is never
+        taken for the answer to another question that does not accept it too.
+        """
+        self.received(frame)
+
     def answers(self, request: bytes, frame: bytes) -> bool:
         """Say whether ``frame`` answers ``request``; `ask` uses it without ``answer=``.
 
@@ -131,19 +207,45 @@ class Driver(ABC):
 
     # -- what an author uses -----------------------------------------------
 
-    def ask(self, request: bytes, *, answer: bytes | None = None, timeout: float = 1.0) -> bytes:
+    def ask(
+        self,
+        request: bytes,
+        *,
+        answer: bytes | Callable[[bytes], bool] | None = None,
+        timeout: float = 1.0,
+    ) -> bytes:
         """Write ``request`` and return the payload that answers it.
 
-        The answer is the first frame from now on that begins with ``answer``,
-        or that `answers` accepts. Frames that come before it are kept, and
-        reach `received` when this method's caller has returned.
+        The answer is the first frame from now on that begins with ``answer``
+        (or that it accepts, where it is a function), or that `answers` accepts.
+        Frames that come before it are kept, and reach `received` when this
+        method's caller has returned.
 
         Raises `CallTimeoutError` after ``timeout`` seconds and `LinkLostError`
         where the link breaks, also while waiting.
         """
-        if answer is not None:
+        if isinstance(answer, bytes):
             return self._host.ask(request, lambda frame: frame.startswith(answer), timeout)
+        if answer is not None:
+            return self._host.ask(request, answer, timeout)
         return self._host.ask(request, partial(self.answers, request), timeout)
+
+    def listen(self, answers: Callable[[bytes], bool], *, timeout: float = 1.0) -> bytes:
+        """Return the first frame from now on that ``answers`` accepts; nothing is written.
+
+        For boards that talk by themselves. Otherwise as `ask`.
+        """
+        return self._host.listen(answers, timeout)
+
+    def ask_many(self, requests: Sequence[bytes], *, timeout: float = 1.0) -> list[bytes]:
+        """Write ``requests``, `in_flight` of them at a time; return the answers in that order.
+
+        A frame is the answer to the first question waiting that `answers`
+        accepts it for. Each question has ``timeout`` seconds from the last
+        answer on. Raises what `ask` raises; the answers that had come are then
+        lost, and those that were still to come are `late`.
+        """
+        return self._host.ask_many(requests, self.answers, timeout, self.in_flight)
 
     def write(self, payload: bytes) -> None:
         """Write one frame; `LinkLostError`, or `ProtocolError` where no frame can carry it."""
@@ -175,7 +277,13 @@ class Driver(ABC):
             "identity": None if identity is None else msgspec.to_builtins(identity),
             "commands": {name: each.describe() for name, each in cls.commands().items()},
             "publications": [
-                {"topic": topic, "body": type_text(body), "fields": _fields(body)}
+                {
+                    "topic": topic,
+                    "body": type_text(body),
+                    "unit": unit_of(body),
+                    "description": _words(body),
+                    "fields": _fields(body),
+                }
                 for topic, body in cls.publications.items()
             ],
         }
@@ -183,12 +291,31 @@ class Driver(ABC):
 
 @cache
 def _commands(driver: type[Driver]) -> Mapping[str, Command]:
-    return commands_of(driver)
+    commands = commands_of(driver)
+    for name in commands:
+        if name in ("name", "settings") or hasattr(Driver, name):
+            raise TypeError(f"command {name}: every driver has a {name} already; call it otherwise")
+    return commands
 
 
-def _fields(body: type) -> dict[str, dict[str, str]]:
-    """Return the fields of a published struct; a scalar or a dict has none to tell."""
-    if not isinstance(body, type) or not issubclass(body, msgspec.Struct):
+def _words(body: Any) -> str:
+    """Return what a published struct says of itself."""
+    return inspect.cleandoc(body.__doc__ or "") if _is_struct(body) else ""
+
+
+def _is_struct(body: Any) -> bool:
+    # list[int] passes for a type, and is none that issubclass takes.
+    return isinstance(body, type) and get_origin(body) is None and issubclass(body, msgspec.Struct)
+
+
+def _fields(body: Any) -> dict[str, dict[str, str]]:
+    """Return the fields of a published struct or typed dict; a scalar has none to tell."""
+    if is_typeddict(body):
+        hints = get_type_hints(body, include_extras=True)
+        return {
+            name: {"type": type_text(hint), "unit": unit_of(hint)} for name, hint in hints.items()
+        }
+    if not _is_struct(body):
         return {}
     return {
         each.name: {"type": type_text(each.type), "unit": unit_of(each.type)}

@@ -5,13 +5,18 @@ A `Heartbeat` is a value that a driver's author writes down; its one decision,
 sign of life, not only the answer to a ping: a board that streams telemetry is
 heard even where its pings get lost.
 
-This module reads no clock and writes no ping. Refused: an empty ping, and
-intervals that are not positive.
+A board that talks by itself and understands no question (a GPS receiver), or
+that is asked all the time anyway, has a heartbeat without a ping: then the
+silence alone is judged.
+
+This module reads no clock and writes no ping. Refused: an empty ping, intervals
+that are not positive, and a pong or an interval where there is no ping.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -36,31 +41,35 @@ class Due(NamedTuple):
     wake: float
 
 
-class Heartbeat(msgspec.Struct, frozen=True):
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """Write ``ping`` ``every`` so many seconds; be silent for ``patience`` and be stale.
 
     A frame that begins with ``pong`` (with ``ping``, unless said otherwise) is
     the answer. It is the gateway's own: it never reaches `Driver.received`, so
     choose one with which no other frame begins.
+
+    With ``patience`` alone nothing is written: the board is only listened to.
     """
 
-    ping: bytes
-    every: float
+    ping: bytes | None = None
+    every: float = inf
     patience: float
     pong: bytes | None = None
 
     def __post_init__(self) -> None:
-        if not self.ping or self.pong == b"":
+        if self.ping == b"" or self.pong == b"":
             raise ValueError("a heartbeat needs a ping and a pong that are not empty")
-        if not 0 < self.every < float("inf") or not 0 < self.patience < float("inf"):
-            raise ValueError(
-                f"a heartbeat's every and patience are seconds above 0, "
-                f"not {self.every} and {self.patience}"
-            )
+        if not 0 < self.patience < inf:
+            raise ValueError(f"a heartbeat's patience is seconds above 0, not {self.patience}")
+        if self.ping is None:
+            if self.every != inf or self.pong is not None:
+                raise ValueError("a heartbeat without a ping has no every and no pong")
+        elif not 0 < self.every < inf:
+            raise ValueError(f"a heartbeat's every is seconds above 0, not {self.every}")
 
     @property
-    def answer(self) -> bytes:
-        """The prefix by which an answered ping is known."""
+    def answer(self) -> bytes | None:
+        """The prefix by which an answered ping is known; None where there is no ping."""
         return self.ping if self.pong is None else self.pong
 
     def due(self, now: float, heard: float, pinged: float) -> Due:
@@ -77,8 +86,9 @@ class Heartbeat(msgspec.Struct, frozen=True):
         Due(ping=True, silence=<Silence.STALE: 1>, wake=14.0)
         """
         stale, overdue = heard + self.patience, heard + 2 * self.patience
-        ping = now >= pinged + self.every
-        wake = now + self.every if ping else pinged + self.every
+        ping = self.ping is not None and now >= pinged + self.every
+        # Without a ping `every` is endless, and so is the wait for the next.
+        wake = now + self.every if ping or self.ping is None else pinged + self.every
         if now < stale:
             return Due(ping, Silence.NONE, min(wake, stale))
         if now < overdue:

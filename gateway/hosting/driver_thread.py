@@ -48,10 +48,12 @@ from gateway.hosting.command_desk import CommandDesk, in_words
 from gateway.hosting.host import Host
 from gateway.hosting.lookout import Lookout
 from gateway.hosting.outside import Outside
+from gateway.hosting.pairing import LateAnswer
 from gateway.hosting.report import Report
 from gateway.hosting.retries import Retries
 from gateway.hosting.session import Session
 from gateway.hosting.statistics import Statistics
+from gateway.hosting.timed_session import TimedSession
 from gateway.mail.message import Message
 from gateway.process.whereabouts import enter
 
@@ -59,6 +61,10 @@ log = logging.getLogger(__name__)
 
 _GIVEN_BACK: Final = 256
 """Letters bounced with the error that ended a link; writers who go on hear why it is away."""
+_TICK_APART: Final = 0.001
+"""Seconds between a driver's ticks at least."""
+_TICK_AGAIN: Final = 1.0
+"""Seconds until the tick after one that raised a `GatewayError`."""
 _ASK_AGAIN: Final = 0.1
 """Seconds that a failed handshake takes at least, so that none is repeated in a spin."""
 
@@ -76,13 +82,15 @@ class DriverThread:
         *,
         clock: Clock,
         random: Random,
+        lookout: Callable[[], Lookout] = Lookout,
     ) -> None:
         """Prepare the device ``name``; nothing is opened and nothing runs yet.
 
         ``make_driver`` and ``opener`` are called in the device's own thread,
         once for every opening of the link. ``mailbox`` is read by that thread
         from `start` on; it stays its maker's, who closes it once the thread
-        has ended.
+        has ended. ``lookout`` makes what its questions wait in; a test whose
+        time is virtual hands in its own.
         """
         self.name = name
         self._make_driver = make_driver
@@ -101,6 +109,7 @@ class DriverThread:
         self._described = False
         self._last_bug = ""
         self._thread: threading.Thread | None = None
+        self._make_lookout = lookout
         self._lookout: Lookout | None = None
 
     # -- for the router ----------------------------------------------------
@@ -109,7 +118,7 @@ class DriverThread:
         """Start serving; `RuntimeError` a second time."""
         if self._thread is not None:
             raise RuntimeError(f"the device {self.name} has been started before")
-        self._lookout = Lookout()
+        self._lookout = self._make_lookout()
         # A daemon, since a driver that never returns must not keep the whole
         # OS process from ending; everybody else ends it by `stop`.
         self._thread = threading.Thread(
@@ -225,7 +234,8 @@ class DriverThread:
         link = self._opener()
         session: Session | None = None
         try:
-            session = host.session = Session(
+            kind = Session if driver.framing.silence is None else TimedSession
+            session = host.session = kind(
                 link,
                 driver,
                 self._mailbox,
@@ -279,12 +289,13 @@ class DriverThread:
 
     def _take_turn(self, driver: Driver, session: Session) -> None:
         """Sleep until something is to be done, and do a bounded amount of it."""
-        left = None if session.wake == inf else max(0.0, session.wake - self._clock.monotonic())
+        wake = min(session.wake, session.next_tick)
+        left = None if wake == inf else max(0.0, wake - self._clock.monotonic())
         message = session.wait_in_mailbox(0.0 if session.kept else left)
         if session.arrived:
             frames, session.arrived = session.arrived, []
             for frame in frames:
-                if session.is_pong(frame):
+                if session.is_claimed(frame):
                     continue
                 # Older ones first, and what was taken from the mailbox before
                 # anything can go wrong with a frame.
@@ -300,6 +311,20 @@ class DriverThread:
         now = self._clock.monotonic()
         if now >= session.wake:
             session.beat(now)
+        if now >= session.next_tick:
+            self._tick(driver, session, now)
+
+    def _tick(self, driver: Driver, session: Session, now: float) -> None:
+        try:
+            due = driver.tick(now)
+        except LinkLostError:
+            raise
+        except GatewayError as error:
+            self._counts.nonsense += 1
+            log.debug("%s: its tick: %s", self.name, error)
+            due = now + _TICK_AGAIN
+        # A driver that wants every moment gets many, and not a whole core.
+        session.next_tick = inf if due is None else max(due, now + _TICK_APART)
 
     def _hear_kept(self, driver: Driver, session: Session) -> None:
         # As many as there are now: a driver that asks on every frame gets
@@ -307,14 +332,17 @@ class DriverThread:
         for _ in range(len(session.kept)):
             self._hear(driver, session.kept.popleft())
 
-    def _hear(self, driver: Driver, frame: bytes) -> None:
+    def _hear(self, driver: Driver, frame: bytes | LateAnswer) -> None:
         try:
-            driver.received(frame)
+            if isinstance(frame, LateAnswer):
+                driver.late(frame.request, frame.payload)
+            else:
+                driver.received(frame)
         except LinkLostError:
             raise
         except GatewayError as error:
             self._counts.nonsense += 1
-            log.debug("%s: frame %r: %s", self.name, frame[:80], error)
+            log.debug("%s: frame %.90r: %s", self.name, frame, error)
 
     # -- how a link ends ---------------------------------------------------
 

@@ -10,7 +10,7 @@ only mail enters a driver.
 from __future__ import annotations
 
 from _thread import get_ident
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.device.link_state import LinkEvent
 from gateway.errors import LinkLostError
@@ -37,6 +37,20 @@ class Host:
         if session is None or get_ident() != self._owner:
             session = self._open_session()
         return session.ask(request, answers, timeout)
+
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        """Return the next frame that ``answers`` accepts; see `Session.listen`."""
+        return self._open_session().listen(answers, timeout)
+
+    def ask_many(
+        self,
+        requests: Sequence[bytes],
+        answers: Callable[[bytes, bytes], bool],
+        timeout: float,
+        in_flight: int,
+    ) -> list[bytes]:
+        """Write ``requests`` and return their answers; see `Session.ask_many`."""
+        return self._open_session().ask_many(requests, answers, timeout, in_flight)
 
     def write(self, payload: bytes) -> None:
         """Write one frame."""

@@ -11,7 +11,10 @@ from gateway.device.driver import Driver
 
 @dataclass(frozen=True)
 class HostedDevice:
-    """``link`` is in the router's `DeviceSettings`, ``settings`` in the driver's `Settings`."""
+    """``link`` is in the router's `DeviceSettings`, ``settings`` in the driver's `Settings`.
+
+    ``driver`` is what `Driver.configured` made of the plug-in's class.
+    """
 
     name: str
     driver: type[Driver]

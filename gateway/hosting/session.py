@@ -1,10 +1,12 @@
 """One opening of one link: frames in and out, questions, and signs of life.
 
 A session reads, cuts and sorts what the board says. A frame is the answer to
-the question that waits, or a pong, or it is kept for the driver: first come,
-first served, and never delivered from in here, so that no driver method is
-entered while another runs. While a question waits, no ping goes out (many
-boards take one question at a time) but silence is noticed all the same.
+a question that waits, or a pong, or the late answer to a question that was
+given up (`gateway.hosting.pairing`), or what nobody asked for. The last two are
+kept for the driver: first come, first served, and never delivered from in here,
+so that no driver method is entered while another runs. While a question waits, no
+ping goes out (many boards take one question at a time) but silence is noticed all
+the same.
 
 It waits in two places. Between commands that is the device's mailbox, which
 watches the link as well. While a question waits it is the link alone, so that
@@ -22,7 +24,8 @@ import logging
 import select
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -32,9 +35,10 @@ from gateway.device.driver import Driver
 from gateway.device.heartbeat import Due, Silence
 from gateway.device.link import Link
 from gateway.device.link_state import LinkEvent, LinkState
-from gateway.errors import CallTimeoutError, LinkLostError, ProtocolError
-from gateway.framing.frame import Frame
+from gateway.errors import CallTimeoutError, GatewayError, LinkLostError, ProtocolError
+from gateway.framing.frame import Frame, Garbage
 from gateway.hosting.lookout import Lookout
+from gateway.hosting.pairing import LateAnswer, Overdue, Pipeline
 from gateway.hosting.report import Report
 from gateway.hosting.statistics import Statistics
 from gateway.mail.message import Message
@@ -66,13 +70,19 @@ class Session:
     ) -> None:
         self.deadline = inf
         """Monotonic seconds beyond which no question waits: the handshake's end."""
-        self.kept: deque[bytes] = deque()
+        self.kept: deque[bytes | LateAnswer] = deque()
         """Frames that nobody has handled yet, oldest first."""
         self.wake = inf
         """Monotonic seconds when `beat` should be called."""
+        self.next_tick = inf
+        """Monotonic seconds when the driver's `tick` should be called."""
         self._link = link
+        self._framing = driver.framing
+        self._decoder = driver.framing.decoder()
         self._encode = driver.framing.encode
-        self._decode = driver.framing.decoder().feed
+        self._decode = self._decoder.feed
+        self._overdue = Overdue(driver.quarantine)
+        self._given_up = self._overdue.questions
         self._heartbeat = driver.heartbeat
         self._pong = None if driver.heartbeat is None else driver.heartbeat.answer
         self._mailbox = mailbox
@@ -91,7 +101,7 @@ class Session:
         self._heard = -inf
         self._pinged = -inf
         self._unanswered = False
-        self._overdue = False
+        self._told_overdue = False
 
     def open(self) -> None:
         """Listen to the link from now on, until `close`."""
@@ -144,8 +154,12 @@ class Session:
         data = self._read_link()
         if not data and events & _BROKEN:
             raise LinkLostError("the line hung up")
+        return self._sorted(self._decode(data))
+
+    def _sorted(self, events: list[Frame | Garbage]) -> list[bytes]:
+        """Count the noise among ``events``; return the frames, which are a sign of life."""
         frames: list[bytes] = []
-        for event in self._decode(data):
+        for event in events:
             if type(event) is Frame:
                 frames.append(event.payload)
             else:
@@ -157,17 +171,19 @@ class Session:
             state = self._report.state
             if state is not _HEALTHY and state.connected:
                 self._report.happened(LinkEvent.HEARD, "it was heard")
-                self._overdue = False
+                self._told_overdue = False
                 self.wake = -inf
         return frames
 
     def write(self, payload: bytes) -> None:
         """Write one frame; `ProtocolError` where the framing cannot carry ``payload``."""
+        self._write_link(self._framed(payload))
+
+    def _framed(self, payload: bytes) -> bytes:
         try:
-            data = self._encode(payload)
+            return self._encode(payload)
         except ValueError as error:
             raise ProtocolError(f"it cannot be framed: {error}") from None
-        self._write_link(data)
 
     def ask(self, request: bytes, answers: Callable[[bytes], bool], timeout: float) -> bytes:
         """Write ``request`` and return the first frame that ``answers`` accepts.
@@ -176,7 +192,20 @@ class Session:
         """
         if not 0 < timeout < inf:
             raise ValueError(f"a question waits for some seconds, not for {timeout}")
-        self.write(request)
+        if self._given_up:
+            self._settle()
+        self._write_link(self._framed(request))
+        return self._hear(answers, timeout, request)
+
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        """Return the first frame from now on that ``answers`` accepts, as `ask` does."""
+        if not 0 < timeout < inf:
+            raise ValueError(f"a listener waits for some seconds, not for {timeout}")
+        return self._hear(answers, timeout, None)
+
+    def _hear(
+        self, answers: Callable[[bytes], bool], timeout: float, request: bytes | None
+    ) -> bytes:
         now = self._monotonic()
         deadline = now + timeout
         if deadline > self.deadline:
@@ -187,7 +216,7 @@ class Session:
             for frame in self.wait(min(deadline, wake) - now):
                 if answer is None and answers(frame):
                     answer = frame
-                elif not self.is_pong(frame):
+                elif not self.is_claimed(frame):
                     self.keep(frame)
             if answer is not None:
                 return answer
@@ -196,32 +225,108 @@ class Session:
                 # `self.wake` stays in the past: a ping is written after this.
                 wake = self._judge_silence(now).wake
             if now >= deadline:
+                if request is None:
+                    raise CallTimeoutError(f"no expected frame within {timeout:g} s")
+                self._overdue.add(request, answers, now)
                 raise CallTimeoutError(f"no answer to {request[:40]!r} within {timeout:g} s")
+
+    def ask_many(
+        self,
+        requests: Sequence[bytes],
+        answers: Callable[[bytes, bytes], bool],
+        timeout: float,
+        in_flight: int,
+    ) -> list[bytes]:
+        """Write ``requests``, ``in_flight`` at a time; return their answers in that order.
+
+        `CallTimeoutError` where no answer has come for ``timeout`` seconds,
+        with questions in flight. Nothing is written where one of them cannot
+        be framed (`ProtocolError`).
+        """
+        if not 0 < timeout < inf:
+            raise ValueError(f"a question waits for some seconds, not for {timeout}")
+        pipeline = Pipeline(requests, answers, in_flight)
+        written = [self._framed(request) for request in requests]
+        if self._given_up:
+            self._settle()
+        now, wake, deadline = self._monotonic(), self.wake, -inf
+        try:
+            while not pipeline.is_done:
+                for number in pipeline.to_write():
+                    self._write_link(written[number])
+                    deadline = min(now + timeout, self.deadline)
+                for frame in self.wait(min(deadline, wake) - now):
+                    if pipeline.take(frame):
+                        deadline = inf  # somebody is there: the time begins anew, below
+                    elif not self.is_claimed(frame):
+                        self.keep(frame)
+                now = self._monotonic()
+                if now >= wake:
+                    wake = self._judge_silence(now).wake
+                if deadline == inf:
+                    deadline = min(now + timeout, self.deadline)
+                elif now >= deadline:
+                    raise CallTimeoutError(
+                        f"no answer to {pipeline.waiting[0][:40]!r} within {timeout:g} s"
+                    )
+        finally:
+            for request in pipeline.waiting:
+                self._overdue.add(request, partial(answers, request), now)
+        return pipeline.answers
 
     def pause(self, until: float) -> None:
         """Let time pass until ``until``, keeping the frames that come."""
         while (left := until - self._monotonic()) > 0:
             for frame in self.wait(left):
-                if not self.is_pong(frame):
+                if not self.is_claimed(frame):
                     self.keep(frame)
 
-    def keep(self, frame: bytes) -> None:
+    def _settle(self) -> None:
+        """Before a question: what has come by now answers an earlier one, if any."""
+        self._overdue.forget(self._monotonic())
+        for frame in self.wait(0.0):
+            if not self.is_claimed(frame):
+                self.keep(frame)
+        while (left := self._quarantined_until() - self._monotonic()) > 0:
+            for frame in self.wait(left):
+                if not self.is_claimed(frame):
+                    self.keep(frame)
+
+    def _quarantined_until(self) -> float:
+        return min(self._overdue.quarantined_until, self.deadline)
+
+    def keep(self, frame: bytes | LateAnswer) -> None:
         """Keep ``frame`` for the driver; the oldest goes where there are too many."""
         if len(self.kept) >= KEPT:
             self.kept.popleft()
             self._counts.dropped += 1
         self.kept.append(frame)
 
-    def is_pong(self, frame: bytes) -> bool:
-        """Whether ``frame`` is the answer to a ping; the first one is told to the house."""
-        if self._pong is None or not frame.startswith(self._pong):
+    def is_claimed(self, frame: bytes) -> bool:
+        """Whether ``frame`` is a pong, or a late answer, which is kept as such."""
+        if self._pong is not None and frame.startswith(self._pong):
+            self._pong_came()
+            return True
+        if not self._given_up:
             return False
+        self._overdue.forget(self._monotonic())
+        try:
+            late = self._overdue.claim(frame)
+        except GatewayError:
+            return False  # the driver cannot read it, and will be asked again by `received`
+        if late is None:
+            return False
+        self._counts.late += 1
+        self.keep(late)
+        return True
+
+    def _pong_came(self) -> None:
+        """Tell the house of the first answer to a ping."""
         if self._unanswered:
             self._unanswered = False
             self._counts.pongs += 1
             took = self._monotonic() - self._pinged
             self._report.happened(LinkEvent.PONG, "it answered a ping", round_trip=took)
-        return True
 
     def proven(self) -> None:
         """Turn no mail away any more."""
@@ -231,12 +336,13 @@ class Session:
         """Judge silence from now on: the handshake was the first sign of life."""
         self._heard = self._monotonic()
         self.wake = inf if self._heartbeat is None else -inf
+        self.next_tick = -inf
 
     def beat(self, now: float) -> None:
         """Tell the house of silence and write a ping that is due; call it at `wake`."""
         due = self._judge_silence(now)
         self.wake = due.wake
-        if due.ping and self._heartbeat is not None:
+        if due.ping and self._heartbeat is not None and self._heartbeat.ping is not None:
             self._pinged = now
             self._unanswered = True
             self._counts.pings += 1
@@ -249,7 +355,7 @@ class Session:
         cause = f"it has been silent for {now - self._heard:.1f} s"
         if due.silence >= Silence.STALE and self._report.state is not LinkState.STALE:
             self._report.happened(LinkEvent.SILENT, cause)
-        if due.silence is Silence.OVERDUE and not self._overdue:
-            self._overdue = True
+        if due.silence is Silence.OVERDUE and not self._told_overdue:
+            self._told_overdue = True
             self._report.happened(LinkEvent.OVERDUE, cause)
         return due

@@ -27,8 +27,10 @@ class Statistics(msgspec.Struct):
     """Stretches of bytes that made no frame."""
     dropped: int = 0
     """Valid frames that came during an `ask` and were more than could be kept."""
+    late: int = 0
+    """Answers that came after their question had been given up."""
     nonsense: int = 0
-    """Frames for which the driver's `received` raised a `GatewayError`."""
+    """Frames for which the driver's `received` raised a `GatewayError`, and ticks that did."""
     pings: int = 0
     pongs: int = 0
     accepted: int = 0

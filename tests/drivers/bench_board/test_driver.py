@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import pytest
@@ -53,6 +54,18 @@ class Desk:
         if answer is None:
             raise CallTimeoutError(f"no answer to {request!r} within {timeout} s")
         return answer
+
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        raise CallTimeoutError("nobody listens to a bench board, one asks it")
+
+    def ask_many(
+        self,
+        requests: Sequence[bytes],
+        answers: Callable[[bytes, bytes], bool],
+        timeout: float,
+        in_flight: int,
+    ) -> list[bytes]:
+        return [self.ask(request, partial(answers, request), timeout) for request in requests]
 
     def write(self, payload: bytes) -> None:
         self._unasked += self._exchange(payload)

@@ -45,6 +45,7 @@ class Rover(Robot):
 
 
 COMMANDS = commands_of(Robot)
+SPEED = {"type": "int", "unit": "mm/s", "minimum": -500, "maximum": 500}
 
 
 def test_only_marked_methods_are_commands_and_they_are_inherited() -> None:
@@ -56,12 +57,16 @@ def test_the_description_holds_types_units_and_what_is_required() -> None:
     assert COMMANDS["drive"].describe() == {
         "description": "Set both wheel speeds.\n\nThe board refuses more than 500.",
         "parameters": {
-            "left": {"type": "int", "unit": "mm/s", "required": True},
-            "right": {"type": "int", "unit": "mm/s", "required": False},
+            "left": {**SPEED, "required": True},
+            "right": {**SPEED, "required": False},
         },
         "returns": "None",
+        "returns_unit": "",
     }
     assert COMMANDS["beep"].describe()["returns"] == "float"
+    assert COMMANDS["beep"].describe()["returns_unit"] == "s"
+    assert COMMANDS["lamp"].describe()["parameters"]["colour"]["choices"] == ["red", "green"]
+    assert "choices" not in COMMANDS["lamp"].describe()["parameters"]["raw"]
     assert COMMANDS["lamp"].describe()["parameters"]["colour"]["type"] == "Literal['red', 'green']"
     assert COMMANDS["lamp"].describe()["returns"] == "str | None"
 
@@ -113,7 +118,9 @@ def test_a_body_that_does_not_fit_is_refused_with_what_would_be_right(
 
 
 def test_the_signature_is_told_as_people_write_it() -> None:
-    assert str(COMMANDS["drive"]) == "drive(left: int [mm/s], right: int [mm/s] (optional))"
+    assert str(COMMANDS["drive"]) == (
+        "drive(left: int [mm/s] -500…500, right: int [mm/s] -500…500 (optional))"
+    )
 
 
 def untyped(self: object, speed) -> None:

@@ -75,6 +75,32 @@ def test_the_answer_is_the_ping_unless_said_otherwise(pong: bytes | None, answer
     assert Heartbeat(ping=b"P", every=1.0, patience=2.0, pong=pong).answer == answer
 
 
+LISTENING = Heartbeat(patience=3.0)
+
+
+def test_without_a_ping_nothing_is_written_and_silence_is_judged_all_the_same() -> None:
+    now, seen = 0.0, []
+    while now < inf:
+        due = LISTENING.due(now, heard=0.0, pinged=-inf)
+        assert not due.ping
+        seen.append((now, due.silence))
+        now = due.wake
+    assert seen == [(0.0, Silence.NONE), (3.0, Silence.STALE), (6.0, Silence.OVERDUE)]
+    assert LISTENING.answer is None
+
+
+@given(now=moments, heard_ago=st.floats(min_value=0, max_value=1e4))
+def test_listening_judges_silence_as_pinging_does(now: float, heard_ago: float) -> None:
+    heard = now - heard_ago
+    assert LISTENING.due(now, heard, -inf).silence is HEARTBEAT.due(now, heard, pinged=now).silence
+
+
+@pytest.mark.parametrize("extra", [{"every": 1.0}, {"pong": b"P"}])
+def test_without_a_ping_there_is_nothing_to_time_or_to_answer(extra: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="no every and no pong"):
+        Heartbeat(patience=3.0, **extra)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [

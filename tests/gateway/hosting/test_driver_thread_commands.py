@@ -23,7 +23,7 @@ from gateway.errors import (
 )
 from gateway.mail.message import Message
 from gateway.process.whereabouts import here
-from tests.gateway.hosting.conftest import Board
+from tests.gateway.hosting.conftest import FRAMING, Board
 
 
 class Slow(Random):
@@ -389,3 +389,35 @@ def test_the_log_knows_the_device_its_router_and_the_thread_of_the_command(make_
     rig.hand(b"anything")
     rig.outside.wait_for(lambda: rig.outside.bodies("devices/board/where") != [])
     assert rig.outside.bodies("devices/board/where") == [["fake", "board", ""]]
+
+
+class Patient(Board):
+    """A board that is told which answers came late, and may be asked twice at a time."""
+
+    in_flight = 2
+
+    def late(self, request: bytes, frame: bytes) -> None:
+        self.publish("late", [request.decode(), frame.decode()])
+
+    @command
+    def both(self) -> list[str]:
+        """Ask twice at a time."""
+        return [answer.decode() for answer in self.ask_many([b"LED1", b"ID"], timeout=5.0)]
+
+
+def test_a_late_answer_is_handed_to_the_drivers_own_method_for_it(make_rig) -> None:
+    rig = make_rig(Patient)
+    rig.connect()
+    with pytest.raises(CallTimeoutError):
+        rig.call("wait", {"seconds": 0.01})
+    rig.hand(b"hello", b"? at last", b"? again")
+    rig.outside.wait_for(lambda: rig.outside.bodies("devices/board/frame") == ["hello", "? again"])
+    assert rig.outside.bodies("devices/board/late") == [["?", "? at last"]]
+    assert rig.thread.statistics().late == 1
+
+
+def test_a_command_may_ask_many_questions_at_a_time(make_rig) -> None:
+    rig = make_rig(Patient)
+    link = rig.connect()
+    assert rig.call("both") == ["LED ok", "ID 1.0"]
+    assert link.written[-2:] == [FRAMING.encode(b"LED1"), FRAMING.encode(b"ID")]

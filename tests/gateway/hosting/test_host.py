@@ -24,10 +24,12 @@ def host() -> Host:
     "use",
     [
         lambda host: host.ask(b"ID", lambda frame: True, 1.0),
+        lambda host: host.ask_many([b"ID"], lambda request, frame: True, 1.0, 1),
+        lambda host: host.listen(lambda frame: True, 1.0),
         lambda host: host.write(b"ID"),
         lambda host: host.fault("too hot"),
     ],
-    ids=["ask", "write", "fault"],
+    ids=["ask", "ask_many", "listen", "write", "fault"],
 )
 def test_without_an_open_link_there_is_nobody_to_talk_to(host: Host, use) -> None:
     with pytest.raises(LinkLostError, match="not open"):
@@ -38,11 +40,13 @@ def test_without_an_open_link_there_is_nobody_to_talk_to(host: Host, use) -> Non
     "use",
     [
         lambda host: host.ask(b"ID", lambda frame: True, 1.0),
+        lambda host: host.ask_many([b"ID"], lambda request, frame: True, 1.0, 1),
+        lambda host: host.listen(lambda frame: True, 1.0),
         lambda host: host.write(b"ID"),
         lambda host: host.publish("frame", 1),
         lambda host: host.fault("too hot"),
     ],
-    ids=["ask", "write", "publish", "fault"],
+    ids=["ask", "ask_many", "listen", "write", "publish", "fault"],
 )
 def test_use_from_another_thread_is_refused(host: Host, use) -> None:
     raised: list[BaseException] = []

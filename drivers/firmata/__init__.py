@@ -1,0 +1,1 @@
+"""Arduino boards with StandardFirmata: the driver and a board in Python."""

@@ -1,0 +1,1 @@
+"""Any board that speaks lines, declared wholly in the configuration."""

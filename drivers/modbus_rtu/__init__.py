@@ -1,0 +1,1 @@
+"""Modbus RTU slaves on a serial line: the driver and slaves in Python."""

@@ -1,0 +1,67 @@
+"""What the appliance hands to its routes: each device with the class its settings make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from gateway import plugins
+from gateway.appliance import Appliance
+from gateway.config.provenance import Provenance
+from gateway.config.schema import Configuration, DeviceConfig, GatewaySettings
+from gateway.device import Driver, Heartbeat, Identity
+from gateway.framing import Line
+
+
+class PatienceSettings(msgspec.Struct, frozen=True):
+    """How long to bear with it."""
+
+    patience: float
+
+
+class Patient(Driver):
+    """A driver whose class depends on its settings."""
+
+    framing = Line()
+    Settings = PatienceSettings
+
+    @classmethod
+    def configured(cls, settings=None) -> type[Driver]:
+        return type("Patient", (cls,), {"heartbeat": Heartbeat(patience=settings.patience)})
+
+    def handshake(self) -> Identity:
+        return Identity(firmware="1")
+
+
+def test_each_device_of_a_route_gets_the_class_that_its_settings_make(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(plugins, "find", lambda group, name: Patient)
+    devices = {
+        name: DeviceConfig(
+            name=name,
+            driver="patient",
+            route=route,
+            link=msgspec.defstruct("Link", [])(),
+            settings=PatienceSettings(patience),
+        )
+        for name, route, patience in [
+            ("quick", "serial", 1.0),
+            ("slow", "serial", 9.0),
+            ("other", "usb", 5.0),
+        ]
+    }
+    configuration = Configuration(
+        gateway=GatewaySettings(sockets=str(tmp_path)),
+        routes={},
+        devices=devices,
+        provenance=Provenance(),
+    )
+    hosted = Appliance(configuration)._devices_of("serial")
+    assert [each.name for each in hosted] == ["quick", "slow"]
+    assert [each.driver.heartbeat for each in hosted] == [
+        Heartbeat(patience=1.0),
+        Heartbeat(patience=9.0),
+    ]
+    assert all(issubclass(each.driver, Patient) for each in hosted)

@@ -29,6 +29,9 @@ COMMANDS = {
     "ps": "list the processes and devices of the running gateway",
     "send": "send one letter to an address and print the answer",
     "tail": "print the mail as it flows, or what is published",
+    "udev-rules": "write the udev rules of the configured devices",
+    "devices": "list what is plugged in, who claims it, and how it is",
+    "doctor": "find what keeps devices from working, and say how to mend it",
     "log-level": "say what is logged, of everything, a process or a logger",
 }
 """Every command and what ``--help`` says of it; its module's ``SUMMARY`` is the same."""

@@ -49,6 +49,8 @@ examples:
   gateway send wheels@serial drive '{"left": 100, "right": 100}'
   gateway tail --to '*@serial'            the mail for the boards, as it flows
   gateway tail 'devices/+/state'
+  gateway devices                         what is plugged in, and who has it
+  gateway doctor                          why does that port not work?
   gateway log-level serial debug
 
 exit status:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar, Protocol
 
@@ -83,6 +83,11 @@ class Driver(ABC):
 
     The class takes the path of a symbolic link to put its port behind, and has
     `start`, `plug`, `unplug` and `stop`. It is imported by who wants it.
+    """
+    looks_like: ClassVar[Sequence[Mapping[str, str]]] = ()
+    """What such a board usually is when it is plugged in: matches, as a device's ``match``.
+
+    Only ``gateway devices`` reads them, to say for whom a stranger may be.
     """
     Settings: ClassVar[type[msgspec.Struct]] = NoSettings
     """Types ``[devices.<name>.settings]`` of the configuration."""

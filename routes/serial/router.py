@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from gateway.device.link import Link
 from gateway.hosting.hosted_device import HostedDevice
 from gateway.hosting.house import LOOK_AFTER_EVERY, House
 from gateway.hosting.plugged import PluggedDevice
@@ -33,6 +34,11 @@ class SerialRouter(Router):
 
     Settings: ClassVar[type[msgspec.Struct]] = SerialSettingsOfRoute
     DeviceSettings: ClassVar[type[msgspec.Struct] | None] = SerialSettings
+
+    @staticmethod
+    def open_port(link: SerialSettings) -> Link:
+        """Open one port for somebody who only looks, such as ``gateway devices --probe``."""
+        return opener(link)()
 
     def start(self) -> None:
         """Start a thread for each device; what is not plugged in is waited for."""

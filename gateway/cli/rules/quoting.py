@@ -98,6 +98,8 @@ def _end_of_set(glob: str, start: int) -> int | None:
 
 
 def _set(inside: str, glob: str) -> str:
+    if inside in ("*", "?", "["):
+        return f"[{inside}]"  # how a glob says that character itself
     ranges = re.findall(r"(.)-(.)", inside.removeprefix("!"))
     if not _SET.fullmatch(inside) or any(low > high for low, high in ranges):
         raise RuleError(

@@ -53,6 +53,7 @@ def test_nothing_is_substituted_in_what_is_assigned(value: str) -> None:
 @example("[a", "[a")
 @example("[!]x]*", "]")
 @example("[a-b]?", "a.")
+@example("[[][*][?]", "[*?")
 def test_a_glob_means_the_same_to_udev(glob: str, said: str) -> None:
     try:
         written = compared(glob)

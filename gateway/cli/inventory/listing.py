@@ -18,6 +18,9 @@ from gateway.cli.table import coloured, hanging, since, table, text
 from gateway.hosting.plugged import PluggedDevice
 
 STRANGER = "stranger"
+SHORTEST = 16
+"""Characters that are left of a name, however narrow the screen."""
+_NAME = 1
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +115,7 @@ def _plugged(plugged: Sequence[Row], house: House, columns: int, *, colour: bool
         )
     lines = table(
         header,
-        cells,
+        _cut_to(columns, header, cells),
         right=frozenset({6}),
         paint=lambda row, column, cell: (
             coloured(cell, cells[row][5], on=colour) if column == 5 else cell
@@ -123,6 +126,20 @@ def _plugged(plugged: Sequence[Row], house: House, columns: int, *, colour: bool
         if cause and row.holder and row.holder.state.get("state") not in ("healthy", "proven"):
             lines += hanging(f"  {text(row.holder.name)}: ", text(cause), columns)
     return lines
+
+
+def _cut_to(
+    columns: int, header: Sequence[str], cells: Sequence[tuple[str, ...]]
+) -> list[tuple[str, ...]]:
+    """Return ``cells`` with names that let each row fit on a line, as far as that may be."""
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    too_wide = sum(widths) + 2 * (len(widths) - 1) - columns if columns else 0
+    room = max(SHORTEST, widths[_NAME] - max(0, too_wide))
+    return [
+        (*row[:_NAME], name if len(name) <= room else f"{name[: room - 1]}…", *row[_NAME + 1 :])
+        for row in cells
+        for name in [row[_NAME]]
+    ]
 
 
 def _unplugged(

@@ -37,6 +37,10 @@ exit status: 0 it was told, 1 there is no such device, or no driver was identifi
 """
 
 
+LONGEST = 600.0
+"""Seconds that a probe may be given."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     parser.epilog = EPILOG
@@ -60,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.probe and arguments.name:
         raise ConfigError("either NAME or --probe PORT: a device of the gateway's is not probed")
+    if not 0 < arguments.deadline <= LONGEST:
+        raise ConfigError(f"--deadline is in seconds, up to {LONGEST:g}")
     known = house.ask(arguments.socket)
     seen = sight.look()
     if arguments.probe:

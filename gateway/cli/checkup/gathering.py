@@ -38,17 +38,14 @@ def gather(configured: Configured, user_name: str | None, root: Path = ROOT) -> 
     """Return everything that the checks ask for."""
     accounts = Accounts.read(root)
     sighting = sight.look(root)
-    devices = sight.listed(sighting.devices)
-    nodes = [device.node for device in devices if device.node]
-    opened = holders(nodes, root)
+    devices = _wanted(sighting.devices, configured)
+    opened = holders([device.node for device, _ in devices], root)
     running = _running(root)
     return Facts(
         user=_user(accounts, user_name, root),
         config=configured.path,
         config_problem=configured.problem,
-        ports=tuple(
-            _port(device, configured, accounts, opened, root) for device in devices if device.node
-        ),
+        ports=tuple(_port(device, name, accounts, opened, root) for device, name in devices),
         partial_holders=opened.partial,
         rules=_rules(configured, root),
         udevd=(root / "run/udev/control").exists(),
@@ -69,6 +66,22 @@ def gather(configured: Configured, user_name: str | None, root: Path = ROOT) -> 
     )
 
 
+def _wanted(
+    devices: Iterable[PluggedDevice], configured: Configured
+) -> list[tuple[PluggedDevice, str]]:
+    """Return what a gateway may want, each with the configured device that it is.
+
+    That is every port of an adapter, and of the rest (a UART, a USB device without a
+    port) what is configured: nobody is to be told about his keyboard.
+    """
+    found = [(device, configured.device_at(device)) for device in devices if device.node]
+    return [
+        (device, name)
+        for device, name in sorted(found, key=lambda each: each[0].node)
+        if name or (device.subsystem == "tty" and sight.usb_device_of(device) is not None)
+    ]
+
+
 def _user(accounts: Accounts, name: str | None, root: Path) -> User:
     """Return who is to use the ports: ``name``, or who called sudo, or who calls."""
     name = name or os.environ.get("SUDO_USER")
@@ -86,7 +99,7 @@ def _user(accounts: Accounts, name: str | None, root: Path) -> User:
 
 def _port(
     device: PluggedDevice,
-    configured: Configured,
+    name: str,
     accounts: Accounts,
     opened: Holders,
     root: Path,
@@ -113,7 +126,7 @@ def _port(
         holders=tuple(
             each for each in opened.of.get(device.node, ()) if not _is_gateway(each, root)
         ),
-        device=configured.device_at(device),
+        device=name,
     )
 
 

@@ -55,10 +55,10 @@ def render(
         lines += hanging("mind: ", suggestion.warning, columns)
     for driver, match in likely.items():
         lines += hanging(f"the driver {driver} says that it is for ", text(match), columns)
-    if not likely and device.subsystem == "tty":
-        lines += hanging(
-            "", f"which driver is it for? gateway devices --probe {device.node} asks it", columns
-        )
+    if device.subsystem == "tty":
+        question = "is it that?" if likely else "which driver is it for?"
+        probe = f"{question} gateway devices --probe {text(device.node)} asks it"
+        lines += hanging("", probe, columns)
     return lines
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from gateway import plugins
 from gateway.cli.inventory.stranger import NEW
 from gateway.cli.inventory.suggestion import Suggestion
@@ -39,7 +41,11 @@ def opener(node: str) -> Callable[[int], Link]:
         raise ConfigError("the serial route that is installed opens no ports for a probe")
 
     def open_at(baud: int) -> Link:
-        link: Link = open_port(router.DeviceSettings(port=node, baud=baud))
+        try:
+            settings = msgspec.convert({"port": node, "baud": baud}, router.DeviceSettings)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{node} cannot be opened at {baud} baud: {error}") from None
+        link: Link = open_port(settings)
         return link
 
     return open_at

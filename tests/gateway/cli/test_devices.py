@@ -110,6 +110,7 @@ def test_what_a_driver_says_it_is_for_is_passed_on(
         (["wheels"], 1, "whether there is a device 'wheels' is not known: nobody listens"),
         (["--probe", "/dev/ttyUSB7"], 1, "/dev/ttyUSB7 is not there: 'gateway devices' lists"),
         (["wheels", "--probe", "/dev/null"], 2, "either NAME or --probe PORT"),
+        (["--probe", "/dev/null", "--deadline", "nan"], 2, "--deadline is in seconds"),
     ],
 )
 def test_what_cannot_be_told_is_a_line(
@@ -117,6 +118,18 @@ def test_what_cannot_be_told_is_a_line(
 ) -> None:
     assert main(["devices", *words]) == status
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_probe_of_what_is_no_port_or_at_no_rate_is_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    probe = ["devices", "--probe", str(tmp_path / "file")]
+    assert main(probe) == 1
+    assert "is no serial port" in capsys.readouterr().err
+    assert main([*probe, "--baud", "7"]) == 2
+    assert "cannot be opened at 7 baud" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("nobody")

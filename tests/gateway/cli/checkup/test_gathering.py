@@ -111,6 +111,15 @@ def test_a_port_is_known_by_its_path_too(root: Path) -> None:
     assert gather(configured, "pat", root).ports[0].device == "arm"
 
 
+def test_a_usb_device_without_a_port_counts_only_where_it_is_configured(tmp_path: Path) -> None:
+    text = (RECORDED / "barcode_scanner.umockdev").read_text("utf-8")
+    root = UdevRoom(tmp_path / "m", text).folder
+    assert gather(Configured("g.toml"), None, root).ports == ()
+    scanner = NamedDevice(name="scanner", subsystems=("usb",), match={"idVendor": "0c2e"})
+    (port,) = gather(Configured("g.toml", devices=(scanner,)), None, root).ports
+    assert (port.node, port.device, port.mode) == ("/dev/bus/usb/001/006", "scanner", None)
+
+
 def test_a_configuration_that_cannot_stand_is_kept_as_a_problem(tmp_path: Path) -> None:
     def find(group: str, name: str) -> type:
         raise ConfigError(f"there is no {name}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import pty
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,6 +23,7 @@ from gateway.device.identity import Identity
 from gateway.device.link import Link
 from gateway.errors import LinkLostError, RefusedError
 from gateway.framing import CheckedLine, Line
+from gateway.framing.framing import Framing
 from routes.serial.router import SerialRouter
 from routes.serial.settings import SerialSettings
 
@@ -30,7 +31,7 @@ from routes.serial.settings import SerialSettings
 class Silent(Driver):
     """Asks what this board does not answer."""
 
-    framing = CheckedLine(limit=64)
+    framing: ClassVar[Framing] = CheckedLine(limit=64)
 
     def handshake(self) -> Identity:
         self.ask(b"WHO", answer=b"ME", timeout=0.2)
@@ -48,7 +49,7 @@ class Choosy(Silent):
 
 
 class Lines(Silent):
-    framing = Line(limit=64)
+    framing: ClassVar[Framing] = Line(limit=64)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def board(tmp_path: Path) -> Iterator[Path]:
         yield board.path
 
 
-def probe_of(port: Path, drivers: dict[str, type[Driver]], **options: Any) -> Probe:
+def probe_of(port: Path, drivers: Mapping[str, type[Driver]], **options: Any) -> Probe:
     def open_link(baud: int) -> Link:
         return SerialRouter.open_port(SerialSettings(port=str(port), baud=baud))
 
@@ -66,7 +67,12 @@ def probe_of(port: Path, drivers: dict[str, type[Driver]], **options: Any) -> Pr
 
 
 def test_the_driver_of_the_board_is_found_among_others(board: Path) -> None:
-    drivers = {"silent": Silent, "buggy": Buggy, "choosy": Choosy, "bench_board": BenchBoard}
+    drivers: dict[str, type[Driver]] = {
+        "silent": Silent,
+        "buggy": Buggy,
+        "choosy": Choosy,
+        "bench_board": BenchBoard,
+    }
     probe = probe_of(board, drivers)
     probe.run()
     best, *others = ranked(probe.found.values())
@@ -84,7 +90,7 @@ def test_the_driver_of_the_board_is_found_among_others(board: Path) -> None:
 
 def test_whoever_expects_such_a_thing_is_asked_first_and_ends_it(board: Path) -> None:
     said: list[str] = []
-    drivers = {"a": Silent, "bench_board": BenchBoard}
+    drivers: dict[str, type[Driver]] = {"a": Silent, "bench_board": BenchBoard}
     looks = {"bench_board": "ID_VENDOR_ID=2341"}
     probe = probe_of(board, drivers, looks_like=looks, progress=said.append)
     probe.run()

@@ -13,6 +13,9 @@ from gateway.cli.inventory.suggestion import Suggestion, literal, suggest
 from gateway.hosting.matching import Match
 from gateway.hosting.plugged import PluggedDevice
 
+GLOBS = str.maketrans("*?[", "abc")
+"""A value that a glob would take for the same."""
+
 
 def at(devices: list[PluggedDevice], node: str) -> PluggedDevice:
     return next(device for device in devices if device.node == node)
@@ -84,10 +87,14 @@ def test_a_suggestion_always_fits_and_fits_nothing_else(
             assert [each for each in alike if Match(match)(each)] == [device]
 
 
-@given(st.text(min_size=1, max_size=20).filter(str.isprintable))
+@given(
+    (st.text(min_size=1, max_size=20) | st.text('ab*?[]"\\', min_size=1)).filter(str.isprintable)
+)
 def test_a_value_means_itself_and_survives_toml(value: str) -> None:
     device = PluggedDevice(subsystem="tty", sys_path="/sys/x", properties={"ID_X": value})
     suggestion = Suggestion(route="serial", match={"ID_X": literal(value), "@idVendor": "1"})
     table = tomllib.loads(suggestion.toml("new", "which?"))["devices"]["new"]
     assert table["match"] == suggestion.match
     assert Match({"ID_X": table["match"]["ID_X"]})(device)
+    other = msgspec.structs.replace(device, properties={"ID_X": value.translate(GLOBS)})
+    assert Match({"ID_X": table["match"]["ID_X"]})(other) is (other == device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.cli.rules.file import NamedDevice, rules_for
@@ -17,8 +17,8 @@ from tests.udev.rule_file import apply, read
 values = st.sampled_from(["a", "b", "ab", "", "2341"])
 patterns = st.sampled_from(["a", "b", "ab", "a*", "?b", "[ab]", "[!a]*", "2341"])
 properties = st.dictionaries(st.sampled_from(["ID_X", "ID_Y"]), values.filter(bool))
-# The device's own names are not an ancestor's: the one difference that is left.
-attributes = st.dictionaries(st.sampled_from(["serial", "idVendor"]), values)
+# No @line is asked for: to udev the device is among its ancestors, to the gateway it is not.
+attributes = st.dictionaries(st.sampled_from(["serial", "idVendor", "line"]), values)
 own = st.dictionaries(st.sampled_from(["dev", "line"]), values)
 ancestors = st.lists(
     st.builds(
@@ -43,6 +43,18 @@ matches = st.dictionaries(keys, patterns, min_size=1)
 
 
 @given(devices, matches)
+@example(
+    PluggedDevice(
+        subsystem="tty",
+        sys_path="/sys/x/ttyACM0",
+        ancestors=(
+            PluggedAncestor(
+                subsystem="usb", sys_path="/sys/x", properties={}, attributes={"line": "a"}
+            ),
+        ),
+    ),
+    {"line": "a"},
+)
 def test_the_rules_name_what_the_gateway_would_claim(
     device: PluggedDevice, match: dict[str, str]
 ) -> None:

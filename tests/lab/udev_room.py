@@ -6,7 +6,7 @@ or /etc is touched, and no event of another test's is heard. `test` lets ``udeva
 test`` apply all rules to one device and returns what has become of it; `Daemon` is the
 real systemd-udevd, to which the kernel's own events come.
 
-Needs root and the udev package: ``pytest.mark.needs("udev")``.
+Needs root, or a sudo that asks nothing, and the udev package: ``pytest.mark.needs("udev")``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from deploy.test_packages import rights
+
 ROOM = Path(__file__).with_name("udev_room_inside.py")
 ROOT = Path(__file__).parents[2]
 DEADLINE = 45.0
-IN_A_ROOM = ["unshare", "--mount", "--net", "--propagation", "private", sys.executable, str(ROOM)]
+IN_A_ROOM = [
+    *(rights() or []),
+    *("unshare", "--mount", "--net", "--propagation", "private", sys.executable, str(ROOM)),
+]
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,10 @@ class Daemon:
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait(DEADLINE)
+
+    def announce(self, node: str, action: str) -> None:
+        """Have the kernel say that ``action``, such as add, happened to the tty ``node``."""
+        self._say(f"{action} {node.removeprefix('/dev/')}")
 
     def look(self, node: str) -> Outcome:
         """Return what has become of the device ``node`` so far."""

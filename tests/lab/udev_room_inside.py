@@ -28,6 +28,12 @@ def main(folder: str, what: str, path: str, action: str, nodes: str) -> int:
     for name, (major, minor) in numbers.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         os.mknod(name, 0o600 | stat.S_IFCHR, os.makedev(major, minor))
+    # Opened now: once /sys is covered, every way there leads into the recorded one.
+    uevents = {
+        path.parent.name: os.open(path, os.O_WRONLY)
+        for path in Path("/sys/class/tty").glob("*/uevent")
+        if what == "daemon" and f"/dev/{path.parent.name}" in numbers
+    }
     os.makedirs("/run/udev")
     os.makedirs(RULES, exist_ok=True)
     mount("--bind", f"{folder}/rules", RULES)
@@ -35,7 +41,7 @@ def main(folder: str, what: str, path: str, action: str, nodes: str) -> int:
     if what == "test":
         print(json.dumps(tested(f"/sys/{path.lstrip('/')}", action, numbers)))
     else:
-        serve(numbers)
+        serve(numbers, uevents)
     return 0
 
 
@@ -57,8 +63,12 @@ def tested(path: str, action: str, numbers: dict[str, tuple[int, int]]) -> dict[
     return {**state_of(node), "log": done.stderr, "properties": properties}
 
 
-def serve(numbers: dict[str, tuple[int, int]]) -> None:
-    """Run udevd until standard input ends; answer each line, a node, with its state."""
+def serve(numbers: dict[str, tuple[int, int]], uevents: dict[str, int]) -> None:
+    """Run udevd until standard input ends; answer each line.
+
+    A node is answered with its state; ``add ttyS0`` has the kernel say that, by way of
+    ``uevents``, files of the machine's own /sys.
+    """
     log = open("/run/udevd.log", "w")  # noqa: SIM115  the daemon's, as long as it runs
     daemon = subprocess.Popen(
         [UDEVD], env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -70,7 +80,10 @@ def serve(numbers: dict[str, tuple[int, int]]) -> None:
         for line in sys.stdin:
             node = line.strip()
             state: dict[str, object] = {}
-            if node in numbers:
+            action, _, tty = node.partition(" ")
+            if tty:
+                os.write(uevents[tty], action.encode())
+            elif node in numbers:
                 time.sleep(0.02)
                 major, minor = numbers[node]
                 state = {

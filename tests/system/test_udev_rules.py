@@ -55,7 +55,7 @@ def test_a_port_that_the_kernel_announces_has_its_name_at_once(
     link = "/dev/gateway/wheels"
     with Daemon(room) as udevd:
         asked = monotonic()
-        (UART / "uevent").write_text("add")
+        udevd.announce("/dev/ttyS0", "add")
         outcome = udevd.wait_for("/dev/ttyS0", link=link)
         measured("from the kernel's event to /dev/gateway/<name>", monotonic() - asked)
         assert outcome.links == [link]
@@ -64,6 +64,6 @@ def test_a_port_that_the_kernel_announces_has_its_name_at_once(
         assert outcome.properties["ID_MM_PORT_IGNORE"] == "1"
         assert outcome.complaints == []
 
-        (UART / "uevent").write_text("remove")
+        udevd.announce("/dev/ttyS0", "remove")
         outcome = udevd.wait_for("/dev/ttyS0", link=link, there=False)
         assert outcome.links == []

@@ -61,9 +61,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
             parts.append(f"{self.frames} whole frames were heard{damaged}{where}")
         if self.identity is None and self.problem:
             parts.append(self.problem)
-        if not self.asked and not parts:
+        if self.untried and not parts:
             parts.append("it was not asked: the time was up, or another had answered")
         return "; ".join(parts)
+
+    @property
+    def untried(self) -> bool:
+        """Whether its turn never came."""
+        return not self.asked and not self.problem
 
 
 def better(one: Evidence, other: Evidence) -> Evidence:

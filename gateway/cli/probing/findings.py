@@ -82,10 +82,15 @@ def render(
         f"{node}: ", f"heard by itself: {rates or 'nothing, it was not opened'}", columns
     )
     lines.append("")
-    width = max((len(each.driver) for each in found), default=0)
-    for place, each in enumerate(found, 1):
+    told = [each for each in found if each.speaks or not each.untried]
+    untold = ", ".join(each.driver for each in found if each not in told)
+    width = max((len(each.driver) for each in told), default=0)
+    for place, each in enumerate(told, 1):
         start = f"{place:2}. {text(each.driver).ljust(width)}  "
         lines += hanging(start, text(each.said()), columns)
+    if untold:
+        why = "another had answered" if _toml(found, suggestion) else "the time was up"
+        lines += hanging(f" -  not asked, since {why}: ", text(untold), columns)
     if not found:
         lines.append("no driver is installed that a serial port could be for")
     for name, problem in broken.items():

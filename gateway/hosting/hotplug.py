@@ -192,7 +192,7 @@ class Hotplug:
             self._monitor = udev.monitor(source, self._buffer)
             epoll.register(self._monitor.fileno(), select.EPOLLIN)
         except OSError as error:
-            self._trouble("no events from %s: %s; again in %g s", source, error, LISTEN_AGAIN)
+            self._trouble("no events from %s: %s; again in %g s", source, str(error), LISTEN_AGAIN)
             self._monitor = None
         # What came between two streams, or before the first, was told by neither.
         self._scan_at = -inf
@@ -208,7 +208,7 @@ class Hotplug:
                     self.counts.overflows += 1
                     log.info("hot-plug: events were lost; everything is looked at again")
                     continue
-                self._trouble("events from %s ended: %s", self._source, error)
+                self._trouble("events from %s ended: %s", self._source, str(error))
                 self._monitor = None
                 return
             except ValueError as error:
@@ -236,7 +236,7 @@ class Hotplug:
             self._glanced = udev.glance()
             found = udev.scan()
         except OSError as error:
-            self._trouble("looking at %s failed: %s", ", ".join(self._subsystems), error)
+            self._trouble("looking at %s failed: %s", ", ".join(self._subsystems), str(error))
             self._glanced = None
             return
         self.counts.scans += 1
@@ -258,7 +258,8 @@ class Hotplug:
             for listener in self._listeners:
                 listener(change)
 
-    def _trouble(self, text: str, *arguments: object) -> None:
+    def _trouble(self, text: str, *arguments: str | float) -> None:
+        # Words only: an error that a log's reader keeps would keep the stream open.
         self.counts.troubles += 1
         log.warning("hot-plug: " + text, *arguments)
 

@@ -13,6 +13,7 @@ import pytest
 from gateway.bus.mailbox import Mailbox
 from gateway.clock import RealClock
 from gateway.device import Driver, DriverHost, Heartbeat, Identity, command
+from gateway.device.link import Opener
 from gateway.errors import GatewayError, LinkLostError, ProtocolError, RefusedError
 from gateway.framing import CheckedLine
 from gateway.hosting.driver_thread import DriverThread

@@ -69,7 +69,7 @@ def test_what_matches_is_opened_claimed_and_told() -> None:
 
 def test_absent_says_what_is_looked_for_and_what_comes_near() -> None:
     place = Place(tty(0))
-    with pytest.raises(LinkAbsentError, match="nothing plugged in matches ID_BUS=pci$"):
+    with pytest.raises(LinkAbsentError, match=r"nothing plugged in matches ID_BUS=pci$"):
         place.matched("arm", ID_BUS="pci")()
     near = "matches ID_BUS=usb, ID_SERIAL_SHORT=S7; /dev/ttyACM0 comes near, but .*'S0', not 'S7'"
     with pytest.raises(LinkAbsentError, match=near):
@@ -79,7 +79,7 @@ def test_absent_says_what_is_looked_for_and_what_comes_near() -> None:
 def test_what_is_another_s_does_not_come_near() -> None:
     place = Place(tty(0))
     place.matched("leg", ID_SERIAL_SHORT="S0")()
-    with pytest.raises(LinkAbsentError, match="ID_SERIAL_SHORT=S7$"):
+    with pytest.raises(LinkAbsentError, match=r"ID_SERIAL_SHORT=S7$"):
         place.matched("arm", ID_BUS="usb", ID_SERIAL_SHORT="S7")()
 
 
@@ -96,7 +96,7 @@ def test_two_that_match_both_boards_get_one_each_and_a_third_hears_of_the_clash(
     for name in ("a", "b"):
         place.matched(name, ID_VENDOR_ID="2341")()
     assert place.opened == ["/dev/ttyACM0", "/dev/ttyACM1"]
-    with pytest.raises(RefusedError, match="/dev/ttyACM0 is claimed by 'a'.*'c'.*ID_PATH"):
+    with pytest.raises(RefusedError, match=r"/dev/ttyACM0 is claimed by 'a'.*'c'.*ID_PATH"):
         place.matched("c", ID_VENDOR_ID="2341")()
 
 
@@ -162,9 +162,9 @@ def test_a_port_is_claimed_while_it_is_open(tmp_path: Path) -> None:
     berth()
     assert told(berth) == str(path)
     assert berth.told() == tty(0, node=str(path)).told()
-    with pytest.raises(RefusedError, match="'a'.*'b'"):
+    with pytest.raises(RefusedError, match=r"'a'.*'b'"):
         other()
-    with pytest.raises(RefusedError, match="'a'.*'c'"):
+    with pytest.raises(RefusedError, match=r"'a'.*'c'"):
         place.matched("c", ID_BUS="usb")()
     berth.leave()
     assert told(berth) is None

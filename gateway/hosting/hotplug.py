@@ -13,12 +13,13 @@ says what to install, and nothing is ever present.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import select
+import socket
 import threading
 from collections.abc import Callable, Sequence
+from errno import ENOBUFS
 from math import inf
 from typing import Any, Final
 
@@ -191,7 +192,7 @@ class Hotplug:
             self._monitor = udev.monitor(source, self._buffer)
             epoll.register(self._monitor.fileno(), select.EPOLLIN)
         except OSError as error:
-            self._trouble("no events from %s: %s; again in %g s", source, error, LISTEN_AGAIN)
+            self._trouble("no events from %s: %s; again in %g s", source, str(error), LISTEN_AGAIN)
             self._monitor = None
         # What came between two streams, or before the first, was told by neither.
         self._scan_at = -inf
@@ -203,11 +204,11 @@ class Hotplug:
                 device = self._monitor.poll(0)
             except OSError as error:
                 self._scan_at = -inf
-                if error.errno == errno.ENOBUFS:
+                if ENOBUFS in (error.errno, _pending_error(self._monitor.fileno())):
                     self.counts.overflows += 1
                     log.info("hot-plug: events were lost; everything is looked at again")
                     continue
-                self._trouble("events from %s ended: %s", self._source, error)
+                self._trouble("events from %s ended: %s", self._source, str(error))
                 self._monitor = None
                 return
             except ValueError as error:
@@ -235,7 +236,7 @@ class Hotplug:
             self._glanced = udev.glance()
             found = udev.scan()
         except OSError as error:
-            self._trouble("looking at %s failed: %s", ", ".join(self._subsystems), error)
+            self._trouble("looking at %s failed: %s", ", ".join(self._subsystems), str(error))
             self._glanced = None
             return
         self.counts.scans += 1
@@ -257,6 +258,13 @@ class Hotplug:
             for listener in self._listeners:
                 listener(change)
 
-    def _trouble(self, text: str, *arguments: object) -> None:
+    def _trouble(self, text: str, *arguments: str | float) -> None:
+        # Words only: an error that a log's reader keeps would keep the stream open.
         self.counts.troubles += 1
         log.warning("hot-plug: " + text, *arguments)
+
+
+def _pending_error(descriptor: int) -> int:
+    """Return, and clear, why a socket polls as broken: pyudev only says that it does."""
+    with socket.socket(fileno=os.dup(descriptor)) as stream:
+        return stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -6,6 +6,7 @@ by their entry points; one that cannot be imported is left out and named.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,16 +34,21 @@ def installed() -> Drivers:
             classes[name] = plugins.find(plugins.DRIVERS, name)
         except ConfigError as error:
             broken[name] = str(error)
+        except Exception as error:  # noqa: BLE001  one package's bug must not hide the others
+            broken[name] = f"it has a bug: {type(error).__name__}: {error}"
     return Drivers(classes=classes, broken=broken)
 
 
 def likely(device: PluggedDevice, drivers: Mapping[str, Any]) -> dict[str, str]:
-    """Return the drivers that expect something like ``device``, each with the match that fits."""
+    """Return the drivers that expect something like ``device``, each with the match that fits.
+
+    A match that cannot be one fits nothing.
+    """
     found = {}
     for name, driver in drivers.items():
         for match in getattr(driver, "looks_like", ()):
-            judge = Match(match)
-            if judge(device):
-                found[name] = str(judge)
-                break
+            with contextlib.suppress(ValueError):
+                judge = Match(match)
+                if judge(device):
+                    found.setdefault(name, str(judge))
     return found

@@ -44,7 +44,7 @@ def likely(device: PluggedDevice, drivers: Mapping[str, Any]) -> dict[str, str]:
 
     A match that cannot be one fits nothing.
     """
-    found = {}
+    found: dict[str, str] = {}
     for name, driver in drivers.items():
         for match in getattr(driver, "looks_like", ()):
             with contextlib.suppress(ValueError):

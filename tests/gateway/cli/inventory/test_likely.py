@@ -15,7 +15,7 @@ class Uno:
 
 
 class Careless:
-    looks_like = ({}, {"no key": "x"}, {"@idVendor": "2341"})
+    looks_like: tuple[dict[str, str], ...] = ({}, {"no key": "x"}, {"@idVendor": "2341"})
 
 
 class Silent:

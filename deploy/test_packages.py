@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 APT_SECONDS = 1200.0
@@ -35,11 +36,16 @@ class Need:
     packages: tuple[str, ...]
     programs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    trial: tuple[str, ...] = ()
+    """A command that must do well, with whatever rights there are."""
 
     def missing(self) -> list[str]:
-        """Return the programs and files that are not on this machine."""
+        """Return the programs, files and rights that are not on this machine."""
         programs = [name for name in self.programs if not shutil.which(name, path=SEARCH_PATH)]
-        return programs + [name for name in self.files if not Path(name).exists()]
+        absent = programs + [name for name in self.files if not Path(name).exists()]
+        if not absent and self.trial and not succeeds(self.trial):
+            absent.append(f"the right to {' '.join(self.trial)}")
+        return absent
 
     @property
     def remedy(self) -> str:
@@ -89,6 +95,7 @@ NEEDS = {
             packages=("udev", "iproute2"),
             programs=("udevadm", "ip"),
             files=("/lib/systemd/systemd-udevd",),
+            trial=("unshare", "--mount", "--net", "true"),
         ),
     )
 }
@@ -108,6 +115,12 @@ def rights() -> list[str] | None:
     if sudo and run([sudo, "-n", "true"], quiet=True):
         return [sudo, "-n"]
     return None
+
+
+@cache
+def succeeds(trial: tuple[str, ...]) -> bool:
+    """Return whether a command does well, as root where that may be; it is run once."""
+    return run([*(rights() or []), *trial], quiet=True)
 
 
 def install(packages: list[str], prefix: list[str]) -> None:

@@ -10,7 +10,7 @@ board of another model.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -46,6 +46,10 @@ class BenchBoard(Driver):
     heartbeat: ClassVar[Heartbeat | None] = Heartbeat(ping=protocol.PING, every=1.0, patience=3.0)
     publications: ClassVar[Mapping[str, type]] = {"analogue": Analogue}
     simulator: ClassVar[str] = "drivers.bench_board.simulator:SimulatedBoard"
+    # The Arduino Uno that its firmware is for.
+    looks_like: ClassVar[Sequence[Mapping[str, str]]] = (
+        {"@idVendor": "2341", "@idProduct": "0043"},
+    )
     Settings: ClassVar[type[msgspec.Struct]] = BenchBoardSettings
 
     def __init__(

@@ -30,6 +30,9 @@ COMMANDS = {
     "send": "send one letter to an address and print the answer",
     "tail": "print the mail as it flows, or what is published",
     "new-driver": "write a driver package with simulator and tests",
+    "udev-rules": "write the udev rules of the configured devices",
+    "devices": "list what is plugged in, who claims it, and how it is",
+    "doctor": "find what keeps devices from working, and say how to mend it",
     "log-level": "say what is logged, of everything, a process or a logger",
 }
 """Every command and what ``--help`` says of it; its module's ``SUMMARY`` is the same."""
@@ -47,6 +50,8 @@ examples:
   gateway send wheels@serial drive '{"left": 100, "right": 100}'
   gateway tail --to '*@serial'            the mail for the boards, as it flows
   gateway tail 'devices/+/state'
+  gateway devices                         what is plugged in, and who has it
+  gateway doctor                          why does that port not work?
   gateway log-level serial debug
 
 exit status:

@@ -11,9 +11,10 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from textwrap import wrap
+from collections.abc import Iterable
 from typing import Any
+
+from gateway.cli.table import count, hanging, since, table, text
 
 SUMMARY = "list the processes and devices of the running gateway"
 
@@ -61,22 +62,22 @@ def render(report: dict[str, Any], columns: int = 0) -> list[str]:
     now = float(report.get("time", 0.0))
     processes = [_process(process, now) for process in report.get("processes", ())]
     header = ("PROCESS", "MODE", "STATE", "UP", "RESTARTS", "PID", *_MAIL)
-    lines = [f"node {_text(report.get('node'))}, version {_text(report.get('version'))}", ""]
-    lines += _table(header, processes, right=frozenset(range(3, len(header))))
+    lines = [f"node {text(report.get('node'))}, version {text(report.get('version'))}", ""]
+    lines += table(header, processes, right=frozenset(range(3, len(header))))
     lines += _troubles(report.get("processes", ()), columns)
     for title in ("routes", "devices"):
         states = report.get(title, ())
         rows = [
-            (_text(state.get("name")), _text(state.get("state")), _since(state, now))
+            (text(state.get("name")), text(state.get("state")), since(state, now))
             for state in states
         ]
         if not rows:
             lines += ["", f"no {title}"]
             continue
-        head, *rest = _table((title[:-1].upper(), "STATE", "SINCE"), rows, right=frozenset({2}))
+        head, *rest = table((title[:-1].upper(), "STATE", "SINCE"), rows, right=frozenset({2}))
         lines += ["", f"{head}  CAUSE"]
         for line, state in zip(rest, states, strict=True):
-            lines += _hanging(f"{line}  ", _text(state.get("cause")), columns)
+            lines += hanging(f"{line}  ", text(state.get("cause")), columns)
     return lines
 
 
@@ -85,13 +86,13 @@ def _process(process: dict[str, Any], now: float) -> tuple[str, ...]:
     lost = sum(mail.get(name, 0) for name in _LOST)
     counts = mail.get("accepted", 0), mail.get("delivered", 0), mail.get("queued", 0), lost
     return (
-        _text(process.get("name")),
-        _text(process.get("mode")),
-        _text(process.get("state")),
-        _since(process, now),
+        text(process.get("name")),
+        text(process.get("mode")),
+        text(process.get("state")),
+        since(process, now),
         str(process.get("restarts", 0)),
         str(process.get("pid") or "-"),
-        *map(_count, counts),
+        *map(count, counts),
     )
 
 
@@ -104,74 +105,9 @@ def _troubles(processes: Iterable[dict[str, Any]], columns: int) -> list[str]:
     lines = []
     for process in processes:
         if _is_silent(process):
-            start = f"{_text(process.get('name'))} is not answering: "
-            lines += _hanging(start, "it is busy or stuck, and its mail waits", columns)
+            start = f"{text(process.get('name'))} is not answering: "
+            lines += hanging(start, "it is busy or stuck, and its mail waits", columns)
         elif process.get("state") != "living":
-            start = f"{_text(process.get('name'))} {_text(process.get('state'))}: "
-            lines += _hanging(start, _text(process.get("cause")), columns)
+            start = f"{text(process.get('name'))} {text(process.get('state'))}: "
+            lines += hanging(start, text(process.get("cause")), columns)
     return ["", *lines] if lines else []
-
-
-def _table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int]
-) -> list[str]:
-    """Return aligned lines; the columns ``right`` are aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = []
-    for row in (header, *rows):
-        cells = [
-            cell.rjust(width) if index in right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
-
-
-def _hanging(start: str, text: str, columns: int) -> list[str]:
-    """Return ``start`` and ``text``, which goes on below itself where a line is full."""
-    room = columns - len(start)
-    fits = not columns or not text or room < 20
-    first, *rest = [text] if fits else wrap(text, room, break_on_hyphens=False)
-    return [(start + first).rstrip(), *(" " * len(start) + more for more in rest)]
-
-
-def _since(state: dict[str, Any], now: float) -> str:
-    since = state.get("since")
-    return _duration(now - since) if isinstance(since, int | float) and since > 0 else "-"
-
-
-def _duration(seconds: float) -> str:
-    """Return a span of time in two units at the most.
-
-    >>> [_duration(seconds) for seconds in (0.4, 75, 7500, 200_000)]
-    ['0s', '1m15s', '2h05m', '2d07h']
-    """
-    whole = max(0, int(seconds))
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86_400
-    if days:
-        return f"{days}d{hours % 24:02}h"
-    if hours:
-        return f"{hours}h{minutes % 60:02}m"
-    return f"{minutes}m{whole % 60:02}s" if minutes else f"{whole}s"
-
-
-def _count(number: int) -> str:
-    """Return a count in five characters.
-
-    >>> [_count(number) for number in (0, 9999, 12_345, 4_500_000, 7_000_000_000)]
-    ['0', '9999', '12.3k', '4.5M', '7.0G']
-    """
-    if number < 10_000:
-        return str(number)
-    power, unit = next(
-        (power, unit)
-        for power, unit in ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
-        if number < power * 1000 or unit == "T"
-    )
-    return f"{number / power:.1f}{unit}" if number < power * 100 else f"{number / power:.0f}{unit}"
-
-
-def _text(value: Any) -> str:
-    """Return ``value`` as text that cannot write to the terminal's controls."""
-    text = "-" if value is None else str(value)
-    return text if text.isprintable() else ascii(text)[1:-1]

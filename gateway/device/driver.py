@@ -34,7 +34,7 @@ from gateway.device.heartbeat import Heartbeat
 from gateway.device.identity import Identity
 from gateway.framing.framing import Framing
 
-RESERVED: frozenset[str] = frozenset({"state", "info", "events"})
+RESERVED: frozenset[str] = frozenset({"state", "info", "events", "moves", "claim"})
 """First words of topics under ``devices/<name>/`` that the gateway publishes itself."""
 
 _LEADING_WORD = re.compile(rb"[A-Za-z]+|.", re.DOTALL)
@@ -117,6 +117,11 @@ class Driver(ABC):
 
     The class takes the path of a symbolic link to put its port behind, and has
     `start`, `plug`, `unplug` and `stop`. It is imported by who wants it.
+    """
+    looks_like: ClassVar[Sequence[Mapping[str, str]]] = ()
+    """What such a board usually is when it is plugged in: matches, as a device's ``match``.
+
+    Only ``gateway devices`` reads them, to say for whom a stranger may be.
     """
     Settings: ClassVar[type[msgspec.Struct]] = NoSettings
     """Types ``[devices.<name>.settings]`` of the configuration."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,22 @@ def record(monkeypatch: pytest.MonkeyPatch, *fails: str) -> list[list[str]]:
 
 def test_what_is_missing_is_named_by_program_and_file(unicorn: test_packages.Need) -> None:
     assert unicorn.missing() == ["no-such-program", unicorn.files[0]]
+
+
+@pytest.mark.parametrize(("fails", "lacks"), [((), []), (("ride",), ["the right to ride it"])])
+def test_a_right_that_is_missing_is_named_once_all_else_is_there(
+    unicorn: test_packages.Need,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: tuple[str, ...],
+    lacks: list[str],
+) -> None:
+    commands = record(monkeypatch, *fails)
+    test_packages.succeeds.cache_clear()
+    tame = replace(unicorn, programs=(), files=(), trial=("ride", "it"))
+    assert tame.missing() == tame.missing() == lacks
+    assert commands == [["/usr/bin/sudo", "-n", "true"], ["/usr/bin/sudo", "-n", "ride", "it"]]
+    assert "no-such-program" in replace(unicorn, trial=("ride", "it")).missing()
+    test_packages.succeeds.cache_clear()
 
 
 def test_without_rights_it_says_what_to_type_and_what_is_left_out(

@@ -16,6 +16,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+INFO = {
+    "driver": "BenchBoard",
+    "description": "A board.",
+    "identity": {"firmware": "1.0", "model": "bench", "serial_number": ""},
+    "commands": {
+        "led": {
+            "description": "Light the LED.\n\nOr put it out.",
+            "parameters": {"hz": {"type": "int", "unit": "Hz", "required": False}},
+            "returns": "bool",
+        }
+    },
+    "publications": [
+        {
+            "topic": "analogue",
+            "body": "Analogue",
+            "fields": {"millivolts": {"type": "int", "unit": "mV"}},
+        }
+    ],
+}
+"""What the board says of itself."""
 DEADLINE = 20.0
 ROOT = Path(__file__).parents[3]
 
@@ -75,6 +95,12 @@ def main(folder: str) -> int:
                     "since": self._clock.time() - 75,
                 }
                 self.publish(f"devices/{name}/state", body, retain=True)
+            move = {"state": "absent", "event": "absent", "cause": "it was pulled", "at": 1.5}
+            moves = {"moves": [move], "counts": {"absent": 1}}
+            self.publish("devices/scanner/moves", moves, retain=True)
+            claim = {"node": "/dev/ttyACM7", "path": "/sys/devices/x/ttyACM7", "properties": {}}
+            self.publish("devices/scanner/claim", claim, retain=True)
+            self.publish("devices/scanner/info", INFO, retain=True)
             self.add_filter(callback=self.on_led, subject="^led$")
             self.add_filter(callback=self.on_broken, subject="^broken$")
             self.add_filter(callback=self.on_paint, subject="^paint$")

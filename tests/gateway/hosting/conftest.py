@@ -13,6 +13,7 @@ import pytest
 from gateway.bus.mailbox import Mailbox
 from gateway.clock import RealClock
 from gateway.device import Driver, DriverHost, Heartbeat, Identity, command
+from gateway.device.link import Opener
 from gateway.errors import GatewayError, LinkLostError, ProtocolError, RefusedError
 from gateway.framing import CheckedLine
 from gateway.hosting.driver_thread import DriverThread
@@ -119,6 +120,7 @@ class Rig:
         answers: dict[bytes, bytes],
         random: Random,
         mailbox_size: int,
+        berth: Callable[[FakeOpener], Opener],
     ) -> None:
         self.outside = FakeOutside()
         self.mailbox = Mailbox("board@fake", clock=RealClock(), size=mailbox_size)
@@ -128,7 +130,7 @@ class Rig:
         self.thread = DriverThread(
             "board",
             lambda host: self._made(self.make_driver(host)),
-            self.opener,
+            berth(self.opener),
             self.outside,
             self.mailbox,
             clock=RealClock(),
@@ -215,6 +217,7 @@ def make_rig() -> Iterator[MakeRig]:
         answers: dict[bytes, bytes] = ANSWERS,
         random: Random | None = None,
         mailbox_size: int = 64,
+        berth: Callable[[FakeOpener], Opener] = lambda opener: opener,
     ) -> Rig:
         times = {
             "heartbeat": heartbeat,
@@ -222,7 +225,7 @@ def make_rig() -> Iterator[MakeRig]:
             "question_seconds": question_seconds,
         }
         timed = type("Board", (kind,), times)
-        rigs.append(Rig(timed, answers, random or Hasty(), mailbox_size))
+        rigs.append(Rig(timed, answers, random or Hasty(), mailbox_size, berth))
         return rigs[-1]
 
     yield make

@@ -1,7 +1,9 @@
-"""The serial route within an application: its devices' mailboxes, early and wrong letters."""
+"""The serial route within an application: its devices' mailboxes, wrong letters, stuck drivers."""
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from drivers.bench_board.driver import BenchBoard
 from drivers.bench_board.simulator import SimulatedBoard
 from gateway import Application, Message, Process
 from gateway.errors import AddressError, RefusedError
+from gateway.hosting import house
 from gateway.hosting.hosted_device import HostedDevice
+from routes.serial import router
 from routes.serial.router import SerialRouter
 from routes.serial.settings import SerialSettings
 
@@ -74,3 +78,42 @@ def test_letters_that_cannot_be_carried_out_come_back_with_the_reason(tmp_path: 
     absent, unknown = run(tmp_path, "fork", script)
     assert "lamp is not connected" in absent
     assert "did you mean 'board'" in unknown
+
+
+class HangingBoard(BenchBoard):
+    """A driver that does not return from the first reading."""
+
+    def received(self, frame: bytes) -> None:
+        threading.Event().wait(60)
+
+
+def test_two_drivers_that_do_not_return_have_the_route_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router, "LOOK_AFTER_EVERY", 0.05)
+    monkeypatch.setattr(house, "StuckThreads", partial(house.StuckThreads, 0.3))
+    heard: dict[str, list[str]] = {"a": [], "b": []}
+
+    class Listener(Process):
+        def birth(self) -> None:
+            self.subscribe("devices/+/state", self.on_state)
+
+        def on_state(self, message: Message) -> None:
+            heard[message.subject.split("/")[1]].append(message.body["cause"])
+            if all(causes.count("the route 'serial' died") == 1 for causes in heard.values()):
+                self.die()
+
+    class Bench(Application):
+        def build(self) -> None:
+            devices = [
+                HostedDevice(name, HangingBoard, SerialSettings(port=str(tmp_path / name)))
+                for name in heard
+            ]
+            self.add_process(
+                "serial", SerialRouter, mode="fork", route="serial", parameters={"devices": devices}
+            )
+
+    with SimulatedBoard(tmp_path / "a"), SimulatedBoard(tmp_path / "b"):
+        Bench(main=Listener, sockets=tmp_path / "sockets").run()
+    for causes in heard.values():
+        assert any("does not return" in cause for cause in causes)

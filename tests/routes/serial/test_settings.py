@@ -69,3 +69,25 @@ def test_any_other_port_is_refused_with_what_would_be_right(port: str) -> None:
 def test_a_mistyped_setting_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         load(port="/dev/ttyACM0", **values)
+
+
+def test_a_device_may_be_found_by_what_it_is() -> None:
+    settings = load(match={"ID_VENDOR_ID": "2341", "@serial": "A*"})
+    assert settings.match == {"ID_VENDOR_ID": "2341", "@serial": "A*"}
+    assert not settings.is_socket
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "at a port, or is found by a match: give one of them"),
+        ({"match": {}}, "give one of them"),
+        ({"port": "/dev/ttyACM0", "match": {"ID_BUS": "usb"}}, "give one of them, not '/dev/tty"),
+        ({"match": {"@": "usb"}}, "'@' is no key to match by"),
+        ({"match": {"idVendor": 2341}}, "Expected `str`, got `int`"),
+    ],
+)
+def test_it_is_either_a_port_or_a_match(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        load(**values)
+    assert said in str(raised.value)

@@ -1,0 +1,3 @@
+"""What is plugged in, and what the running gateway says of it."""
+
+from __future__ import annotations

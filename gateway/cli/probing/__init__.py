@@ -1,0 +1,3 @@
+"""Finding out which driver a port is for, by asking it."""
+
+from __future__ import annotations

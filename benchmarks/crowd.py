@@ -37,6 +37,8 @@ from routes.serial.settings import SerialSettings
 
 START = 60.0
 """Seconds that all boards together may take to be connected."""
+MOVES = 16
+"""Letters that there is room for at a reader, for each device."""
 SETTLE = 2.0
 """Seconds between the last connection and the first measurement."""
 
@@ -124,6 +126,8 @@ def measure(count: int, hz: int, seconds: float) -> dict[str, Any]:
             """The serial router around all of them."""
 
             global_frequency = None
+            # As `gateway run` sizes them: at the start every device moves five times at once.
+            mailbox_size = max(256, MOVES * count)
 
             def build(self) -> None:
                 settings = BenchBoardSettings(stream_hz=hz)

@@ -12,7 +12,8 @@
      ├── RefusedError        (and PermissionError)  the recipient read it and said no
      ├── ExpiredError        (and TimeoutError)     too old when its turn came
      ├── LinkLostError       (and ConnectionError)  the channel to a device broke
-     │    └── LinkAbsentError (and FileNotFoundError) the port is not there: a normal state
+     │    ├── LinkAbsentError (and FileNotFoundError) the port is not there: a normal state
+     │    └── LinkTakenError  the port was given to somebody else: a normal state
      └── ProtocolError       (and ValueError)       checked, yet nonsense
 
 Leaves also inherit the builtin that people catch anyway. Each carries a
@@ -91,6 +92,12 @@ class LinkAbsentError(LinkLostError, FileNotFoundError):
     code = "link_absent"
 
 
+class LinkTakenError(LinkLostError):
+    """The port is there, and somebody else has it for a while, as was allowed. Not a fault."""
+
+    code = "link_taken"
+
+
 class ProtocolError(GatewayError, ValueError):
     """A frame or letter passed its checks and still makes no sense."""
 
@@ -125,6 +132,7 @@ _BY_CODE: dict[str, type[GatewayError]] = {
         ExpiredError,
         LinkLostError,
         LinkAbsentError,
+        LinkTakenError,
         ProtocolError,
     )
 }

@@ -72,7 +72,8 @@ class Session:
         """Monotonic seconds when `beat` should be called."""
         self._link = link
         self._encode = driver.framing.encode
-        self._decode = driver.framing.decoder().feed
+        self._decoder = driver.framing.decoder()
+        self._decode = self._decoder.feed
         self._heartbeat = driver.heartbeat
         self._pong = None if driver.heartbeat is None else driver.heartbeat.answer
         self._mailbox = mailbox
@@ -226,6 +227,11 @@ class Session:
     def proven(self) -> None:
         """Turn no mail away any more."""
         self._turn_away = None
+
+    def begin_anew(self) -> None:
+        """Forget a half-read frame and what was kept: the link speaks in another way now."""
+        self._decoder.reset()
+        self.kept.clear()
 
     def begin_beating(self) -> None:
         """Judge silence from now on: the handshake was the first sign of life."""

@@ -20,7 +20,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from gateway.bus.mailbox import Mailbox
+from gateway.device.link import Opener
 from gateway.errors import AddressError
+from gateway.hosting.descriptor_limit import make_room_for
 from gateway.hosting.driver_thread import DriverThread
 from gateway.hosting.hosted_device import HostedDevice
 from gateway.mail.address import Address
@@ -28,13 +30,20 @@ from gateway.mail.message import Message
 from gateway.routing.router import Router
 from routes.serial.serial_link import opener
 from routes.serial.settings import SerialSettings
+from routes.serial.sharing import SharedPort
 
 LEAVE = 3.0
 """Seconds that all devices together may take to be let go of."""
 
 
 class SerialSettingsOfRoute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[routes.serial]`` itself has no settings: they stand with each device."""
+    """``[routes.serial]``: all else stands with each device.
+
+    ``allow_sharing`` lets the devices' ports be shared with remote hands,
+    where their ``share`` says so.
+    """
+
+    allow_sharing: bool = False
 
 
 class SerialRouter(Router):
@@ -47,7 +56,9 @@ class SerialRouter(Router):
         """Start a thread for each device; what is not plugged in is waited for."""
         self._devices: dict[str, DriverThread] = {}
         self._boxes: dict[str, Mailbox] = {}
+        self._ports: list[SharedPort] = []
         devices: list[HostedDevice] = self.parameter("devices", [])
+        make_room_for(len(devices))
         for device in devices:
             self.declare_will(
                 f"devices/{device.name}/state",
@@ -72,6 +83,8 @@ class SerialRouter(Router):
         deadline = monotonic() + LEAVE
         for thread in threads.values():
             thread.join(max(0.0, deadline - monotonic()))
+        for port in getattr(self, "_ports", []):
+            port.close()
         for box in getattr(self, "_boxes", {}).values():
             self.close_mailbox(box)
 
@@ -101,9 +114,17 @@ class SerialRouter(Router):
             device.name,
             # Called for each opening of the link, with the host that serves it.
             lambda host: device.driver(device.name, host, device.settings),
-            opener(link, clock=self._clock),
+            self._opener_for(link),
             self,
             box,
             clock=self._clock,
             random=Random(),
         )
+
+    def _opener_for(self, link: SerialSettings) -> Opener:
+        opens = opener(link, clock=self._clock)
+        if not link.share:
+            return opens
+        port = SharedPort(link, opens, allowed=self.settings.allow_sharing)
+        self._ports.append(port)
+        return port

@@ -41,9 +41,12 @@ _PARITIES = {
 _PARITY_BITS = termios.PARENB | termios.PARODD | _CMSPAR
 
 
-def is_pseudo_terminal(descriptor: int) -> bool:
-    """Tell whether ``descriptor`` is the near end of a pty, which has no line behind it."""
-    return os.major(os.fstat(descriptor).st_rdev) in _UNIX98_SLAVES
+def is_pseudo_terminal(port: int | str) -> bool:
+    """Tell whether ``port``, a descriptor or a path, is the near end of a pty: it has no line.
+
+    Raises `OSError` where there is nothing.
+    """
+    return os.major(os.stat(port).st_rdev) in _UNIX98_SLAVES
 
 
 def rate_of(descriptor: int) -> int:

@@ -81,11 +81,13 @@ def close_port(descriptor: int, broken: bool) -> None:
 
 
 def _opened(settings: SerialSettings, baud: int) -> int:
+    # A pty takes parity in silence at times, and refuses it at others.
+    has_line = not line.is_pseudo_terminal(settings.port)
     port = serial.Serial(
         port=None,  # given below: with a port the constructor opens it, half configured
         baudrate=baud,
-        bytesize=settings.bytesize,
-        parity=settings.parity,
+        bytesize=settings.bytesize if has_line else 8,
+        parity=settings.parity if has_line else "N",
         stopbits=settings.stopbits,
         rtscts=settings.rtscts,
         xonxoff=settings.xonxoff,
@@ -97,7 +99,9 @@ def _opened(settings: SerialSettings, baud: int) -> int:
     port.port = settings.port
     # Set as they are to be from the first: pyserial raises them otherwise.
     port.dtr = settings.dtr is not False
-    port.rts = settings.rts is not False
+    port.rts = (
+        settings.rts is not False if settings.rs485 is None else settings.rs485.rts_after_send
+    )
     port.open()
     try:
         # flock belongs to what both descriptors stand for, and is kept.
@@ -123,6 +127,8 @@ def _set_up(descriptor: int, settings: SerialSettings, baud: int) -> list[str]:
 
 def _nothing_to_set(settings: SerialSettings) -> list[str]:
     asked = {
+        "bytesize": settings.bytesize != 8,
+        "parity": settings.parity != "N",
         "rs485": settings.rs485 is not None,
         "dtr": settings.dtr is not None,
         "rts": settings.rts is not None,

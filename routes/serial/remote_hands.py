@@ -12,6 +12,7 @@ takes no bytes for ``write_timeout``, and one whose network has died.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -61,6 +62,15 @@ class Line(serial.Serial):
             return bool(getattr(super(), name))
         except OSError:
             return False
+
+    def _reconfigure_port(self, force_update: bool = False) -> None:
+        try:
+            super()._reconfigure_port(force_update)  # type: ignore[misc]
+        except termios.error as error:
+            if error.args[0] != errno.EINVAL:
+                raise
+            # What a `PortManager` takes for a setting that the port cannot do, and answers.
+            raise ValueError(f"the port cannot do that: {error.args[-1]}") from error
 
     def _update_dtr_state(self) -> None:
         with contextlib.suppress(OSError):

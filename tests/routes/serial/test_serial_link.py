@@ -10,7 +10,6 @@ import socket
 import termios
 import threading
 import time
-import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,32 +22,9 @@ from gateway.errors import LinkAbsentError, LinkLostError
 from routes.serial.serial_link import SerialLink, opener
 from routes.serial.settings import SerialSettings
 from tests.lab.simavr import Simavr
+from tests.lab.terminal import Terminal
 
 SECONDS = 5.0
-
-
-class Terminal:
-    """A pty whose slave is a port at ``path``, and whose master is the device behind it."""
-
-    def __init__(self, path: Path) -> None:
-        self.master, self.slave = os.openpty()
-        tty.setraw(self.slave)
-        self.path = path
-        self.path.symlink_to(os.ttyname(self.slave))
-
-    def vanish(self) -> None:
-        """Close both ends, as a pulled cable does; the link's target is gone."""
-        if self.master >= 0:
-            os.close(self.slave)
-            os.close(self.master)
-            self.master = self.slave = -1
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    terminal = Terminal(tmp_path / "port")
-    yield terminal
-    terminal.vanish()
 
 
 @pytest.fixture

@@ -84,6 +84,12 @@ NEEDS = {
             programs=("udevadm", "ip"),
             files=("/lib/systemd/systemd-udevd",),
         ),
+        Need(
+            name="ser2net",
+            tests="rfc2217:// ports against the server that people have",
+            packages=("ser2net",),
+            programs=("ser2net",),
+        ),
     )
 }
 """What tests may name, and what brings it."""

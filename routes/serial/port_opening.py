@@ -99,9 +99,9 @@ def _opened(settings: SerialSettings, baud: int) -> int:
     port.port = settings.port
     # Set as they are to be from the first: pyserial raises them otherwise.
     port.dtr = settings.dtr is not False
-    port.rts = (
-        settings.rts is not False if settings.rs485 is None else settings.rs485.rts_after_send
-    )
+    port.rts = settings.rts is not False
+    if settings.rs485 is not None:
+        port.rts = settings.rs485.rts_after_send
     port.open()
     try:
         # flock belongs to what both descriptors stand for, and is kept.

@@ -204,11 +204,12 @@ def test_a_reset_pulls_its_line_for_as_long_as_it_says_and_lets_go(
 def test_a_break_is_held_and_ended(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     real = fcntl.ioctl
-    monkeypatch.setattr(
-        fcntl,
-        "ioctl",
-        lambda fd, request, *rest: (asked.append(request), real(fd, request, *rest))[1],
-    )
+
+    def noted(descriptor: int, request: int, *argument: Any) -> Any:
+        asked.append(request)
+        return real(descriptor, request, *argument)
+
+    monkeypatch.setattr(fcntl, "ioctl", noted)
     opened(reset=Reset(line="break", seconds=0.01), low_latency=False)
     assert asked[-2:] == [modem_lines._TIOCSBRK, modem_lines._TIOCCBRK]
 

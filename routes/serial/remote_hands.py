@@ -122,9 +122,8 @@ class RemoteHands:
             why = self._carry()
         except (OSError, termios.error) as error:
             why = str(error)
-        except (LookupError, ValueError, struct.error) as error:
-            # That is how `PortManager` takes a setting that there is not.
-            why = f"he said what is no RFC 2217 ({type(error).__name__}: {error})"
+        except _NonsenseError as error:
+            why = f"he said what is no RFC 2217: {error}"
         finally:
             self._visitor.close()
         log.info("%s: no longer %s: %s", self._settings.port, self.words, why)
@@ -172,15 +171,29 @@ class RemoteHands:
                         if not data:
                             return "the visitor has hung up"
                         if manager is not None:
-                            data = b"".join(manager.filter(data))
-                            if len(manager.suboption or b"") > _LONGEST:
-                                return "he said what is no RFC 2217, without an end"
+                            data = _filtered(manager, data)
                         line.write(data)
 
     def _turn_away(self) -> None:
         with contextlib.suppress(OSError):
             other, _ = self._door.accept()
             other.close()
+
+
+class _NonsenseError(Exception):
+    """The visitor's telnet cannot be understood."""
+
+
+def _filtered(manager: rfc2217.PortManager, data: bytes) -> bytes:
+    """Have ``manager`` carry out what is telnet in ``data``; return the rest."""
+    try:
+        data = b"".join(manager.filter(data))
+    except (LookupError, TypeError, ValueError, struct.error) as error:
+        # That is how it takes a setting that there is not, or half of one.
+        raise _NonsenseError(f"{type(error).__name__}: {error}") from error
+    if len(manager.suboption or b"") > _LONGEST:
+        raise _NonsenseError("a setting without an end")
+    return data
 
 
 class _Telnet:

@@ -60,8 +60,9 @@ class ManagedServer:
 
     def _run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._listener, self._end], [], [], SECONDS)
-            if self._listener not in ready:
+            door = self._listener.fileno()
+            ready, _, _ = select.select([door, self._end], [], [], SECONDS)
+            if door not in ready:
                 return
             client, _ = self._listener.accept()
             with client:
@@ -74,13 +75,13 @@ class ManagedServer:
         manager = rfc2217.PortManager(self.line, _Writer(client))  # type: ignore[arg-type]
         port = self.line.fileno()
         while True:
-            ready, _, _ = select.select([client, port, self._end], [], [], SECONDS)
+            ready, _, _ = select.select([client.fileno(), port, self._end], [], [], SECONDS)
             if self._end in ready or not ready:
                 return False
             with contextlib.suppress(ConnectionError):
                 if port in ready:
                     client.sendall(b"".join(manager.escape(os.read(port, 4096))))
-                if client in ready:
+                if client.fileno() in ready:
                     data = client.recv(4096)
                     if not data:
                         return True

@@ -6,64 +6,17 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 
-from drivers.bench_board.driver import BenchBoard, BenchBoardSettings
-from gateway.bus.mailbox import Mailbox
-from gateway.clock import RealClock
-from gateway.hosting.driver_thread import DriverThread
-from gateway.testing.fake_outside import FakeOutside
 from routes.serial.serial_link import opener
 from routes.serial.settings import SerialSettings
+from tests.lab.hosted_board import HostedBoard
 from tests.lab.port_server import ManagedServer
 from tests.lab.rated_board import SimulatedRatedBoard
 
-SECONDS = 30.0
-
-
-class Rig:
-    """One hosted bench board."""
-
-    def __init__(self, settings: SerialSettings, within: float) -> None:
-        self.outside = FakeOutside()
-        self.mailbox = Mailbox("board@serial", clock=RealClock())
-        driver = type("Board", (BenchBoard,), {"handshake_within": within})
-        self.thread = DriverThread(
-            "board",
-            lambda host: driver("board", host, BenchBoardSettings(stream_hz=50)),
-            opener(settings),
-            self.outside,
-            self.mailbox,
-            clock=RealClock(),
-            random=Random(1),
-        )
-        self.thread.start()
-
-    def states(self) -> list[str]:
-        return [
-            each.body["state"]
-            for each in self.outside.published
-            if each.topic == "devices/board/state"
-        ]
-
-    def wait_for(self, state: str, count: int = 1) -> dict[str, Any]:
-        self.outside.wait_for(lambda: self.states().count(state) >= count, SECONDS)
-        found: dict[str, Any] = next(
-            each.body
-            for each in reversed(self.outside.published)
-            if each.topic == "devices/board/state" and each.body["state"] == state
-        )
-        return found
-
-    def stop(self) -> None:
-        assert self.thread.stop(SECONDS)
-        self.mailbox.close()
-
-
-MakeRig = Callable[..., Rig]
+MakeRig = Callable[..., HostedBoard]
 
 
 @pytest.fixture
@@ -74,8 +27,8 @@ def stack() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def make_rig(stack: ExitStack) -> MakeRig:
-    def make(within: float = 5.0, **values: Any) -> Rig:
-        rig = Rig(SerialSettings(**values), within)
+    def make(within: float = 5.0, **values: Any) -> HostedBoard:
+        rig = HostedBoard(opener(SerialSettings(**values)), within)
         stack.callback(rig.stop)
         return rig
 

@@ -184,8 +184,13 @@ class Scripted:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        stack.callback(lambda: self.client and self.client.close())
-        stack.callback(thread.join, SECONDS)
+
+        def end() -> None:
+            thread.join(SECONDS)
+            if self.client is not None:
+                self.client.close()
+
+        stack.callback(end)
 
 
 def test_a_server_of_bytes_alone_is_told_apart(opened: Open, stack: ExitStack) -> None:
@@ -244,7 +249,7 @@ def test_a_server_that_asks_for_silence_for_ever_is_lost(stack: ExitStack) -> No
     class Clock(RealClock):
         ahead = 0.0
 
-        def monotonic(self) -> float:  # type: ignore[override]
+        def monotonic(self) -> float:
             return RealClock.monotonic() + self.ahead
 
     clock = Clock()

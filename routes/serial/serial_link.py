@@ -100,6 +100,8 @@ class SerialLink(StreamLink):
 
     @contextlib.contextmanager
     def _port_errors(self) -> Iterator[None]:
+        if self._descriptor < 0:
+            raise self._lost("")
         try:
             yield
         except termios.error as error:

@@ -37,7 +37,6 @@ class SharedLink(Link):
         self._epoll = select.epoll()
         self._epoll.register(link.fileno(), select.EPOLLIN)
         self._epoll.register(door.fileno(), select.EPOLLIN)
-        self.write = link.write  # type: ignore[method-assign]
 
     def fileno(self) -> int:
         """Return what turns readable when bytes or visitors come; -1 once it is closed."""

@@ -11,7 +11,9 @@ itself is in it. ``cores``: CPU seconds of all the gateway's OS processes, the
 subscriber's among them, for each second that was watched; ``serial_cores`` is
 the router's share. ``pss_mb``: proportional set size of all of them.
 ``stale``: devices that were called stale at any time. ``expected`` and
-``heard`` are readings while it was watched.
+``heard`` are readings while it was watched, ``dropped`` what the subscriber was
+too slow for meanwhile. At the start, when all boards tell of themselves at
+once, readings give way to states (``dropped_at_the_start``).
 """
 
 from __future__ import annotations
@@ -81,13 +83,14 @@ class Listener(Process):
             return
         if not self.measuring:
             self.pids = self._pids()
+            self.dropped = self._dropped()
             self.cpu = {name: cpu_seconds(pid) for name, pid in self.pids.items()}
             self.measuring, self.since = True, monotonic()
             self.next_step = self.since + self.seconds
             return
         watched = monotonic() - self.since
         used = {name: cpu_seconds(pid) - self.cpu[name] for name, pid in self.pids.items()}
-        statistics = self.wait_for_reply(self.send("serial", "$statistics")).body
+        dropped = self._dropped() - self.dropped
         self.found |= {
             "watched": watched,
             "cpu": used,
@@ -97,9 +100,15 @@ class Listener(Process):
             "states": dict(Counter(self.states.values())),
             "stale": self.called["stale"],
             "failed": self.called["failed"],
-            "dropped": statistics["publications_dropped"],
+            "dropped": dropped,
+            "dropped_before": self.dropped,
         }
         self.die()
+
+    def _dropped(self) -> int:
+        statistics = self.wait_for_reply(self.send("serial", "$statistics")).body
+        lost: dict[str, int] = statistics["publications_dropped"]
+        return sum(lost.values()) + self._box.publications_dropped
 
     def _pids(self) -> dict[str, int]:
         serial = self.wait_for_reply(self.send("serial", "pid")).body
@@ -160,6 +169,7 @@ def figures(found: dict[str, Any], count: int, hz: int) -> dict[str, Any]:
         "expected": round(count * hz * watched),
         "heard": len(late),
         "dropped": found["dropped"],
+        "dropped_at_the_start": found["dropped_before"],
         "lateness_p50_ms": round(late[len(late) // 2] * 1000, 2),
         "lateness_p99_ms": round(late[int(len(late) * 0.99)] * 1000, 2),
         "lateness_max_ms": round(late[-1] * 1000, 2),

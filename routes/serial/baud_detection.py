@@ -38,8 +38,13 @@ class Rates:
     def __len__(self) -> int:
         return len(self._order)
 
+    @property
+    def likeliest(self) -> int:
+        """The rate that proved last, or the first of those that were given."""
+        return self._order[0]
+
     def begin(self) -> int:
-        """Return the rate to open with: the one that proved last, or the likeliest."""
+        """Return the `likeliest` rate, to open with."""
         self._at = 0
         self._tried = 1
         return self._order[0]

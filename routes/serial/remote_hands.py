@@ -85,12 +85,18 @@ class RemoteHands:
     """A visitor, from the moment at which he is let in."""
 
     def __init__(
-        self, settings: SerialSettings, door: socket.socket, visitor: socket.socket, name: str
+        self,
+        settings: SerialSettings,
+        baud: int,
+        door: socket.socket,
+        visitor: socket.socket,
+        name: str,
     ) -> None:
         """Take over ``visitor``; ``door`` is where others are told that it is taken."""
         self.words = f"in the remote hands of {name}"
         """Where the port is, for a person."""
         self._settings = settings
+        self._baud = baud
         self._door = door
         self._visitor = visitor
         self._end = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -112,8 +118,16 @@ class RemoteHands:
     def send_away(self) -> None:
         """End the visit, if it has not ended, and give everything back."""
         os.eventfd_write(self._end, 1)
+        with contextlib.suppress(OSError):
+            # Ends a write to him that waits.
+            self._visitor.shutdown(socket.SHUT_RDWR)
         if self._thread is not None:
             self._thread.join(_PATIENCE)
+            if self._thread.is_alive():
+                # It waits for a port that takes nothing, until `write_timeout`, and then sees
+                # the word; what it still polls must not become somebody else's meanwhile.
+                log.warning("%s: the visit does not end yet", self._settings.port)
+                return
         self._visitor.close()
         os.close(self._end)
 
@@ -132,7 +146,7 @@ class RemoteHands:
         settings = self._settings
         with Line(
             settings.port,
-            settings.rates[0],
+            self._baud,
             bytesize=settings.bytesize,
             parity=settings.parity,
             stopbits=settings.stopbits,

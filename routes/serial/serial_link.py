@@ -19,7 +19,7 @@ import termios
 from collections.abc import Iterator
 
 from gateway.clock import Clock, RealClock
-from gateway.device.link import Link, Opener
+from gateway.device.link import Link
 from routes.serial import line, modem_lines
 from routes.serial.baud_detection import Rates
 from routes.serial.port_opening import close_port, open_port
@@ -119,6 +119,11 @@ class PortOpener:
         self._rates = Rates(settings.rates)
         self._told: tuple[str, ...] = ()
 
+    @property
+    def baud(self) -> int:
+        """The rate that was proven last, or the likeliest."""
+        return self._rates.likeliest
+
     def __call__(self) -> Link:
         """Open the port, or raise as `SerialLink.open` does."""
         if self._settings.is_rfc2217:
@@ -130,6 +135,6 @@ class PortOpener:
         return link
 
 
-def opener(settings: SerialSettings, *, clock: Clock | None = None) -> Opener:
+def opener(settings: SerialSettings, *, clock: Clock | None = None) -> PortOpener:
     """Return what opens the port that ``settings`` name, as a driver thread wants it."""
     return PortOpener(settings, clock)

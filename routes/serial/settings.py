@@ -18,7 +18,7 @@ from msgspec import Meta
 SOCKET = "socket"
 RFC2217 = "rfc2217"
 
-Baud = Annotated[int, Meta(ge=50, le=4_000_000, description="bits a second, 50 to 4000000")]
+Baud = Annotated[int, Meta(ge=50, le=4_000_000, description="bits a second")]
 Bauds = Annotated[tuple[Baud, ...], Meta(min_length=1, max_length=16)]
 Seconds = Annotated[float, Meta(gt=0, le=60)]
 

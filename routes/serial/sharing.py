@@ -18,10 +18,11 @@ import contextlib
 import select
 import socket
 
-from gateway.device.link import Link, Opener
+from gateway.device.link import Link
 from gateway.errors import LinkLostError, LinkTakenError
 from routes.serial.port_server import make_quick
 from routes.serial.remote_hands import RemoteHands
+from routes.serial.serial_link import PortOpener
 from routes.serial.settings import SerialSettings
 
 
@@ -80,7 +81,7 @@ class SharedLink(Link):
 class SharedPort:
     """An `Opener` that has a door; its device's thread calls it, and its router closes it."""
 
-    def __init__(self, settings: SerialSettings, open_port: Opener, *, allowed: bool) -> None:
+    def __init__(self, settings: SerialSettings, open_port: PortOpener, *, allowed: bool) -> None:
         self._settings = settings
         self._open_port = open_port
         self._allowed = allowed
@@ -114,7 +115,9 @@ class SharedPort:
             return
         make_quick(visitor)
         self._end_visit()
-        self._hands = RemoteHands(self._settings, self._door, visitor, f"{address[0]}:{address[1]}")
+        name = f"{address[0]}:{address[1]}"
+        baud = self._open_port.baud
+        self._hands = RemoteHands(self._settings, baud, self._door, visitor, name)
         raise LinkTakenError(self._hands.words)
 
     def hand_over(self) -> None:

@@ -244,6 +244,18 @@ def test_a_shared_link_carries_bytes_as_any(board: SimulatedBoard, share: MakeSh
         link.close()
 
 
+def test_a_visitor_finds_the_rate_that_was_proven(terminal: Terminal, share: MakeShared) -> None:
+    shared = share(terminal.path, baud=(115200, 19200))
+    link = shared.port()
+    link.try_next_way()
+    link.proven()
+    link.close()
+    visitor = visit(shared)
+    visitor.sendall(b"x")
+    hear_behind(terminal, b"x")
+    assert termios.tcgetattr(terminal.slave)[4] == termios.B19200
+
+
 # The visit.
 
 

@@ -36,7 +36,9 @@ class Watcher(Process):
             self.visitor.close()
 
 
-def run(folder: Path, number: int, act: Any, *, allowed: bool) -> list[dict[str, Any]]:
+def run(
+    folder: Path, number: int, act: Any, *, allowed: bool, mode: Any = "fork"
+) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = []
     link = SerialSettings(port=str(folder / "board"), share=f"socket://127.0.0.1:{number}")
 
@@ -45,7 +47,7 @@ def run(folder: Path, number: int, act: Any, *, allowed: bool) -> list[dict[str,
             self.add_process(
                 "serial",
                 SerialRouter,
-                mode="fork",
+                mode=mode,
                 route="serial",
                 parameters={
                     "devices": [HostedDevice("board", BenchBoard, link)],
@@ -66,14 +68,17 @@ def number() -> int:
         return found
 
 
-def test_a_visitor_has_the_port_until_the_route_ends(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_a_visitor_has_the_port_until_the_route_ends(
+    tmp_path: Path, number: int, mode: str
+) -> None:
     def act(self: Watcher, state: str) -> None:
         if state == "healthy":
             self.visitor = socket.create_connection(("127.0.0.1", number), 5.0)
         elif state == "present" and self.visitor is not None:
             self.die()
 
-    said = run(tmp_path, number, act, allowed=True)
+    said = run(tmp_path, number, act, allowed=True, mode=mode)
     assert any("in the remote hands of 127.0.0.1" in each["cause"] for each in said)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", number), 5.0)

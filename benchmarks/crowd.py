@@ -7,7 +7,8 @@ another OS process who hears every reading and every state.
 
 ``lateness``: from the moment at which a board's own clock says that a reading
 was due until the subscriber holds it; what the simulating program was late
-itself is in it. ``cores``: CPU seconds of all the gateway's OS processes, the
+itself is in it. ``machine_p99_ms``: how late a program that does nothing was
+woken meanwhile, the baseline of that. ``cores``: CPU seconds of all the gateway's OS processes, the
 subscriber's among them, for each second that was watched; ``serial_cores`` is
 the router's share. ``pss_mb``: proportional set size of all of them.
 ``stale``: devices that were called stale at any time. ``expected`` and
@@ -28,6 +29,7 @@ from typing import Any
 
 from benchmarks.footprint import cpu_seconds, parent, pss
 from benchmarks.measure import show
+from benchmarks.metronome import Metronome
 from benchmarks.simulated_crowd import name_of, simulated_crowd
 from drivers.bench_board.driver import BenchBoard, BenchBoardSettings
 from gateway.application import Application
@@ -85,11 +87,13 @@ class Listener(Process):
             self.pids = self._pids()
             self.dropped = self._dropped()
             self.cpu = {name: cpu_seconds(pid) for name, pid in self.pids.items()}
+            self.metronome = Metronome()
             self.measuring, self.since = True, monotonic()
             self.next_step = self.since + self.seconds
             return
         watched = monotonic() - self.since
         used = {name: cpu_seconds(pid) - self.cpu[name] for name, pid in self.pids.items()}
+        machine = self.metronome.stop()
         dropped = self._dropped() - self.dropped
         self.found |= {
             "watched": watched,
@@ -97,6 +101,7 @@ class Listener(Process):
             "pss": sum(map(pss, self.pids.values())),
             "descriptors": len(os.listdir(f"/proc/{self.pids['serial']}/fd")),
             "late": self.late,
+            "machine": machine,
             "states": dict(Counter(self.states.values())),
             "stale": self.called["stale"],
             "failed": self.called["failed"],
@@ -104,6 +109,11 @@ class Listener(Process):
             "dropped_before": self.dropped,
         }
         self.die()
+
+    def death(self) -> None:
+        """Leave no metronome behind, whatever happened."""
+        if self.measuring:
+            self.metronome.close()
 
     def _dropped(self) -> int:
         statistics = self.wait_for_reply(self.send("serial", "$statistics")).body
@@ -159,6 +169,7 @@ def measure(count: int, hz: int, seconds: float) -> dict[str, Any]:
 def figures(found: dict[str, Any], count: int, hz: int) -> dict[str, Any]:
     """Return what a person wants to know of ``found``."""
     late = sorted(found["late"])
+    machine = sorted(found["machine"])
     watched = found["watched"]
     return {
         "devices": count,
@@ -172,6 +183,7 @@ def figures(found: dict[str, Any], count: int, hz: int) -> dict[str, Any]:
         "dropped_at_the_start": found["dropped_before"],
         "lateness_p50_ms": round(late[len(late) // 2] * 1000, 2),
         "lateness_p99_ms": round(late[int(len(late) * 0.99)] * 1000, 2),
+        "machine_p99_ms": round(machine[int(len(machine) * 0.99)] * 1000, 2),
         "lateness_max_ms": round(late[-1] * 1000, 2),
         "cores": round(sum(found["cpu"].values()) / watched, 3),
         "serial_cores": round(found["cpu"]["serial"] / watched, 3),

@@ -29,9 +29,7 @@ def test_two_hundred_boards_are_all_heard_in_time_by_one_core_at_most(measured) 
     assert found["failed"] == 0
     measured("200 boards: called stale", found["stale"], limit=0.0, unit="times")
     measured("an idle program on this machine: lateness p99", found["machine_p99_ms"], unit="ms")
-    # What the machine itself is late, nobody makes good: the limit holds beyond that.
-    limit = 100 + found["machine_p99_ms"]
-    measured("200 boards: lateness p99", found["lateness_p99_ms"], limit=limit, unit="ms")
+    measured("200 boards: lateness p99", found["lateness_p99_ms"], limit=100, unit="ms")
     measured("200 boards: cores of the gateway", found["cores"], limit=1.0, unit="cores")
     measured("200 boards: memory of the gateway", found["pss_mb"], limit=200, unit="MB")
     measured("200 boards: descriptors of the router", found["serial_descriptors"], unit="")

@@ -66,11 +66,11 @@ class Watcher(Process):
         names = sorted(self.alive)
         pids = {self.wait_for_reply(self.send(name, "collect")).body for name in names}
         gc.collect()
-        pids |= {os.getpid()} | {_parent(pid) for pid in pids} - {_parent(os.getpid())}
-        self.found["pss"] = sum(map(_pss, pids))
-        before = sum(map(_cpu_seconds, pids))
+        pids |= {os.getpid()} | {parent(pid) for pid in pids} - {parent(os.getpid())}
+        self.found["pss"] = sum(map(pss, pids))
+        before = sum(map(cpu_seconds, pids))
         self.light_sleep(self.seconds)
-        self.found["cpu"] = sum(map(_cpu_seconds, pids)) - before
+        self.found["cpu"] = sum(map(cpu_seconds, pids)) - before
 
 
 def measure(mode: Mode, seconds: float) -> dict[str, float]:
@@ -93,17 +93,17 @@ def measure(mode: Mode, seconds: float) -> dict[str, float]:
     return found
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Return what the scheduler counted for all threads; the ticks of ``stat`` miss short turns."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
-def _pss(pid: int) -> int:
+def pss(pid: int) -> int:
     """Return the proportional set size of an OS process, in bytes."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):

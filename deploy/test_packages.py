@@ -97,6 +97,12 @@ NEEDS = {
             files=("/lib/systemd/systemd-udevd",),
             trial=("unshare", "--mount", "--net", "true"),
         ),
+        Need(
+            name="ser2net",
+            tests="rfc2217:// ports against the server that people have",
+            packages=("ser2net",),
+            programs=("ser2net",),
+        ),
     )
 }
 """What tests may name, and what brings it."""

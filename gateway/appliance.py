@@ -20,6 +20,9 @@ from gateway.errors import ConfigError
 from gateway.hosting.hosted_device import HostedDevice
 from gateway.process.process import Process
 
+MOVES = 16
+"""Letters that each mailbox has room for, for each device; one that starts tells of six things."""
+
 
 class Appliance(Application):
     """The routes and devices of ``configuration``, around ``main``."""
@@ -29,6 +32,9 @@ class Appliance(Application):
     def __init__(self, configuration: Configuration, *, main: type[Process] = Process) -> None:
         super().__init__(main=main, sockets=Path(configuration.gateway.sockets))
         self.configuration = configuration
+        # At the start every device tells of itself several times at once, and a reader
+        # whose mailbox is full would miss the last move of some and never hear of it.
+        self.mailbox_size = max(self.mailbox_size, MOVES * len(configuration.devices))
 
     def build(self) -> None:
         """Add a process for each route."""

@@ -13,7 +13,8 @@
      ├── ExpiredError        (and TimeoutError)     too old when its turn came
      ├── SpoolError          (and OSError)          a file of letters cannot be used
      ├── LinkLostError       (and ConnectionError)  the channel to a device broke
-     │    └── LinkAbsentError (and FileNotFoundError) the port is not there: a normal state
+     │    ├── LinkAbsentError (and FileNotFoundError) the port is not there: a normal state
+     │    └── LinkTakenError  the port was given to somebody else: a normal state
      └── ProtocolError       (and ValueError)       checked, yet nonsense
 
 Leaves also inherit the builtin that people catch anyway. Each carries a
@@ -98,6 +99,12 @@ class LinkAbsentError(LinkLostError, FileNotFoundError):
     code = "link_absent"
 
 
+class LinkTakenError(LinkLostError):
+    """The port is there, and somebody else has it for a while, as was allowed. Not a fault."""
+
+    code = "link_taken"
+
+
 class ProtocolError(GatewayError, ValueError):
     """A frame or letter passed its checks and still makes no sense."""
 
@@ -133,6 +140,7 @@ _BY_CODE: dict[str, type[GatewayError]] = {
         SpoolError,
         LinkLostError,
         LinkAbsentError,
+        LinkTakenError,
         ProtocolError,
     )
 }

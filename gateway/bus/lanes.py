@@ -3,8 +3,8 @@
 Three lanes. *Urgent* carries replies, bounces and control. *Mail* is bounded;
 writers that found it full leave their letter in ``waiting``, and each letter
 that is taken out lets the first of them in. *Publications* are bounded and
-drop the oldest. Urgent goes first; mail and publications take turns, so that
-neither starves the other.
+drop the oldest, what is retained for last (`gateway.bus.conflation`). Urgent
+goes first; mail and publications take turns, so that neither starves the other.
 
 A reply whose letter has an open call goes to that call and nowhere else. One
 whose call was closed (the caller gave up) is dropped and counted. Any other
@@ -21,6 +21,7 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
+from gateway.bus.conflation import dispensable
 from gateway.bus.ledger import (
     ACCEPTED,
     DELIVERED,
@@ -148,14 +149,19 @@ class Lanes:
         return lane.popleft()
 
     def push_publication(self, message: Message) -> None:
-        """Queue a publication, at the cost of the oldest where there is no room."""
+        """Queue a publication, at the cost of an older one where there is no room."""
         counts = self.counts
         counts[ACCEPTED] += 1
         if len(self._publications) >= self.size:
-            self._publications.popleft()
-            self.queued -= 1
+            # Mostly what is retained is rare, and the oldest goes.
+            queued = self._publications
+            at = dispensable(queued, message) if queued[0].retain else 0
             self.publications_dropped += 1
             counts[DROPPED] += 1
+            if at is None:
+                return
+            del queued[at]
+            self.queued -= 1
         self._publications.append(message)
         self.queued += 1
 

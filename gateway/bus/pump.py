@@ -1,8 +1,9 @@
 """What found a full socket and does not have its writer wait, and the thread that sends it on.
 
 A subscriber in another OS process that is slow gets its publications from a
-bounded queue here, one for each, and loses the oldest when that is full; each
-loss is counted. So do letters to a mailbox whose policy is to drop the oldest.
+bounded queue here, one for each, and loses the oldest when that is full, what
+is retained for last; each loss is counted. So do letters to a mailbox whose
+policy is to drop the oldest.
 The thread runs only while something waits.
 
 Other letters never come here: their writers wait themselves.
@@ -14,6 +15,7 @@ import select
 import threading
 from collections import Counter, deque
 
+from gateway.bus.conflation import dispensable
 from gateway.bus.wire import Outlet
 from gateway.errors import BodyError, RecipientGoneError
 from gateway.mail.message import Message
@@ -58,8 +60,13 @@ class Pump:
                 return
             queue = self._waiting.setdefault(outlet, deque())
             if len(queue) >= DEPTH:
-                queue.popleft()
                 self.dropped_by[outlet.name] += 1
+                at: int | None = 0
+                if queue[0][0].retain and message.kind == "publication":
+                    at = dispensable([each for each, _ in queue], message)
+                if at is None:
+                    return
+                del queue[at]
             queue.append((message, packed))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pump", daemon=True)

@@ -5,6 +5,9 @@ it is open: an `Opener` makes one, `Link.close` ends it, and a link that has
 broken is closed and never used again. Everything that a dead port can raise
 comes out of it as `LinkLostError`.
 
+Where it is not known how a board is spoken to (at which rate, say), a link may
+have several ways to try, and the handshake proves one of them.
+
 Refused: a read that waits (whoever waits, waits on `fileno`), and a write
 that does so for ever.
 """
@@ -42,11 +45,28 @@ class Link(ABC):
     def close(self) -> None:
         """Give the descriptor back. Never raises; a second time does nothing."""
 
+    @property
+    def ways(self) -> int:
+        """In how many ways the board may be spoken to; one, unless it has to be found out."""
+        return 1
+
+    @property
+    def tried(self) -> str:
+        """The ways that were tried since the opening, for a person; empty where one is known."""
+        return ""
+
+    def try_next_way(self) -> None:  # noqa: B027  most links have one way
+        """Go on to the next way, after a handshake that failed; raises `LinkLostError`."""
+
+    def proven(self) -> None:  # noqa: B027  most links have nothing to remember
+        """Remember that this way was right: the board has identified itself."""
+
 
 Opener = Callable[[], Link]
 """Opens the link of one device, or raises within a bounded time.
 
-`LinkAbsentError` where nothing is there, a normal state; `LinkLostError` where
+`LinkAbsentError` where nothing is there, and `LinkTakenError` where somebody
+else was given it for a while: both are normal states. `LinkLostError` where
 something is there and cannot be opened (no permission, busy): its text says
 what to do about it.
 """

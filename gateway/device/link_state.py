@@ -52,6 +52,8 @@ class LinkEvent(StrEnum):
     """Its port has been seen."""
     ABSENT = "absent"
     """Its port is not there, or not there any more."""
+    TAKEN = "taken"
+    """Its port is there, and was given to somebody else for a while."""
     OPENED = "opened"
     PROVEN = "proven"
     """The handshake has succeeded."""
@@ -108,6 +110,7 @@ _TABLE = """
            absent    present   open      proven    healthy   stale     failed
 found      present   present   open      proven    healthy   stale     failed
 absent     absent    absent    absent    absent    absent    absent    absent
+taken      present   present   present   present   present   present   present
 opened     open      open      -         -         -         -         failed
 proven     -         -         proven    -         -         -         proven
 heard      -         -         open      healthy   healthy   healthy   failed

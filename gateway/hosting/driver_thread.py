@@ -38,13 +38,14 @@ from gateway.bus.mailbox import Mailbox
 from gateway.clock import Clock
 from gateway.device.driver import Driver, DriverHost
 from gateway.device.identity import Identity
-from gateway.device.link import Opener
+from gateway.device.link import Link, Opener
 from gateway.device.link_state import LinkEvent, LinkState
 from gateway.errors import (
     CallTimeoutError,
     GatewayError,
     LinkAbsentError,
     LinkLostError,
+    LinkTakenError,
     ProtocolError,
     RecipientGoneError,
     RefusedError,
@@ -282,6 +283,9 @@ class DriverThread:
                 return self._half_born(str(error))
             self._end(LinkEvent.ABSENT, str(error), error)
             return self._retries.after_absence()
+        except LinkTakenError as error:
+            self._end(LinkEvent.TAKEN, str(error), error)
+            return self._retries.after_absence()
         except LinkLostError as error:
             if self._is_over():
                 return 0.0
@@ -331,7 +335,8 @@ class DriverThread:
             session.open()
             self._counts.openings += 1
             self._report.happened(LinkEvent.OPENED, "the port is open")
-            identity = self._prove(driver, session)
+            identity = self._prove(driver, session, link)
+            link.proven()
             session.proven()
             self._welcome(driver, identity)
             session.begin_beating()
@@ -361,9 +366,14 @@ class DriverThread:
         if claim is not None:
             self._report.happened(LinkEvent.FOUND, f"it is plugged in: {claim['node']}")
 
-    def _prove(self, driver: Driver, session: Session) -> Identity:
-        """Have the board identify itself, again and again until its time is up."""
-        session.deadline = self._clock.monotonic() + driver.handshake_within
+    def _prove(self, driver: Driver, session: Session, link: Link) -> Identity:
+        """Have the board identify itself, again and again until its time is up.
+
+        Where the link has several ways to speak to it, each question goes out
+        in another one, and there is the time of a handshake for each.
+        """
+        within = driver.handshake_within * link.ways
+        session.deadline = self._clock.monotonic() + within
         while True:
             began = self._clock.monotonic()
             try:
@@ -371,9 +381,13 @@ class DriverThread:
             except (CallTimeoutError, ProtocolError) as error:
                 session.pause(min(began + _ASK_AGAIN, session.deadline))
                 if self._clock.monotonic() >= session.deadline:
+                    tried = f" at {link.tried}" if link.tried else ""
                     raise CallTimeoutError(
-                        f"no handshake within {driver.handshake_within:g} s: {error}"
+                        f"no handshake within {within:g} s{tried}: {error}"
                     ) from error
+                if link.ways > 1:
+                    link.try_next_way()
+                    session.begin_anew()
             else:
                 session.deadline = inf
                 return identity

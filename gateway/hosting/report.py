@@ -26,7 +26,7 @@ from gateway.hosting.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
-_NEW_CAUSES: Final = frozenset({LinkEvent.ABSENT, LinkEvent.FAILED})
+_NEW_CAUSES: Final = frozenset({LinkEvent.ABSENT, LinkEvent.FAILED, LinkEvent.TAKEN})
 """Events whose cause is news even where the state stays."""
 REMEMBERED: Final = 16
 """Moves that can be read back."""

@@ -332,6 +332,11 @@ class Session:
         """Turn no mail away any more."""
         self._turn_away = None
 
+    def begin_anew(self) -> None:
+        """Forget a half-read frame and what was kept: the link speaks in another way now."""
+        self._decoder.reset()
+        self.kept.clear()
+
     def begin_beating(self) -> None:
         """Judge silence from now on: the handshake was the first sign of life."""
         self._heard = self._monotonic()

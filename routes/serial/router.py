@@ -15,18 +15,26 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from gateway.device.link import Link
+from gateway.device.link import Link, Opener
+from gateway.hosting.descriptor_limit import make_room_for
 from gateway.hosting.hosted_device import HostedDevice
 from gateway.hosting.house import LOOK_AFTER_EVERY, House
 from gateway.hosting.plugged import PluggedDevice
 from gateway.mail.message import Message
 from gateway.routing.router import Router
-from routes.serial.serial_link import SerialLink, opener
+from routes.serial.serial_link import PortOpener, opener
 from routes.serial.settings import SerialSettings
+from routes.serial.sharing import SharedPort
 
 
 class SerialSettingsOfRoute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[routes.serial]`` itself has no settings: they stand with each device."""
+    """``[routes.serial]``: all else stands with each device.
+
+    ``allow_sharing`` lets the devices' ports be shared with remote hands,
+    where their ``share`` says so.
+    """
+
+    allow_sharing: bool = False
 
 
 class SerialRouter(Router):
@@ -43,7 +51,9 @@ class SerialRouter(Router):
     def start(self) -> None:
         """Start a thread for each device; what is not plugged in is waited for."""
         house = self._house = House(self, ("tty",), clock=self._clock)
+        self._ports: list[SharedPort] = []
         devices: list[HostedDevice] = self.parameter("devices", [])
+        make_room_for(len(devices))
         for device in devices:
             self._take_in(house, device)
         house.start()
@@ -55,10 +65,12 @@ class SerialRouter(Router):
         self._house.look_after()
 
     def stop(self) -> None:
-        """Let go of every device."""
+        """Let go of every device, and of every visitor."""
         house: House | None = getattr(self, "_house", None)
         if house is not None:
             house.stop()
+        for port in getattr(self, "_ports", []):
+            port.close()
 
     def outbound(self, message: Message) -> None:
         """Hand on a letter for a device, whose thread answers it."""
@@ -72,17 +84,27 @@ class SerialRouter(Router):
     def _take_in(self, house: House, device: HostedDevice) -> None:
         link, clock = device.link, self._clock
         assert isinstance(link, SerialSettings)
+        opens = opener(link, clock=clock)
+        shared = self._shared(link, opens)
 
-        def open_found(found: PluggedDevice) -> SerialLink:
-            at = msgspec.structs.replace(link, port=found.node, match={})
-            return SerialLink.open(at, clock=clock)
+        def open_found(found: PluggedDevice) -> Link:
+            opens.move_to(found.node)
+            return shared()
 
-        berth: Any = opener(link, clock=clock)
+        berth: Any = shared
         if link.match:
             berth = house.matched(device.name, link.match, open_found)
-        elif not link.is_socket:
-            berth = house.port(device.name, link.port, berth)
+        elif link.is_device:
+            berth = house.port(device.name, link.port, shared)
         # The driver is made for each opening of the link, with the host that serves it.
         house.host(
             device.name, lambda host: device.driver(device.name, host, device.settings), berth
         )
+
+    def _shared(self, link: SerialSettings, opens: PortOpener) -> Opener:
+        """Return what opens the port for its driver, where that may be shared with others."""
+        if not link.share:
+            return opens
+        port = SharedPort(link, opens, allowed=self.settings.allow_sharing)
+        self._ports.append(port)
+        return port

@@ -1,236 +1,151 @@
-"""A `Link` over a serial port, or over the raw TCP socket of a port server.
+"""The link to a device on a serial port, or behind a raw TCP port server, and its opener.
 
-pyserial opens and configures the port; from there on bytes go by ``os.read``
-and ``os.write`` on its non-blocking descriptor. pyserial's own `read` and
-`write` select before each byte they move, and its ways of finding a port dead
-are five different exceptions. Here they are one, `LinkLostError`, and at
-opening `LinkAbsentError` where nothing is plugged in.
+Where the rate is not known, the link is opened at one that may be right and
+moved on to the next each time that a handshake has failed, on the open port:
+opening it again would restart many boards.
 
 A socket is opened without pyserial: its ``socket://`` waits five seconds for
 a host that does not answer, sleeps 0.3 s at every close, and forgets to close
 a socket whose peer has reset it.
 
-Refused: to wait in `read`, to wait longer than ``write_timeout`` in `write`,
-and to guess: a link that has broken stays broken. Not even ``exclusive``
-notices a program that has the port open and did not ask for it to be locked.
+Refused: what `routes.serial.port_opening` and `StreamLink` refuse.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import grp
-import os
-import select
-import socket
+import logging
 import termios
-from functools import partial
+from collections.abc import Iterator
 
-import serial
+from msgspec.structs import replace
 
 from gateway.clock import Clock, RealClock
-from gateway.device.link import Link, Opener
-from gateway.errors import LinkAbsentError, LinkLostError
+from gateway.device.link import Link
+from routes.serial import line, modem_lines
+from routes.serial.baud_detection import Rates
+from routes.serial.port_opening import close_port, open_port
+from routes.serial.port_server import close_socket, connect
+from routes.serial.rfc2217_link import Rfc2217Link
 from routes.serial.settings import SerialSettings
+from routes.serial.stream_link import StreamLink
 
-_READ_SIZE = 65536
-
-_ABSENT = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.EIO}
-"""Nothing there: never was, was pulled, or (EIO) has just gone behind its link."""
-_BUSY = {errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK}
-_FORBIDDEN = {errno.EACCES, errno.EPERM}
-_NO_PORT = {errno.ENOTTY, errno.EISDIR, errno.EINVAL}
+log = logging.getLogger(__name__)
 
 
-class SerialLink(Link):
+class SerialLink(StreamLink):
     """One open port; make it with `SerialLink.open`."""
 
     def __init__(
-        self, settings: SerialSettings, owner: serial.Serial | socket.socket, clock: Clock
+        self,
+        settings: SerialSettings,
+        descriptor: int,
+        rates: Rates,
+        clock: Clock,
+        notes: tuple[str, ...] = (),
     ) -> None:
-        """Take over ``owner``, the open non-blocking port or socket, and close it in the end."""
-        self.settings = settings
-        self._owner: serial.Serial | socket.socket | None = owner
-        self._clock = clock
-        self._descriptor = owner.fileno()
-        self._broken = False
+        """Take over ``descriptor``, an open port or a connected socket that does not block."""
+        give_back = close_port if settings.is_device else close_socket
+        super().__init__(settings.port, descriptor, settings.write_timeout, give_back, clock)
+        self._rates = rates
+        self.notes = notes
+        """What the port could not do, and was borne with."""
 
     @classmethod
-    def open(cls, settings: SerialSettings, *, clock: Clock | None = None) -> SerialLink:
+    def open(
+        cls, settings: SerialSettings, *, clock: Clock | None = None, rates: Rates | None = None
+    ) -> SerialLink:
         """Open the port that ``settings`` name.
 
         Raises `LinkAbsentError` where nothing is there, and `LinkLostError`
         where something is and cannot be opened; its text says what to do.
-        A device path answers at once; a socket has ``connect_timeout`` for
-        each address that its host name stands for, and finding those takes
-        as long as the machine's resolver allows: write a number where it matters.
+        A device path answers at once, after its ``reset`` pulse; a socket has
+        ``connect_timeout`` for each address that its host name stands for, and
+        finding those takes as long as the machine's resolver allows: write a
+        number where it matters. ``rates`` remembers which one proved.
         """
-        opened = _connect(settings) if settings.is_socket else _open_port(settings)
-        return cls(settings, opened, clock or RealClock())
+        clock = clock or RealClock()
+        rates = rates or Rates(settings.rates)
+        if settings.is_socket:
+            return cls(settings, connect(settings), rates, clock)
+        opened = open_port(settings, rates.begin())
+        return cls(settings, opened.descriptor, rates, clock, opened.notes)
 
-    def __repr__(self) -> str:
-        state = "closed" if self._owner is None else "broken" if self._broken else "open"
-        return f"<SerialLink {self.settings.port} {state}>"
+    @property
+    def ways(self) -> int:
+        """In how many rates the board may speak."""
+        return len(self._rates)
 
-    def fileno(self) -> int:
-        """Return the port's descriptor; -1 once the link is closed."""
-        return self._descriptor
+    @property
+    def tried(self) -> str:
+        """The rates that were tried on this open port."""
+        return self._rates.tried
 
-    def read(self) -> bytes:
-        """Return what has arrived, up to 64 kB, or ``b""``; raises `LinkLostError`."""
+    def try_next_way(self) -> None:
+        """Go on to the next rate; raises `LinkLostError`."""
+        baud = self._rates.next()
+        with self._port_errors():
+            line.set_rate(self._descriptor, baud)
+            if line.is_pseudo_terminal(self._descriptor):
+                return
+            if mistake := line.rate_mistake(self._descriptor, baud):
+                log.warning("%s cannot do %s", self._name, mistake)
+
+    def proven(self) -> None:
+        """Remember the rate for the next opening."""
+        self._rates.proven()
+
+    def send_break(self, seconds: float) -> None:
+        """Hold the data line low for ``seconds``; raises `LinkLostError`."""
+        with self._port_errors():
+            modem_lines.send_break(self._descriptor, seconds)
+
+    @contextlib.contextmanager
+    def _port_errors(self) -> Iterator[None]:
+        if self._descriptor < 0:
+            raise self._lost("")
         try:
-            data = os.read(self._descriptor, _READ_SIZE)
-        except BlockingIOError:
-            return b""
+            yield
+        except termios.error as error:
+            raise self._lost(str(error.args[-1])) from error
         except OSError as error:
             raise self._lost(error.strerror or str(error)) from error
-        if not data:
-            # Told apart from "nothing yet" by VMIN=1, see _open_port.
-            raise self._lost("the other end has hung up")
-        return data
-
-    def write(self, data: bytes) -> None:
-        """Write all of ``data``; raises `LinkLostError`, after ``write_timeout`` at the latest."""
-        try:
-            count = os.write(self._descriptor, data)
-            if count != len(data):
-                self._write_rest(memoryview(data)[count:])
-        except BlockingIOError:
-            self._write_rest(memoryview(data))
-        except OSError as error:
-            raise self._lost(error.strerror or str(error)) from error
-
-    def _write_rest(self, rest: memoryview) -> None:
-        """Write what the first try left, each time that there is room, until the deadline."""
-        deadline = self._clock.monotonic() + self.settings.write_timeout
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
-        while rest:
-            left = deadline - self._clock.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
-                raise self._lost(
-                    f"the device took no bytes for {self.settings.write_timeout:g} s; "
-                    f"{len(rest)} are left"
-                )
-            try:
-                rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self._lost(error.strerror or str(error)) from error
-
-    def close(self) -> None:
-        """Give the port back; never raises, a second time does nothing."""
-        owner, self._owner = self._owner, None
-        if owner is None:
-            return
-        if self._broken and isinstance(owner, serial.Serial):
-            # Closing waits (up to 30 s) for unsent bytes to leave: a peer that
-            # takes none would hold up its whole driver thread.
-            with contextlib.suppress(termios.error, OSError):
-                termios.tcflush(self._descriptor, termios.TCOFLUSH)
-        self._descriptor = -1
-        with contextlib.suppress(OSError):
-            owner.close()
-
-    def _lost(self, why: str) -> LinkLostError:
-        if self._owner is None:
-            return LinkLostError(f"{self.settings.port} is closed")
-        self._broken = True
-        return LinkLostError(f"{self.settings.port}: {why}")
 
 
-def opener(settings: SerialSettings, *, clock: Clock | None = None) -> Opener:
+class PortOpener:
+    """Opens one port again and again, and remembers what it learnt; used by one thread."""
+
+    def __init__(self, settings: SerialSettings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or RealClock()
+        self._rates = Rates(settings.rates)
+        self._told: tuple[str, ...] = ()
+
+    @property
+    def baud(self) -> int:
+        """The rate that was proven last, or the likeliest."""
+        return self._rates.likeliest
+
+    @property
+    def settings(self) -> SerialSettings:
+        """How the port is opened next."""
+        return self._settings
+
+    def move_to(self, port: str) -> None:
+        """Open ``port`` from now on: what matches has been plugged in there."""
+        self._settings = replace(self._settings, port=port, match={})
+
+    def __call__(self) -> Link:
+        """Open the port, or raise as `SerialLink.open` does."""
+        if self._settings.is_rfc2217:
+            return Rfc2217Link.open(self._settings, clock=self._clock, rates=self._rates)
+        link = SerialLink.open(self._settings, clock=self._clock, rates=self._rates)
+        if link.notes != self._told:
+            self._told = link.notes
+            log.info("%s: %s", self._settings.port, "; ".join(link.notes))
+        return link
+
+
+def opener(settings: SerialSettings, *, clock: Clock | None = None) -> PortOpener:
     """Return what opens the port that ``settings`` name, as a driver thread wants it."""
-    return partial(SerialLink.open, settings, clock=clock)
-
-
-def _open_port(settings: SerialSettings) -> serial.Serial:
-    port = serial.Serial(
-        port=None,  # given below: with a port the constructor opens it, half configured
-        baudrate=settings.baud,
-        bytesize=settings.bytesize,
-        parity=settings.parity,
-        stopbits=settings.stopbits,
-        rtscts=settings.rtscts,
-        xonxoff=settings.xonxoff,
-        exclusive=settings.exclusive or None,
-        # pyserial's way to say VMIN=1: with its usual 0 an empty port and a
-        # dead one both read as b"".
-        inter_byte_timeout=0,
-    )
-    port.port = settings.port
-    try:
-        port.open()
-    except serial.SerialException as error:
-        raise _refusal(settings, error.errno or _cause(error), str(error)) from error
-    except termios.error as error:
-        # The port went between its opening and its configuration.
-        raise _refusal(settings, error.args[0], str(error.args[-1])) from error
-    except OSError as error:
-        raise _refusal(settings, error.errno, str(error)) from error
-    except ValueError as error:
-        raise LinkLostError(f"{settings.port} cannot do that: {error}") from error
-    if settings.low_latency:
-        # Only drivers of USB adapters know the word; the rest has no delay to spare.
-        with contextlib.suppress(OSError, ValueError):
-            port.set_low_latency_mode(True)
-    return port
-
-
-def _cause(error: BaseException) -> int | None:
-    """Return the errno behind a `SerialException` that pyserial made without one."""
-    context = error.__context__
-    if isinstance(context, termios.error):
-        return int(context.args[0])
-    return context.errno if isinstance(context, OSError) else None
-
-
-def _refusal(settings: SerialSettings, number: int | None, text: str) -> LinkLostError:
-    port = settings.port
-    if number in _ABSENT:
-        return LinkAbsentError(f"{port} is not there: nothing is plugged in")
-    if number in _FORBIDDEN:
-        return LinkLostError(
-            f"no permission to open {port}: add the gateway's user to the group "
-            f"{_group_of(port)!r} and start it again"
-        )
-    if number in _BUSY:
-        return LinkLostError(
-            f"{port} is in use by another program: `fuser -v {port}` names it, close it there"
-        )
-    if number in _NO_PORT:
-        return LinkLostError(
-            f"{port} is no serial port, or cannot do {settings.baud} baud "
-            f"{settings.bytesize}{settings.parity}{settings.stopbits}: check port and line settings"
-        )
-    return LinkLostError(f"{port} cannot be opened: {text}")
-
-
-def _group_of(port: str) -> str:
-    try:
-        return grp.getgrgid(os.stat(port).st_gid).gr_name
-    except (OSError, KeyError):
-        return "dialout"
-
-
-def _connect(settings: SerialSettings) -> socket.socket:
-    host, port = settings.socket_address()
-    try:
-        connection = socket.create_connection((host, port), timeout=settings.connect_timeout)
-    except (ConnectionRefusedError, TimeoutError) as error:
-        raise LinkAbsentError(f"nobody answers at {settings.port}") from error
-    except OSError as error:
-        raise LinkLostError(
-            f"{settings.port} cannot be reached: {error.strerror or error}; "
-            "check host name and network"
-        ) from error
-    connection.setblocking(False)
-    # A command is one small write that must not wait for the one before; and a
-    # port server that lost its power says nothing, so the kernel asks it.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    return connection
+    return PortOpener(settings, clock)

@@ -1,15 +1,16 @@
-"""What the appliance hands to its routes: each device with the class its settings make."""
+"""The application that a configuration describes, and what it hands to its routes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from gateway import plugins
-from gateway.appliance import Appliance
+from gateway.appliance import MOVES, Appliance
 from gateway.config.provenance import Provenance
-from gateway.config.schema import Configuration, DeviceConfig, GatewaySettings
+from gateway.config.schema import Configuration, DeviceConfig, GatewaySettings, NoSettings
 from gateway.device import Driver, Heartbeat, Identity
 from gateway.framing import Line
 
@@ -65,3 +66,21 @@ def test_each_device_of_a_route_gets_the_class_that_its_settings_make(
         Heartbeat(patience=9.0),
     ]
     assert all(issubclass(each.driver, Patient) for each in hosted)
+
+
+@pytest.mark.parametrize(("devices", "size"), [(0, 256), (1, 256), (200, 200 * MOVES)])
+def test_mailboxes_have_room_for_what_every_device_tells_at_the_start(
+    devices: int, size: int
+) -> None:
+    configuration = Configuration(
+        gateway=GatewaySettings(),
+        routes={},
+        devices={
+            f"d{number}": DeviceConfig(
+                name=f"d{number}", driver="x", route="y", link=NoSettings(), settings=NoSettings()
+            )
+            for number in range(devices)
+        },
+        provenance=Provenance(),
+    )
+    assert Appliance(configuration).mailbox_size == size

@@ -9,7 +9,8 @@ Refused: nothing; a driver that asks too long gets `CallTimeoutError`.
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from gateway.clock import Clock
@@ -60,6 +61,16 @@ class ProbeHost:
     def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
         """Return the first frame from now on that ``answers`` accepts."""
         return self._wait(answers, timeout, "it says nothing of the kind by itself")
+
+    def ask_many(
+        self,
+        requests: Sequence[bytes],
+        answers: Callable[[bytes, bytes], bool],
+        timeout: float,
+        in_flight: int,
+    ) -> list[bytes]:
+        """Ask one after the other: who is there is no matter of speed."""
+        return [self.ask(each, partial(answers, each), timeout) for each in requests]
 
     def write(self, payload: bytes) -> None:
         """Write one frame."""

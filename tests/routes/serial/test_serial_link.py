@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import socket
 import termios
 import threading
 import time
-import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,35 +20,13 @@ import serial
 
 from gateway.device.link import Link
 from gateway.errors import LinkAbsentError, LinkLostError
+from routes.serial import line
 from routes.serial.serial_link import SerialLink, opener
 from routes.serial.settings import SerialSettings
 from tests.lab.simavr import Simavr
+from tests.lab.terminal import Terminal
 
 SECONDS = 5.0
-
-
-class Terminal:
-    """A pty whose slave is a port at ``path``, and whose master is the device behind it."""
-
-    def __init__(self, path: Path) -> None:
-        self.master, self.slave = os.openpty()
-        tty.setraw(self.slave)
-        self.path = path
-        self.path.symlink_to(os.ttyname(self.slave))
-
-    def vanish(self) -> None:
-        """Close both ends, as a pulled cable does; the link's target is gone."""
-        if self.master >= 0:
-            os.close(self.slave)
-            os.close(self.master)
-            self.master = self.slave = -1
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    terminal = Terminal(tmp_path / "port")
-    yield terminal
-    terminal.vanish()
 
 
 @pytest.fixture
@@ -481,3 +459,97 @@ def test_hung_firmware_is_bounded(simavr: Simavr) -> None:
             link.write(b"P1*61\n" * 20_000)
     finally:
         link.close()
+
+
+# What is done to an open port besides reading and writing.
+
+
+def die(module: object, name: str, error: BaseException) -> Callable[[pytest.MonkeyPatch], None]:
+    return lambda monkeypatch: refuse(monkeypatch, module, name, error)
+
+
+GONE = OSError(errno.EIO, "Input/output error")
+GONE_TO_TERMIOS = termios.error(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize(
+    "death",
+    [
+        die(termios, "tcgetattr", GONE_TO_TERMIOS),
+        die(termios, "tcsetattr", GONE_TO_TERMIOS),
+        die(termios, "tcflush", GONE_TO_TERMIOS),
+    ],
+)
+def test_a_port_that_dies_while_its_rate_is_changed_is_lost(
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    death: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    link = SerialLink.open(settings_for(terminal.path, baud=(9600, 19200)))
+    with monkeypatch.context() as patch:
+        death(patch)
+        with pytest.raises(LinkLostError, match="Input/output error"):
+            link.try_next_way()
+    assert "broken" in repr(link)
+    link.close()
+
+
+def test_a_rate_without_a_name_is_set_and_a_port_that_dies_of_it_is_lost(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = SerialLink.open(settings_for(terminal.path, baud=(9600, 74880)))
+    link.try_next_way()
+    assert line.rate_of(terminal.slave) == 74880
+    link.try_next_way()
+    with monkeypatch.context() as patch:
+        refuse(patch, fcntl, "ioctl", GONE)
+        with pytest.raises(LinkLostError):
+            link.try_next_way()
+    link.close()
+
+
+def test_a_vanished_port_is_lost_to_every_operation(terminal: Terminal) -> None:
+    operations: list[Callable[[SerialLink], object]] = [
+        lambda link: link.read(),
+        lambda link: link.write(b"x"),
+        lambda link: link.try_next_way(),
+        lambda link: link.send_break(0.01),
+    ]
+    links = [
+        SerialLink.open(settings_for(terminal.path, exclusive=False, baud=(9600, 19200)))
+        for _ in operations
+    ]
+    terminal.vanish()
+    for link, operation in zip(links, operations, strict=True):
+        with pytest.raises(LinkLostError, match=str(terminal.path)):
+            operation(link)
+        link.close()
+        with pytest.raises(LinkLostError, match="is closed"):
+            operation(link)
+
+
+def test_a_break_leaves_the_port_as_it_was(terminal: Terminal, link: SerialLink) -> None:
+    link.send_break(0.001)
+    link.write(b"x")
+    assert os.read(terminal.master, 10) == b"x"
+
+
+def test_a_rate_that_the_port_cannot_do_is_told_and_passed_over(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(line, "is_pseudo_terminal", lambda port: False)
+    link = SerialLink.open(settings_for(terminal.path, baud=(9600, 250000)))
+    monkeypatch.setattr(line, "rate_of", lambda descriptor: 115200)
+    link.try_next_way()
+    assert "baud = 250000: the port makes 115200 of it" in caplog.text
+    link.close()
+
+
+def test_what_a_port_cannot_do_is_told_once_and_not_at_every_opening(
+    terminal: Terminal, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_port = opener(settings_for(terminal.path, dtr=True))
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            open_port().close()
+    assert caplog.text.count("dtr counts for nothing") == 1

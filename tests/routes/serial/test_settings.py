@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from routes.serial.settings import SerialSettings
+from routes.serial.settings import AUTO, SerialSettings
 
 
 def load(**values: Any) -> SerialSettings:
@@ -30,6 +30,7 @@ def test_a_port_is_all_that_is_needed() -> None:
     [
         ("socket://127.0.0.1:4000", ("127.0.0.1", 4000)),
         ("socket://[::1]:4000", ("::1", 4000)),
+        ("rfc2217://127.0.0.1:4000", ("127.0.0.1", 4000)),
         ("socket://port-server.example:65535", ("port-server.example", 65535)),
     ],
 )
@@ -40,7 +41,7 @@ def test_a_port_server_is_host_and_port(port: str, address: tuple[str, int]) -> 
 @pytest.mark.parametrize(
     "port",
     [
-        *("", "ttyACM0", "./ttyACM0", "COM1", "rfc2217://host:4000", "loop://", "socket:/host:1"),
+        *("", "ttyACM0", "./ttyACM0", "COM1", "rfc2217://host", "loop://", "socket:/host:1"),
         *("socket://", "socket://host", "socket://:4000", "socket://host:0", "socket://host:65536"),
         *("socket://host:x", "socket://host:1/x", "socket://host:1?logging=debug", "socket://[::1"),
         "socket://me@host:1",
@@ -64,6 +65,13 @@ def test_any_other_port_is_refused_with_what_would_be_right(port: str) -> None:
         {"connect_timeout": -1},
         {"exclusive": 1},
         {"speed": 9600},
+        {"baud": "fast"},
+        {"baud": []},
+        {"baud": [9600, 12]},
+        {"rs485": True},
+        {"rs485": {"delay_before_send": 3}},
+        {"reset": {"line": "cts"}},
+        {"reset": {"seconds": 60}},
     ],
 )
 def test_a_mistyped_setting_is_refused(values: dict[str, Any]) -> None:
@@ -91,3 +99,50 @@ def test_it_is_either_a_port_or_a_match(values: dict[str, Any], said: str) -> No
     with pytest.raises(msgspec.ValidationError) as raised:
         load(**values)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("baud", "rates"), [(9600, (9600,)), ("auto", AUTO), ([9600, 250000], (9600, 250000))]
+)
+def test_a_rate_is_known_or_to_be_found_among_several(baud: object, rates: tuple[int, ...]) -> None:
+    assert load(port="/dev/ttyUSB0", baud=baud).rates == rates
+
+
+def test_the_likely_rates_are_no_more_than_a_list_may_hold() -> None:
+    assert load(port="/dev/ttyUSB0", baud=list(AUTO)).rates == AUTO
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        ({"baud": [9600, 9600]}, "names a rate twice: 9600, 9600"),
+        ({"port": "socket://host:1", "baud": "auto"}, "or use rfc2217://"),
+        ({"rtscts": True, "xonxoff": True}, "choose one of"),
+        ({"dsrdtr": True}, "wire the board for rtscts or use xonxoff"),
+        ({"rs485": {}, "rtscts": True}, "leave rtscts and rts out"),
+        ({"rs485": {}, "rts": False}, "leave rtscts and rts out"),
+        ({"rtscts": True, "rts": True}, "leave rts out"),
+        ({"rtscts": True, "reset": {"line": "rts"}}, "pull dtr"),
+        ({"rs485": {}, "reset": {"line": "rts"}}, "pull dtr"),
+        ({"dtr": False, "reset": {"line": "dtr"}}, "leave dtr = false out"),
+        ({"port": "rfc2217://host:1", "rs485": {}}, "set it up there"),
+        ({"port": "rfc2217://host:1", "hupcl": False}, "set it up there"),
+        ({"port": "socket://host:1", "share": "socket://:1"}, "that machine's to share"),
+        ({"share": "tcp://127.0.0.1:1"}, "share is rfc2217://127.0.0.1:port"),
+        ({"share": "rfc2217://127.0.0.1"}, "share is rfc2217://127.0.0.1:port"),
+    ],
+)
+def test_settings_that_no_port_could_have_are_refused_with_what_would_be_right(
+    values: dict[str, Any], advice: str
+) -> None:
+    with pytest.raises(msgspec.ValidationError, match=advice):
+        load(**{"port": "/dev/ttyUSB0", **values})
+
+
+def test_flow_control_by_dtr_is_for_port_servers() -> None:
+    assert load(port="rfc2217://host:4000", dsrdtr=True).dsrdtr
+
+
+def test_a_port_is_shared_on_loopback_unless_an_address_is_named() -> None:
+    assert load(port="/dev/x", share="socket://:4000").share_address() == ("127.0.0.1", 4000)
+    assert load(port="/dev/x", share="rfc2217://10.0.0.1:4000").share_address()[0] == "10.0.0.1"

@@ -137,7 +137,7 @@ def test_the_hook_decides_where_no_prefix_is_given(host: RecordingHost) -> None:
     assert not host.accepts(b"7 gone")
 
 
-@pytest.mark.parametrize("topic", ["state", "info", "events", "events/pong"])
+@pytest.mark.parametrize("topic", ["state", "info", "events", "events/pong", "moves", "claim"])
 def test_the_gateways_own_topics_are_refused(wheels: Wheels, topic: str) -> None:
     with pytest.raises(ValueError, match="published by the gateway itself"):
         wheels.publish(topic, None)

@@ -133,6 +133,7 @@ def test_a_pull_that_only_udev_tells_of_ends_the_link(rig) -> None:
     plug(rig)
     rig.thread.look_again()
     rig.outside.wait_event("board", "connected", 2)
+    assert rig.call("led") == "LED ok"
 
 
 def test_a_pull_ends_a_question_that_waits(rig) -> None:
@@ -251,6 +252,7 @@ def test_a_driver_that_does_not_return_is_failed_and_starts_anew_if_it_does(make
     go_on.set()
     rig.outside.wait_event("board", "connected", 2)
     assert len(rig.opener.links) == 2
+    assert rig.outside.states("board").count("absent") == 1  # before it was first opened
 
 
 def test_progress_grows_with_frames_and_a_thread_at_rest_waits(rig) -> None:

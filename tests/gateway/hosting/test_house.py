@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from random import Random
 from typing import Any, cast
 
 import pytest
@@ -80,7 +81,16 @@ class Machine(FakeHotplug):
             listener(change)
 
 
+class Patient(Random):
+    """Every wait is a minute: who comes back sooner was woken."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return 60.0
+
+
 class Scene:
+    """A house whose devices wait for a minute between two tries."""
+
     def __init__(self) -> None:
         self.landlord = Landlord()
         self.machine = Machine()
@@ -88,6 +98,7 @@ class Scene:
             self.landlord,
             ("tty",),
             clock=RealClock(),
+            random=Patient,
             hotplug=cast(Hotplug, self.machine),
             stuck=StuckThreads(0.0),
         )
@@ -242,6 +253,8 @@ def test_a_stuck_driver_costs_its_device_and_two_have_the_router_ask_for_a_resta
         scene.house.look_after()
     # Should they return after all, they start anew.
     scene.go_on.set()
+    scene.machine.pull(tty(0), tty(1))
+    scene.machine.plug(tty(0), tty(1))
     scene.landlord.wait_event("a", "connected", 2)
     scene.landlord.wait_event("b", "connected", 2)
     scene.house.look_after()

@@ -1,4 +1,4 @@
-"""The lookout: one sleeper, woken by its link, or let go for good."""
+"""The lookout: one sleeper, woken by its link, or let go."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ def link() -> Iterator[FakeLink]:
     link = FakeLink()
     yield link
     link.close()
+
+
+def test_who_was_let_go_sleeps_again_for_the_next_link(lookout: Lookout) -> None:
+    lookout.let_go()
+    lookout.let_go()
+    assert len(lookout.poll(5.0, 2)) == 1
+    lookout.stay()
+    lookout.stay()
+    assert lookout.poll(0.0, 2) == []
 
 
 def test_it_sleeps_as_long_as_told_and_not_less(lookout: Lookout) -> None:

@@ -29,6 +29,12 @@ def test_a_loose_contact_is_opened_no_more_than_once_a_second(retries: Retries) 
     assert [retries.after_loss(0.1) for _ in range(5)] == [0.25, 0.5, 1.0, 1.0, 1.0]
 
 
+def test_a_half_born_port_is_tried_again_soon(retries: Retries) -> None:
+    assert [retries.after_birth() for _ in range(5)] == [0.05, 0.1, 0.2, 0.25, 0.25]
+    retries.after_absence()
+    assert retries.after_birth() == 0.05
+
+
 def test_what_fails_is_tried_less_and_less_often_and_never_given_up(retries: Retries) -> None:
     assert [retries.after_failure(0.0) for _ in range(6)] == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
 

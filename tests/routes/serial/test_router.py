@@ -15,6 +15,7 @@ from gateway import Application, Message, Process
 from gateway.errors import AddressError, RefusedError
 from gateway.hosting import house
 from gateway.hosting.hosted_device import HostedDevice
+from gateway.hosting.stuck import StuckThreads
 from routes.serial import router
 from routes.serial.router import SerialRouter
 from routes.serial.settings import SerialSettings
@@ -91,7 +92,7 @@ def test_two_drivers_that_do_not_return_have_the_route_restarted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(router, "LOOK_AFTER_EVERY", 0.05)
-    monkeypatch.setattr(house, "StuckThreads", partial(house.StuckThreads, 0.3))
+    monkeypatch.setattr(house, "StuckThreads", partial(StuckThreads, 0.3))
     heard: dict[str, list[str]] = {"a": [], "b": []}
 
     class Listener(Process):

@@ -98,7 +98,8 @@ def ports(report: dict[str, Any]) -> dict[str, tuple[str | None, str]]:
 
 
 def test_a_board_is_listed_told_and_missed(testbed: Umockdev, tmp_path: Path) -> None:
-    node = testbed.dev / "ttyACM0"
+    node = testbed.root / "dev" / "ttyACM0"
+    node.parent.mkdir(exist_ok=True)
     with SimulatedBoard(node) as board:
         testbed.add(usb_serial(0, serial="W1"))
         testbed.add(usb_serial(1, serial="W2"))

@@ -77,14 +77,14 @@ def test_a_port_that_was_given_away_is_present_with_the_reason_and_no_failure(ri
         raise LinkTakenError("in the remote hands of 10.0.0.7:4711")
 
     opens = rig.opener.__call__
-    rig.thread._opener = given_away
+    rig.thread._berth._opener = given_away
     rig.link.break_()
     assert taken.wait(5.0)
     rig.outside.wait_for(lambda: "remote hands" in rig.cause())
     state = rig.outside.retained["devices/board/state"]
     assert (state["state"], state["connected"]) == ("present", False)
     assert rig.thread.statistics().failures == 0
-    rig.thread._opener = opens
+    rig.thread._berth._opener = opens
     rig.outside.wait_for(lambda: rig.thread.state.connected)
 
 
@@ -94,7 +94,7 @@ def test_a_port_that_is_taken_from_the_first_is_present(make_rig: MakeRig) -> No
     def given_away() -> Link:
         raise LinkTakenError("in the remote hands of 10.0.0.7:4711")
 
-    rig.thread._opener = given_away
+    rig.thread._berth._opener = given_away
     rig.thread.start()
     rig.outside.wait_for(lambda: "remote hands" in rig.cause())
     assert rig.thread.state.value == "present"

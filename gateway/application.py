@@ -137,6 +137,7 @@ class Application:
         self._systemd = Systemd()
         self.status = 0
         """What `run` returned, or `running` would have; 1 where something failed."""
+        self._is_child = False
         self._go = Wakeup()
         self._stop_asked = False
         self._main_error = ""
@@ -387,7 +388,14 @@ class Application:
             return simulation.run()
 
     def stop(self) -> None:
-        """End the application soon, in order; any thread and any handler may call it."""
+        """End the application soon, in order; any thread and any handler may call it.
+
+        So may a forked process; there it raises what `Process.send` raises.
+        """
+        if self._is_child and self._desk is not None:
+            office, box = self._desk
+            office.tell_boss(box, "shutdown", None)
+            return
         self._stop_asked = True
         self._go.set()
         if self._main_life is not None and (process := self._main_life[0].process) is not None:
@@ -439,7 +447,7 @@ class Application:
         fork_server.start()
         # What was built stays: the collector need not look at it again.
         gc.freeze()
-        stack.callback(fork_server.stop, self.shutdown_timeout)
+        stack.callback(fork_server.stop)
         clear(self._temporary)
         stack.callback(clear, self._temporary)
         self._systemd = Systemd.from_environment(self._environment, os.getpid())
@@ -467,7 +475,7 @@ class Application:
         return boss
 
     def _start_boss(self, boss: Boss) -> None:
-        boss.on_brake = boss.on_bound_end = self.stop
+        boss.on_brake = boss.on_end = self.stop
         boss.start()
         main_box = boss.members[MAIN].box
         assert main_box is not None
@@ -586,6 +594,7 @@ class Application:
             temporary=self._temporary,
         )
         self._desk = (child.office, child.box)
+        self._is_child = True
         return child.run()
 
     def _errand_main(self, name: str, task: int, done: int) -> int:

@@ -12,6 +12,8 @@ further mailbox whose OS process was killed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.bus.ledger import (
     ACCEPTED,
     LOST,
@@ -59,10 +61,15 @@ class Accounts:
         member.row = None
         self._release(row)
         if member.box is not None:
+            # That of a life that never began is open still.
+            self._office.close(member.box)
             member.past = member.past.plus(member.box.statistics())
             member.box = None
         for mailbox in list(member.mailboxes):
             self.close_further(member, mailbox)
+
+    def note_dropped(self, dropped: Mapping[str, int]) -> None:
+        """Note what an OS process that is over had accepted for others, and dropped."""
 
     def balance(self, member: Member) -> Balance:
         """Return what all mailboxes of all lives of a member have counted so far."""

@@ -28,6 +28,7 @@ from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.context import Context
 from gateway.supervision import external_protocol as protocol
+from gateway.supervision.exit_status import in_words
 from gateway.supervision.external_lines import Lines, TooLong
 from gateway.supervision.external_os_process import OsProcess
 from gateway.supervision.program import Program, ProgramError
@@ -86,7 +87,7 @@ class External(AsyncProcess):
         finally:
             running.close()
         if self._child_error is None and running.status:
-            raise ProgramError(_in_words(running.status))
+            raise ProgramError(in_words(running.status))
 
     def press(self, number: signal.Signals) -> None:
         """Send the program a signal, where the application's deadline is over."""
@@ -195,7 +196,7 @@ class External(AsyncProcess):
         status = running.reap()
         await self._hear_all()
         if status and not self._ending.is_set:
-            raise ProgramError(_in_words(status))
+            raise ProgramError(in_words(status))
         self.die()
 
     async def _obey(self, line: bytes | TooLong) -> None:
@@ -293,9 +294,3 @@ async def _ends(running: OsProcess, seconds: float) -> bool:
 def _bounded(open_ones: int, what: str) -> None:
     if open_ones >= OPEN:
         raise RefusedError(f"{OPEN} {what} are open, which is the most")
-
-
-def _in_words(status: int) -> str:
-    if status < 0:
-        return f"killed by {signal.Signals(-status).name}"
-    return f"exit status {status}"

@@ -50,6 +50,8 @@ class Member:
     """When it is killed, should it not have ended, on the monotonic clock."""
     until: float | None = None
     """When its ``limit`` is over, on the monotonic clock."""
+    exit_status: int | None = None
+    """How the present life's OS process ended, negative by a signal, once it was reaped."""
     registered: bool = False
     """Whether the present life, in an OS process of its own, has registered."""
     pressed: int = 0
@@ -71,6 +73,22 @@ class Member:
     def runs(self) -> bool:
         """Whether a life of it is under way."""
         return self.state in ("starting", "living", "stopping")
+
+    def begin_anew(self) -> None:
+        """Forget how the last life went: the next one begins."""
+        self.incarnation += 1
+        self.said_dead = self.told_to_die = self.stuck = self.registered = False
+        self.after, self.why = "judge", ""
+        self.stop_by = self.until = self.pulse = self.exit_status = None
+        self.pressed = 0
+
+    def forget_life(self) -> None:
+        """Let go of what the life had that is over."""
+        self.stop_by = self.until = None
+        self.stuck = False
+        self.process = self.thread = None
+        self.hurry = self.call_soon = None
+        self.pid = 0
 
     def describe(self) -> dict[str, Any]:
         """Return what `gateway ps` shows of it."""

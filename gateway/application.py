@@ -208,6 +208,8 @@ class Application:
         order = self.mailbox_order if mailbox_order is None else mailbox_order
         if mode not in get_args(Mode):
             raise ConfigError(f"{name!r} has the mode {mode!r}; use {' or '.join(get_args(Mode))}")
+        if isinstance(depends, str):
+            raise ConfigError(f"{name!r} has depends={depends!r}: use a list of names")
         if (mode == "external") != (command is not None):
             raise ConfigError(f"{name!r}: a command and the mode 'external' belong together")
         if command is not None and not isinstance(command, Program):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.application import Application
 from gateway.errors import ConfigError
 from gateway.process.context import Context
 from gateway.process.process import Process
@@ -70,11 +71,37 @@ def test_a_member_is_data_that_survives_a_letter_or_a_file() -> None:
         ({"parameters": {"callback": print}}, "wheels"),
         ({"parameters": {"text": "a" * LARGEST}}, "is the most"),
         ({"name": "wheels@serial"}, "route"),
+        ({"mailbox_size": 0}, "mailbox_size=0"),
+        ({"tock": None, "frequency": -1.0}, "frequency=-1.0"),
+        ({"tock": None, "frequency": float("inf")}, "frequency=inf"),
+        ({"tock": 1e-320}, "frequency=inf"),
     ],
 )
 def test_nonsense_is_refused_and_named(change: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         spec_of({**WHEELS, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"mailbox_size": 1.5}, "mailbox_size=1.5: use a whole number"),
+        ({"mailbox_order": "lifo"}, "mailbox_order='lifo': use fifo or priority"),
+        ({"mailbox_policy": "drop"}, "mailbox_policy='drop': use block, reject or drop_oldest"),
+        ({"when_stuck": "kill"}, "when_stuck='kill': use report or restart"),
+        ({"frequency": float("nan")}, "frequency=nan"),
+        ({"depends": "power"}, "depends='power': use a list"),
+    ],
+)
+def test_what_no_type_checker_saw_is_refused_before_anything_starts(
+    change: dict[str, Any], match: str
+) -> None:
+    class App(Application):
+        def build(self) -> None:
+            self.add_process("wheels", **change)
+
+    with pytest.raises(ConfigError, match=match):
+        App().run()
 
 
 def test_who_ends_the_application_is_not_restarted_unless_that_is_said() -> None:

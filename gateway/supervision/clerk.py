@@ -73,6 +73,7 @@ class Clerk:
     def _close_further(self, message: Message) -> None:
         member = self.sender(message)
         if member is not None and message.body in member.mailboxes:
+            self._board.close(message.body)
             self._accounts.close_further(member, message.body)
             self._board.tell_book()
 

@@ -32,6 +32,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -311,14 +312,18 @@ class Application:
                 self._main_error = f"{type(bug).__name__}: {bug}"
                 raise
 
-    # While it runs, from any OS process of it
+    # While it runs, from any OS process of it.
+    # On the thread of an event loop all of these raise `RuntimeError`, since they would
+    # hold up everybody there: await the methods of the same names of an asyncio process.
 
     def start_process(self, name: str, *, timeout: float = 10.0) -> None:
         """Have the process ``name`` started, and return when it lives.
 
         Within a process use `Process.start_process`, which says the same in
-        its name. Raises `RefusedError`, which says why, where it cannot live,
-        and `CallTimeoutError` after ``timeout`` seconds.
+        its name; within an asyncio one that is awaited, and this raises
+        `RuntimeError`, as it does on any event loop's thread. Raises
+        `RefusedError`, which says why, where it cannot live, and
+        `CallTimeoutError` after ``timeout`` seconds.
         """
         self._ask("start", name, timeout)
 
@@ -437,6 +442,7 @@ class Application:
         desk = self._desk
         if desk is None:
             raise ConfigError("the application does not run: order this while it does")
+        _refuse_on_a_loop()
         office, box = desk
         return box.wait_for(office.tell_boss(box, subject, body), timeout).body
 
@@ -626,3 +632,15 @@ class Application:
         self._folder = home / "bus"
         self._temporary = home / "temporary"
         return self._folder, lock
+
+
+def _refuse_on_a_loop() -> None:
+    """Raise `RuntimeError` on the thread of an event loop that runs, which must not wait."""
+    # Who has no loop has not loaded it, and need not pay for that.
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            "an order to the application waits, and would hold up everybody on this event loop:"
+            " in an asyncio process write `await self.start_process(...)` and the like,"
+            " elsewhere `await asyncio.to_thread(application.start_process, ...)`"
+        )

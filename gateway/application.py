@@ -25,15 +25,12 @@ dependencies that go in circles, two applications on one folder of sockets.
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -66,6 +63,7 @@ from gateway.supervision.program import Program
 from gateway.supervision.recruit import data_of, spec_of, usual_restart
 from gateway.supervision.restart import RestartPolicy
 from gateway.supervision.simulation import Outcome, Simulation
+from gateway.supervision.sockets_folder import claim
 from gateway.supervision.spec import ProcessSpec, WhenStuck, class_named, refuse_in_simulation
 from gateway.supervision.stop_signals import StopSignals
 from gateway.supervision.systemd import Systemd
@@ -449,9 +447,10 @@ class Application:
     def _begin(self, stack: ExitStack, mailboxes: Mapping[str, type[Mailbox]]) -> Boss:
         """Build, and start whatever runs beside the main process."""
         order = self._build()
-        folder, lock = self._claim_sockets(stack)
+        folder = claim(self._sockets, stack)
+        self._folder, self._temporary = folder.bus, folder.temporary
         self._ledgers = SharedLedgers()
-        fork_server = ForkServer(self._child_main, self._errand_main, unneeded=[lock])
+        fork_server = ForkServer(self._child_main, self._errand_main, unneeded=[folder.lock])
         fork_server.start()
         # What was built stays: the collector need not look at it again.
         gc.freeze()
@@ -460,13 +459,26 @@ class Application:
         stack.callback(clear, self._temporary)
         self._systemd = Systemd.from_environment(self._environment, os.getpid())
         stack.callback(self._systemd.close)
-        self._office = Office(folder, clock=self._clock, ledgers=self._ledgers)
+        with folder.explained():
+            self._office = Office(folder.bus, clock=self._clock, ledgers=self._ledgers)
         stack.callback(self._office.shut)
         self._office.clean()
         stack.callback(self._stop_loops)
         if any(spec.mode in LOOPS for spec in self._specs.values()):
             self._make_loops()
-        boss = Boss(
+        with folder.explained():
+            boss = self._make_boss(order, fork_server, mailboxes)
+            stack.enter_context(StopSignals(self.stop))
+            self._start_boss(boss)
+        return boss
+
+    def _make_boss(
+        self,
+        order: list[list[str]],
+        fork_server: ForkServer,
+        mailboxes: Mapping[str, type[Mailbox]],
+    ) -> Boss:
+        return Boss(
             self._office,
             list(self._specs.values()),
             [*order, [MAIN]],
@@ -478,9 +490,6 @@ class Application:
             systemd=self._systemd,
             mailboxes=mailboxes,
         )
-        stack.enter_context(StopSignals(self.stop))
-        self._start_boss(boss)
-        return boss
 
     def _start_boss(self, boss: Boss) -> None:
         boss.on_brake = boss.on_end = self.stop
@@ -607,31 +616,6 @@ class Application:
 
     def _errand_main(self, name: str, task: int, done: int) -> int:
         return run_errand(name, task, done, folder=self._folder, clock=self._clock)
-
-    def _claim_sockets(self, stack: ExitStack) -> tuple[Path, int]:
-        """Make the sockets' folder ours, or say who has it; return it and its lock."""
-        home = self._sockets
-        if home is None:
-            home = Path(tempfile.mkdtemp(prefix="gateway-"))
-            stack.callback(shutil.rmtree, home, ignore_errors=True)
-        try:
-            home.mkdir(mode=0o755, parents=True, exist_ok=True)
-            lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigError(
-                f"the sockets' folder {home} cannot be used: {error.strerror};"
-                " name another one, or run as its owner"
-            ) from error
-        stack.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"another gateway runs with the sockets in {home}: stop it, or name another folder"
-            ) from error
-        self._folder = home / "bus"
-        self._temporary = home / "temporary"
-        return self._folder, lock
 
 
 def _refuse_on_a_loop() -> None:

@@ -74,6 +74,7 @@ class Office:
             return mail, self._folder.bind(socket_name(name, incarnation, "urgent"))
         except OSError:
             mail.close()
+            self.unlink(name, incarnation)
             raise
 
     def open(

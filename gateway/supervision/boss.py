@@ -172,9 +172,18 @@ class Boss:
     # For the main thread
 
     def start(self) -> None:
-        """Open every mailbox, tell the book, start who is to start by itself."""
-        for member in self.members.values():
-            self._starting.enlist(member)
+        """Open every mailbox, tell the book, start who is to start by itself.
+
+        Raises `OSError` where the main process cannot have its mailbox.
+        """
+        try:
+            for member in self.members.values():
+                self._starting.enlist(member)
+        except OSError:
+            # The main process has no mailbox: nothing is begun, and nothing left open.
+            for member in self.members.values():
+                self._accounts.close(member)
+            raise
         self._board.tell_book()
         if self._fork_server is not None:
             self._box.watch(self._fork_server.fileno(), self._hear_fork_server)

@@ -154,6 +154,11 @@ class Office:
         self._forget_routes()
         self._folder.close()
 
+    def settle(self) -> dict[str, int]:
+        """Send on nothing more; return what was lost here before it left, by mailbox."""
+        self._pump.stop()
+        return dict(self._pump.dropped_by)
+
     def clean(self) -> int:
         """Remove the sockets that a killed predecessor left; return how many."""
         return self._folder.clean()

@@ -12,6 +12,7 @@ further mailbox whose OS process was killed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from gateway.bus.ledger import (
@@ -30,8 +31,11 @@ from gateway.supervision.member import Member
 class Accounts:
     """Opens a row for each mailbox of the crew, reads it, and closes it."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, members: Mapping[str, Member]) -> None:
         self._office = office
+        self._members = members
+        self.dropped_by_the_ended: Counter[str] = Counter()
+        """Letters and publications lost in OS processes that are over, by who was to get them."""
 
     def open(self, member: Member) -> None:
         """Give the next life of a forked member a row."""
@@ -69,7 +73,15 @@ class Accounts:
             self.close_further(member, mailbox)
 
     def note_dropped(self, dropped: Mapping[str, int]) -> None:
-        """Note what an OS process that is over had accepted for others, and dropped."""
+        """Note what an OS process that is over had taken for others, and dropped.
+
+        It is in their ledgers from now on: accepted for them, and dropped.
+        """
+        self.dropped_by_the_ended.update(dropped)
+        for name, count in dropped.items():
+            member = self._members.get(name.rpartition("@")[2])
+            if member is not None:
+                member.past = member.past.plus(Balance(accepted=count, dropped=count))
 
     def balance(self, member: Member) -> Balance:
         """Return what all mailboxes of all lives of a member have counted so far."""

@@ -92,7 +92,7 @@ class Boss:
         self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
         self._board = Noticeboard(office, self._box, self.members)
-        self._accounts = Accounts(office)
+        self._accounts = Accounts(office, self.members)
         self._ending = Ending(office, self._board, self._accounts)
         self._clerk = Clerk(self.members, self._board, self._accounts, self._catch_up)
         self._deaths = Deaths(
@@ -271,6 +271,8 @@ class Boss:
             handler(message)
         except GatewayError as error:
             log.info("boss: %s from %s: %s", message.subject, message.sender, str(error))
+            if message.kind == "letter":
+                self._box.turn_away()
             self._board.refuse(message, error)
 
     def _catch_up(self) -> None:
@@ -364,6 +366,7 @@ class Boss:
             "unknown": self._unknown,
             **self._orders.statistics(),
             **self._board.statistics(),
+            "dropped_by_the_ended": dict(self._accounts.dropped_by_the_ended),
             "fork_server": self._fork_server.statistics() if self._fork_server is not None else {},
             "systemd": self._systemd.statistics(),
             "mail": self._box.statistics()._asdict(),

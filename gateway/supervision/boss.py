@@ -183,6 +183,7 @@ class Boss:
             # The main process has no mailbox: nothing is begun, and nothing left open.
             for member in self.members.values():
                 self._accounts.close(member)
+            self._accounts.end()
             raise
         self._board.tell_book()
         if self._fork_server is not None:
@@ -198,6 +199,7 @@ class Boss:
         self._thread.join(timeout + 3 * GRACE)
         if self._failed:
             self._end_threads(timeout)
+        self._accounts.end()
         return [name for name, member in self.members.items() if member.runs]
 
     def _end_threads(self, timeout: float) -> None:

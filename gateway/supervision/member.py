@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Member:
     thread: threading.Thread | None = None
     mailboxes: dict[str, int | None] = field(default_factory=dict)
     """Further mailboxes that this life has opened, for what is behind it, and their rows."""
+    hands: dict[str, tuple[socket.socket, socket.socket]] = field(default_factory=dict)
+    """Copies of the sockets of those mailboxes, where it is forked."""
     hurry: Callable[[signal.Signals], None] | None = None
     """What presses a life on a loop to end, where there is one."""
     call_soon: Callable[[Callable[[], object]], None] | None = None

@@ -142,7 +142,15 @@ def test_a_mailbox_that_could_not_be_opened_leaves_nothing_behind(
         sys.exit(App(main=Main, sockets=SOCKETS).run())
         """)
     assert program.end() == 0, program.complaints()
-    names = ["boss.1", "boss.1.urgent", "main.1", "main.1.urgent", "worker.4", "worker.4.urgent"]
+    names = [
+        "boss.1",
+        "boss.1.hands",
+        "boss.1.urgent",
+        "main.1",
+        "main.1.urgent",
+        "worker.4",
+        "worker.4.urgent",
+    ]
     assert f"found {names}" in program.said
     assert os.listdir(sockets / "bus") == []
     assert "ResourceWarning" not in program.complaints()

@@ -112,3 +112,45 @@ def test_what_a_writer_dropped_is_known_after_its_end(start: Any) -> None:
     assert ledger["dropped"] >= told["reader"]
     assert ledger["handled"] + ledger["dropped"] == 700
     assert ledger["accepted"] == ledger["delivered"] + ledger["dropped"]
+
+
+def test_what_lay_unread_in_a_further_mailbox_of_a_killed_process_is_counted(start: Any) -> None:
+    program = start(f"""{PS}
+    class Router(Process):
+        def birth(self):
+            self.far = self.open_mailbox("far", size=1)
+            self.add_filter(subject="^read$", callback=self.on_read)
+        def on_read(self, message):
+            for _ in range(message.body):
+                assert self.far.get(10.0) is not None
+            self.reply(message)
+    class Main(Watcher):
+        def life(self):
+            bounced = []
+            self.add_filter(kind="^bounce$", callback=bounced.append)
+            for round in range(3):
+                self.start_process("router")
+                before = self.ledger("router")
+                for number in range(5):
+                    self.send("far@router", "far", number, receipt=True)
+                self.wait_for_reply(self.send("router", "read", 2))
+                open_files = len(os.listdir("/proc/self/fd"))
+                os.kill(self.active_subprocesses()["router"], signal.SIGKILL)
+                while (after := self.ledger("router"))["lost_with_reader"] < before[
+                    "lost_with_reader"
+                ] + 3:
+                    self.light_sleep(0.01)
+                say("lost", after["lost_with_reader"] - before["lost_with_reader"],
+                    sum(after[k] for k in ("delivered", "lost_with_reader", "bounced", "queued"))
+                    == after["accepted"])
+            self.mailman(0.1)
+            say("bounced", len(bounced), {{letter.body["code"] for letter in bounced}})
+            self.die()
+    class App(Application):
+        def build(self):
+            self.add_process("router", Router, mode="fork", restart=SOON)
+    sys.exit(App(main=Main, sockets=SOCKETS).run())
+    """)
+    assert program.end() == 0, program.complaints()
+    assert program.said[:3] == ["lost 3 True"] * 3
+    assert program.said[3] == "bounced 9 {'recipient_gone'}"

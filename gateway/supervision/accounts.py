@@ -32,10 +32,16 @@ from gateway.supervision.member import Member
 class Accounts:
     """Opens a row for each mailbox of the crew, reads it, and closes it."""
 
-    def __init__(self, office: Office, members: Mapping[str, Member]) -> None:
+    def __init__(
+        self, office: Office, members: Mapping[str, Member], hands: Hands | None = None
+    ) -> None:
+        """``hands`` are where forked processes hand their further sockets over, if there are any.
+
+        They are this object's from here on.
+        """
         self._office = office
         self._members = members
-        self._hands = Hands(office)
+        self._hands = hands
         self.dropped_by_the_ended: Counter[str] = Counter()
         """Letters and publications lost in OS processes that are over, by who was to get them."""
 
@@ -47,8 +53,10 @@ class Accounts:
         """Note a further mailbox of a member and return its row."""
         row = self._claim()
         member.mailboxes[mailbox] = row
-        if member.spec.mode == "fork" and (pair := self._hands.fetch(mailbox)) is not None:
-            member.hands[mailbox] = pair
+        if self._hands is not None and member.spec.mode == "fork":
+            pair = self._hands.fetch(mailbox)
+            if pair is not None:
+                member.hands[mailbox] = pair
         return row
 
     def close_further(self, member: Member, mailbox: str) -> None:
@@ -84,7 +92,8 @@ class Accounts:
 
     def end(self) -> None:
         """Give back what nobody came for."""
-        self._hands.close()
+        if self._hands is not None:
+            self._hands.close()
 
     def note_dropped(self, dropped: Mapping[str, int]) -> None:
         """Note what an OS process that is over had taken for others, and dropped.

@@ -41,6 +41,7 @@ from gateway.supervision.ending import Ending
 from gateway.supervision.errands import Errands
 from gateway.supervision.fork_server import Exited, ForkServer, Started
 from gateway.supervision.forking import is_errand
+from gateway.supervision.hands import Hands
 from gateway.supervision.heartbeats import Heartbeats
 from gateway.supervision.member import Member
 from gateway.supervision.notice_desk import NoticeDesk
@@ -92,7 +93,9 @@ class Boss:
         self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
         self._board = Noticeboard(office, self._box, self.members)
-        self._accounts = Accounts(office, self.members)
+        self._accounts = Accounts(
+            office, self.members, Hands(office) if fork_server is not None else None
+        )
         self._ending = Ending(office, self._board, self._accounts)
         self._clerk = Clerk(self.members, self._board, self._accounts, self._catch_up)
         self._deaths = Deaths(

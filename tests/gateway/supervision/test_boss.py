@@ -103,9 +103,9 @@ def test_a_life_that_cannot_be_started_is_a_failure_of_its_own(start: Any) -> No
                 super().birth()
                 self.die()
         import dataclasses
-        import gateway.application
-        whole = gateway.application.Context
-        gateway.application.Context = lambda *a, **k: dataclasses.replace(
+        from gateway.supervision import lives
+        whole = lives.Context
+        lives.Context = lambda *a, **k: dataclasses.replace(
             whole(*a, **k), make_thread=Short)
         app = App(main=Loud, sockets=SOCKETS)
         app.run()

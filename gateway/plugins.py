@@ -10,12 +10,13 @@ cannot be imported because something it needs is absent.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from gateway.config.assembly import DRIVERS, PROCESSES, ROUTES
 from gateway.config.mistake import ConfigErrors, Mistake, suggest
+from gateway.config.qualname import named
+from gateway.errors import ConfigError
 
 __all__ = ["DRIVERS", "PROCESSES", "ROUTES", "find", "names"]
 
@@ -57,14 +58,11 @@ def find(group: str, name: str) -> type[Any]:
 
 def _process(name: str) -> type[Any]:
     """Import the class of a process that no distribution offers by another name than its own."""
-    module, _, qualname = name.partition(":")
     try:
-        found: Any = import_module(module)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = named(name)
+    except ConfigError as error:
         advice = "write module:qualname of what this Python can import"
-        raise _mistake(f"there is no class {name!r}: {error}", advice) from error
+        raise _mistake(str(error), advice) from error
     if not isinstance(found, type) or not all(
         callable(getattr(found, method, None)) for method in ("birth", "life", "death")
     ):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from inspect import iscoroutinefunction
 from typing import Any, Literal, get_args
 
 from gateway.bus.lanes import Order, Policy
+from gateway.config.qualname import named
 from gateway.errors import ConfigError
 from gateway.mail.address import Address
 from gateway.process.context import Context, Mode
@@ -139,13 +139,7 @@ def class_named(name: str) -> type[Process]:
     >>> class_named("gateway.process.process:Process").__name__
     'Process'
     """
-    module, _, qualname = name.partition(":")
-    try:
-        found: Any = import_module(module)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"there is no class {name!r}: {error}") from error
+    found = named(name)
     if not (isinstance(found, type) and issubclass(found, Process)):
         raise ConfigError(f"{name!r} is no Process")
     return found

@@ -89,6 +89,8 @@ def test_a_gateway_that_runs_goes_on_and_who_ended_comes_back_with_the_room(star
             for name in ("worker", "other", "tidy"):
                 self.wait_for_reply(self.send(name, "say", 1))
                 self.wait_for(name, "its birth is over")
+            for name in ("worker", "tidy"):
+                self.stop_process(name)
             filler = 0
             try:
                 while True:
@@ -96,20 +98,11 @@ def test_a_gateway_that_runs_goes_on_and_who_ended_comes_back_with_the_room(star
                     filler += 1
             except OSError as error:
                 say("full", error.strerror)
-            pids = self.active_subprocesses()
             for name in ("worker", "tidy"):
-                # Its sockets' names are free now: they are taken at once.
-                os.kill(pids[name], signal.SIGKILL)
-            while "worker" in self.recipients() or "tidy" in self.recipients():
-                self.light_sleep(0.01)
-            try:
-                while True:
-                    open(f"{{SOCKETS}}/filler{{filler}}", "x").close()
-                    filler += 1
-            except OSError:
-                pass
-            for name in ("worker", "tidy"):
-                self.wait_for(name, "could not be opened: No space left on device")
+                try:
+                    self.start_process(name)
+                except RefusedError as error:
+                    say("refused", error)
             body = b"x" * 3_000_000
             same = self.wait_for_reply(self.send("other", "say", body), 20).body == body
             say("the others go on", same)
@@ -136,8 +129,10 @@ def test_a_gateway_that_runs_goes_on_and_who_ended_comes_back_with_the_room(star
     """)
     assert program.end() == 0, program.complaints()
     said = program.said
-    assert said[:2] == ["full No space left on device", "the others go on True"]
-    assert "new" in said[2]
-    assert "No space left on device" in said[2]
-    assert said[3:] == ["left nothing", "back worker 2", "back tidy 2"]
+    why = "does not live: its mailbox could not be opened: No space left on device"
+    assert said[0] == "full No space left on device"
+    assert said[1:3] == [f"refused 'worker' {why}", f"refused 'tidy' {why}"]
+    assert said[3] == "the others go on True"
+    assert said[4] == f"new 'new' {why}"
+    assert said[5:] == ["left nothing", "back worker 2", "back tidy 2"]
     assert "ResourceWarning" not in program.complaints()

@@ -1,11 +1,11 @@
-"""The application that a configuration describes: one process for each route.
+"""The application that a configuration describes: one process for each route, and the crew.
 
 Routes and drivers are found by name among the plug-ins; what a route hosts is
 handed to it as data. Routers run as OS processes of their own, so that one
 that dies costs its medium and not the gateway.
 
-Refused: what `gateway.config` refuses, and a configuration without routes,
-which would do nothing at all.
+Refused: what `gateway.config` refuses, and a configuration with neither routes
+nor a crew, which would do nothing at all.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gateway.config.schema import Configuration
 from gateway.errors import ConfigError
 from gateway.hosting.hosted_device import HostedDevice
 from gateway.process.process import Process
+from gateway.supervision.recruit import data_of_member
 
 MOVES = 16
 """Letters that each mailbox has room for, for each device; one that starts tells of six things."""
@@ -37,9 +38,9 @@ class Appliance(Application):
         self.mailbox_size = max(self.mailbox_size, MOVES * len(configuration.devices))
 
     def build(self) -> None:
-        """Add a process for each route."""
+        """Add a process for each route and each member of the crew."""
         configuration = self.configuration
-        if not configuration.routes:
+        if not configuration.routes and not configuration.crew:
             raise ConfigError("no routes are configured: add at least [routes.serial]")
         for route in configuration.routes.values():
             self.add_process(
@@ -54,6 +55,9 @@ class Appliance(Application):
                     "devices": self._devices_of(route.name),
                 },
             )
+
+        for name, member in configuration.crew.items():
+            self.add_member({**data_of_member(member), "name": name})
 
     def _devices_of(self, route: str) -> list[HostedDevice]:
         hosted = []

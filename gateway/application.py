@@ -25,21 +25,18 @@ dependencies that go in circles, two applications on one folder of sockets.
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import logging
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from gateway.bus.doorbell import Doorbell
 from gateway.bus.lanes import Order, Policy
@@ -48,38 +45,33 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
 from gateway.clock import Clock, RealClock
 from gateway.errors import ConfigError, GatewayError
-from gateway.process.context import Context, Mode, RunLevel
+from gateway.process.context import Mode
 from gateway.process.correspondent import STATISTICS
 from gateway.process.process import Process
 from gateway.process.runner import begin, end
 from gateway.process.stepper import Stepper
 from gateway.process.wakeup import Wakeup
 from gateway.supervision.boss import Boss
-from gateway.supervision.child import Child, tell_end
+from gateway.supervision.child import Child
 from gateway.supervision.errand import run_errand
 from gateway.supervision.fork_server import ForkServer
-from gateway.supervision.life import end_of
-from gateway.supervision.member import Member
+from gateway.supervision.lives import LOOPS, Lives
 from gateway.supervision.order import waves
+from gateway.supervision.order_desk import OrderDesk
 from gateway.supervision.program import Program
 from gateway.supervision.recruit import data_of, spec_of, usual_restart
 from gateway.supervision.restart import RestartPolicy
 from gateway.supervision.simulation import Outcome, Simulation
+from gateway.supervision.sockets_folder import claim
 from gateway.supervision.spec import ProcessSpec, WhenStuck, class_named, refuse_in_simulation
 from gateway.supervision.stop_signals import StopSignals
 from gateway.supervision.systemd import Systemd
-from gateway.supervision.temporary import clear, folder_of
-
-if TYPE_CHECKING:
-    from gateway.supervision.loop_life import Loops
+from gateway.supervision.temporary import clear
 
 log = logging.getLogger(__name__)
 
 MAIN = "main"
 """The name of the main process."""
-
-LOOPS: tuple[Mode, ...] = ("asyncio", "external")
-"""The modes whose lives run on an event loop."""
 
 
 class Application:
@@ -133,16 +125,14 @@ class Application:
         self._environment = os.environ if environment is None else environment
         self._started = False
         self._begun = threading.Event()
-        self._desk: tuple[Office, Mailbox] | None = None
+        self._desk = OrderDesk()
         self._systemd = Systemd()
         self.status = 0
         """What `run` returned, or `running` would have; 1 where something failed."""
         self._go = Wakeup()
         self._stop_asked = False
         self._main_error = ""
-        self._main_life: tuple[Member, Context] | None = None
-        self._loops: Loops | None = None
-        self._simulation: Simulation | None = None
+        self._lives: Lives | None = None
         self._folder: Path
         self._ledgers: SharedLedgers
         self._temporary: Path
@@ -207,6 +197,8 @@ class Application:
         order = self.mailbox_order if mailbox_order is None else mailbox_order
         if mode not in get_args(Mode):
             raise ConfigError(f"{name!r} has the mode {mode!r}; use {' or '.join(get_args(Mode))}")
+        if isinstance(depends, str):
+            raise ConfigError(f"{name!r} has depends={depends!r}: use a list of names")
         if (mode == "external") != (command is not None):
             raise ConfigError(f"{name!r}: a command and the mode 'external' belong together")
         if command is not None and not isinstance(command, Program):
@@ -260,7 +252,7 @@ class Application:
         if isinstance(spec.factory, str):
             # A name that is wrong is the caller's mistake, and no process's death.
             class_named(spec.factory)
-        self._ask("add", dict(data), timeout)
+        self._desk.ask("add", dict(data), timeout)
 
     def run(self) -> int:
         """Run until the main process ends; return 0, or 1 where something failed.
@@ -268,7 +260,8 @@ class Application:
         Raises `ConfigError` where it cannot even begin.
         """
         with ExitStack() as stack:
-            return self._live(self._begin(stack, {}))
+            boss, lives = self._begin(stack, {})
+            return self._live(boss, lives)
 
     @contextmanager
     def running(self) -> Iterator[Stepper]:
@@ -287,12 +280,12 @@ class Application:
         is what `run` would have returned.
         """
         with ExitStack() as stack:
-            boss = self._begin(stack, {MAIN: Doorbell})
+            boss, lives = self._begin(stack, {MAIN: Doorbell})
             stack.callback(self._finish, boss)
-            if not self._begun.wait(10.0) or self._main_life is None:
+            if not self._begun.wait(10.0) or lives.main is None:
                 raise GatewayError("the boss started no main process: the log says why")
-            member, context = self._main_life
-            stack.callback(self._tell_main_ended, context)
+            member, context = lives.main
+            stack.callback(lambda: lives.tell_end(context, self._main_error))
             # What the interpreter notes of signals is heard when its bytecode runs next.
             if threading.current_thread() is threading.main_thread():
                 assert isinstance(context.mailbox, Doorbell)
@@ -300,7 +293,7 @@ class Application:
                 before = signal.set_wakeup_fd(button, warn_on_full_buffer=False)
                 stack.callback(signal.set_wakeup_fd, before)
             try:
-                process = self._make(member, context)
+                process = lives.make(member, context)
                 stack.callback(end, process)
                 begin(process)
                 yield Stepper(process)
@@ -308,28 +301,32 @@ class Application:
                 self._main_error = f"{type(bug).__name__}: {bug}"
                 raise
 
-    # While it runs, from any OS process of it
+    # While it runs, from any OS process of it.
+    # On the thread of an event loop all of these raise `RuntimeError`, since they would
+    # hold up everybody there: await the methods of the same names of an asyncio process.
 
     def start_process(self, name: str, *, timeout: float = 10.0) -> None:
         """Have the process ``name`` started, and return when it lives.
 
         Within a process use `Process.start_process`, which says the same in
-        its name. Raises `RefusedError`, which says why, where it cannot live,
-        and `CallTimeoutError` after ``timeout`` seconds.
+        its name; within an asyncio one that is awaited, and this raises
+        `RuntimeError`, as it does on any event loop's thread. Raises
+        `RefusedError`, which says why, where it cannot live, and
+        `CallTimeoutError` after ``timeout`` seconds.
         """
-        self._ask("start", name, timeout)
+        self._desk.ask("start", name, timeout)
 
     def stop_process(self, name: str, *, timeout: float = 15.0) -> None:
         """Have the process ``name`` end, and return when it has; see `start_process`."""
-        self._ask("stop", name, timeout)
+        self._desk.ask("stop", name, timeout)
 
     def restart_process(self, name: str, *, timeout: float = 25.0) -> None:
         """Have the process ``name`` end and start again; see `start_process`."""
-        self._ask("restart", name, timeout)
+        self._desk.ask("restart", name, timeout)
 
     def statistics(self, *, timeout: float = 5.0) -> dict[str, Any]:
         """Return the supervisor's counts: its crew, orders, topics and mail."""
-        found: dict[str, Any] = self._ask(STATISTICS, None, timeout)
+        found: dict[str, Any] = self._desk.ask(STATISTICS, None, timeout)
         return found
 
     @contextmanager
@@ -350,25 +347,26 @@ class Application:
         order = self._build()
         for spec in self._specs.values():
             refuse_in_simulation(spec)
-        simulation = self._simulation = Simulation(seed=seed, **limits)
+        simulation = Simulation(seed=seed, **limits)
         self._clock, self._office = simulation.clock, simulation.office
         self._random = simulation.random("restarts")
         self._go.close()
         self._go = simulation.make_wakeup()
+        lives = self._make_lives(simulation=simulation)
         boss = Boss(
             simulation.office,
             list(self._specs.values()),
             [*order, [MAIN]],
             None,
             random=self._random,
-            start_thread=self._start_thread,
+            start_thread=lives.start,
             make_thread=simulation.make_thread,
             patience=self.shutdown_timeout,
         )
 
         def run() -> int:
             self._start_boss(boss)
-            return self._live(boss)
+            return self._live(boss, lives)
 
         simulation.begin(run, self.stop)
         return simulation
@@ -387,11 +385,17 @@ class Application:
             return simulation.run()
 
     def stop(self) -> None:
-        """End the application soon, in order; any thread and any handler may call it."""
+        """End the application soon, in order; any thread and any handler may call it.
+
+        So may a forked process; there it raises what `Process.send` raises.
+        """
+        if self._desk.is_forked:
+            self._desk.tell("shutdown")
+            return
         self._stop_asked = True
         self._go.set()
-        if self._main_life is not None and (process := self._main_life[0].process) is not None:
-            process.die()
+        if self._lives is not None:
+            self._lives.stop_main()
 
     # Within
 
@@ -423,148 +427,92 @@ class Application:
             raise ConfigError(f"there is a process {name!r} already")
         self._specs[name] = spec
 
-    def _ask(self, subject: str, body: Any, timeout: float) -> Any:
-        desk = self._desk
-        if desk is None:
-            raise ConfigError("the application does not run: order this while it does")
-        office, box = desk
-        return box.wait_for(office.tell_boss(box, subject, body), timeout).body
-
-    def _begin(self, stack: ExitStack, mailboxes: Mapping[str, type[Mailbox]]) -> Boss:
+    def _begin(
+        self, stack: ExitStack, mailboxes: Mapping[str, type[Mailbox]]
+    ) -> tuple[Boss, Lives]:
         """Build, and start whatever runs beside the main process."""
         order = self._build()
-        folder, lock = self._claim_sockets(stack)
+        folder = claim(self._sockets, stack)
+        self._folder, self._temporary = folder.bus, folder.temporary
         self._ledgers = SharedLedgers()
-        fork_server = ForkServer(self._child_main, self._errand_main, unneeded=[lock])
+        fork_server = ForkServer(self._child_main, self._errand_main, unneeded=[folder.lock])
         fork_server.start()
         # What was built stays: the collector need not look at it again.
         gc.freeze()
-        stack.callback(fork_server.stop, self.shutdown_timeout)
+        stack.callback(fork_server.stop)
         clear(self._temporary)
         stack.callback(clear, self._temporary)
         self._systemd = Systemd.from_environment(self._environment, os.getpid())
         stack.callback(self._systemd.close)
-        self._office = Office(folder, clock=self._clock, ledgers=self._ledgers)
+        with folder.explained():
+            self._office = Office(folder.bus, clock=self._clock, ledgers=self._ledgers)
         stack.callback(self._office.shut)
         self._office.clean()
-        stack.callback(self._stop_loops)
+        lives = self._make_lives(temporary=self._temporary)
+        stack.callback(lives.stop_loops)
         if any(spec.mode in LOOPS for spec in self._specs.values()):
-            self._make_loops()
-        boss = Boss(
+            lives.make_loops()
+        with folder.explained():
+            boss = self._make_boss(order, fork_server, lives, mailboxes)
+            stack.enter_context(StopSignals(self.stop))
+            self._start_boss(boss)
+        return boss, lives
+
+    def _make_boss(
+        self,
+        order: list[list[str]],
+        fork_server: ForkServer,
+        lives: Lives,
+        mailboxes: Mapping[str, type[Mailbox]],
+    ) -> Boss:
+        return Boss(
             self._office,
             list(self._specs.values()),
             [*order, [MAIN]],
             fork_server,
             random=self._random,
-            start_thread=self._start_thread,
+            start_thread=lives.start,
             temporary=self._temporary,
             patience=self.shutdown_timeout,
             systemd=self._systemd,
             mailboxes=mailboxes,
         )
-        stack.enter_context(StopSignals(self.stop))
-        self._start_boss(boss)
-        return boss
 
     def _start_boss(self, boss: Boss) -> None:
-        boss.on_brake = boss.on_bound_end = self.stop
+        boss.on_brake = boss.on_end = self.stop
         boss.start()
         main_box = boss.members[MAIN].box
         assert main_box is not None
-        self._desk = (self._office, main_box)
-
-    def _make_loops(self) -> Loops:
-        # Here, since who has no loop should not pay for loading asyncio.
-        from gateway.supervision.loop_life import Loops
-
-        self._loops = Loops(self._office)
-        return self._loops
-
-    def _stop_loops(self) -> None:
-        if self._loops is not None:
-            self._loops.stop(1.0)
+        self._desk.open(self._office, main_box)
 
     def _finish(self, boss: Boss) -> None:
         """Stop the crew, and say how it all ended."""
-        self._desk = None
+        self._desk.close()
         left = boss.stop(self.shutdown_timeout)
         self.brake = boss.brake
         self._go.close()
         failed = self._main_error or left or boss.brake or boss.bound_failure
         self.status = 1 if failed else 0
 
-    def _tell_main_ended(self, context: Context) -> None:
-        self._office.close(context.mailbox)
-        tell_end(self._office, context.mailbox, self._main_error)
+    def _make_lives(self, **how: Any) -> Lives:
+        lives = self._lives = Lives(self._office, self, main=MAIN, on_main=self._on_main, **how)
+        if self._stop_asked:
+            # Before there was anybody to be told.
+            lives.stop_main()
+        return lives
 
-    def _live(self, boss: Boss) -> int:
+    def _on_main(self) -> None:
+        self._go.set()
+        self._begun.set()
+
+    def _live(self, boss: Boss, lives: Lives) -> int:
         self._go.wait(float("inf"))
         try:
-            if self._main_life is not None:
-                self._main_error = self._run_life(*self._main_life)
+            if lives.main is not None:
+                self._main_error = lives.run(*lives.main)
         finally:
             self._finish(boss)
         return self.status
-
-    def _start_thread(self, member: Member) -> threading.Thread | None:
-        """Start one life on a thread; the main one on the thread that waits for it."""
-        spec = member.spec
-        assert member.box is not None
-        office, box = self._office, member.box
-
-        def report(level: RunLevel) -> None:
-            office.tell_boss(box, "level", level)
-
-        context = Context(
-            spec.name,
-            office,
-            box,
-            spec.mode,
-            spec.frequency,
-            spec.route,
-            spec.parameters,
-            self,
-            report,
-            folder_of(self._temporary, spec.name, box.incarnation)
-            if spec.temporary_folder
-            else None,
-        )
-        if self._simulation is not None:
-            context = replace(
-                context,
-                random=self._simulation.random(f"{spec.name}.{member.incarnation}"),
-                make_thread=self._simulation.make_thread,
-                make_wakeup=self._simulation.make_wakeup,
-            )
-        if spec.name == MAIN:
-            self._main_life = (member, context)
-            self._go.set()
-            self._begun.set()
-            return None
-        if spec.mode in LOOPS:
-            # One that was added at run time may be the first that wants a loop.
-            (self._loops or self._make_loops()).start(member, context)
-            return None
-        make_thread = context.make_thread
-        thread = make_thread(
-            target=self._run_life, args=(member, context), name=spec.name, daemon=True
-        )
-        thread.start()
-        return thread
-
-    def _make(self, member: Member, context: Context) -> Process:
-        process = member.process = member.spec.make(context)
-        if member.told_to_die or (member.spec.name == MAIN and self._stop_asked):
-            process.die()
-        return process
-
-    def _run_life(self, member: Member, context: Context) -> str:
-        error = end_of(context.name, lambda: self._make(member, context))
-        if error and self._simulation is not None:
-            self._simulation.note_failure(context.name, error)
-        self._office.close(context.mailbox)
-        tell_end(self._office, context.mailbox, error)
-        return error
 
     def _child_main(
         self,
@@ -585,33 +533,8 @@ class Application:
             application=self,
             temporary=self._temporary,
         )
-        self._desk = (child.office, child.box)
+        self._desk.open(child.office, child.box, is_forked=True)
         return child.run()
 
     def _errand_main(self, name: str, task: int, done: int) -> int:
         return run_errand(name, task, done, folder=self._folder, clock=self._clock)
-
-    def _claim_sockets(self, stack: ExitStack) -> tuple[Path, int]:
-        """Make the sockets' folder ours, or say who has it; return it and its lock."""
-        home = self._sockets
-        if home is None:
-            home = Path(tempfile.mkdtemp(prefix="gateway-"))
-            stack.callback(shutil.rmtree, home, ignore_errors=True)
-        try:
-            home.mkdir(mode=0o755, parents=True, exist_ok=True)
-            lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigError(
-                f"the sockets' folder {home} cannot be used: {error.strerror};"
-                " name another one, or run as its owner"
-            ) from error
-        stack.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"another gateway runs with the sockets in {home}: stop it, or name another folder"
-            ) from error
-        self._folder = home / "bus"
-        self._temporary = home / "temporary"
-        return self._folder, lock

@@ -2,7 +2,8 @@
 
 Ours and a third party's alike are entry points of an installed distribution, in the
 groups `DRIVERS` and `ROUTES`. A plug-in is imported when it is asked for, never to be
-listed. Refused: a name that nobody offers, one that two distributions offer, and what
+listed. The class of a process of one's own needs no entry point: its module and
+name are enough. Refused: a name that nobody offers, one that two distributions offer, and what
 cannot be imported because something it needs is absent.
 """
 
@@ -12,10 +13,12 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from gateway.config.assembly import DRIVERS, ROUTES
+from gateway.config.assembly import DRIVERS, PROCESSES, ROUTES
 from gateway.config.mistake import ConfigErrors, Mistake, suggest
+from gateway.config.qualname import named
+from gateway.errors import ConfigError
 
-__all__ = ["DRIVERS", "ROUTES", "find", "names"]
+__all__ = ["DRIVERS", "PROCESSES", "ROUTES", "find", "names"]
 
 _NOUNS = {DRIVERS: "driver", ROUTES: "type of route"}
 
@@ -26,12 +29,14 @@ def names(group: str) -> list[str]:
 
 
 def find(group: str, name: str) -> type[Any]:
-    """Import and return the class called ``name`` in ``group``.
+    """Import and return the class called ``name`` in ``group``; in `PROCESSES`, module:qualname.
 
     Raises `ConfigErrors` (a `gateway.errors.ConfigError`) with one mistake, which has no
     place in a file: the caller knows where the name was written. A plug-in that is broken
     rather than absent raises what it raises.
     """
+    if group == PROCESSES:
+        return _process(name)
     noun = _NOUNS.get(group, "plug-in")
     points = {point.value: point for point in _points(group) if point.name == name}
     if not points:
@@ -48,6 +53,20 @@ def find(group: str, name: str) -> type[Any]:
         raise _mistake(problem, f"reinstall {_owner(point)}, or what is missing") from error
     if not isinstance(found, type):
         raise _mistake(f"the {noun} {name!r} is no class: {point.value}", "ask its author")
+    return found
+
+
+def _process(name: str) -> type[Any]:
+    """Import the class of a process that no distribution offers by another name than its own."""
+    try:
+        found = named(name)
+    except ConfigError as error:
+        advice = "write module:qualname of what this Python can import"
+        raise _mistake(str(error), advice) from error
+    if not isinstance(found, type) or not all(
+        callable(getattr(found, method, None)) for method in ("birth", "life", "death")
+    ):
+        raise _mistake(f"{name!r} is no Process", "name a subclass of gateway.Process")
     return found
 
 

@@ -24,6 +24,7 @@ import msgspec
 from gateway.bus.conflation import dispensable
 from gateway.bus.ledger import (
     ACCEPTED,
+    BOUNCED,
     DELIVERED,
     DROPPED,
     EXPIRED,
@@ -237,6 +238,11 @@ class Lanes:
         """Take back that the letter popped last was delivered: it is too old."""
         self.counts[DELIVERED] -= 1
         self.counts[EXPIRED] += 1
+
+    def turn_away(self) -> None:
+        """Take back that a letter was delivered: its reader sent it back."""
+        self.counts[DELIVERED] -= 1
+        self.counts[BOUNCED] += 1
 
     def _let_in(self) -> None:
         first = self.waiting.popleft()

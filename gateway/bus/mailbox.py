@@ -25,6 +25,7 @@ from gateway.bus.lanes import Call, Lanes, Order, Policy, Turn, Waiting
 from gateway.bus.leading import Lead, WatchCallback, release
 from gateway.bus.ledger import (
     ACCEPTED,
+    BOUNCED,
     DELIVERED,
     EXPIRED,
     GARBAGE,
@@ -616,6 +617,11 @@ class Mailbox:
                     release(call.lock)
         lanes.counts[TAKING] = 0
 
+    def turn_away(self) -> None:
+        """Count a letter that was handed out as bounced: nobody wanted it, or it was refused."""
+        with self._lock:
+            self._lanes.turn_away()
+
     # Ending
 
     def close(self) -> list[Message]:
@@ -658,7 +664,7 @@ class Mailbox:
         For whoever watches the reader from another thread; takes no lock.
         """
         counts = self._lanes.counts
-        read = counts[DELIVERED] + counts[PASSED_ON] + counts[EXPIRED]
+        read = counts[DELIVERED] + counts[PASSED_ON] + counts[EXPIRED] + counts[BOUNCED]
         return self._lead.readers > 0, read + self._served
 
     def statistics(self) -> Balance:

@@ -44,6 +44,9 @@ BOSS = "boss"
 """The supervisor's mailbox; its incarnation is always 1."""
 
 
+_HANDS = f"{socket_name(BOSS, 1, 'mail')}.hands"
+"""The file name of the socket over which sockets are handed."""
+
 CACHED = 4096
 """Recipients and topics whose mailboxes are remembered at the most."""
 
@@ -92,7 +95,32 @@ class Office:
             return mail, self._folder.bind(socket_name(name, incarnation, "urgent"))
         except OSError:
             mail.close()
+            self.unlink(name, incarnation)
             raise
+
+    def bind_hands(self) -> socket.socket:
+        """Return the socket to which sockets of further mailboxes are handed, for the boss."""
+        return self._folder.bind(_HANDS)
+
+    def unlink_hands(self) -> None:
+        """Remove what `bind_hands` bound."""
+        self._folder.unlink(_HANDS)
+
+    def hand_over(self, name: str, sockets: tuple[socket.socket, socket.socket]) -> None:
+        """Give the boss copies of the ``sockets`` of the mailbox ``name``; they stay the caller's.
+
+        It counts what lies there should this OS process be killed. Where the
+        boss lives here there is nothing to give; one that has no room goes
+        without, and what lies there then is not counted.
+        """
+        if BOSS in self._boxes:
+            return
+        try:
+            with self._folder.connect(_HANDS) as way:
+                way.settimeout(1.0)
+                socket.send_fds(way, [name.encode()], [used.fileno() for used in sockets])
+        except OSError as error:
+            log.warning("the boss has no hand on %s: %s", name, error)
 
     def open(
         self,
@@ -172,6 +200,11 @@ class Office:
         for writer in self._spools.values():
             writer.close()
         self._folder.close()
+
+    def settle(self) -> dict[str, int]:
+        """Send on nothing more; return what was lost here before it left, by mailbox."""
+        self._pump.stop()
+        return dict(self._pump.dropped_by)
 
     def clean(self) -> int:
         """Remove the sockets that a killed predecessor left; return how many."""

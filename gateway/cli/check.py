@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         routes, devices = len(configuration.routes), len(configuration.devices)
         said = f"{_count(routes, 'route')}, {_count(devices, 'device')}"
+        if configuration.crew:
+            said += f", {_count(len(configuration.crew), 'crew member')}"
     if arguments.json:
         found = [
             {name: getattr(mistake, name) for name in ("file", "line", "key", "problem", "advice")}

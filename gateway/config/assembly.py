@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeVar
 
 import msgspec
 
 from gateway.config.check import Checker
+from gateway.config.crew import NAME, CrewMember
 from gateway.config.mistake import ConfigErrors, suggest
 from gateway.config.provenance import Path, Provenance
 from gateway.config.schema import (
-    NAME,
     Configuration,
     DeviceConfig,
     GatewaySettings,
@@ -30,7 +31,13 @@ from gateway.errors import ConfigError
 DRIVERS, ROUTES = "gateway.drivers", "gateway.routes"
 """The entry-point groups."""
 
-SECTIONS = ("gateway", "routes", "devices")
+PROCESSES = "module:qualname"
+"""What is looked up as if it were a group: the classes of processes, each by its module."""
+
+SECTIONS = ("gateway", "routes", "devices", "crew")
+
+RESERVED = ("main", "boss")
+"""Names that the gateway itself bears."""
 
 
 def assemble(
@@ -47,9 +54,13 @@ def assemble(
     assembly = _Assembly(checker, find)
     routes = assembly.each(document, "routes", assembly.route)
     devices = assembly.each(document, "devices", assembly.device)
+    crew = assembly.each(document, "crew", assembly.member)
+    assembly.order(document, crew)
     if checker.mistakes or gateway is None:
         return None
-    return Configuration(gateway=gateway, routes=routes, devices=devices, provenance=provenance)
+    return Configuration(
+        gateway=gateway, routes=routes, devices=devices, crew=crew, provenance=provenance
+    )
 
 
 Made = TypeVar("Made")
@@ -111,6 +122,38 @@ class _Assembly:
         return DeviceConfig(
             name=name, driver=fitted.driver, route=fitted.route, link=link, settings=settings
         )
+
+    def member(self, name: str, table: dict[str, Any], path: Path) -> CrewMember | None:
+        """Make ``[crew.<name>]``, after all routes have been made."""
+        if name in RESERVED:
+            problem = f"the gateway itself has a process {name!r}"
+            self._checker.mistake(path, problem, "choose another name")
+        elif name in self._routers:
+            problem = f"there is a route {name!r}, and both are processes"
+            self._checker.mistake(path, problem, "choose another name for one of them")
+        fitted = self._checker.struct(table, CrewMember, path)
+        if fitted is not None:
+            for keys, named in fitted.classes().items():
+                self._plugin(PROCESSES, named, (*path, *keys))
+        return fitted
+
+    def order(self, document: dict[str, Any], crew: dict[str, CrewMember]) -> None:
+        """Note whom members depend on in vain, and circles of them."""
+        written = document.get("crew")
+        there = [*self._routers, *(written if isinstance(written, dict) else ())]
+        for name, member in crew.items():
+            for place, other in enumerate(member.depends):
+                if other not in there:
+                    advice = suggest(other, there)
+                    path = ("crew", name, "depends", place)
+                    self._checker.mistake(path, f"there is no process {other!r}", advice)
+        sorter = TopologicalSorter({name: member.depends for name, member in crew.items()})
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            circle = list(reversed(error.args[1]))
+            said = f"these depend on each other in a circle: {' → '.join(circle)}"
+            self._checker.mistake(("crew", circle[0], "depends"), said, "leave one of them out")
 
     def _link(self, route: str, table: dict[str, Any], path: Path) -> msgspec.Struct | None:
         """Fit the keys that say how a device is reached to what its router takes."""

@@ -6,6 +6,7 @@
     [routes.<name>]             type, and the keys of the router's own `Settings`
     [devices.<name>]            driver, route, and the keys of the router's `DeviceSettings`
     [devices.<name>.settings]   the keys of the driver's own `Settings`
+    [crew.<name>]               a process of one's own: `gateway.config.crew`
 
 Frozen structs; what is in them has been checked. Nothing is read or checked here.
 """
@@ -18,14 +19,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.config.crew import CrewMember, Name
 from gateway.config.provenance import Provenance
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z"
-"""A name is part of addresses, of topics and of socket names, so it holds nothing odd."""
-
-Name = Annotated[
-    str, Meta(pattern=NAME, description="letters, digits, '-', '_' and '.', at most 63 of them")
-]
 
 
 class NoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,4 +67,5 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     gateway: GatewaySettings
     routes: dict[str, RouteConfig]
     devices: dict[str, DeviceConfig]
+    crew: dict[str, CrewMember] = {}
     provenance: Provenance

@@ -19,8 +19,9 @@ process's own mail stays in its order. Where a letter matches several filters
 the plain callbacks run first.
 
 What would wait is awaited here: `wait_for_reply`, `subscribe`, `light_sleep`,
-`register_callbacks` and `join_child_threads` return a `Pending`, and `ask`
-writes and waits at once. `send` never waits on the loop's thread, whatever its
+`register_callbacks`, `join_child_threads`, `start_process`, `stop_process`,
+`restart_process` and `poison_pill` return a `Pending`, and `ask` writes and
+waits at once. `send` never waits on the loop's thread, whatever its
 ``timeout``: a full mailbox raises `MailboxFullError` at once, and
 `send_patiently` is what waits for room. On other threads `send` waits as ever.
 
@@ -42,6 +43,7 @@ from threading import get_ident
 from typing import Any, NoReturn, TypeVar
 
 from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
+from gateway.mail.address import Address
 from gateway.mail.filters import Callback, Run, in_turn
 from gateway.mail.message import NORMAL, Message
 from gateway.mail.topic import check_pattern
@@ -237,6 +239,41 @@ class AsyncProcess(Process):
         join = super().join_child_threads
         return self._pending("join_child_threads", partial(asyncio.to_thread, join, timeout))
 
+    # The others
+
+    def start_process(  # type: ignore[override]  # it is awaited
+        self, name: str, *, timeout: float = 10.0
+    ) -> Pending[None]:
+        """Await the start of the process ``name``; raises as `Process.start_process` does."""
+        return self._ordered("start_process", "start", name, timeout)
+
+    def stop_process(  # type: ignore[override]  # it is awaited
+        self, name: str, *, timeout: float = 15.0
+    ) -> Pending[None]:
+        """Await the end of the process ``name``."""
+        return self._ordered("stop_process", "stop", name, timeout)
+
+    def restart_process(  # type: ignore[override]  # it is awaited
+        self, name: str, *, timeout: float = 25.0
+    ) -> Pending[None]:
+        """Await the end of the process ``name`` and its next start."""
+        return self._ordered("restart_process", "restart", name, timeout)
+
+    def poison_pill(  # type: ignore[override]  # it is awaited
+        self, name: str, *, timeout: float = 10.0
+    ) -> Pending[str]:
+        """Await how the process ``name`` ended of it; raises as `Process.poison_pill` does."""
+        Address.parse(name)
+        if name == self.name:
+            raise ValueError(f"{name!r} takes no poison of its own: use die()")
+        return self._ordered("poison_pill", "poison_pill", name, timeout)
+
+    def _ordered(self, said: str, verb: str, name: str, timeout: float) -> Pending[Any]:
+        async def order() -> Any:
+            return (await self._letters.wait_for(self._tell_boss(verb, name), timeout)).body
+
+        return self._pending(said, order)
+
     # What waits, and has no form to be awaited
 
     def frequency_sleep(self) -> NoReturn:
@@ -250,22 +287,6 @@ class AsyncProcess(Process):
     def active_subprocesses(self, *, timeout: float = 5.0) -> NoReturn:
         """Refuse: it would hold up everybody on the loop."""
         raise _waits("active_subprocesses")
-
-    def poison_pill(self, name: str, *, timeout: float = 10.0) -> NoReturn:
-        """Refuse: it would hold up everybody on the loop."""
-        raise _waits("poison_pill")
-
-    def start_process(self, name: str, *, timeout: float = 10.0) -> NoReturn:
-        """Refuse: it would hold up everybody on the loop."""
-        raise _waits("start_process")
-
-    def stop_process(self, name: str, *, timeout: float = 15.0) -> NoReturn:
-        """Refuse: it would hold up everybody on the loop."""
-        raise _waits("stop_process")
-
-    def restart_process(self, name: str, *, timeout: float = 25.0) -> NoReturn:
-        """Refuse: it would hold up everybody on the loop."""
-        raise _waits("restart_process")
 
     def set_log_level(self, level: str, name: str = "", *, timeout: float = 5.0) -> NoReturn:
         """Refuse: it would hold up everybody on the loop."""

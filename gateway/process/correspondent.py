@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,6 +55,10 @@ class Correspondent:
         self._subscriptions: tuple[Subscription, ...] = ()
         self._mail_counts = {"unhandled": 0, "refused": 0}
         self._counting = threading.Lock()
+        # Whose mailbox it is, or before it.
+        self._member = name.rpartition("@")[2]
+        # Several callbacks may refuse one letter.
+        self._bounced: deque[str] = deque(maxlen=256)
 
     def send(
         self,
@@ -156,6 +161,7 @@ class Correspondent:
         """Tell the sender of ``message`` that it failed; one that is gone is not told."""
         with self._counting:
             self._mail_counts["refused"] += 1
+        self._count_as_bounced(message)
         if message.kind not in ("letter", "control"):
             return
         try:
@@ -164,6 +170,16 @@ class Correspondent:
             )
         except GatewayError as failure:
             log.debug("%s could not bounce to %s: %s", self.name, message.sender, failure)
+
+    def _count_as_bounced(self, message: Message) -> None:
+        """Have the ledger say so, once, of a letter that this process was handed."""
+        if message.kind != "letter" or message.recipient.rpartition("@")[2] != self._member:
+            return
+        with self._counting:
+            if message.message_id in self._bounced:
+                return
+            self._bounced.append(message.message_id)
+        self._box.turn_away()
 
     def wait_for_reply(self, message: Message, timeout: float = 5.0) -> Message:
         """Return the reply to ``message``, handed over directly; other mail keeps its order.
@@ -325,6 +341,7 @@ class Correspondent:
 
     def _unmatched(self, message: Message) -> None:
         self._mail_counts["unhandled"] += 1
+        self._count_as_bounced(message)
         if message.receipt:
             self.bounce(
                 message, RefusedError(f"{self.name!r} has no filter for {message.subject!r}")

@@ -163,6 +163,7 @@ class Neighbour(Subscriber):
         office, incarnation = self._office, self._box.incarnation
         sockets = office.bind(name, incarnation)
         try:
+            office.hand_over(name, sockets)
             row = self._box.wait_for(self._tell_boss("open", name), timeout).body
         except BaseException:
             for used in sockets:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from math import inf
 from typing import NamedTuple
 
+HIGHEST = 10_000.0
+"""Frames a second at the most, in hertz."""
+
 
 class TimeFrame(NamedTuple):
     """One frame as it was planned; seconds on the clock that was handed in."""
@@ -87,5 +90,5 @@ class Frames:
 
 
 def _check(frequency: float | None) -> None:
-    if frequency is not None and not 0 <= frequency <= 10_000:
-        raise ValueError(f"a frequency is between 0 and 10,000 Hz, not {frequency}")
+    if frequency is not None and not 0 <= frequency <= HIGHEST:
+        raise ValueError(f"a frequency is between 0 and {HIGHEST:,.0f} Hz, not {frequency}")

@@ -1,16 +1,19 @@
 """The ledgers of the crew: what their mailboxes counted, lives that are over included.
 
-A forked life counts in a row of shared memory, and the boss keeps its bound
-sockets open as well. So when it was killed, the boss knows what it had taken
-in, reads what still lay there, bounces that where a receipt was asked for,
-and closes its books: nothing is lost without being counted. A process that
-hangs is seen as well as one that answers.
+A forked life counts in rows of shared memory, and the boss keeps the bound
+sockets of each of its mailboxes open as well (`gateway.supervision.hands`). So
+when it was killed, the boss knows what it had taken in, reads what still lay
+there, bounces that where a receipt was asked for, and closes its books: nothing
+is lost without being counted. A process that hangs is seen as well as one that
+answers.
 
-The boss's thread is the only user. Not read here: what lay in the sockets of a
-further mailbox whose OS process was killed.
+The boss's thread is the only user.
 """
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
 
 from gateway.bus.ledger import (
     ACCEPTED,
@@ -22,14 +25,25 @@ from gateway.bus.ledger import (
     empty_row,
 )
 from gateway.bus.office import Office
+from gateway.supervision.hands import Hands, Pair
 from gateway.supervision.member import Member
 
 
 class Accounts:
     """Opens a row for each mailbox of the crew, reads it, and closes it."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(
+        self, office: Office, members: Mapping[str, Member], hands: Hands | None = None
+    ) -> None:
+        """``hands`` are where forked processes hand their further sockets over, if there are any.
+
+        They are this object's from here on.
+        """
         self._office = office
+        self._members = members
+        self._hands = hands
+        self.dropped_by_the_ended: Counter[str] = Counter()
+        """Letters and publications lost in OS processes that are over, by who was to get them."""
 
     def open(self, member: Member) -> None:
         """Give the next life of a forked member a row."""
@@ -37,32 +51,60 @@ class Accounts:
 
     def open_further(self, member: Member, mailbox: str) -> int | None:
         """Note a further mailbox of a member and return its row."""
-        row = member.mailboxes[mailbox] = self._claim()
+        row = self._claim()
+        member.mailboxes[mailbox] = row
+        if self._hands is not None and member.spec.mode == "fork":
+            pair = self._hands.fetch(mailbox)
+            if pair is not None:
+                member.hands[mailbox] = pair
         return row
 
     def close_further(self, member: Member, mailbox: str) -> None:
         """Close the row of a further mailbox, which has been closed."""
         row = member.mailboxes.pop(mailbox)
-        member.past = member.past.plus(balance_of_the_dead(self._row(row)))
+        counts = self._row(row)
+        self._inherit(mailbox, member, member.hands.pop(mailbox, None), counts)
+        member.past = member.past.plus(balance_of_the_dead(counts))
         self._release(row)
 
     def close(self, member: Member) -> None:
         """Close the books of a life that is over, and bounce what it left unread."""
         row, counts = member.row, self._row(member.row)
-        if member.sockets is not None:
-            name = member.spec.name
-            found = self._office.inherit(name, member.incarnation, member.sockets)
-            counts[ACCEPTED] += found
-            counts[LOST] += found
-            member.sockets = None
+        self._inherit(member.spec.name, member, member.sockets, counts)
+        member.sockets = None
         member.past = member.past.plus(balance_of_the_dead(counts))
         member.row = None
         self._release(row)
         if member.box is not None:
+            # That of a life that never began is open still.
+            self._office.close(member.box)
             member.past = member.past.plus(member.box.statistics())
             member.box = None
         for mailbox in list(member.mailboxes):
             self.close_further(member, mailbox)
+
+    def _inherit(self, mailbox: str, member: Member, sockets: Pair | None, counts: Counts) -> None:
+        """Count what lies unread in the sockets of a mailbox whose reader is gone."""
+        if sockets is not None:
+            found = self._office.inherit(mailbox, member.incarnation, sockets)
+            counts[ACCEPTED] += found
+            counts[LOST] += found
+
+    def end(self) -> None:
+        """Give back what nobody came for."""
+        if self._hands is not None:
+            self._hands.close()
+
+    def note_dropped(self, dropped: Mapping[str, int]) -> None:
+        """Note what an OS process that is over had taken for others, and dropped.
+
+        It is in their ledgers from now on: accepted for them, and dropped.
+        """
+        self.dropped_by_the_ended.update(dropped)
+        for name, count in dropped.items():
+            member = self._members.get(name.rpartition("@")[2])
+            if member is not None:
+                member.past = member.past.plus(Balance(accepted=count, dropped=count))
 
     def balance(self, member: Member) -> Balance:
         """Return what all mailboxes of all lives of a member have counted so far."""

@@ -19,12 +19,9 @@ else is written to it.
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,28 +36,27 @@ from gateway.process.correspondent import STATISTICS
 from gateway.process.whereabouts import enter, handles_letters
 from gateway.supervision.accounts import Accounts
 from gateway.supervision.clerk import Clerk
-from gateway.supervision.ending import Ending, send_signal
+from gateway.supervision.deaths import Deaths
+from gateway.supervision.ending import Ending
 from gateway.supervision.errands import Errands
-from gateway.supervision.fork_server import Exited, ForkServer, Started, is_errand
+from gateway.supervision.fork_server import Exited, ForkServer, Started
+from gateway.supervision.forking import is_errand
+from gateway.supervision.hands import Hands
 from gateway.supervision.heartbeats import Heartbeats
 from gateway.supervision.member import Member
 from gateway.supervision.notice_desk import NoticeDesk
 from gateway.supervision.noticeboard import Noticeboard
-from gateway.supervision.order import waves
+from gateway.supervision.order_bodies import check
 from gateway.supervision.orders import Orders
-from gateway.supervision.pills import Pills
-from gateway.supervision.recruit import spec_of
-from gateway.supervision.restart import Restarts, Verdict
+from gateway.supervision.restart import Restarts
 from gateway.supervision.shutdown import GRACE, Shutdown
-from gateway.supervision.spec import ProcessSpec, refuse_in_simulation
+from gateway.supervision.spec import ProcessSpec
+from gateway.supervision.starting import Starting, StartThread
 from gateway.supervision.systemd import Systemd
-from gateway.supervision.temporary import make_folder, remove_folder
 
 log = logging.getLogger(__name__)
 
 MAILBOX_SIZE = 4096
-
-StartThread = Callable[[Member], threading.Thread | None]
 
 
 class Boss:
@@ -92,27 +88,49 @@ class Boss:
         self._monotonic = office.clock.monotonic
         self._order = order
         self._fork_server = fork_server
-        self._start_thread = start_thread
-        self._random = random
-        self._temporary = temporary
-        self._mailboxes = mailboxes or {}
         self._systemd = systemd or Systemd()
         (self._main,) = order[-1]
         self.members = {spec.name: Member(spec, Restarts(spec.restart, random)) for spec in specs}
         self._box = office.open(BOSS, 1, office.bind(BOSS, 1), size=MAILBOX_SIZE)
         self._board = Noticeboard(office, self._box, self.members)
-        self._accounts = Accounts(office)
+        self._accounts = Accounts(
+            office, self.members, Hands(office) if fork_server is not None else None
+        )
         self._ending = Ending(office, self._board, self._accounts)
+        self._clerk = Clerk(self.members, self._board, self._accounts, self._catch_up)
+        self._deaths = Deaths(
+            office,
+            self._box,
+            self._board,
+            self._accounts,
+            self._clerk,
+            self.members,
+            temporary=temporary,
+            is_stopping=lambda: self._shutdown is not None,
+            on_bound_end=self._bound_end,
+        )
+        self._starting = Starting(
+            office,
+            self._board,
+            self._accounts,
+            self._deaths,
+            self.members,
+            order,
+            fork_server=fork_server,
+            start_thread=start_thread,
+            random=random,
+            temporary=temporary,
+            mailboxes=mailboxes or {},
+        )
         self._orders = Orders(
             self.members,
             self._board,
             self._ending,
-            open_member=self._open,
+            open_member=self._starting.open,
             patience=patience,
             untouchable=self._main,
             monotonic=self._monotonic,
         )
-        self._clerk = Clerk(self.members, self._board, self._accounts, self._catch_up)
         self._notice_desk = NoticeDesk(
             self._board,
             self.members,
@@ -120,13 +138,14 @@ class Boss:
             self._monotonic,
         )
         self._heartbeats = Heartbeats(self.members, self._board)
-        self._errands = Errands(office, fork_server, _in_words)
-        self._pills = Pills(self._ending, self._board, self.members, self._orders.end)
+        self._errands = Errands(office, fork_server)
         self._shutdown: Shutdown | None = None
         self._unknown = 0
+        self._failed = False
         self.bound_failure = ""
         """Why a process to which the application is bound failed; empty where none did."""
-        self.on_bound_end: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], None] = lambda: None
+        """Called where the application is to end in order, by the boss's thread."""
         self.brake = ""
         """Why the emergency brake was pulled; empty where it was not."""
         self.on_brake: Callable[[], None] = lambda: None
@@ -135,15 +154,16 @@ class Boss:
             "register": self._register,
             "level": self._level,
             "pid": self._pid,
-            "ended": self._ended,
+            "ended": self._deaths.ended,
             "ebrake": self._ebrake,
             "progress": self._progress,
+            "shutdown": lambda message: self.on_end(),
             "start": self._orders.start,
             "stop": self._orders.stop,
             "restart": self._orders.restart,
-            "add": self._add,
+            "add": self._starting.add,
             "run": self._errands.take,
-            "poison_pill": self._pills.take,
+            "poison_pill": self._orders.poison,
             **self._clerk.handlers,
             **self._notice_desk.handlers,
         }
@@ -155,9 +175,19 @@ class Boss:
     # For the main thread
 
     def start(self) -> None:
-        """Open every mailbox, tell the book, start who is to start by itself."""
-        for member in self.members.values():
-            self._enlist(member)
+        """Open every mailbox, tell the book, start who is to start by itself.
+
+        Raises `OSError` where the main process cannot have its mailbox.
+        """
+        try:
+            for member in self.members.values():
+                self._starting.enlist(member)
+        except OSError:
+            # The main process has no mailbox: nothing is begun, and nothing left open.
+            for member in self.members.values():
+                self._accounts.close(member)
+            self._accounts.end()
+            raise
         self._board.tell_book()
         if self._fork_server is not None:
             self._box.watch(self._fork_server.fileno(), self._hear_fork_server)
@@ -170,7 +200,20 @@ class Boss:
         )
         self._box.wake()
         self._thread.join(timeout + 3 * GRACE)
+        if self._failed:
+            self._end_threads(timeout)
+        self._accounts.end()
         return [name for name, member in self.members.items() if member.runs]
+
+    def _end_threads(self, timeout: float) -> None:
+        """Do for the threads what a boss that failed cannot; the fork server ends the forked."""
+        for member in self.members.values():
+            if member.process is not None:
+                member.process.die()
+        deadline = self._monotonic() + timeout
+        for member in self.members.values():
+            if member.thread is not None:
+                member.thread.join(max(0.0, deadline - self._monotonic()))
 
     # The boss's thread
 
@@ -184,16 +227,17 @@ class Boss:
         except BaseException:
             # Nobody supervises the supervisor: whoever runs the application must know.
             log.exception("the boss failed")
+            self._failed = True
             self._pull_brake("the boss failed; the log says why")
 
     def _supervise(self) -> None:
         if self._shutdown is None:
-            self._start_due()
+            self._starting.step()
         while True:
             was_stopping = self._shutdown is not None
             message = self._box.get(self._until_next())
             if message is None and was_stopping:
-                self._end_unlived()
+                self._deaths.end_unlived()
             if message is not None:
                 self._hear(message)
             now = self._monotonic()
@@ -201,12 +245,13 @@ class Boss:
             if self._shutdown is not None:
                 self._systemd.stopping()
                 self._errands.stop()
+                self._orders.close("the application stops")
                 if self._shutdown.step():
                     self._errands.end("the application stopped")
                     return
             else:
                 self._heartbeats.step(now)
-                self._start_due()
+                self._starting.step()
                 self._notice_desk.end_leases()
                 self._errands.kill_late()
             progresses = self._heartbeats.required_progress()
@@ -227,9 +272,12 @@ class Boss:
                     f"the boss obeys no {message.kind} {message.subject!r}:"
                     " it takes orders that it knows, and from inside only"
                 )
+            check(message)
             handler(message)
         except GatewayError as error:
             log.info("boss: %s from %s: %s", message.subject, message.sender, str(error))
+            if message.kind == "letter":
+                self._box.turn_away()
             self._board.refuse(message, error)
 
     def _catch_up(self) -> None:
@@ -245,109 +293,11 @@ class Boss:
     def _until_next(self) -> float | None:
         if self._shutdown is not None:
             return 0.05
-        due = [member.due for member in self.members.values()]
-        due += [self._orders.due(), self._heartbeats.due(), self._systemd.due()]
+        due = [self._starting.due(), self._orders.due(), self._heartbeats.due()]
+        due += [self._systemd.due()]
         due += [self._notice_desk.due, self._errands.due]
         first = min((when for when in due if when is not None), default=None)
         return None if first is None else max(0.0, first - self._monotonic())
-
-    def _start_due(self) -> None:
-        now = self._monotonic()
-        for wave in self._order:
-            for name in wave:
-                member = self.members[name]
-                if member.due is not None and member.due <= now:
-                    member.due = None
-                    self._open(member)
-                    self._board.tell_book()
-                needed = (self.members[other].state for other in member.spec.depends)
-                if member.state == "waiting" and all(state == "living" for state in needed):
-                    self._launch(member)
-
-    # Starting
-
-    def _enlist(self, member: Member) -> None:
-        spec = member.spec
-        if spec.autostart and spec.start_after > 0:
-            member.due = self._monotonic() + spec.start_after
-            self._board.move(member, "stopped", f"it starts {spec.start_after:g} s after the rest")
-        elif spec.autostart:
-            self._open(member)
-
-    def _add(self, message: Message) -> None:
-        """Take a new member into the crew; it is started where its data say so."""
-        spec = spec_of(message.body)
-        name = spec.name
-        if self._fork_server is None:
-            refuse_in_simulation(spec)
-        if name in self.members or name == BOSS:
-            raise RefusedError(f"there is a process {name!r} already")
-        depends = {known: member.spec.depends for known, member in self.members.items()}
-        del depends[self._main]
-        self._order[:] = [*waves({**depends, name: spec.depends}), [self._main]]
-        member = self.members[name] = Member(spec, Restarts(spec.restart, self._random))
-        self._enlist(member)
-        self._board.tell_book()
-        self._board.answer(message, None)
-
-    def _open(self, member: Member) -> None:
-        """Give a member's next life its mailbox, so that mail can wait for it."""
-        try:
-            self._open_mailbox(member)
-        except (OSError, GatewayError) as error:
-            # As where the file system is full, or this OS process out of descriptors.
-            if member.spec.name == self._main:
-                raise
-            member.said_dead = True
-            cause = f"its mailbox could not be opened: {getattr(error, 'strerror', None) or error}"
-            self._gone(member, cause, failed=True)
-
-    def _open_mailbox(self, member: Member) -> None:
-        member.incarnation += 1
-        member.said_dead = member.told_to_die = member.stuck = member.registered = False
-        member.after, member.why = "judge", ""
-        member.stop_by = member.until = member.pulse = None
-        member.pressed = 0
-        spec = member.spec
-        if spec.temporary_folder:
-            assert self._temporary is not None
-            make_folder(self._temporary, spec.name, member.incarnation)
-        sockets = self._office.bind(spec.name, member.incarnation)
-        if spec.mode == "fork":
-            member.sockets = sockets
-            self._accounts.open(member)
-        else:
-            member.box = self._office.open(
-                spec.name,
-                member.incarnation,
-                sockets,
-                size=spec.mailbox_size,
-                order=spec.mailbox_order,
-                policy=spec.mailbox_policy,
-                kind=self._mailboxes.get(spec.name),
-            )
-        waits = f"waits for {', '.join(spec.depends)}" if spec.depends else "starts at once"
-        self._board.move(member, "waiting", waits)
-
-    def _launch(self, member: Member) -> None:
-        self._board.move(member, "starting", "it was started")
-        spec = member.spec
-        now = member.progressed = self._monotonic()
-        member.restarts.began(now)
-        if spec.limit is not None:
-            member.until = now + spec.limit
-        if spec.mode == "fork":
-            assert member.row is not None
-            assert member.sockets is not None
-            assert self._fork_server is not None
-            try:
-                self._fork_server.spawn(
-                    spec.name, member.incarnation, member.sockets, member.row, spec.data
-                )
-            except GatewayError as error:
-                self._gone(member, str(error), failed=True)
-        else:
-            member.thread = self._start_thread(member)
 
     def _hear_fork_server(self, events: int) -> None:
         assert self._fork_server is not None
@@ -357,108 +307,21 @@ class Boss:
             self._errands.end("the fork server died")
             if self._shutdown is None:
                 self._pull_brake("the fork server died: nothing can be restarted any more")
-            return
-        if is_errand(told.name):
+        elif is_errand(told.name):
             self._errands.hear(told)
-            return
-        member = self.members[told.name]
-        if isinstance(told, Started):
-            if told.incarnation != member.incarnation or not member.runs:
-                os.close(told.pidfd)
-                return
-            member.pid, member.pidfd = told.pid, told.pidfd
-            self._box.watch(told.pidfd, partial(self._child_died, member))
-            if member.told_to_die or (self._shutdown is not None and self._shutdown.terminated):
-                send_signal(told.pidfd, signal.SIGTERM)
+        elif isinstance(told, Started):
+            stopping = self._shutdown
+            terminated = stopping is not None and stopping.terminated
+            self._starting.started(told, self._watch, terminated=terminated)
         elif isinstance(told, Exited):
-            log.log(
-                logging.INFO if told.status == 0 else logging.ERROR,
-                "process %s ended: %s",
-                told.name,
-                _in_words(told.status),
-            )
-            if member.incarnation == told.incarnation and not member.runs and told.status:
-                member.cause = _in_words(told.status)
+            self._deaths.exited(told)
         else:
-            self._gone(member, told.reason, failed=True)
+            self._deaths.failed(told)
 
-    # Deaths
+    def _watch(self, member: Member) -> None:
+        self._box.watch(member.pidfd, lambda _: self._deaths.child_died(member))
 
-    def _child_died(self, member: Member, events: int) -> None:
-        self._box.unwatch(member.pidfd)
-        os.close(member.pidfd)
-        member.pidfd = -1
-        self._catch_up()
-        if member.said_dead:
-            self._gone(member, member.cause, failed=member.cause != _ENDED)
-        else:
-            self._gone(member, member.why or "its OS process was killed or crashed", failed=True)
-
-    def _ended(self, message: Message) -> None:
-        """A life ended and says how; a forked one's OS process is still on its way out."""
-        member = self._clerk.sender(message)
-        if member is None:
-            return
-        error = message.body["error"]
-        member.said_dead = True
-        if member.spec.mode == "fork":
-            member.cause = error or _ENDED
-            return
-        if member.thread is not None:
-            member.thread.join(1.0)
-        self._gone(member, error or _ENDED, failed=bool(error))
-
-    def _gone(self, member: Member, cause: str, *, failed: bool) -> None:
-        """A life is over: tell everybody, say its wills, judge what follows."""
-        name = member.spec.name
-        died_without_death = not member.said_dead and member.incarnation > 0
-        if not failed and member.why:
-            cause = member.why
-        after, member.after = member.after, "judge"
-        member.state = "failed" if failed and after == "judge" else "stopped"
-        member.stop_by = member.until = None
-        member.stuck = False
-        member.process = None
-        member.thread = None
-        member.hurry = member.call_soon = None
-        member.pid = 0
-        wills = self._board.leave(member)
-        if member.spec.temporary_folder:
-            assert self._temporary is not None
-            remove_folder(self._temporary, name, member.incarnation)
-        verdict = None
-        if self._shutdown is None and after != "stop":
-            verdict = (
-                Verdict(0.0)
-                if after == "restart"
-                else member.restarts.ended(self._monotonic(), failed=failed)
-            )
-        self._board.tell_book()
-        self._accounts.close(member)
-        self._pills.dead(member, cause)
-        # Who waits for this in `get` looks at it now: a stop goes on at once.
-        self._box.wake()
-        if failed:
-            self._board.say_wills(name, wills)
-        if died_without_death:
-            self._board.announce(f"processes/{name}/events/died_without_death", {"cause": cause})
-        if verdict is None or verdict.delay is None:
-            member.due = None
-            self._board.move(member, member.state, cause)
-            if member.spec.bound_shutdown and self._shutdown is None:
-                log.warning("%s is over, and the application with it: %s", name, cause)
-                if member.state == "failed":
-                    self.bound_failure = f"{name}: {cause}"
-                self.on_bound_end()
-            return
-        member.due = self._monotonic() + verdict.delay
-        if after == "restart":
-            self._board.move(member, "stopped", "it is restarted by order")
-            return
-        log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)
-        self._board.move(member, "degraded" if verdict.degraded else "failed", cause)
-
-    # Orders
+    # Letters
 
     def _register(self, message: Message) -> None:
         member = self._clerk.sender(message)
@@ -487,6 +350,11 @@ class Boss:
             log.critical("emergency brake: %s", reason)
             self.on_brake()
 
+    def _bound_end(self, member: Member, cause: str) -> None:
+        if member.state == "failed":
+            self.bound_failure = f"{member.spec.name}: {cause}"
+        self.on_end()
+
     def _progress(self, message: Message) -> None:
         member = self._clerk.sender(message)
         if member is not None:
@@ -503,6 +371,7 @@ class Boss:
             "unknown": self._unknown,
             **self._orders.statistics(),
             **self._board.statistics(),
+            "dropped_by_the_ended": dict(self._accounts.dropped_by_the_ended),
             "fork_server": self._fork_server.statistics() if self._fork_server is not None else {},
             "systemd": self._systemd.statistics(),
             "mail": self._box.statistics()._asdict(),
@@ -511,26 +380,3 @@ class Boss:
 
     def _describe(self, member: Member) -> dict[str, Any]:
         return {**member.describe(), "ledger": self._accounts.balance(member)._asdict()}
-
-    # Stopping
-
-    def _end_unlived(self) -> None:
-        """End a main process that was launched when nobody was left to run it.
-
-        Who stops the application has run main's life, and said so, or never will.
-        """
-        for member in self.members.values():
-            if member.runs and member.spec.mode == "thread" and member.thread is None:
-                if member.box is not None:
-                    self._office.close(member.box)
-                member.said_dead = True
-                self._gone(member, "the application stopped before it lived", failed=False)
-
-
-_ENDED = "it ended by itself"
-
-
-def _in_words(status: int) -> str:
-    if status < 0:
-        return f"killed by {signal.Signals(-status).name}"
-    return f"exit status {status}"

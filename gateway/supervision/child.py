@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.clock import Clock
-from gateway.errors import CallTimeoutError, RecipientGoneError
+from gateway.errors import CallTimeoutError, MailboxFullError, RecipientGoneError
 from gateway.mail.message import Message
 from gateway.process.context import Context, RunLevel
 from gateway.process.process import Process
@@ -112,13 +113,13 @@ class Child:
                 else None,
             )
             error = end_of(self._spec.name, lambda: self._make(context))
-        except (RecipientGoneError, CallTimeoutError) as failure:
+        except (RecipientGoneError, CallTimeoutError, MailboxFullError) as failure:
             error = f"the boss did not answer: {failure}"
             log.error("%s: %s", self._spec.name, error)
         finally:
             if self._reporter is not None:
                 self._reporter.stop()
-            tell_end(self.office, self.box, error or "")
+            tell_end(self.office, self.box, error or "", self.office.settle())
             self.office.shut()
         return 1 if error else 0
 
@@ -132,10 +133,10 @@ class Child:
 
     def _register(self) -> None:
         for attempt in range(TRIES):
-            message = self.office.tell_boss(self.box, "register", os.getpid())
             try:
+                message = self.office.tell_boss(self.box, "register", os.getpid())
                 answer = self.box.wait_for(message, PATIENCE)
-            except CallTimeoutError:
+            except (CallTimeoutError, MailboxFullError):
                 if attempt == TRIES - 1:
                     raise
             else:
@@ -166,10 +167,18 @@ class Child:
             self._process.die()
 
 
-def tell_end(office: Office, box: Mailbox, error: str) -> None:
-    """Tell the boss that the life which read ``box`` is over."""
+def tell_end(
+    office: Office, box: Mailbox, error: str, dropped: Mapping[str, int] | None = None
+) -> None:
+    """Tell the boss that the life which read ``box`` is over.
+
+    ``dropped`` is how many letters for whom its OS process lost, where that ends too.
+    """
     try:
-        office.tell_boss(box, "ended", {"error": error})
+        office.tell_boss(box, "ended", {"error": error, "dropped": dict(dropped or {})})
     except RecipientGoneError:
         # The boss itself is gone: nobody restarts anything any more.
         log.debug("%s ended after its boss", box.name)
+    except MailboxFullError:
+        # It is held up. Of a forked life its pidfd tells, though not how it went.
+        log.error("%s could not tell the boss that it ended: %s", box.name, error or "well")

@@ -1,14 +1,16 @@
 """What the crew writes to the boss about mailboxes and topics.
 
-Subscriptions, retained values, wills, and further mailboxes of a router. The
-boss's thread is the only user. Refused: letters of a life that is over, and
-mailboxes that are not behind whoever opens them; both without an answer.
+Subscriptions, retained values, wills, and further mailboxes of a router, which
+may subscribe and declare as well. The boss's thread is the only user. Refused:
+letters of a life that is over, without an answer, since nobody is left to read
+it; mailboxes that are not behind whoever opens them (`RefusedError`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from gateway.errors import RefusedError
 from gateway.mail.message import Message
 from gateway.supervision.accounts import Accounts
 from gateway.supervision.member import Member
@@ -29,7 +31,7 @@ class Clerk:
         self._members = members
         self._board = board
         self._accounts = accounts
-        self._catch_up = catch_up
+        self.catch_up = catch_up
         self.handlers: dict[str, Callable[[Message], None]] = {
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
@@ -46,29 +48,48 @@ class Clerk:
             return None
         return member
 
+    def _goes_on(self, message: Message) -> bool:
+        """Tell whether the mailbox in whose name ``message`` was written is open still."""
+        name = message.sender
+        member = self._members.get(name.rpartition("@")[2])
+        return (
+            member is not None
+            and member.incarnation == message.sender_incarnation
+            and (name == member.spec.name or name in member.mailboxes)
+        )
+
     def _open_further(self, message: Message) -> None:
         member = self.sender(message)
-        if member is not None and message.body.endswith(f"@{member.spec.name}"):
-            row = self._accounts.open_further(member, message.body)
-            self._board.tell_book()
-            self._board.answer(message, row)
+        if member is None:
+            return
+        if not message.body.endswith(f"@{member.spec.name}"):
+            raise RefusedError(f"{message.body!r} is not behind {member.spec.name!r}")
+        if message.body in member.mailboxes:
+            raise RefusedError(f"there is a mailbox {message.body!r} already")
+        row = self._accounts.open_further(member, message.body)
+        self._board.tell_book()
+        self._board.answer(message, row)
 
     def _close_further(self, message: Message) -> None:
         member = self.sender(message)
         if member is not None and message.body in member.mailboxes:
+            self._board.close(message.body)
             self._accounts.close_further(member, message.body)
             self._board.tell_book()
 
     def _subscribe(self, message: Message) -> None:
-        self._catch_up()
-        pattern, spool = message.body["pattern"], message.body["spool"]
-        self._board.answer(message, self._board.subscribe(message.sender, pattern, spool))
+        self.catch_up()
+        if self._goes_on(message):
+            pattern, spool = message.body["pattern"], message.body["spool"]
+            self._board.answer(message, self._board.subscribe(message.sender, pattern, spool))
 
     def _unsubscribe(self, message: Message) -> None:
-        self._board.unsubscribe(message.sender, message.body)
+        if self._goes_on(message):
+            self._board.unsubscribe(message.sender, message.body)
 
     def _retain(self, message: Message) -> None:
         self._board.retain(message.body["message"], message.body["version"])
 
     def _will(self, message: Message) -> None:
-        self._board.declare_will(message.sender, message.body["topic"], message.body["body"])
+        if self._goes_on(message):
+            self._board.declare_will(message.sender, message.body["topic"], message.body["body"])

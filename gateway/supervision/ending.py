@@ -45,7 +45,8 @@ class Ending:
             except RecipientGoneError:
                 # It is on its way out, as when everybody was sent a TERM at once.
                 log.debug("%s ends already", member.spec.name)
-            except GatewayError as error:
+            except (GatewayError, OSError) as error:
+                # As where this OS process has no descriptor left; a TERM needs none.
                 log.warning("%s could not be told to end: %s", member.spec.name, error)
             # A life that reads no mail just now, as in `light_sleep`, hears a signal.
             if member.pidfd >= 0:
@@ -53,8 +54,6 @@ class Ending:
 
     def give_up(self, member: Member, cause: str) -> None:
         """Close the mailbox of a life that never began."""
-        if member.box is not None:
-            self._office.close(member.box)
         # What was written to it in vain is bounced, and counted.
         self._accounts.close(member)
         self._board.move(member, "stopped", cause)

@@ -19,7 +19,6 @@ import logging
 import os
 import signal
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
@@ -28,12 +27,14 @@ from gateway.errors import (
     CallTimeoutError,
     GatewayError,
     MailboxFullError,
+    ProtocolError,
     RecipientGoneError,
     RefusedError,
 )
-from gateway.mail.codec import encode, unpack
+from gateway.mail.codec import BROKEN, encode, unpack
 from gateway.mail.message import Message, bounce_of
 from gateway.supervision.ending import send_signal
+from gateway.supervision.exit_status import in_words
 from gateway.supervision.fork_server import Exited, Failed, ForkServer, Started
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class Errand:
     name: str
     function: str
     packed: bytes
+    letter: Message
+    """What ``packed`` holds; its body may be of a kind that only its process knows."""
     done: int = -1
     pidfd: int = -1
     until: float = 0.0
@@ -64,16 +67,10 @@ class Errand:
 class Errands:
     """What the boss knows of them; its thread is the only user."""
 
-    def __init__(
-        self, office: Office, fork_server: ForkServer | None, in_words: Callable[[int], str]
-    ) -> None:
-        """Have errands run; ``in_words`` says what an exit status means.
-
-        Without a fork server, as in a simulation, each is refused.
-        """
+    def __init__(self, office: Office, fork_server: ForkServer | None) -> None:
+        """Have errands run; without a fork server, as in a simulation, each is refused."""
         self._office = office
         self._fork_server = fork_server
-        self._in_words = in_words
         self._waiting: deque[Errand] = deque()
         self._running: dict[int, Errand] = {}
         self._number = 0
@@ -87,7 +84,11 @@ class Errands:
     def take(self, message: Message) -> None:
         """Have the function that a process named run for the letter that it sent along."""
         function, packed = message.body["function"], message.body["letter"]
-        errand = Errand(f"{function}@{message.sender}", function, packed)
+        try:
+            letter = unpack(packed)
+        except BROKEN as error:
+            raise ProtocolError(f"an errand for what is no letter: {error}") from error
+        errand = Errand(f"{function}@{message.sender}", function, packed, letter)
         if self._fork_server is None:
             self._bounce(errand, RefusedError("a simulation forks nothing: run it in a thread"))
         elif self._closed:
@@ -110,7 +111,7 @@ class Errands:
             return
         if errand is None:
             return
-        cause = told.reason if isinstance(told, Failed) else self._in_words(told.status)
+        cause = told.reason if isinstance(told, Failed) else in_words(told.status)
         self._end(told.incarnation, cause)
         self._launch()
 
@@ -177,8 +178,7 @@ class Errands:
             self._bounce(errand, RecipientGoneError(f"{errand.name} did not answer: {cause}"))
 
     def _bounce(self, errand: Errand, error: GatewayError) -> None:
-        # Its body may be of a kind that only its process knows.
-        letter = unpack(errand.packed)
+        letter = errand.letter
         if letter.kind != "letter":
             return
         bounce = bounce_of(letter, self._office.new_id(), self._office.clock.time(), error)

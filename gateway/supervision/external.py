@@ -24,10 +24,12 @@ from itertools import count
 from typing import Any
 
 from gateway.errors import BodyError, GatewayError, ProtocolError, RecipientGoneError, RefusedError
+from gateway.mail.json_lines import Id, Refusal, failure
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.context import Context
 from gateway.supervision import external_protocol as protocol
+from gateway.supervision.exit_status import in_words
 from gateway.supervision.external_lines import Lines, TooLong
 from gateway.supervision.external_os_process import OsProcess
 from gateway.supervision.program import Program, ProgramError
@@ -86,7 +88,7 @@ class External(AsyncProcess):
         finally:
             running.close()
         if self._child_error is None and running.status:
-            raise ProgramError(_in_words(running.status))
+            raise ProgramError(in_words(running.status))
 
     def press(self, number: signal.Signals) -> None:
         """Send the program a signal, where the application's deadline is over."""
@@ -114,11 +116,11 @@ class External(AsyncProcess):
             if len(self._open_letters) > OPEN:
                 del self._open_letters[next(iter(self._open_letters))]
 
-    async def _hand_publication(self, id: protocol.Id, message: Message) -> None:
+    async def _hand_publication(self, id: Id, message: Message) -> None:
         try:
             line = protocol.publication(id, message)
         except BodyError as error:
-            line = protocol.failure(id, error)
+            line = failure(id, error)
         await self._tell(line)
 
     async def _say(self, line: bytes) -> None:
@@ -195,7 +197,7 @@ class External(AsyncProcess):
         status = running.reap()
         await self._hear_all()
         if status and not self._ending.is_set:
-            raise ProgramError(_in_words(status))
+            raise ProgramError(in_words(status))
         self.die()
 
     async def _obey(self, line: bytes | TooLong) -> None:
@@ -204,21 +206,21 @@ class External(AsyncProcess):
         self._line_counts["lines_in"] += 1
         if isinstance(line, TooLong):
             error = ProtocolError(f"a line has {protocol.LONGEST} bytes at the most")
-            request: Any = protocol.Refusal(None, error)
+            request: Any = Refusal(None, error)
         else:
             request = protocol.parse(line)
-        if isinstance(request, protocol.Refusal):
+        if isinstance(request, Refusal):
             self._line_counts["bad_lines"] += 1
             log.info("%s wrote a bad line: %s", self.name, request.error)
-            await self._tell(protocol.failure(request.id, request.error))
+            await self._tell(failure(request.id, request.error))
             return
         try:
             answer = await self._do(request)
-        except GatewayError as failure:
-            await self._tell(protocol.failure(request.id, failure))
+        except GatewayError as error:
+            await self._tell(failure(request.id, error))
         except ValueError as refused:
             # A topic or a pattern that is none.
-            await self._tell(protocol.failure(request.id, ProtocolError(str(refused))))
+            await self._tell(failure(request.id, ProtocolError(str(refused))))
         else:
             if answer is not None and request.id is not None:
                 await self._tell(answer)
@@ -268,7 +270,7 @@ class External(AsyncProcess):
             )
             line = protocol.done(request.id, body=answer.body)
         except GatewayError as error:
-            line = protocol.failure(request.id, error)
+            line = failure(request.id, error)
         finally:
             self._questions -= 1
         await self._tell(line)
@@ -293,9 +295,3 @@ async def _ends(running: OsProcess, seconds: float) -> bool:
 def _bounded(open_ones: int, what: str) -> None:
     if open_ones >= OPEN:
         raise RefusedError(f"{OPEN} {what} are open, which is the most")
-
-
-def _in_words(status: int) -> str:
-    if status < 0:
-        return f"killed by {signal.Signals(-status).name}"
-    return f"exit status {status}"

@@ -40,8 +40,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from gateway.errors import BodyError, GatewayError, ProtocolError
-from gateway.mail.codec import from_json, to_json
+from gateway.errors import BodyError
+from gateway.mail import json_lines
+from gateway.mail.codec import to_json
+from gateway.mail.json_lines import Id, Refusal, failure
 from gateway.mail.message import NORMAL, Message
 
 VERSION = 1
@@ -53,7 +55,6 @@ LONGEST = 1024 * 1024
 PATIENCE = 600.0
 """Seconds that a program may have a request wait."""
 
-Id = int | Annotated[str, Meta(max_length=64)] | None
 Seconds = Annotated[float, Meta(ge=0, le=PATIENCE)]
 
 
@@ -124,13 +125,6 @@ class Die(_Request, frozen=True, tag_field="op", tag="die"):
 Request = Send | Ask | Reply | Refuse | Publish | Subscribe | Ebrake | Die
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """A line that is no request, and why; ``id`` where one could be read."""
-
-    id: Id
-    error: GatewayError
-
-
 def parse(line: bytes) -> Request | Refusal:
     """Return the request in ``line``, or why there is none.
 
@@ -139,24 +133,8 @@ def parse(line: bytes) -> Request | Refusal:
     >>> parse(b"sing").error
     ProtocolError('no request: no JSON: JSON is malformed: invalid character (byte 0)')
     """
-    try:
-        said = from_json(line)
-    except BodyError as error:
-        return Refusal(None, ProtocolError(f"no request: {error}"))
-    if not isinstance(said, dict):
-        return Refusal(None, ProtocolError('no request: write an object, like {"op":"die"}'))
-    try:
-        request: Request = msgspec.convert(said, Request)
-    except msgspec.ValidationError as error:
-        return Refusal(_id_of(said), ProtocolError(f"no request: {error}"))
-    return request
-
-
-def _id_of(said: dict[str, Any]) -> Id:
-    try:
-        found: Id = msgspec.convert(said.get("id"), Id)
-    except msgspec.ValidationError:
-        return None
+    requests: Any = Request
+    found: Request | Refusal = json_lines.parse(line, requests, example='{"op":"die"}')
     return found
 
 
@@ -210,26 +188,11 @@ def publication(id: Id, message: Message) -> bytes:
 
 
 def done(id: Id, **told: Any) -> bytes:
-    r"""Return the line that says that the request ``id`` was done.
-
-    >>> done(1, body={"raw": b"ok"})
-    b'{"id":1,"ok":true,"body":{"raw":{"$bytes":"b2s="}}}\n'
-    """
+    """Return the line that says that the request ``id`` was done, or that no line can say it."""
     try:
-        return _line({"id": id, "ok": True, **told})
+        return _bounded(json_lines.done(id, **told))
     except BodyError as error:
         return failure(id, error)
-
-
-def failure(id: Id, error: GatewayError) -> bytes:
-    r"""Return the line that says why ``id`` failed.
-
-    >>> failure(None, ProtocolError("no request"))
-    b'{"id":null,"ok":false,"error":{"code":"protocol","reason":"no request"}}\n'
-    """
-    # Half a surrogate pair cannot be written, and a reason may quote anything.
-    reason = str(error).encode("utf-8", "replace").decode()[:1000]
-    return to_json({"id": id, "ok": False, "error": {"code": error.code, "reason": reason}}) + b"\n"
 
 
 DIE = b'{"op":"die"}\n'
@@ -237,7 +200,10 @@ DIE = b'{"op":"die"}\n'
 
 
 def _line(fields: dict[str, Any]) -> bytes:
-    line = to_json(fields) + b"\n"
+    return _bounded(to_json(fields) + b"\n")
+
+
+def _bounded(line: bytes) -> bytes:
     if len(line) > LONGEST:
         raise BodyError(f"that is a line of {len(line)} bytes; {LONGEST} is the most")
     return line

@@ -33,15 +33,13 @@ class LoopThread:
         self._ended = False
 
     def start(self, name: str, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run ``begin()`` as the task ``name`` on the loop."""
+        """Run ``begin()`` as the task ``name`` on the loop.
+
+        Raises `OSError` or `RuntimeError` where this machine has no descriptor
+        or no thread left for it.
+        """
         with self._lock:
-            loop = self._loop
-            if loop is None:
-                loop = self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._run, args=(loop,), name=self._name, daemon=True
-                )
-                self._thread.start()
+            loop = self._loop or self._begin()
         keep: set[asyncio.Task[None]] = set()
 
         def create() -> None:
@@ -51,6 +49,18 @@ class LoopThread:
             task.add_done_callback(keep.discard)
 
         loop.call_soon_threadsafe(create)
+
+    def _begin(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # No thread is left on this machine; whoever comes next tries again.
+            loop.close()
+            raise
+        self._loop, self._thread = loop, thread
+        return loop
 
     def call(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` on the loop's thread, soon; nothing happens where the loop is over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Member:
     thread: threading.Thread | None = None
     mailboxes: dict[str, int | None] = field(default_factory=dict)
     """Further mailboxes that this life has opened, for what is behind it, and their rows."""
+    hands: dict[str, tuple[socket.socket, socket.socket]] = field(default_factory=dict)
+    """Copies of the sockets of those mailboxes, where it is forked."""
     hurry: Callable[[signal.Signals], None] | None = None
     """What presses a life on a loop to end, where there is one."""
     call_soon: Callable[[Callable[[], object]], None] | None = None
@@ -50,6 +53,8 @@ class Member:
     """When it is killed, should it not have ended, on the monotonic clock."""
     until: float | None = None
     """When its ``limit`` is over, on the monotonic clock."""
+    exit_status: int | None = None
+    """How the present life's OS process ended, negative by a signal, once it was reaped."""
     registered: bool = False
     """Whether the present life, in an OS process of its own, has registered."""
     pressed: int = 0
@@ -71,6 +76,22 @@ class Member:
     def runs(self) -> bool:
         """Whether a life of it is under way."""
         return self.state in ("starting", "living", "stopping")
+
+    def begin_anew(self) -> None:
+        """Forget how the last life went: the next one begins."""
+        self.incarnation += 1
+        self.said_dead = self.told_to_die = self.stuck = self.registered = False
+        self.after, self.why = "judge", ""
+        self.stop_by = self.until = self.pulse = self.exit_status = None
+        self.pressed = 0
+
+    def forget_life(self) -> None:
+        """Let go of what the life had that is over."""
+        self.stop_by = self.until = None
+        self.stuck = False
+        self.process = self.thread = None
+        self.hurry = self.call_soon = None
+        self.pid = 0
 
     def describe(self) -> dict[str, Any]:
         """Return what `gateway ps` shows of it."""

@@ -98,15 +98,17 @@ class Noticeboard:
 
     def leave(self, member: Member) -> dict[str, Any]:
         """Forget what was to be told to a life that is over; return its wills."""
-        name = member.spec.name
-        wills = self._archive.leave(name)
-        self.notices.untap(name)
-        self._forget(name)
+        wills = self.close(member.spec.name)
         for further in member.mailboxes:
-            self._archive.leave(further)
+            wills.update(self.close(further))
             self._office.unlink(further, member.incarnation)
-            self._forget(further)
         return wills
+
+    def close(self, mailbox: str) -> dict[str, Any]:
+        """Forget what was to be told to a mailbox that is no more; return its wills."""
+        self.notices.untap(mailbox)
+        self._forget(mailbox)
+        return self._archive.leave(mailbox)
 
     # What finds no room
 

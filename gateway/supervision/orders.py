@@ -1,10 +1,11 @@
 """Start, stop and restart of one process while the others go on, and new ones.
 
 An order is a control letter to the boss, which no router can write: ``start``,
-``stop`` and ``restart`` with a name, ``add`` with a member's data
-(`gateway.supervision.recruit`). It is answered when it has been carried out:
-once the process lives, or has ended. One that orders this of itself is
-answered at once, since it could not go on otherwise.
+``stop``, ``restart`` and ``poison_pill`` with a name, ``add`` with a member's
+data (`gateway.supervision.starting`). It is answered when it has been carried
+out: once the process lives, or has ended. One that orders this of itself is
+answered at once, since it could not go on otherwise. A pill is a stop that the
+main process may be given too, and that is answered with how its life ended.
 
 A start brings up what the process depends on, where that was stopped. A stop
 or a restart leaves those alone who depend on it: they see who is gone. An end
@@ -13,7 +14,9 @@ thread cannot be killed, and the order fails; so it does where a coroutine that
 was cancelled twice goes on. The program of an external one is killed.
 
 Refused (`RefusedError`): orders about the main process, which `Application.stop`
-ends, or about nobody; names that are taken; more than `OPEN` orders at once.
+ends, or about nobody (a pill's `AddressError`); more than `OPEN` orders at
+once; whatever is open when the application stops, so that nobody who waits for
+it is late for its own `death`.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import signal
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from gateway.errors import RefusedError
+from gateway.errors import AddressError, RefusedError
 from gateway.mail.message import Message
 from gateway.supervision.ending import FORCED, Ending, send_signal
 from gateway.supervision.member import Member
@@ -46,7 +49,8 @@ class _Order(NamedTuple):
 
     message: Message
     member: Member
-    goal: Literal["living", "ended"]
+    goal: Literal["living", "ended", "dead"]
+    """``dead`` is ``ended``, and answered with the cause."""
     incarnation: int
     """The first life that can fulfil it."""
 
@@ -74,6 +78,7 @@ class Orders:
         self._untouchable = untouchable
         self._monotonic = monotonic
         self._open: list[_Order] = []
+        self._closed = ""
         self.done = 0
         """Orders that were carried out."""
 
@@ -94,16 +99,17 @@ class Orders:
     def stop(self, message: Message) -> None:
         """End a process for good, until somebody starts it."""
         member = self._named(message)
-        member.due = None
-        if member.state == "waiting":
-            self._ending.give_up(member, "it was told to stop")
-            self._board.tell_book()
-        elif not member.runs:
-            self._board.move(member, "stopped", "it was told to stop")
-        else:
-            member.after = "stop"
-            self.end(member, "it was told to stop")
+        self._end_for_good(member, "it was told to stop")
         self._note(message, member, "ended", member.incarnation)
+
+    def poison(self, message: Message) -> None:
+        """End a process for good, be it the main one, and tell how it ended."""
+        member = self._members.get(message.body)
+        if member is None:
+            raise AddressError(f"there is no process {message.body!r}; there are {self._known()}")
+        self._refuse_too_many()
+        self._end_for_good(member, f"{message.sender} gave it a poison pill")
+        self._note(message, member, "dead", member.incarnation)
 
     def restart(self, message: Message) -> None:
         """End a process and bring it up again."""
@@ -121,6 +127,13 @@ class Orders:
             self._ending.tell_to_die(member, why)
             forced = member.spec.force_stop
             member.stop_by = self._monotonic() + (FORCED if forced else self._patience)
+
+    def close(self, why: str) -> None:
+        """Refuse what is open and whatever comes from now on; twice is fine."""
+        self._closed = why
+        for order in self._open:
+            self._failed(order, why)
+        self._open = []
 
     # In the boss's loop
 
@@ -153,15 +166,33 @@ class Orders:
 
     def _named(self, message: Message) -> Member:
         name = message.body
-        member = self._members.get(name) if isinstance(name, str) else None
+        member = self._members.get(name)
         if member is None:
-            known = ", ".join(sorted(self._members))
-            raise RefusedError(f"there is no process {name!r}; there are {known}")
+            raise RefusedError(f"there is no process {name!r}; there are {self._known()}")
         if name == self._untouchable:
             raise RefusedError(f"{name!r} is the application: stop that as a whole")
+        self._refuse_too_many()
+        return member
+
+    def _known(self) -> str:
+        return ", ".join(sorted(self._members))
+
+    def _refuse_too_many(self) -> None:
+        if self._closed:
+            raise RefusedError(self._closed)
         if len(self._open) >= OPEN:
             raise RefusedError(f"{OPEN} orders are being carried out already: wait for those")
-        return member
+
+    def _end_for_good(self, member: Member, why: str) -> None:
+        was_due, member.due = member.due is not None, None
+        if member.state == "waiting":
+            self._ending.give_up(member, why)
+            self._board.tell_book()
+        elif member.runs:
+            member.after = "stop"
+            self.end(member, why)
+        elif was_due or member.state != "stopped":
+            self._board.move(member, "stopped", why)
 
     def _begin(self, member: Member) -> None:
         """Open ``member`` and whatever it depends on that was not started."""
@@ -173,7 +204,11 @@ class Orders:
                 self._begin(other)
 
     def _note(
-        self, message: Message, member: Member, goal: Literal["living", "ended"], incarnation: int
+        self,
+        message: Message,
+        member: Member,
+        goal: Literal["living", "ended", "dead"],
+        incarnation: int,
     ) -> None:
         if message.sender.rpartition("@")[2] == member.spec.name:
             self._board.answer(message, None)
@@ -184,7 +219,7 @@ class Orders:
 
     def _answered(self, order: _Order) -> bool:
         member, name = order.member, order.member.spec.name
-        if order.goal == "ended":
+        if order.goal != "living":
             if member.runs and member.incarnation == order.incarnation:
                 return False
         elif member.incarnation < order.incarnation:
@@ -197,7 +232,7 @@ class Orders:
         elif member.state != "living":
             return False
         self.done += 1
-        self._board.answer(order.message, None)
+        self._board.answer(order.message, member.cause if order.goal == "dead" else None)
         return True
 
     def _failed(self, order: _Order, why: str) -> bool:

@@ -15,6 +15,11 @@ from pathlib import Path
 
 from gateway.errors import ConfigError, GatewayError
 
+UNITS = frozenset(
+    ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+)
+"""What systemd puts into the environment of a unit for its main process alone."""
+
 
 class ProgramError(GatewayError):
     """It could not be started, or ended otherwise than with status 0: no bug of ours."""
@@ -46,8 +51,13 @@ class Program:
             raise ConfigError(f"the patience is more than 0 seconds, not {self.patience!r}")
 
     def surroundings(self) -> dict[str, str]:
-        """Return the whole environment, the additions included."""
-        return {**os.environ, **self.environment}
+        """Return the whole environment, the additions included.
+
+        What systemd tells the gateway is the gateway's: a program that found
+        it would say that it is the unit.
+        """
+        ours = {name: value for name, value in os.environ.items() if name not in UNITS}
+        return {**ours, **self.environment}
 
     def find(self) -> bool:
         """Tell whether the executable is there and may be run."""

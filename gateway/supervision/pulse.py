@@ -20,6 +20,7 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.errors import GatewayError
 from gateway.process.process import Process
+from gateway.supervision.company import Company
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +32,32 @@ LOOKS = 4
 
 
 class Pulse:
-    """One loop, watched from another thread."""
+    """The loop of one process, or of all that share its member, watched from another thread."""
 
     def __init__(self) -> None:
-        self._seen: tuple[int, ...] = ()
+        self._seen: dict[str, tuple[int, ...]] = {}
+        self._went_on: set[str] = set()
 
     def beats(self, box: Mailbox, process: Process | None) -> bool:
-        """Tell whether the loop has progressed since the last look, or waits for mail."""
+        """Tell whether the loop has progressed since the last look, or waits for mail.
+
+        Of several each has to, since this was last so.
+        """
+        loops = [(box, process)]
+        if isinstance(process, Company):
+            loops += process.loops()
+        self._went_on.update(each.name for each, reader in loops if self._went(each, reader))
+        beats = self._went_on.issuperset(each.name for each, _ in loops)
+        if beats:
+            self._went_on.clear()
+        return beats
+
+    def _went(self, box: Mailbox, process: Process | None) -> bool:
         waits, handled = box.progress()
         frames, level = (process.current_frame, process.run_level) if process else (0, "")
         seen = (handled, frames, hash(level))
-        went_on = waits or seen != self._seen
-        self._seen = seen
+        went_on = waits or seen != self._seen.get(box.name)
+        self._seen[box.name] = seen
         return went_on
 
 

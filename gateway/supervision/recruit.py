@@ -5,74 +5,48 @@
     {"name": "wheels", "process": "robot.wheels:Wheels", "tock": 0.02, "limit": 3600.0,
      "parameters": {"port": "/dev/ttyUSB0"}, "restart": {"kind": "transient"}}
 
-``process`` names the class; one of the mode ``external`` has a ``command``
-instead, an argument list or, by name, what `Program` takes. ``tock`` is the
-seconds that a frame takes, where that says more than ``frequency`` in hertz.
-The rest is what `Application.add_process` takes, by the same names.
+What may be said of it is what ``[crew.<name>]`` may say (`gateway.config.crew`).
+``process`` names the class. Several ``processes`` run as threads of the one
+member (`gateway.supervision.company`)::
 
-Refused (`ConfigError`, which names the key): unknown keys, parameters that are
-no plain data or pack to more than `LARGEST` bytes, ``tock`` beside
-``frequency``, and ``real: false``, since simulated time rules a whole
-application and never one OS process of it.
+    {"name": "drive", "tock": 0.02, "processes": {"left": {"process": "robot.wheels:Wheel"},
+                                                  "right": {"process": "robot.wheels:Wheel"}}}
+
+Refused (`ConfigError`, which names the key): unknown keys, what cannot go
+together, parameters that are no plain data or pack to more than `LARGEST` bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from gateway.bus.lanes import Order, Policy
+from gateway.config.crew import CrewMember, Held, Launch
 from gateway.errors import ConfigError
-from gateway.process.context import Mode
 from gateway.process.process import Process
+from gateway.supervision.company import HELD
 from gateway.supervision.program import Program
 from gateway.supervision.restart import RestartPolicy
-from gateway.supervision.spec import ProcessSpec, WhenStuck
+from gateway.supervision.spec import ProcessSpec
 
 LARGEST = 32 * 1024
 """Bytes that one member's data may have, packed: it travels to the fork server in one packet."""
 
 
-class Launch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an external program is started, as `Program` says it."""
-
-    command: tuple[str, ...]
-    folder: str | None = None
-    environment: dict[str, str] = {}
-    patience: float = 5.0
-
-
-class Recruit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One member; see the module's head."""
+class Recruit(CrewMember, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One member, with its name beside what the configuration says of it."""
 
     name: str
-    process: str = ""
-    command: Launch | tuple[str, ...] | None = None
-    mode: Mode = "fork"
-    frequency: float | None = None
-    tock: float | None = None
-    real: bool = True
-    autostart: bool = True
-    depends: tuple[str, ...] = ()
-    mailbox_size: int = 256
-    mailbox_order: Order = "fifo"
-    mailbox_policy: Policy = "block"
-    restart: RestartPolicy | None = None
-    route: str = ""
-    parameters: dict[str, Any] = {}
-    bound_shutdown: bool = False
-    force_stop: bool = False
-    start_after: float = 0.0
-    limit: float | None = None
-    temporary_folder: bool = False
-    stuck_after: float | None = None
-    when_stuck: WhenStuck = "report"
 
 
 _FIELDS = [name for name in Recruit.__struct_fields__ if name in ProcessSpec.__dataclass_fields__]
+
+COMPANY = "gateway.supervision.company:Company"
+"""What runs the processes of a member that has several."""
 
 
 def spec_of(data: Mapping[str, Any]) -> ProcessSpec:
@@ -92,33 +66,54 @@ def spec_of(data: Mapping[str, Any]) -> ProcessSpec:
             f"the crew member {recruit.name!r} has {len(packed)} bytes of data;"
             f" {LARGEST} is the most: put the rest into a file and name that"
         )
-    if not recruit.real:
-        raise ConfigError(
-            f"the crew member {recruit.name!r} asks for simulated time, which rules a whole"
-            " application: leave 'real' out"
-        )
-    frequency = recruit.frequency
-    if recruit.tock is not None:
-        if frequency is not None or not 0 < recruit.tock < float("inf"):
-            raise ConfigError(
-                f"the crew member {recruit.name!r} has tock={recruit.tock}:"
-                " use more than 0 seconds, and no frequency beside it"
-            )
-        frequency = 1.0 / recruit.tock
     fields = {name: getattr(recruit, name) for name in _FIELDS}
-    fields["frequency"] = frequency
-    fields["restart"] = recruit.restart or usual_restart(bound_shutdown=recruit.bound_shutdown)
+    fields["frequency"] = _frequency(recruit.frequency, recruit.tock)
+    policy = recruit.restart
+    fields["restart"] = (
+        RestartPolicy(**msgspec.structs.asdict(policy))
+        if policy is not None
+        else usual_restart(bound_shutdown=recruit.bound_shutdown)
+    )
     command = recruit.command
     if isinstance(command, Launch):
         fields["command"] = Program(**msgspec.structs.asdict(command))
     elif command is not None:
         fields["command"] = Program(command)
-    if (recruit.mode == "external") != bool(command) or bool(command) == bool(recruit.process):
-        raise ConfigError(
-            f"the crew member {recruit.name!r} has to have a process, or the mode 'external'"
-            " and a command"
-        )
-    return ProcessSpec(**fields, factory=recruit.process or Process, data=data)
+    factory = recruit.process or Process
+    if recruit.processes:
+        factory = COMPANY
+        fields["parameters"] = {
+            HELD: {name: _held(recruit, held) for name, held in recruit.processes.items()}
+        }
+        # Its own work is to wait for them.
+        fields["frequency"] = 0.0
+    return ProcessSpec(**fields, factory=factory, data=data)
+
+
+def _held(recruit: Recruit, held: Held) -> dict[str, Any]:
+    frequency = _frequency(held.frequency, held.tock)
+    return {
+        "process": held.process,
+        "frequency": _frequency(recruit.frequency, recruit.tock)
+        if frequency is None
+        else frequency,
+        "mailbox_size": held.mailbox_size,
+        "parameters": {**recruit.parameters, **held.parameters},
+    }
+
+
+def _frequency(frequency: float | None, tock: float | None) -> float | None:
+    return frequency if tock is None else 1.0 / tock
+
+
+def data_of_member(member: CrewMember) -> dict[str, Any]:
+    """Return a member of the configuration as plain data, which its name completes.
+
+    >>> data_of_member(CrewMember(process="robot:Arm", tock=0.02))["tock"]
+    0.02
+    """
+    data: dict[str, Any] = msgspec.to_builtins(member, builtin_types=(bytes, datetime))
+    return data
 
 
 def data_of(spec: ProcessSpec) -> dict[str, Any]:

@@ -1,26 +1,35 @@
 """One process, described by data: what `Application.add_process` was told.
 
-Refused, with a `ConfigError` that names the process: times that are negative,
-and what cannot be kept, as to kill a thread, or a loop's life, which shares one.
+Refused, with a `ConfigError` that names the process: numbers and words that make
+no sense, and what cannot be kept, as to kill a thread, or a loop's life, which
+shares one. It is refused here, since later it would be the boss that fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from inspect import iscoroutinefunction
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gateway.bus.lanes import Order, Policy
+from gateway.config.qualname import named
 from gateway.errors import ConfigError
 from gateway.mail.address import Address
 from gateway.process.context import Context, Mode
 from gateway.process.process import Process
+from gateway.process.timing import HIGHEST
 from gateway.supervision.program import Program
 from gateway.supervision.restart import RestartPolicy
 
 WhenStuck = Literal["report", "restart"]
+
+_WORDS: dict[str, tuple[str, ...]] = {
+    "mode": get_args(Mode),
+    "mailbox_order": get_args(Order),
+    "mailbox_policy": get_args(Policy),
+    "when_stuck": get_args(WhenStuck),
+}
 
 
 @dataclass(frozen=True)
@@ -60,11 +69,19 @@ class ProcessSpec:
     def __post_init__(self) -> None:
         if Address.parse(self.name).route:
             self._refuse("a name with a route, which only addresses have")
+        for key, known in _WORDS.items():
+            if (value := getattr(self, key)) not in known:
+                words = f"{', '.join(known[:-1])} or {known[-1]}"
+                self._refuse(f"{key}={value!r}: use {words}")
+        if type(self.mailbox_size) is not int or self.mailbox_size < 1:
+            self._refuse(f"mailbox_size={self.mailbox_size}: use a whole number of letters from 1")
+        if self.frequency is not None and not 0 <= self.frequency <= HIGHEST:
+            self._refuse(f"frequency={self.frequency}: use 0 to {HIGHEST:,.0f} Hz, or None")
         if not 0 <= self.start_after < float("inf"):
             self._refuse(f"start_after={self.start_after}: use seconds from 0 on")
-        for key, value in (("limit", self.limit), ("stuck_after", self.stuck_after)):
-            if value is not None and not 0 < value < float("inf"):
-                self._refuse(f"{key}={value}: use more than 0 seconds, or None")
+        for key, seconds in (("limit", self.limit), ("stuck_after", self.stuck_after)):
+            if seconds is not None and not 0 < seconds < float("inf"):
+                self._refuse(f"{key}={seconds}: use more than 0 seconds, or None")
         if self.force_stop and self.mode in ("thread", "asyncio"):
             self._refuse("force_stop, but a thread cannot be killed: use mode='fork'")
         if self.bound_shutdown and self.restart.kind == "permanent":
@@ -122,13 +139,7 @@ def class_named(name: str) -> type[Process]:
     >>> class_named("gateway.process.process:Process").__name__
     'Process'
     """
-    module, _, qualname = name.partition(":")
-    try:
-        found: Any = import_module(module)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"there is no class {name!r}: {error}") from error
+    found = named(name)
     if not (isinstance(found, type) and issubclass(found, Process)):
         raise ConfigError(f"{name!r} is no Process")
     return found

@@ -7,8 +7,8 @@ names it. WATCHDOG=1 follows at half of ``$WATCHDOG_USEC``, from the boss's own
 loop, and only while the loops that are required to progress do so (see
 `gateway.supervision.heartbeats`).
 
-Nothing here ever waits: a notice that finds the socket full is counted as lost,
-and the next one says what is true by then. Refused: addresses that are neither
+Nothing here ever waits: a notice that finds the socket full is counted as lost;
+what systemd has to know is said again until it was heard. Refused: addresses that are neither
 a path nor abstract (``@…``), which are logged and left alone.
 """
 
@@ -23,6 +23,9 @@ from gateway.supervision.member import Member
 
 log = logging.getLogger(__name__)
 
+AGAIN = 1.0
+"""Seconds until what found the socket full is said again."""
+
 
 class Systemd:
     """The unit's side of one notification socket; without an address it says nothing.
@@ -34,9 +37,10 @@ class Systemd:
     def __init__(self, address: str = "", *, watchdog: float | None = None) -> None:
         self._address = ""
         self._socket: socket.socket | None = None
-        self._every = watchdog / 2 if watchdog else None
+        self._every = watchdog / 2 if watchdog is not None and watchdog > 0 else None
         self._next = 0.0
-        self._ready = self._stopping = False
+        self._again: float | None = None
+        self._ready = self._stopping = self._stopping_told = False
         self._status = ""
         self.sent = 0
         self.lost = 0
@@ -79,11 +83,16 @@ class Systemd:
         """Tell what has changed by ``now`` (monotonic seconds), and that we live if we do."""
         if self._socket is None:
             return
+        self._again = None
         if not self._ready and not self._stopping and settled(members):
             self._ready = self.notify(READY=1)
+            self._again = None if self._ready else now + AGAIN
         text = status(members.values())
-        if text != self._status and self.notify(STATUS=text):
-            self._status = text
+        if text != self._status:
+            if self.notify(STATUS=text):
+                self._status = text
+            else:
+                self._again = now + AGAIN
         if self._every is not None and now >= self._next:
             # Who is stuck may go on in time: it is looked at again soon, yet not at once.
             self._next = now + (self._every if progresses else self._every / 8)
@@ -92,21 +101,23 @@ class Systemd:
 
     def due(self) -> float | None:
         """Return when `step` is to be called at the latest, in monotonic seconds."""
-        return self._next if self._socket is not None and self._every is not None else None
+        if self._socket is None or self._every is None:
+            return self._again
+        return self._next if self._again is None else min(self._next, self._again)
 
     def stopping(self) -> None:
-        """Tell, once, that the application stops."""
-        if not self._stopping:
-            self._stopping = True
-            self.notify(STOPPING=1)
+        """Tell that the application stops; to be called until it has, which tells it once."""
+        self._stopping = True
+        if not self._stopping_told:
+            self._stopping_told = self.notify(STOPPING=1)
 
     def reloading(self, now: float) -> None:
         """Tell that the configuration is being read again, as of ``now`` (monotonic seconds)."""
         self.notify(RELOADING=1, MONOTONIC_USEC=int(now * 1_000_000))
 
     def reloaded(self) -> None:
-        """Tell that what `reloading` began is over."""
-        self.notify(READY=1)
+        """Tell that what `reloading` began is over; the next `step` does where this cannot."""
+        self._ready = self.notify(READY=1)
 
     def close(self) -> None:
         """Give the socket back."""

@@ -18,9 +18,8 @@ from typing import Protocol
 from gateway.clock import Clock
 from gateway.errors import RefusedError
 from gateway.framing.frame import Frame, Garbage
-from routes.unix_socket import protocol
+from gateway.mail.json_lines import Id, failure
 from routes.unix_socket.connection import Connection
-from routes.unix_socket.protocol import Id
 from routes.unix_socket.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -155,7 +154,7 @@ class Clients:
     def _turn_away(self, client: Connection) -> None:
         self.let_go += 1
         full = RefusedError(f"{len(self._clients)} clients are here already: try again later")
-        client.answer(protocol.failure(None, full), None)
+        client.answer(failure(None, full), None)
         with contextlib.suppress(OSError):  # it did not wait to be told
             client.flush(client.active_at)
         client.close()

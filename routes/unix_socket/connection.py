@@ -15,9 +15,10 @@ from collections import deque
 from gateway.errors import BodyError
 from gateway.framing.frame import Frame, Garbage
 from gateway.framing.line import Line
+from gateway.mail.json_lines import Id, failure
 from routes.unix_socket import protocol
 from routes.unix_socket.outbox import Outbox
-from routes.unix_socket.protocol import Id, Send, Tail, Tap
+from routes.unix_socket.protocol import Send, Tail, Tap
 
 CHUNK = 4096
 """Bytes that are read at once: a flood takes turns with everybody else."""
@@ -85,7 +86,7 @@ class Connection:
         """Queue an answer to ``id``; False where the client has left too many unread."""
         if len(line) > self._max_outgoing:
             reason = f"the answer has {len(line)} bytes; max_outgoing is {self._max_outgoing}"
-            line = protocol.failure(id, BodyError(reason))
+            line = failure(id, BodyError(reason))
         return self.outbox.add(line)
 
     def flush(self, now: float) -> None:

@@ -21,9 +21,10 @@ from gateway.errors import (
     MailboxFullError,
     RecipientGoneError,
 )
+from gateway.mail.json_lines import Id
 from gateway.mail.message import Message, error_in
 from routes.unix_socket.connection import Connection
-from routes.unix_socket.protocol import Id, Send
+from routes.unix_socket.protocol import Send
 
 
 class Sender(Protocol):

@@ -37,8 +37,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.errors import BodyError, GatewayError, ProtocolError
-from gateway.mail.codec import from_json, to_json
+from gateway.errors import BodyError
+from gateway.mail import json_lines
+from gateway.mail.codec import to_json
+from gateway.mail.json_lines import Id, Refusal, failure
 from gateway.mail.message import Message
 
 VERSION = 1
@@ -47,7 +49,7 @@ VERSION = 1
 LONGEST = 600.0
 """Seconds that an answer may be waited for."""
 
-Id = int | Annotated[str, Meta(max_length=64)] | None
+OPERATIONS = "hello, ps, send, tail, tap or log-level"
 
 
 class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="hello"):
@@ -126,13 +128,6 @@ class LogLevel(
 Request = Hello | Ps | Send | Tail | Tap | LogLevel
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """A line that is no request, and why; ``id`` where one could be read."""
-
-    id: Id
-    error: GatewayError
-
-
 def parse(line: bytes) -> Request | Refusal:
     """Return the request in ``line``, or why there is none.
 
@@ -141,25 +136,10 @@ def parse(line: bytes) -> Request | Refusal:
     >>> str(parse(b'{"op":"sing","id":7}').error).partition("; ")[2]
     'op is hello, ps, send, tail, tap or log-level'
     """
-    try:
-        said = from_json(line)
-    except BodyError as error:
-        return Refusal(None, ProtocolError(f"no request: {error}"))
-    if not isinstance(said, dict):
-        return Refusal(None, ProtocolError('no request: write an object, like {"op":"hello"}'))
-    try:
-        request: Request = msgspec.convert(said, Request)
-    except msgspec.ValidationError as error:
-        hint = "; op is hello, ps, send, tail, tap or log-level" if "op`" in str(error) else ""
-        return Refusal(_id_of(said), ProtocolError(f"no request: {error}{hint}"))
-    return request
-
-
-def _id_of(said: dict[str, Any]) -> Id:
-    try:
-        found: Id = msgspec.convert(said.get("id"), Id)
-    except msgspec.ValidationError:
-        return None
+    requests: Any = Request
+    found: Request | Refusal = json_lines.parse(
+        line, requests, example='{"op":"hello"}', operations=OPERATIONS
+    )
     return found
 
 
@@ -170,20 +150,9 @@ def answer(id: Id, body: Any) -> bytes:
     b'{"id":1,"ok":true,"body":{"raw":{"$bytes":"b2s="}}}\n'
     """
     try:
-        return to_json({"id": id, "ok": True, "body": body}) + b"\n"
+        return json_lines.done(id, body=body)
     except BodyError as error:
         return failure(id, BodyError(f"the answer cannot be written as JSON: {error}"))
-
-
-def failure(id: Id, error: GatewayError) -> bytes:
-    r"""Return the line that says why ``id`` failed.
-
-    >>> failure(None, ProtocolError("no request"))
-    b'{"id":null,"ok":false,"error":{"code":"protocol","reason":"no request"}}\n'
-    """
-    # Half a surrogate pair cannot be written, and a reason may quote anything.
-    reason = str(error).encode("utf-8", "replace").decode()
-    return to_json({"id": id, "ok": False, "error": {"code": error.code, "reason": reason}}) + b"\n"
 
 
 def publication(message: Message) -> bytes:
@@ -197,8 +166,8 @@ def publication(message: Message) -> bytes:
     try:
         line = to_json({**fields, "body": message.body})
     except BodyError as error:
-        reason = str(error).encode("utf-8", "replace").decode()
-        line = to_json({**fields, "error": {"code": BodyError.code, "reason": reason}})
+        told = {"code": error.code, "reason": json_lines.reason_of(error)}
+        line = to_json({**fields, "error": told})
     return line[1:] + b"\n"
 
 

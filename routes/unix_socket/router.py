@@ -39,6 +39,7 @@ from gateway.errors import (
     RefusedError,
 )
 from gateway.framing.frame import Frame, Garbage
+from gateway.mail.json_lines import Id, Refusal, failure
 from gateway.mail.message import Message
 from gateway.mail.topic import check_pattern, matches
 from gateway.routing.router import Router
@@ -48,7 +49,7 @@ from routes.unix_socket.connection import Connection
 from routes.unix_socket.door import Door
 from routes.unix_socket.letters import Letters
 from routes.unix_socket.mail_watch import MailWatch
-from routes.unix_socket.protocol import Hello, Id, LogLevel, Ps, Refusal, Request, Send, Tail, Tap
+from routes.unix_socket.protocol import Hello, LogLevel, Ps, Request, Send, Tail, Tap
 from routes.unix_socket.retained import Retained
 from routes.unix_socket.rights import Rights
 from routes.unix_socket.roll_call import RollCall
@@ -255,7 +256,7 @@ class UnixSocketRouter(Router):
     def _fail(self, client: Connection, id: Id, error: GatewayError) -> None:
         self._refused[error.code] += 1
         if self._clients is not None:
-            self._clients.write(client, id, protocol.failure(id, error))
+            self._clients.write(client, id, failure(id, error))
 
     def _on_answer(self, message: Message) -> None:
         if self._roll_call.take(message):

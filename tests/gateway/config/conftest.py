@@ -53,6 +53,7 @@ PLUGINS: dict[tuple[str, str], type[Any]] = {
     ("gateway.routes", "mqtt"): Broker,
     ("gateway.drivers", "board"): Board,
     ("gateway.drivers", "lamp"): Lamp,
+    ("module:qualname", "robot.wheels:Wheel"): Lamp,
 }
 
 

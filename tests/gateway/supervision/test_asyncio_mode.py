@@ -68,9 +68,12 @@ class Worker(LoudOnLoop):
             "result": lambda: self.wait_for_reply(asked).result(),
             "mailman": lambda: self.mailman(60),
             "mailbox": lambda: self.open_mailbox("x"),
-            "order": lambda: self.start_process("echo"),
-            "stop": lambda: self.stop_process("echo"),
-            "again": lambda: self.restart_process("echo"),
+            "order": lambda: bool(self.start_process("echo")),
+            "stop": lambda: bool(self.stop_process("echo")),
+            "again": lambda: bool(self.restart_process("echo")),
+            "names": lambda: self.process_names(),
+            "whole": lambda: self.application.restart_process("echo"),
+            "count": lambda: self.application.statistics(),
         }
         for name, attempt in attempts.items():
             try:
@@ -99,20 +102,85 @@ def build(app):
     assert program.end() == 0, program.complaints()
     hint = "must not block the loop that an asyncio process shares: write `await self."
     waits = "waits, and would hold up every process of the loop: ask a process of another mode"
+    application = (
+        "an order to the application waits, and would hold up everybody on this event loop:"
+        " in an asyncio process write `await self.start_process(...)` and the like,"
+        " elsewhere `await asyncio.to_thread(application.start_process, ...)`"
+    )
     assert program.said == [
         f"sleep light_sleep {hint}light_sleep(...)`",
         f"reply wait_for_reply {hint}wait_for_reply(...)`",
         f"result wait_for_reply {hint}wait_for_reply(...)`",
         "mailman mailman is for threads: the loop hands an asyncio process its mail",
         "mailbox open_mailbox needs a thread that reads: run the process in mode thread or fork",
-        f"order start_process {waits}",
-        f"stop stop_process {waits}",
-        f"again restart_process {waits}",
+        f"order start_process {hint}start_process(...)`",
+        f"stop stop_process {hint}stop_process(...)`",
+        f"again restart_process {hint}restart_process(...)`",
+        f"names process_names {waits}",
+        f"whole {application}",
+        f"count {application}",
         "still here",
         "death worker",
         "gone 'worker' died before it answered 'forget'",
     ]
     assert f"RuntimeError: light_sleep {hint}light_sleep(...)`" in program.complaints()
+
+
+def test_orders_are_awaited_and_the_loop_goes_on(start: Any) -> None:
+    program = start(
+        HEAD
+        + """
+class Slow(Loud):
+    def birth(self):
+        self.go = self.parameter("go")
+        assert self.go.wait(20)
+class Worker(LoudOnLoop):
+    async def birth(self):
+        self.add_filter(subject="^go$", callback=self.on_go)
+    async def on_go(self, message):
+        self.add_child_task("meanwhile", self.meanwhile())
+        await self.start_process("slow")
+        await self.restart_process("slow")
+        await self.stop_process("slow")
+        say("stopped", "slow" in self.recipients())
+        await asyncio.to_thread(self.application.start_process, "slow")
+        say("pill", await self.poison_pill("slow"))
+        for order in (lambda: self.start_process("nobody"), lambda: self.stop_process("main"),
+                      lambda: self.poison_pill("nobody")):
+            try:
+                await order()
+            except GatewayError as error:
+                say("refused", type(error).__name__)
+        try:
+            self.poison_pill(self.name)
+        except ValueError as error:
+            say("refused", error)
+        self.reply(message)
+    async def meanwhile(self):
+        say("the loop goes on")
+        self.parameter("go").set()
+class Main(Process):
+    def life(self):
+        self.wait_for_reply(self.send("worker", "go"), 30)
+        self.die()
+def build(app):
+    go = threading.Event()
+    app.add_process("slow", Slow, autostart=False, parameters={"go": go})
+    app.add_process("worker", Worker, mode="asyncio", parameters={"go": go})
+"""
+        + RUN
+    )
+    assert program.end() == 0, program.complaints()
+    assert [line for line in program.said if "slow" not in line] == [
+        "the loop goes on",
+        "stopped False",
+        "pill it ended by itself",
+        "refused RefusedError",
+        "refused RefusedError",
+        "refused AddressError",
+        "refused 'worker' takes no poison of its own: use die()",
+        "death worker",
+    ]
 
 
 def test_a_full_mailbox_holds_up_the_coroutine_that_writes_and_nobody_else(start: Any) -> None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
+import resource
+import select
 import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
+
+import pytest
+
+from gateway.errors import GatewayError
+from gateway.supervision.fork_server import Exited, Failed, ForkServer, Started
 
 
 def test_the_folder_is_free_as_soon_as_main_is_killed(start: Any, sockets: Path) -> None:
@@ -74,3 +86,103 @@ def test_it_counts_what_it_did(start: Any) -> None:
         """)
     assert program.end() == 0
     assert "2 2 0 True" in program.said
+
+
+# The server itself
+
+
+@pytest.fixture
+def served() -> Iterator[ForkServer]:
+    """A fork server whose children wait for a TERM, but for the deaf ones."""
+
+    def child(name: str, incarnation: int, sockets: Any, row: int, data: Any) -> int:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if name == "deaf" else signal.SIG_DFL)
+        while True:
+            signal.pause()
+
+    server = ForkServer(child, lambda name, task, done: 0, grace=0.2)
+    server.start()
+    yield server
+    server.stop()
+
+
+def spawn(server: ForkServer, name: str) -> None:
+    sockets = socket.socketpair()
+    try:
+        server.spawn(name, 1, sockets, 0)
+    finally:
+        for used in sockets:
+            used.close()
+
+
+def told(server: ForkServer) -> Started | Exited | Failed | None:
+    assert select.select([server], [], [], 20.0)[0], "the fork server says nothing"
+    return server.receive()
+
+
+def test_a_child_whose_descriptor_finds_no_room_here_is_ended_and_has_failed(
+    served: ForkServer,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spawn(served, "one")
+    assert select.select([served], [], [], 20.0)[0]
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        said = served.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert said == Failed("one", 1, "out of file descriptors")
+    assert told(served) == Exited("one", 1, -signal.SIGKILL)
+
+
+def test_a_server_that_is_short_of_descriptors_loses_none_and_goes_on(served: ForkServer) -> None:
+    folder = f"/proc/{served.pid}/fd"
+    spawn(served, "first")
+    said = told(served)
+    assert isinstance(said, Started)
+    os.close(said.pidfd)
+    before = sorted(map(int, os.listdir(folder)))
+    _, second_free, *_ = (number for number in range(100) if number not in before)
+    limits = resource.prlimit(served.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(served.pid, resource.RLIMIT_NOFILE, (second_free, limits[1]))
+    for _ in range(3):
+        spawn(served, "one")
+        assert told(served) == Failed("one", 1, "out of file descriptors")
+    assert sorted(map(int, os.listdir(folder))) == before
+    resource.prlimit(served.pid, resource.RLIMIT_NOFILE, limits)
+    spawn(served, "one")
+    said = told(served)
+    assert isinstance(said, Started)
+    os.close(said.pidfd)
+
+
+def test_nobody_outlives_the_server_however_deaf_and_however_soon_it_is_stopped(
+    served: ForkServer,
+) -> None:
+    spawn(served, "deaf")
+    said = told(served)
+    assert isinstance(said, Started)
+    try:
+        status = Path(f"/proc/{said.pid}/status")
+        deadline = monotonic() + 20.0
+        while not int(re.findall(r"SigIgn:\s+(\w+)", status.read_text())[0], 16) >> 14 & 1:
+            assert monotonic() < deadline
+        assert served.stop()
+        assert select.select([said.pidfd], [], [], 20.0)[0], "the deaf one lives on"
+    finally:
+        os.close(said.pidfd)
+
+
+def test_a_machine_that_forks_no_more_says_so_and_nothing_is_left_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fork() -> int:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+    server = ForkServer(lambda *_: 0, lambda *_: 0)
+    with pytest.raises(GatewayError, match="cannot fork"):
+        server.start()
+    assert server.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
 import pytest
@@ -11,10 +10,6 @@ from gateway.application import Application
 from gateway.errors import AddressError, CallTimeoutError, RefusedError
 from gateway.mail.message import Message
 from gateway.process.process import Process
-from gateway.supervision.member import Member
-from gateway.supervision.pills import Pills
-from gateway.supervision.restart import RestartPolicy, Restarts
-from gateway.supervision.spec import ProcessSpec
 from gateway.testing.stage import Echo, play
 
 
@@ -121,29 +116,16 @@ def test_who_waits_to_be_restarted_is_no_more() -> None:
     play(scene, failing=Failing)
 
 
-class Board:
-    """A noticeboard that only notes what it was told."""
+def test_who_was_due_to_be_started_is_due_no_more() -> None:
+    def scene(main: Process) -> None:
+        main.application.add_process("late", "gateway.testing.stage:Echo", start_after=3600.0)
+        assert main.poison_pill("late") == "main gave it a poison pill"
+        assert state_of(main, "late")["cause"] == "main gave it a poison pill"
+        main.start_process("late")
+        assert main.poison_pill("late") == "it ended by itself"
+        assert main.poison_pill("late") == "it ended by itself", "it is over as it was"
 
-    def __init__(self) -> None:
-        self.answers: list[str] = []
-
-    def move(self, member: Member, state: Any, cause: str) -> None:
-        member.state, member.cause = state, cause
-
-    def answer(self, message: Message, body: str) -> None:
-        self.answers.append(body)
-
-
-def test_who_was_due_to_be_restarted_is_due_no_more() -> None:
-    policy = RestartPolicy()
-    member = Member(ProcessSpec("arm", Process), Restarts(policy, Random(1)), "failed", due=5.0)
-    board: Any = Board()
-    nobody: Any = None
-    Pills(nobody, board, {"arm": member}, nobody).take(
-        Message("1", "1", 1, 0.0, "main", "boss", "poison_pill", "arm", kind="control")
-    )
-    assert (member.state, member.due) == ("stopped", None)
-    assert board.answers == ["main gave it a poison pill"]
+    play(scene)
 
 
 def test_a_victim_that_does_not_end_is_killed_in_time(start: Any) -> None:

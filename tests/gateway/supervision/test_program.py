@@ -41,6 +41,18 @@ def test_it_is_looked_for_where_it_would_run(tmp_path: Path) -> None:
     assert not Program([str(script)]).find()
 
 
+def test_what_systemd_says_to_the_gateway_is_no_business_of_a_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("LIDAR", "front")
+    found = Program(["a"], environment={"WATCHDOG_USEC": "5"}).surroundings()
+    assert found["LIDAR"] == "front"
+    assert found["WATCHDOG_USEC"] == "5", "what was asked for by name is given"
+    assert not {"NOTIFY_SOCKET", "WATCHDOG_PID", "LISTEN_FDS"} & set(found)
+
+
 def test_a_command_and_its_mode_belong_together() -> None:
     app = Application()
     with pytest.raises(ConfigError, match="belong together"):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
 
+from gateway.application import Application
+from gateway.bus.lanes import Order, Policy
+from gateway.config.crew import CrewMember, Launch, Restart
 from gateway.errors import ConfigError
-from gateway.process.context import Context
+from gateway.process.context import Context, Mode
 from gateway.process.process import Process
+from gateway.supervision.program import Program
 from gateway.supervision.recruit import LARGEST, spec_of
 from gateway.supervision.restart import RestartPolicy
-from gateway.supervision.spec import ProcessSpec, class_named
+from gateway.supervision.spec import ProcessSpec, WhenStuck, class_named
 
 WHEELS = {
     "name": "wheels",
@@ -51,17 +55,27 @@ def test_a_member_is_data_that_survives_a_letter_or_a_file() -> None:
         assert spec.data == WHEELS
 
 
+def test_the_words_of_the_configuration_are_those_of_the_code() -> None:
+    hints = get_type_hints(CrewMember)
+    assert set(get_args(hints["mode"])) == set(get_args(Mode))
+    assert set(get_args(hints["mailbox_order"])) == set(get_args(Order))
+    assert set(get_args(hints["mailbox_policy"])) == set(get_args(Policy))
+    assert set(get_args(hints["when_stuck"])) == set(get_args(WhenStuck))
+    assert RestartPolicy(**msgspec.structs.asdict(Restart())) == RestartPolicy()
+    assert Launch(command=("a",)).patience == Program(("a",)).patience
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         ({"tick": 1}, "tick"),
-        ({"process": "gateway.process.process"}, "module:qualname"),
+        ({"process": "gateway.process.process"}, r"process"),
         ({"process": 5}, "process"),
         ({"mode": "steam"}, "mode"),
         ({"real": False}, "simulated time"),
-        ({"tock": 0.0}, "more than 0 seconds"),
+        ({"tock": 0.0}, "> 0.*tock"),
         ({"frequency": 5.0}, "no frequency beside it"),
-        ({"limit": -1.0}, "limit=-1.0"),
+        ({"limit": -1.0}, "> 0.*limit"),
         ({"start_after": -1.0}, "start_after"),
         ({"stuck_after": 0.0}, "stuck_after"),
         ({"restart": {"kind": "forever"}}, "forever"),
@@ -70,11 +84,37 @@ def test_a_member_is_data_that_survives_a_letter_or_a_file() -> None:
         ({"parameters": {"callback": print}}, "wheels"),
         ({"parameters": {"text": "a" * LARGEST}}, "is the most"),
         ({"name": "wheels@serial"}, "route"),
+        ({"mailbox_size": 0}, "mailbox_size"),
+        ({"tock": None, "frequency": -1.0}, "frequency"),
+        ({"tock": None, "frequency": float("inf")}, "frequency"),
+        ({"tock": 1e-320}, "frequency=inf"),
     ],
 )
 def test_nonsense_is_refused_and_named(change: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         spec_of({**WHEELS, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"mailbox_size": 1.5}, "mailbox_size=1.5: use a whole number"),
+        ({"mailbox_order": "lifo"}, "mailbox_order='lifo': use fifo or priority"),
+        ({"mailbox_policy": "drop"}, "mailbox_policy='drop': use block, reject or drop_oldest"),
+        ({"when_stuck": "kill"}, "when_stuck='kill': use report or restart"),
+        ({"frequency": float("nan")}, "frequency=nan"),
+        ({"depends": "power"}, "depends='power': use a list"),
+    ],
+)
+def test_what_no_type_checker_saw_is_refused_before_anything_starts(
+    change: dict[str, Any], match: str
+) -> None:
+    class App(Application):
+        def build(self) -> None:
+            self.add_process("wheels", **change)
+
+    with pytest.raises(ConfigError, match=match):
+        App().run()
 
 
 def test_who_ends_the_application_is_not_restarted_unless_that_is_said() -> None:

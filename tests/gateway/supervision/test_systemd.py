@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -112,6 +113,57 @@ def test_the_watchdog_is_fed_at_half_its_time_and_only_while_all_progress(
     others = Systemd.from_environment({**environment, "WATCHDOG_PID": "8"}, 7)
     assert others.due() is None
     others.close()
+
+
+def fill(address: str) -> None:
+    """Leave no room in the manager's socket."""
+    filler = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    filler.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filler.send(b"FILLER=1")
+    filler.close()
+
+
+def test_what_found_the_socket_full_is_told_as_soon_as_there_is_room(manager: Manager) -> None:
+    systemd = Systemd(manager.address)
+    members = crew(member("a", "living"))
+
+    def make_room() -> None:
+        while manager.waiting():
+            assert manager.wait_for("FILLER")
+
+    fill(manager.address)
+    systemd.step(0.0, members, progresses=True)
+    assert systemd.due() == 1.0, "nobody else would wake the boss to say it again"
+    make_room()
+    systemd.step(1.0, members, progresses=True)
+    assert manager.wait_for("READY") == "1"
+    assert manager.wait_for("STATUS") == "1 of 1 processes live"
+    assert systemd.due() is None
+    systemd.reloading(2.0)
+    assert manager.wait_for("RELOADING") == "1"
+    fill(manager.address)
+    systemd.reloaded()
+    make_room()
+    systemd.step(3.0, members, progresses=True)
+    assert manager.wait_for("READY") == "1", "else systemd holds the reload for endless"
+    fill(manager.address)
+    systemd.stopping()
+    make_room()
+    systemd.stopping()
+    assert manager.wait_for("STOPPING") == "1"
+    systemd.stopping()
+    assert not manager.waiting()
+    assert systemd.statistics() == {"sent": 5, "lost": 4}
+    systemd.close()
+
+
+@pytest.mark.parametrize("usec", ["0", "-5", "soon"])
+def test_a_watchdog_that_makes_no_sense_is_none(manager: Manager, usec: str) -> None:
+    systemd = Systemd.from_environment({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": usec}, 1)
+    assert systemd.due() is None
+    systemd.close()
 
 
 def test_without_systemd_nothing_is_said_and_nothing_is_open() -> None:

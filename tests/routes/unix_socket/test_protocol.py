@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from gateway.errors import GatewayError, ProtocolError
 from gateway.framing.frame import Frame
 from gateway.framing.line import Line
+from gateway.mail.json_lines import Refusal, failure
 from gateway.mail.message import Message
 from routes.unix_socket import protocol
-from routes.unix_socket.protocol import Hello, Ps, Refusal, Send, Tail, parse
+from routes.unix_socket.protocol import Hello, Ps, Send, Tail, parse
 
 IDS = st.none() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=64)
 BODIES = st.recursive(
@@ -43,7 +44,7 @@ def test_no_object_is_more_than_refused_with_a_reason(said: dict[str, object]) -
     parsed = parse(json.dumps(said).encode())
     if isinstance(parsed, Refusal):
         assert isinstance(parsed.error, ProtocolError)
-        assert json.loads(protocol.failure(parsed.id, parsed.error))["error"]["reason"]
+        assert json.loads(failure(parsed.id, parsed.error))["error"]["reason"]
 
 
 @given(IDS, st.text(), st.text(), BODIES, st.floats(0.001, 600))
@@ -111,7 +112,7 @@ def test_an_answer_that_json_cannot_hold_is_a_failure(body: object) -> None:
 
 
 def test_a_reason_may_quote_anything() -> None:
-    said = json.loads(protocol.failure("x", GatewayError("half \ud800 of it")))
+    said = json.loads(failure("x", GatewayError("half \ud800 of it")))
     assert said["error"]["reason"] == "half ? of it"
 
 

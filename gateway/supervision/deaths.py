@@ -1,0 +1,168 @@
+"""What happens when a life is over: everybody is told, its wills are said, its end is judged.
+
+Of a forked life three things tell, in any order: its own last letter, the
+pidfd of its OS process, which counts, and the fork server that reaped it and
+knows the status. A life of another mode says so itself.
+
+The boss's thread is the only user. Refused: what is said of a life that is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import Office
+from gateway.mail.message import Message
+from gateway.supervision.accounts import Accounts
+from gateway.supervision.clerk import Clerk
+from gateway.supervision.exit_status import in_words
+from gateway.supervision.fork_server import Exited, Failed
+from gateway.supervision.member import Member
+from gateway.supervision.noticeboard import Noticeboard
+from gateway.supervision.restart import Verdict
+from gateway.supervision.temporary import remove_folder
+
+log = logging.getLogger(__name__)
+
+_BY_ITSELF = "it ended by itself"
+_KILLED = "its OS process was killed or crashed"
+
+
+class Deaths:
+    """Judges the ends of lives, until the application stops."""
+
+    def __init__(
+        self,
+        office: Office,
+        box: Mailbox,
+        board: Noticeboard,
+        accounts: Accounts,
+        clerk: Clerk,
+        members: Mapping[str, Member],
+        *,
+        temporary: Path | None,
+        is_stopping: Callable[[], bool],
+        on_bound_end: Callable[[Member, str], None],
+    ) -> None:
+        """Call ``on_bound_end`` when somebody is over to whom the application is bound."""
+        self._office = office
+        self._monotonic = office.clock.monotonic
+        self._box = box
+        self._board = board
+        self._accounts = accounts
+        self._clerk = clerk
+        self._members = members
+        self._temporary = temporary
+        self._on_bound_end = on_bound_end
+        self._is_stopping = is_stopping
+
+    # Who tells
+
+    def child_died(self, member: Member) -> None:
+        """An OS process has ended, as its pidfd says."""
+        self._box.unwatch(member.pidfd)
+        os.close(member.pidfd)
+        member.pidfd = -1
+        self._clerk.catch_up()
+        if member.said_dead:
+            self.gone(member, member.cause, failed=member.cause != _BY_ITSELF)
+        else:
+            reaped = member.exit_status
+            cause = _KILLED if reaped is None else in_words(reaped)
+            self.gone(member, member.why or cause, failed=True)
+
+    def ended(self, message: Message) -> None:
+        """A life ended and says how; a forked one's OS process is still on its way out."""
+        member = self._clerk.sender(message)
+        if member is None:
+            return
+        error = message.body["error"]
+        member.said_dead = True
+        self._accounts.note_dropped(message.body.get("dropped", {}))
+        if member.spec.mode == "fork":
+            member.cause = error or _BY_ITSELF
+            return
+        if member.thread is not None:
+            member.thread.join(1.0)
+        self.gone(member, error or _BY_ITSELF, failed=bool(error))
+
+    def exited(self, told: Exited) -> None:
+        """The fork server has reaped a child and knows its status."""
+        words = in_words(told.status)
+        log.log(
+            logging.INFO if told.status == 0 else logging.ERROR,
+            "process %s ended: %s",
+            told.name,
+            words,
+        )
+        member = self._members[told.name]
+        if member.incarnation != told.incarnation:
+            return
+        member.exit_status = told.status
+        if not member.runs and member.cause == _KILLED:
+            # Now it is known how.
+            self._board.move(member, member.state, words)
+
+    def failed(self, told: Failed) -> None:
+        """The fork server could not fork a child."""
+        member = self._members[told.name]
+        if member.incarnation == told.incarnation and member.runs:
+            self.gone(member, told.reason, failed=True)
+
+    def end_unlived(self) -> None:
+        """End a main process that was launched when nobody was left to run it.
+
+        Who stops the application has run main's life, and said so, or never will.
+        """
+        for member in self._members.values():
+            if member.runs and member.spec.mode == "thread" and member.thread is None:
+                member.said_dead = True
+                self.gone(member, "the application stopped before it lived", failed=False)
+
+    # What follows
+
+    def gone(self, member: Member, cause: str, *, failed: bool) -> None:
+        """A life is over: tell everybody, say its wills, judge what follows."""
+        name = member.spec.name
+        died_without_death = not member.said_dead and member.incarnation > 0
+        if not failed and member.why:
+            cause = member.why
+        after, member.after = member.after, "judge"
+        member.state = "failed" if failed and after == "judge" else "stopped"
+        member.forget_life()
+        wills = self._board.leave(member)
+        if member.spec.temporary_folder:
+            assert self._temporary is not None
+            remove_folder(self._temporary, name, member.incarnation)
+        verdict = None
+        if not self._is_stopping() and after != "stop":
+            verdict = (
+                Verdict(0.0)
+                if after == "restart"
+                else member.restarts.ended(self._monotonic(), failed=failed)
+            )
+        self._board.tell_book()
+        self._accounts.close(member)
+        # Who waits for this in `get` looks at it now: a stop goes on at once.
+        self._box.wake()
+        if failed:
+            self._board.say_wills(name, wills)
+        if died_without_death:
+            self._board.announce(f"processes/{name}/events/died_without_death", {"cause": cause})
+        if verdict is None or verdict.delay is None:
+            member.due = None
+            self._board.move(member, member.state, cause)
+            if member.spec.bound_shutdown and not self._is_stopping():
+                log.warning("%s is over, and the application with it: %s", name, cause)
+                self._on_bound_end(member, cause)
+            return
+        member.due = self._monotonic() + verdict.delay
+        if after == "restart":
+            self._board.move(member, "stopped", "it is restarted by order")
+            return
+        log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)
+        self._board.move(member, "degraded" if verdict.degraded else "failed", cause)

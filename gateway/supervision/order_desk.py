@@ -1,0 +1,61 @@
+"""Where an application asks its boss, in whatever OS process of it somebody calls.
+
+In the main OS process it writes in the name of the main process, in a forked
+one in that of the process there. Refused: to ask while nothing runs
+(`ConfigError`), and on the thread of an event loop, which must never wait
+(`RuntimeError`).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import Office
+from gateway.errors import ConfigError
+
+
+class OrderDesk:
+    """Asks the boss and waits for its answer; any thread may."""
+
+    def __init__(self) -> None:
+        self.is_forked = False
+        """Whether this is the desk of a forked process."""
+        self._open: tuple[Office, Mailbox] | None = None
+
+    def open(self, office: Office, box: Mailbox, *, is_forked: bool = False) -> None:
+        """From now on ask in the name of ``box``."""
+        self.is_forked = is_forked
+        self._open = office, box
+
+    def close(self) -> None:
+        """Ask nobody any more."""
+        self._open = None
+
+    def tell(self, subject: str) -> None:
+        """Tell the boss, and wait for nothing."""
+        office, box = self._opened()
+        office.tell_boss(box, subject, None)
+
+    def ask(self, subject: str, body: Any, timeout: float) -> Any:
+        """Return what the boss answers within ``timeout`` seconds; raise what it bounces."""
+        office, box = self._opened()
+        _refuse_on_a_loop()
+        return box.wait_for(office.tell_boss(box, subject, body), timeout).body
+
+    def _opened(self) -> tuple[Office, Mailbox]:
+        if self._open is None:
+            raise ConfigError("the application does not run: order this while it does")
+        return self._open
+
+
+def _refuse_on_a_loop() -> None:
+    # Who has no loop has not loaded it, and need not pay for that.
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            "an order to the application waits, and would hold up everybody on this event loop:"
+            " in an asyncio process write `await self.start_process(...)` and the like,"
+            " elsewhere `await asyncio.to_thread(application.start_process, ...)`"
+        )

@@ -193,6 +193,9 @@ class SlowLine(Line):
 
     def receive(self, data: bytes) -> bytes:
         said = super().receive(data)
+        if self.late is not None:  # one thing after the other
+            self.late = (self.late[0], self.late[1] + said)
+            return b""
         if not self.delay:
             return said
         self.late, self.delay = (self._clock.monotonic() + self.delay, said), 0.0

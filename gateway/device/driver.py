@@ -221,8 +221,9 @@ class Driver(ABC):
         Frames that come before it are kept, and reach `received` when this
         method's caller has returned.
 
-        Raises `CallTimeoutError` after ``timeout`` seconds and `LinkLostError`
-        where the link breaks, also while waiting.
+        Raises `CallTimeoutError` after ``timeout`` seconds, and an answer that
+        comes then is `late`; `LinkLostError` where the link breaks, also while
+        waiting.
         """
         if isinstance(answer, bytes):
             return self._host.ask(request, lambda frame: frame.startswith(answer), timeout)

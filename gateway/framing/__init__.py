@@ -1,4 +1,27 @@
-"""Bytes to frames and back; no I/O, no clock."""
+r"""Bytes to frames and back; no I/O, no clock.
+
+Which framing a board speaks, and which frames it finds in noise:
+
+==================  ======================================  =================================
+framing             a frame                                 after noise
+==================  ======================================  =================================
+`Line`              up to ``\n``                            from the next line on
+`CheckedLine`       up to ``*XX\n``                         from the next line on
+`Delimited`         up to an end mark                       from the next one on
+`Delimited`         between a start and an end mark         every frame
+`Cobs`, `Slip`      up to a zero or END                     from the next one on
+`Cobs`, `Slip`      the same, ``leading=True``              every frame
+`LengthPrefixed`    as long as it says, with a checksum     every frame
+`Fixed`             of one size, with a checksum            every frame
+both of these       with a start mark alone                 every, if noise has no mark
+both of these       with neither, and a ``silence``         from the next silence on
+`Silent`            up to a silence                         from the next silence on
+`Raw`               whatever one read brings                noise is a frame
+==================  ======================================  =================================
+
+Each module says what "every" rests on; a checksum that is right by chance is
+believed. `gateway.framing.checksums` has what goes behind a payload.
+"""
 
 from __future__ import annotations
 

@@ -52,14 +52,14 @@ from gateway.testing.strangers import Mute, strangers
 from gateway.testing.virtual_device import NAME
 from gateway.testing.wire_contract import WireContract
 
-MUTATED = 50_000
+MUTATED = 20_000
 """Frames that `Driver.received` is given in one run; the soak gives a million."""
 
 ANSWERS = 500
 """Spoilt answers that the handshake and each command are given in one run."""
 
-_ROOM = 256 * 1024
-"""Bytes by which a driver may grow over `MUTATED` frames."""
+_ROOM = 128 * 1024
+"""Bytes by which a driver may grow over the last fifth of those frames."""
 
 
 class DriverContract(WireContract):
@@ -179,21 +179,24 @@ class DriverContract(WireContract):
         with self.device("a stranger", self._stranger_or_mute) as device:
             device.run(2 * self.hosted().handshake_within + 5.0)
             assert "healthy" not in device.outside.states(NAME), "a stranger was taken for its own"
-            assert device.thread.cause
+            assert device.state in (LinkState.FAILED, LinkState.STALE), (
+                f"a stranger is {device.state}: {device.thread.cause}"
+            )
 
     def test_nonsense_is_refused_in_words_or_ignored(self) -> None:
         driver, host, right = self.listener()
         in_quiet = self._refused(driver, host, right)
         frames = list(mutated_frames(Random(11), right, MUTATED))
-        half = len(frames) // 2
-        for frame in frames[:half]:
+        share = len(frames) // 5
+        for frame in frames[: 3 * share]:
             self.hear(driver, host, frame)
+        # The rest only, as this makes everything several times slower.
         tracemalloc.start()
         try:
-            for frame in frames[half : half + half // 2]:
+            for frame in frames[3 * share : 4 * share]:
                 self.hear(driver, host, frame)
             before, _ = tracemalloc.get_traced_memory()
-            for frame in frames[half + half // 2 :]:
+            for frame in frames[4 * share :]:
                 self.hear(driver, host, frame)
             after, _ = tracemalloc.get_traced_memory()
         finally:

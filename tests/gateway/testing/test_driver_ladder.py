@@ -14,6 +14,7 @@ from gateway.testing.driver_ladder import rungs
 from tests.gateway.testing.lamp import Lamp
 
 ROOT = Path(__file__).parents[3]
+SECONDS = 250.0
 
 
 class Bare(Driver):
@@ -67,8 +68,10 @@ def test_a_proof_is_a_file_here_or_above(tmp_path: Path) -> None:
 
 
 TESTS = """
-from gateway.errors import ProtocolError
+from gateway.testing import driver_contract, wire_contract
 from tests.gateway.testing.lamp import Lamp, LampContract
+
+driver_contract.MUTATED, driver_contract.ANSWERS, wire_contract.PLACES = 500, 5, 5
 
 class Worse(Lamp):
     def received(self, frame):
@@ -95,12 +98,13 @@ def summary(folder: Path, *options: str) -> str:
         env={"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=SECONDS,
         check=False,
     )
     return done.stdout.partition("the ladder of quality")[2]
 
 
+@pytest.mark.timeout(SECONDS)
 @pytest.mark.parametrize("options", [(), ("-n", "2", "-p", "gateway.testing.driver_ladder")])
 def test_the_summary_says_where_each_driver_stands(folder: Path, options: tuple[str, ...]) -> None:
     said = summary(folder, *options)
@@ -111,6 +115,7 @@ def test_the_summary_says_where_each_driver_stands(folder: Path, options: tuple[
     assert "[x] gold: a heartbeat" in said
 
 
+@pytest.mark.timeout(SECONDS)
 def test_a_part_of_the_contract_is_no_bronze(folder: Path) -> None:
     said = summary(folder, "-k", "TestLamp and ladder")
     assert "lamp:Lamp: none yet" in said

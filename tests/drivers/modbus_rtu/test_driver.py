@@ -11,6 +11,7 @@ from drivers.modbus_rtu.board import Line, Slave
 from drivers.modbus_rtu.driver import ModbusRtu
 from gateway.device import Heartbeat
 from gateway.errors import CallTimeoutError, RefusedError
+from gateway.testing.virtual_device import VirtualDevice
 from tests.drivers.desk import CrankedClock, Desk
 
 REGISTERS: dict[str, dict[str, Any]] = {
@@ -180,25 +181,45 @@ def test_a_slave_that_falls_silent_is_a_fault_and_the_others_go_on() -> None:
     assert desk.retained["registers/door_open"] is False
 
 
-def test_an_answer_that_comes_late_is_not_taken_for_the_next_ones() -> None:
-    desk = desk_with({"a": {"address": 0, "poll": 0.0}, "b": {"address": 1, "poll": 0.0}})
-    answer = desk.board.receive
-    held: list[bytes] = []
+class SlowLine(Line):
+    """Slaves of which one answers late, once."""
 
-    def slow(data: bytes) -> bytes:
-        held.append(answer(data))
+    delay = 0.0
+    late: tuple[float, bytes] | None = None
+
+    @property
+    def wake(self) -> float | None:
+        return None if self.late is None else self.late[0]
+
+    def receive(self, data: bytes) -> bytes:
+        said = super().receive(data)
+        if self.late is not None:  # one thing after the other
+            self.late = (self.late[0], self.late[1] + said)
+            return b""
+        if not self.delay:
+            return said
+        self.late, self.delay = (self._clock.monotonic() + self.delay, said), 0.0
         return b""
 
-    desk.board.receive = slow
-    with pytest.raises(CallTimeoutError, match="unit 1 does not answer"):
-        desk.call("read_register", {"name": "a"})
-    desk.board.receive = answer
-    type(desk.board).wake = property(lambda board: desk.clock.now + 0.1 if held else None)
-    try:
-        desk.board.poll = lambda: held.pop() if held else b""
-        assert desk.call("read_register", {"name": "b"}) == 0
-    finally:
-        type(desk.board).wake = property(lambda board: None)
+    def poll(self) -> bytes:
+        if self.late is None or self._clock.monotonic() < self.late[0]:
+            return b""
+        said, self.late = self.late[1], None
+        return said
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_the_next_ones() -> None:
+    settings = {"registers": {"a": {"address": 0, "poll": 0}, "b": {"address": 1, "poll": 0}}}
+    made = ModbusRtu.configured(settings)
+    with VirtualDevice(made, lambda clock: SlowLine(clock=clock), settings=settings) as device:
+        assert device.run_until(lambda: device.state.connected)
+        board = device.wire.board
+        assert isinstance(board, SlowLine)
+        board.delay = 0.8
+        with pytest.raises(CallTimeoutError, match="unit 1 does not answer"):
+            device.call("read_register", {"name": "a"})
+        assert device.call("read_register", {"name": "b"}) == 0
+        assert device.call("read_register", {"name": "a"}) == 215
 
 
 def test_damaged_answers_are_noise_and_never_values() -> None:

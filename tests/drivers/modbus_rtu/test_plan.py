@@ -116,6 +116,14 @@ def test_a_line_that_is_too_slow_for_its_polls_serves_all_of_them() -> None:
     assert sum(counts) >= 50
 
 
+def test_what_was_missed_while_nobody_asked_is_not_made_good() -> None:
+    timetable = Timetable(batches(declared(a={"address": 0})))
+    timetable.first(0.0)
+    batch, due = timetable.first(100.3)
+    assert batch is not None
+    assert due == 101.3
+
+
 def test_a_slave_that_is_put_off_lets_the_others_go_on() -> None:
     timetable = Timetable(
         batches(declared(a={"address": 0}, b={"address": 0, "unit_id": 2}, c={"address": 9}))

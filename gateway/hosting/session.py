@@ -70,7 +70,8 @@ class Session:
         """Frames that nobody has handled yet, oldest first."""
         self.wake = inf
         """Monotonic seconds when `beat` should be called."""
-        self._link = link
+        self.link = link
+        """What it listens to; its owner is who made it."""
         self._encode = driver.framing.encode
         self._decode = driver.framing.decoder().feed
         self._heartbeat = driver.heartbeat
@@ -95,7 +96,7 @@ class Session:
 
     def open(self) -> None:
         """Listen to the link from now on, until `close`."""
-        self._descriptor = self._link.fileno()
+        self._descriptor = self.link.fileno()
         self._lookout.watch(self._descriptor)
         self._mailbox.watch(self._descriptor, self._link_is_ready)
 

@@ -81,6 +81,7 @@ IMPURE_MODULES = {
 IMPURE_CALLS = {"open", "input", "print", "now", "utcnow", "today"}
 
 FOREIGN = {
+    "cobs": "gateway/framing",
     "paho": "routes/mqtt",
     "serial": "routes/serial",
     "usb": "routes/usb",

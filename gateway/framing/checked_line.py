@@ -41,6 +41,8 @@ class CheckedLine:
     [Frame(payload=b'V10'), Garbage(raw=b'oops', reason='no checksum')]
     """
 
+    silence: float | None = None
+
     def __init__(self, limit: int = 256) -> None:
         """Allow payloads up to ``limit`` bytes; `ValueError` below one."""
         if limit < 1:

@@ -30,6 +30,8 @@ class Line:
     [Frame(payload=b'LED ok'), Garbage(raw=b'far too ', reason='longer than 8 bytes')]
     """
 
+    silence: float | None = None
+
     def __init__(self, limit: int = 256) -> None:
         """Allow payloads up to ``limit`` bytes; `ValueError` below one."""
         if limit < 1:

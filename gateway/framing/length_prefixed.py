@@ -1,0 +1,136 @@
+r"""Frame payloads by their length: an optional start mark, the length, the payload, a checksum.
+
+``size`` bytes of length in ``order``; ``extra`` is what the length counts
+besides the payload (2 where it includes a CRC-16, say). The checksum covers
+the payload, or from the ``length`` or the ``start`` mark on.
+
+Resynchronisation: with a checksum every frame in any noise is found, once the
+frame that a false start pretends to be is complete, at the latest ``limit`` and
+a few bytes later, or after ``silence`` seconds where that is given; only noise
+that has a right checksum by chance (1 in 256 tries for 8 bits, 65,536 for 16)
+can take a frame's place. A byte of noise can cost a checksum over ``limit``
+bytes, and without a start mark it does: choose a limit no larger than the board's
+longest frame. With a start mark and no checksum that holds for
+noise in which the mark does not occur. With neither nothing is promised after
+a lost byte, unless there is a ``silence``: it begins a new frame.
+
+Refused by `LengthPrefixed.encode`: more than ``limit`` bytes. An empty
+payload is a frame like another.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gateway.framing.checksums import Checksum, Order
+from gateway.framing.framing import ExpiringDecoder, check_limit, check_silence, check_size
+from gateway.framing.scanning_decoder import NONE, UNKNOWN, ScanningDecoder
+
+Covered = Literal["payload", "length", "start"]
+
+
+class LengthPrefixed:
+    r"""Frames that say how long they are.
+
+    >>> from gateway.framing import checksums
+    >>> framing = LengthPrefixed(limit=64, start=b"\xaa", checksum=checksums.CRC16_CCITT)
+    >>> framing.encode(b"V10")
+    b'\xaa\x03V10 \x05'
+    >>> decoder = framing.decoder()
+    >>> decoder.feed(b"\xaa\x02oops" + framing.encode(b"V10"))
+    [Garbage(raw=b'\xaa\x02oops', reason='wrong checksum'), Frame(payload=b'V10')]
+    """
+
+    def __init__(
+        self,
+        limit: int = 255,
+        *,
+        start: bytes = b"",
+        size: Literal[1, 2, 4] = 1,
+        order: Order = "big",
+        extra: int = 0,
+        checksum: Checksum | None = None,
+        covers: Covered = "payload",
+        silence: float | None = None,
+    ) -> None:
+        """Allow payloads up to ``limit`` bytes; `ValueError` where the length cannot say so."""
+        check_limit(limit)
+        check_silence(silence)
+        if extra < 0 or limit + extra >= 1 << 8 * size:
+            raise ValueError(
+                f"{size} bytes of length cannot say {limit} and {extra} more; "
+                f"choose a smaller limit or a larger size"
+            )
+        self.limit = limit
+        self.start = start
+        self.size = size
+        self.order: Order = order
+        self.extra = extra
+        self.checksum = checksum
+        self.covers = covers
+        self.silence = silence
+
+    def __repr__(self) -> str:
+        return (
+            f"LengthPrefixed(limit={self.limit}, start={self.start!r}, size={self.size}, "
+            f"order={self.order!r}, extra={self.extra}, checksum={self.checksum}, "
+            f"covers={self.covers!r}, silence={self.silence})"
+        )
+
+    @property
+    def covered_from(self) -> int:
+        """Where in a frame the checksum begins to count."""
+        return {"start": 0, "length": len(self.start), "payload": len(self.start) + self.size}[
+            self.covers
+        ]
+
+    def encode(self, payload: bytes) -> bytes:
+        """Return the frame around ``payload``; `ValueError` above the limit."""
+        check_size(payload, self.limit)
+        length = (len(payload) + self.extra).to_bytes(self.size, self.order)
+        frame = self.start + length + payload
+        if self.checksum is not None:
+            frame += self.checksum.trailer(frame[self.covered_from :])
+        return frame
+
+    def decoder(self) -> ExpiringDecoder:
+        """Return a decoder for one freshly opened stream."""
+        return LengthPrefixedDecoder(self)
+
+
+class LengthPrefixedDecoder(ScanningDecoder):
+    """Finds frames that say how long they are."""
+
+    def __init__(self, framing: LengthPrefixed) -> None:
+        super().__init__(framing.start, framing.limit)
+        self._checksum = framing.checksum
+        self._order: Order = framing.order
+        self._extra = framing.extra
+        self._length_at = len(framing.start)
+        self._payload_at = self._length_at + framing.size
+        self._covered_from = framing.covered_from
+        self._trailer = 0 if framing.checksum is None else framing.checksum.size
+
+    def measure(self, held: bytes, at: int) -> int:
+        """Return header, payload and checksum together."""
+        payload_at = at + self._payload_at
+        if len(held) < payload_at:
+            return UNKNOWN
+        said = int.from_bytes(held[at + self._length_at : payload_at], self._order)
+        length = said - self._extra
+        if not 0 <= length <= self._limit:
+            return NONE
+        return self._payload_at + length + self._trailer
+
+    def unpack(self, candidate: bytes) -> bytes | None:
+        """Return the payload where the checksum is right."""
+        if self._checksum is None:
+            return candidate[self._payload_at :]
+        if self._checksum.strip(candidate[self._covered_from :]) is None:
+            return None
+        return candidate[self._payload_at : -self._trailer]
+
+    @property
+    def misfit(self) -> str:
+        """A length that no frame has."""
+        return f"longer than {self._limit} bytes"

@@ -39,8 +39,10 @@ class Claim:
 
     def take(self, wanted: UsbInterface, *, detach: bool, reset: bool) -> None:
         """Open the device and claim the interface; where it cannot, give all back and raise."""
-        step = "opening it"
+        step = "reading its descriptors, which are damaged or lie"
         try:
+            list(self.device)  # all of them, before anything is opened
+            step = "opening it"
             if reset:
                 step = "resetting it"
                 self._reset()

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -90,7 +90,7 @@ class UsbBus:
         self._do("speak", port=port, endpoint=endpoint)
 
     def look(self, port: str) -> dict[str, Any]:
-        """Return what was done to the device: ``log``, ``sent``, ``waiting``, ``drivers``."""
+        """Return what was done to the device: ``log``, ``sent``, ``queued``, ``drivers``."""
         found = self._do("look", port=port)
         assert isinstance(found, dict)
         return found
@@ -114,6 +114,7 @@ class LiveUsb:
         self._process = subprocess.Popen(
             ["umockdev-wrapper", "/usr/bin/python3", "tests/lab/usb_emulator.py", str(self.folder)],
             cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(self.folder)},  # its test bed, to go with ours
             stdin=subprocess.PIPE,  # its end is ours
             stdout=subprocess.PIPE,
             text=True,
@@ -186,8 +187,3 @@ class LiveUsb:
         )
         assert result.returncode == 0, f"{scene.__name__}:\n{result.stderr[-8000:]}"
         return json.loads(result.stdout.splitlines()[-1])
-
-
-def addresses(log: Iterable[list[Any]]) -> list[str]:
-    """Return the names of what was done, in order."""
-    return [str(each[0]) for each in log]

@@ -297,7 +297,7 @@ class Emulator:
             f"A: idVendor={vendor:04x}\\n",
             f"A: idProduct={product:04x}\\n",
             "A: speed=12\\n",
-            "A: bConfigurationValue={}\\n".format(spec.get("configured", "1")),
+            "A: bConfigurationValue=" + spec.get("configured", "1\\n"),
             "A: devpath={}\\n".format(spec["port"]),
             *["A: {}={}\\n".format(*item) for item in spec.get("attributes", {}).items()],
             *["E: {}={}".format(*item) for item in spec.get("properties", {}).items()],
@@ -306,6 +306,8 @@ class Emulator:
         self.testbed.add_from_string("\n".join(lines) + "\n\n")
 
     def plug(self, spec):
+        if spec["port"] in self.devices:
+            raise ValueError("something is plugged in there")
         # As the kernel does: a device that comes back has the next address, up to 127.
         self.address = self.address + 1 if self.address < 127 else 2
         spec["address"] = self.address
@@ -356,6 +358,7 @@ class Emulator:
                     "log": device.log,
                     "sent": device.sent[-100:],
                     "waiting": waiting,
+                    "queued": sum(map(len, device.queues.values())),
                     "drivers": device.drivers,
                     "ioctls": device.ioctls,
                 }

@@ -33,7 +33,7 @@ from gateway.device.heartbeat import Heartbeat
 from gateway.device.identity import Identity
 from gateway.framing.framing import Framing
 
-RESERVED: frozenset[str] = frozenset({"state", "info", "events"})
+RESERVED: frozenset[str] = frozenset({"state", "info", "events", "moves", "claim"})
 """First words of topics under ``devices/<name>/`` that the gateway publishes itself."""
 
 _LEADING_WORD = re.compile(rb"[A-Za-z]+|.", re.DOTALL)

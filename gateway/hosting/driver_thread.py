@@ -6,6 +6,11 @@
     │                       │        │        │
     └── wait with jitter ◄──┴────────┴────────┘  absent, lost, refused or a bug
 
+Hot-plug cuts that short: `look_again` ends the wait at once, `pulled` the link,
+also where its descriptor says nothing. A port that has just been plugged in
+and cannot be opened yet (its rights are not set, its link is not there) is
+half-born: it is tried again soon, and not called failed.
+
 The thread is the reader of the device's own mailbox, ``<device>@<route>``: mail
 goes from its writer to this thread without a hop between, and the mailbox
 watches the link while nothing is asked. It wakes for nothing but bytes, mail
@@ -25,7 +30,7 @@ import threading
 from collections.abc import Callable
 from math import inf
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -44,6 +49,7 @@ from gateway.errors import (
     RecipientGoneError,
     RefusedError,
 )
+from gateway.hosting.berth import Berth
 from gateway.hosting.command_desk import CommandDesk, in_words
 from gateway.hosting.host import Host
 from gateway.hosting.lookout import Lookout
@@ -61,6 +67,8 @@ _GIVEN_BACK: Final = 256
 """Letters bounced with the error that ended a link; writers who go on hear why it is away."""
 _ASK_AGAIN: Final = 0.1
 """Seconds that a failed handshake takes at least, so that none is repeated in a spin."""
+HALF_BORN: Final = 2.0
+"""Seconds after it was plugged in in which a port that cannot be opened is not called failed."""
 
 
 class DriverThread:
@@ -80,13 +88,14 @@ class DriverThread:
         """Prepare the device ``name``; nothing is opened and nothing runs yet.
 
         ``make_driver`` and ``opener`` are called in the device's own thread,
-        once for every opening of the link. ``mailbox`` is read by that thread
+        once for every opening of the link; an opener may be a `Berth`, which
+        claims what it opens. ``mailbox`` is read by that thread
         from `start` on; it stays its maker's, who closes it once the thread
         has ended.
         """
         self.name = name
         self._make_driver = make_driver
-        self._opener = opener
+        self._berth = opener if isinstance(opener, Berth) else Berth(opener)
         self._outside = outside
         self._clock = clock
         self._counts = Statistics()
@@ -97,6 +106,12 @@ class DriverThread:
         # for a receipt: whoever drives a robot is to know that it did not move.
         mailbox.undeliverable = self._desk.bounce
         self._stopping = threading.Event()
+        self._called = threading.Event()
+        self._leaving = threading.Event()
+        self._leave_because = ""
+        self._away_at = -inf
+        self._given_up = False
+        self._claim_told: dict[str, Any] | None = None
         self._retries = Retries(random)
         self._described = False
         self._last_bug = ""
@@ -133,9 +148,7 @@ class DriverThread:
         asks, so that many can be stopped at a time and be joined after.
         """
         self._stopping.set()
-        if self._lookout is not None:
-            self._lookout.let_go()
-            self._mailbox.wake()
+        self._leave("")
         return self.join(deadline)
 
     def join(self, deadline: float) -> bool:
@@ -144,6 +157,44 @@ class DriverThread:
             self._thread.join(deadline)
             return not self._thread.is_alive()
         return True
+
+    def look_again(self) -> None:
+        """Open the link now, where it waits to be tried again; there may be something to open.
+
+        From any thread; where the link is open, nothing.
+        """
+        self._called.set()
+        self._mailbox.wake()
+
+    def pulled(self, cause: str) -> None:
+        """Give the link up, from any thread: what it leads to is gone, as ``cause`` tells."""
+        self._leave(cause)
+
+    def _leave(self, cause: str) -> None:
+        self._leave_because = cause
+        self._leaving.set()
+        if self._lookout is not None:
+            self._lookout.let_go()
+            self._mailbox.wake()
+
+    def progress(self) -> tuple[bool, int]:
+        """Return whether it waits for something to do, and a count that grows as it works.
+
+        A thread that does neither for long is stuck in its driver; no lock is taken.
+        """
+        waits, read = self._mailbox.progress()
+        counts = self._counts
+        worked = counts.frames + counts.noise + counts.openings + counts.pings
+        return waits, read + worked
+
+    def give_up(self, cause: str) -> None:
+        """Call the device failed from outside: its driver does not return, as ``cause`` tells.
+
+        Should it return after all, the link is closed and the device starts anew.
+        """
+        self._given_up = True
+        self._report.happened(LinkEvent.FAILED, cause)
+        self._leave(cause)
 
     def statistics(self) -> Statistics:
         """Return a copy of the counts; exact once the thread has ended."""
@@ -172,6 +223,7 @@ class DriverThread:
                 self._stay_away(self._serve_once(lookout))
             gone = RecipientGoneError(f"the device {self.name} was stopped")
             self._end(LinkEvent.STOPPED, "it was stopped by the gateway", gone)
+            self._report.tell_claim(None)
         finally:
             lookout.close()
 
@@ -179,9 +231,12 @@ class DriverThread:
         return self._stopping.is_set() or self._mailbox.closed
 
     def _stay_away(self, seconds: float) -> None:
-        """Let ``seconds`` pass; mail that comes is told why the device is away."""
+        """Let ``seconds`` pass, or less; mail that comes is told why the device is away."""
         until = self._clock.monotonic() + seconds
-        while not self._is_over() and (left := until - self._clock.monotonic()) > 0:
+        while not self._is_over() and not self._called.is_set():
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                break
             message = self._mailbox.get(left)
             if message is not None:
                 self._desk.bounce(message, self._not_connected(self._report.cause))
@@ -195,25 +250,40 @@ class DriverThread:
     def _serve_once(self, lookout: Lookout) -> float:
         """Serve one opening of the link to its end; return seconds to wait before the next."""
         began, openings = self._clock.monotonic(), self._counts.openings
+        self._called.clear()
+        self._leave_because, self._given_up = "", False
+        self._leaving.clear()
+        lookout.stay()
+        if self._is_over():  # asked last: whoever stops says that first
+            return 0.0
         try:
             self._open_and_serve(lookout)
         except LinkAbsentError as error:
+            self._away_at = self._clock.monotonic()
             self._end(LinkEvent.ABSENT, str(error), error)
             return self._retries.after_absence()
         except LinkLostError as error:
             if self._is_over():
                 return 0.0
+            if self._given_up:
+                return self._failed(self._leave_because, began)
             if self._counts.openings == openings:
-                return self._failed(str(error), began)
+                return self._not_opened(str(error), began)
+            self._away_at = self._clock.monotonic()
             self._counts.losses += 1
             connected_for = self._connected_for(began)
-            self._end(LinkEvent.LOST, str(error), error)
+            if self._leave_because:
+                self._end(LinkEvent.ABSENT, self._leave_because, error)
+            else:
+                self._end(LinkEvent.LOST, str(error), error)
             return self._retries.after_loss(connected_for)
         except GatewayError as error:
             return self._failed(str(error), began)
         except (Exception, SystemExit) as bug:  # noqa: BLE001  here is the driver's supervisor
             self._log_bug(bug)
             return self._failed(f"its driver raised {in_words(bug)}", began)
+        finally:
+            self._report.tell_claim(self._berth.told())
         raise AssertionError("a link is served until something ends it")
 
     def _open_and_serve(self, lookout: Lookout) -> None:
@@ -222,9 +292,10 @@ class DriverThread:
         if not self._described:
             self._report.tell("info", driver.describe(None), retain=True)
             self._described = True
-        link = self._opener()
+        link = self._berth()
         session: Session | None = None
         try:
+            self._found()
             session = host.session = Session(
                 link,
                 driver,
@@ -233,7 +304,7 @@ class DriverThread:
                 self._report,
                 self._counts,
                 self._clock,
-                self._stopping,
+                self._leaving,
                 self._turn_away,
             )
             session.open()
@@ -250,6 +321,14 @@ class DriverThread:
             if session is not None:
                 session.close()
             link.close()
+            self._berth.leave()
+
+    def _found(self) -> None:
+        """Tell what was found plugged in, where anything is known of it."""
+        claim = self._berth.told()
+        self._report.tell_claim(claim)
+        if claim is not None:
+            self._report.happened(LinkEvent.FOUND, f"it is plugged in: {claim['node']}")
 
     def _prove(self, driver: Driver, session: Session) -> Identity:
         """Have the board identify itself, again and again until its time is up."""
@@ -333,6 +412,14 @@ class DriverThread:
                 break
             self._desk.bounce(message, error)
         self._report.happened(event, cause)
+
+    def _not_opened(self, cause: str, began: float) -> float:
+        """Judge a port that is there and could not be opened."""
+        since = max(self._away_at, self._berth.born)
+        if self._clock.monotonic() - since >= HALF_BORN:
+            return self._failed(cause, began)
+        self._end(LinkEvent.FOUND, f"it was just plugged in: {cause}", LinkLostError(cause))
+        return self._retries.after_birth()
 
     def _failed(self, cause: str, began: float) -> float:
         self._counts.failures += 1

@@ -1,7 +1,7 @@
 """How a device's thread waits for its link alone, and is still let go when told to stop.
 
-An epoll over the link's descriptor and an eventfd that is struck once, by
-`let_go`, and never read: from then on every `poll` ends at once. Mail is not
+An epoll over the link's descriptor and an eventfd that is struck by `let_go`
+and not read: from then on every `poll` ends at once, until `stay`. Mail is not
 seen here, so that a question which waits for its answer takes none; between
 questions the thread waits in its mailbox, which watches the link as well.
 
@@ -53,10 +53,15 @@ class Lookout:
             self._watched = -1
 
     def let_go(self) -> None:
-        """End the wait, and every later one at once."""
+        """End the wait, and every later one at once, until `stay`."""
         with self._lock:
             if self._end >= 0:
                 os.eventfd_write(self._end, 1)
+
+    def stay(self) -> None:
+        """Forget that it was let go: the next link is waited for again."""
+        with self._lock, contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._end)
 
     def close(self) -> None:
         """Give both descriptors back; twice is fine."""

@@ -1,10 +1,9 @@
 """The serial route: one driver thread for each configured device.
 
-A letter to ``board@serial`` is a command for the device ``board``. Each device
-has a mailbox of that name, which its thread reads and answers; this process
-hands on what was written before the mailbox was in the writer's address book.
-What the devices publish bears their names, not the route's:
-``devices/board/analogue``.
+A letter to ``board@serial`` is a command for the device ``board``, which lives
+in this route's `House`. What the devices publish bears their names, not the
+route's: ``devices/board/analogue``. A device is at a port, or is whatever
+matches, found by hot-plug wherever it is plugged in.
 
 Refused, with a bounce: letters to a device that is not configured here, or
 not connected. A port that is absent is a normal state and waited for.
@@ -12,25 +11,17 @@ not connected. A port that is absent is a normal state and waited for.
 
 from __future__ import annotations
 
-import difflib
-from random import Random
-from time import monotonic
 from typing import Any, ClassVar
 
 import msgspec
 
-from gateway.bus.mailbox import Mailbox
-from gateway.errors import AddressError
-from gateway.hosting.driver_thread import DriverThread
 from gateway.hosting.hosted_device import HostedDevice
-from gateway.mail.address import Address
+from gateway.hosting.house import LOOK_AFTER_EVERY, House
+from gateway.hosting.plugged import PluggedDevice
 from gateway.mail.message import Message
 from gateway.routing.router import Router
-from routes.serial.serial_link import opener
+from routes.serial.serial_link import SerialLink, opener
 from routes.serial.settings import SerialSettings
-
-LEAVE = 3.0
-"""Seconds that all devices together may take to be let go of."""
 
 
 class SerialSettingsOfRoute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,65 +36,47 @@ class SerialRouter(Router):
 
     def start(self) -> None:
         """Start a thread for each device; what is not plugged in is waited for."""
-        self._devices: dict[str, DriverThread] = {}
-        self._boxes: dict[str, Mailbox] = {}
+        house = self._house = House(self, ("tty",), clock=self._clock)
         devices: list[HostedDevice] = self.parameter("devices", [])
         for device in devices:
-            self.declare_will(
-                f"devices/{device.name}/state",
-                {
-                    "state": "failed",
-                    "connected": False,
-                    "cause": f"the route {self.name!r} died",
-                    "since": None,
-                },
-            )
-            box = self._boxes[device.name] = self.open_mailbox(device.name)
-            self._devices[device.name] = self._thread_for(device, box)
-        for thread in self._devices.values():
-            thread.start()
-        self.set_connection("connected", f"it hosts {', '.join(self._devices) or 'no devices'}")
+            self._take_in(house, device)
+        house.start()
+        self.frequency = 1 / LOOK_AFTER_EVERY
+        self.set_connection("connected", f"it hosts {', '.join(house.names) or 'no devices'}")
+
+    def life(self) -> None:
+        """Look after the house."""
+        self._house.look_after()
 
     def stop(self) -> None:
-        """Let go of every device, all at a time, under one deadline."""
-        threads = getattr(self, "_devices", {})
-        for thread in threads.values():
-            thread.stop(0)
-        deadline = monotonic() + LEAVE
-        for thread in threads.values():
-            thread.join(max(0.0, deadline - monotonic()))
-        for box in getattr(self, "_boxes", {}).values():
-            self.close_mailbox(box)
+        """Let go of every device."""
+        house: House | None = getattr(self, "_house", None)
+        if house is not None:
+            house.stop()
 
     def outbound(self, message: Message) -> None:
         """Hand on a letter for a device, whose thread answers it."""
-        name = Address.parse(message.recipient).local
-        thread = self._devices.get(name)
-        if thread is None:
-            close = difflib.get_close_matches(name, self._devices, 1)
-            hosted = ", ".join(self._devices) or "no devices"
-            hint = f"did you mean {close[0]!r}?" if close else f"it hosts {hosted}"
-            raise AddressError(f"there is no device {name!r} on {self.name!r}; {hint}")
-        thread.post(message)
+        self._house.outbound(message)
 
     def statistics(self) -> dict[str, Any]:
         """Return the route's counts and each device's."""
-        devices = {
-            name: {"state": thread.state.value, **msgspec.to_builtins(thread.statistics())}
-            for name, thread in getattr(self, "_devices", {}).items()
-        }
-        return {**super().statistics(), "devices": devices}
+        house: House | None = getattr(self, "_house", None)
+        return {**super().statistics(), **(house.statistics() if house else {"devices": {}})}
 
-    def _thread_for(self, device: HostedDevice, box: Mailbox) -> DriverThread:
-        link = device.link
+    def _take_in(self, house: House, device: HostedDevice) -> None:
+        link, clock = device.link, self._clock
         assert isinstance(link, SerialSettings)
-        return DriverThread(
-            device.name,
-            # Called for each opening of the link, with the host that serves it.
-            lambda host: device.driver(device.name, host, device.settings),
-            opener(link, clock=self._clock),
-            self,
-            box,
-            clock=self._clock,
-            random=Random(),
+
+        def open_found(found: PluggedDevice) -> SerialLink:
+            at = msgspec.structs.replace(link, port=found.node, match={})
+            return SerialLink.open(at, clock=clock)
+
+        berth: Any = opener(link, clock=clock)
+        if link.match:
+            berth = house.matched(device.name, link.match, open_found)
+        elif not link.is_socket:
+            berth = house.port(device.name, link.port, berth)
+        # The driver is made for each opening of the link, with the host that serves it.
+        house.host(
+            device.name, lambda host: device.driver(device.name, host, device.settings), berth
         )

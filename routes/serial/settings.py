@@ -2,9 +2,10 @@
 
 Accepted ports are a device path (``/dev/ttyACM0``, or better a link below
 ``/dev/serial/by-id/`` that keeps its name when another board is plugged in)
-and ``socket://host:port``, a raw TCP port server. Refused when the
-configuration is loaded: anything else, pyserial's other schemes included;
-they give no descriptor to wait on.
+and ``socket://host:port``, a raw TCP port server. In place of a port there may be
+a ``match``, by which the port is found: see `gateway.hosting.matching`. Refused
+when the configuration is loaded: anything else, pyserial's other schemes
+included; they give no descriptor to wait on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
+
+from gateway.hosting.matching import Match
 
 
 class SerialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -24,7 +27,8 @@ class SerialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     not ask. ``low_latency`` asks USB adapters not to gather bytes for 16 ms.
     """
 
-    port: str
+    port: str = ""
+    match: dict[str, str] = {}
     baud: Annotated[int, msgspec.Meta(ge=50, le=4_000_000)] = 115200
     bytesize: Literal[5, 6, 7, 8] = 8
     parity: Literal["N", "E", "O", "M", "S"] = "N"
@@ -37,6 +41,14 @@ class SerialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     connect_timeout: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
 
     def __post_init__(self) -> None:
+        if bool(self.match) == bool(self.port):
+            raise ValueError(
+                f"a device is at a port, or is found by a match: give one of them, "
+                f"not {self.port!r} and {self.match}"
+            )
+        if self.match:
+            Match(self.match)
+            return
         if not self.is_socket and not self.port.startswith("/"):
             raise ValueError(
                 f"a port is a path such as /dev/serial/by-id/… or socket://host:port, "

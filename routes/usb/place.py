@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
 
@@ -28,7 +26,3 @@ class UsbPlace(msgspec.Struct, frozen=True):
         if self.vendor is None or self.product is None:
             return self.node
         return f"{self.vendor:04x}:{self.product:04x} at {self.node}"
-
-
-Finder = Callable[[], UsbPlace]
-"""Returns where the device is; `LinkAbsentError` where it is not plugged in."""

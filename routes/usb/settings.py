@@ -11,6 +11,8 @@ from typing import Annotated
 
 import msgspec
 
+from gateway.hosting.matching import Match
+
 
 class UsbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How to find and open a USB device.
@@ -32,3 +34,4 @@ class UsbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             raise ValueError(
                 'say which device, such as match = { idVendor = "05e0", idProduct = "1200" }'
             )
+        Match(self.match)

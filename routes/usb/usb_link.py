@@ -22,7 +22,7 @@ from gateway.errors import LinkLostError, ProtocolError, RefusedError
 from routes.usb import causes, texts
 from routes.usb.claim import Claim
 from routes.usb.library import library, look_up
-from routes.usb.place import Finder, UsbPlace
+from routes.usb.place import UsbPlace
 from routes.usb.pump import TURN, Pump
 from routes.usb.settings import UsbSettings
 
@@ -176,31 +176,30 @@ class UsbOpener:
 
     def __init__(
         self,
-        find: Finder,
-        interface: UsbInterface,
         settings: UsbSettings,
         *,
         clock: Clock | None = None,
-        library: Callable[[], Any] = library,
+        load: Callable[[], Any] = library,
     ) -> None:
-        self._find = find
-        self._interface = interface
+        """Take the device's settings; ``load`` returns pyusb's back-end."""
         self._settings = settings
         self._clock = clock
-        self._library = library
+        self._load = load
         self._opened: UsbPlace | None = None
 
-    def __call__(self) -> UsbLink:
-        """Open it; raises what `UsbLink.open` and the finder raise."""
-        place = self._find()
-        # It is opened again without having been away: something went wrong.
+    def __call__(self, place: UsbPlace, interface: UsbInterface) -> UsbLink:
+        """Open ``interface`` of the device at ``place``; raises what `UsbLink.open` raises.
+
+        A device that is opened again without having been away went wrong; it is
+        reset where that is asked for.
+        """
         again = self._settings.reset and place == self._opened
         self._opened = place
         return UsbLink.open(
             place,
-            self._interface,
+            interface,
             self._settings,
             reset=again,
             clock=self._clock,
-            backend=self._library(),
+            backend=self._load(),
         )

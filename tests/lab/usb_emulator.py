@@ -23,10 +23,10 @@ import sys
 import termios
 import time
 
-import gi
+import gi  # type: ignore[import-not-found]
 
 gi.require_version("UMockdev", "1.0")
-from gi.repository import GLib, UMockdev  # noqa: E402
+from gi.repository import GLib, UMockdev  # type: ignore[import-not-found]  # noqa: E402
 
 SETINTERFACE, SETCONFIGURATION = 0x80085504, 0x80045505
 GETDRIVER, SUBMITURB, DISCARDURB, REAPURBNDELAY = 0x41045508, 0x8038550A, 0x550B, 0x4008550D
@@ -57,7 +57,7 @@ class Transfer:
         self.kind, self.endpoint, self.length = kind, endpoint, length
 
 
-class Device(UMockdev.IoctlBase):
+class Device(UMockdev.IoctlBase):  # type: ignore[misc]
     """One device, from plug to unplug; ``spec`` is what the test said about it."""
 
     def __init__(self, spec):
@@ -106,7 +106,7 @@ class Device(UMockdev.IoctlBase):
         if request == DISCARDURB:
             return self.discard(argument)
         size = (request >> 16) & 0x3FFF
-        data = argument.resolve(0, size) if size else None
+        data = argument.resolve(0, size) if size else argument
         if request == GET_CAPABILITIES:
             data.update(0, list(struct.pack("<I", 0x1F)))
         elif request == GET_SPEED:

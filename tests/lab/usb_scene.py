@@ -12,7 +12,6 @@ import logging
 import sys
 import threading
 import time
-from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ def main(order: dict[str, Any]) -> None:
     """Play the scene that ``order`` names."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     module, _, name = order["scene"].partition(":")
-    scene = reduce(getattr, name.split("."), import_module(module))
+    scene = getattr(import_module(module), name)
     # libusb opens what it keeps when it is loaded; that is no scene's.
     usb.core.find(backend=library())
     bus = UsbBus(Path(order["socket"]))

@@ -151,7 +151,7 @@ def stalls(bus: UsbBus) -> None:
         bus.feed(PORT, b"before", "stall", b"after", "stall", "stall", b"end")
         assert [next_packet(link) for _ in range(3)] == [b"before", b"after", b"end"]
         assert bus.done(PORT).count(["clear_halt", 0x81]) == 3
-        bus.feed(PORT, *["stall"] * 5)
+        bus.feed(PORT, "stall", "stall", "stall", "stall", "stall")
         with pytest.raises(LinkLostError, match="STALL again and again"):
             next_packet(link)
 
@@ -254,13 +254,13 @@ def reset_on_request(bus: UsbBus) -> None:
     for asked in (False, True):
         place = plug_echo(bus)
         settings = UsbSettings(match=SETTINGS.match, write_timeout=0.2, reset=asked)
-        opener = UsbOpener(lambda place=place: place, BOTH, settings)  # type: ignore[misc]
-        link = opener()
+        opener = UsbOpener(settings)
+        link = opener(place, BOTH)
         bus.mute(PORT, 0x02)
         with pytest.raises(LinkLostError, match="took no bytes"):
             link.write(b"x")
         link.close()
-        link = opener()
+        link = opener(place, BOTH)
         if asked:
             link.write(b"x")
             assert next_packet(link) == b"x"
@@ -375,12 +375,13 @@ class Hosted:
     """A driver thread on the live bus."""
 
     def __init__(self, find: Callable[[], UsbPlace], driver: type[UsbDriver] = Echo) -> None:
+        open_at = UsbOpener(SETTINGS)
         self.outside = FakeOutside()
         self.mailbox = Mailbox("echo@usb", clock=RealClock())
         self.thread = DriverThread(
             "echo",
             lambda host: driver("echo", host),
-            UsbOpener(find, driver.interface, SETTINGS),
+            lambda: open_at(find(), driver.interface),
             self.outside,
             self.mailbox,
             clock=RealClock(),

@@ -13,12 +13,13 @@ says what to install, and nothing is ever present.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import select
+import socket
 import threading
 from collections.abc import Callable, Sequence
+from errno import ENOBUFS
 from math import inf
 from typing import Any, Final
 
@@ -203,7 +204,7 @@ class Hotplug:
                 device = self._monitor.poll(0)
             except OSError as error:
                 self._scan_at = -inf
-                if error.errno == errno.ENOBUFS:
+                if ENOBUFS in (error.errno, _pending_error(self._monitor.fileno())):
                     self.counts.overflows += 1
                     log.info("hot-plug: events were lost; everything is looked at again")
                     continue
@@ -260,3 +261,9 @@ class Hotplug:
     def _trouble(self, text: str, *arguments: object) -> None:
         self.counts.troubles += 1
         log.warning("hot-plug: " + text, *arguments)
+
+
+def _pending_error(descriptor: int) -> int:
+    """Return, and clear, why a socket polls as broken: pyudev only says that it does."""
+    with socket.socket(fileno=os.dup(descriptor)) as stream:
+        return stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

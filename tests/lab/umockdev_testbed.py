@@ -4,22 +4,35 @@ It runs under umockdev-wrapper on the system's own Python, where umockdev's
 introspection lies, and imports nothing of the project. A command is a line of
 JSON on standard input, ``{"op": …}``; its answer, once it is done, is a line on
 standard output. It ends when its input does, and the bed goes with it.
+
+umockdev sends events to sockets that hold ten, and ends this process where one
+is full. A reader that is late is therefore waited for, before every event.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import select
+import socket
 import sys
+from pathlib import Path
 from typing import Any
+
+READER = 15.0
+"""Seconds that who listens to events gets to read some."""
 
 
 def obey(bed: Any, command: dict[str, Any]) -> Any:
     """Carry out one command; return what is to be told."""
     match command.pop("op"):
         case "add":
-            return bed.add_from_string(command["text"])
+            for device in filter(None, command["text"].split("\n\n")):
+                wait_for_room(bed)
+                bed.add_from_string(device + "\n")
+            return None
         case "uevent":
+            wait_for_room(bed)
             return bed.uevent(command["path"], command["action"])
         case "remove":
             return bed.remove_device(command["path"])
@@ -29,6 +42,20 @@ def obey(bed: Any, command: dict[str, Any]) -> Any:
             return bed.set_property(command["path"], command["name"], command["value"])
         case other:
             raise ValueError(f"there is no command {other!r}")
+
+
+def wait_for_room(bed: Any) -> None:
+    """Wait until everybody who listens has room for an event."""
+    for path in Path(bed.get_root_dir()).glob("event*"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(str(path))  # unconnected, poll would know nothing of the reader
+            except (ConnectionRefusedError, FileNotFoundError):
+                continue  # it listens no more
+            poll = select.poll()
+            poll.register(probe, select.POLLOUT)
+            if not poll.poll(READER * 1000):
+                raise TimeoutError(f"whoever listens at {path.name} reads nothing")
 
 
 def main() -> None:

@@ -81,11 +81,9 @@ class Claim:
             return active
         try:
             self.device.set_configuration(value)
+            return self.device.get_active_configuration()
         except (ValueError, IndexError) as error:
             raise LinkLostError(f"{self.what} has no configuration {value}") from error
-        if (active := self._active()) is None:
-            raise LinkLostError(f"{self.what} took a configuration and has none: it is broken")
-        return active
 
     def _active(self) -> Any:
         try:

@@ -11,11 +11,13 @@ connected. A driver that declares no interface costs its device the state failed
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
 
 from gateway.device.driver import Driver
+from gateway.device.link import Opener
 from gateway.device.usb import UsbDriver, UsbInterface
 from gateway.errors import LinkAbsentError, LinkLostError
 from gateway.hosting.hosted_device import HostedDevice
@@ -25,6 +27,7 @@ from gateway.mail.message import Message
 from gateway.routing.router import Router
 from routes.usb.place import UsbPlace
 from routes.usb.settings import UsbSettings
+from routes.usb.simulated_link import SimulatedLink
 from routes.usb.usb_link import UsbLink, UsbOpener
 
 
@@ -75,11 +78,12 @@ class UsbRouter(Router):
         def open_found(found: PluggedDevice) -> UsbLink:
             return open_at(place_of(found), interface_of(device.driver))
 
+        berth: Opener = partial(SimulatedLink, settings)
+        if settings.match:
+            berth = house.matched(device.name, settings.match, open_found)
         # The driver is made for each opening of the link, with the host that serves it.
         house.host(
-            device.name,
-            lambda host: device.driver(device.name, host, device.settings),
-            house.matched(device.name, settings.match, open_found),
+            device.name, lambda host: device.driver(device.name, host, device.settings), berth
         )
 
 

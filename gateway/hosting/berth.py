@@ -199,9 +199,16 @@ class MatchedBerth(Berth):
         self._claims.give_back(self._name)
 
     def _absence(self, present: tuple[PluggedDevice, ...]) -> str:
-        """Say that nothing matches, and what comes near: a digit may be mistyped."""
+        """Say that nothing matches, and what comes near: a digit may be mistyped.
+
+        What is another's is well where it is, and not meant for this one.
+        """
         text = f"nothing plugged in matches {self._match}"
-        near = self._match.nearest(each for each in present if each.node)
+        near = self._match.nearest(
+            each
+            for each in present
+            if each.node and self._claims.is_free(self._name, _claim_of(each))
+        )
         if near is None:
             return text
         device, misses = near

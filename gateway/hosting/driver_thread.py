@@ -260,6 +260,8 @@ class DriverThread:
             self._open_and_serve(lookout)
         except LinkAbsentError as error:
             self._away_at = self._clock.monotonic()
+            if self._berth.told() is not None and self._away_at - self._berth.born < HALF_BORN:
+                return self._half_born(str(error))
             self._end(LinkEvent.ABSENT, str(error), error)
             return self._retries.after_absence()
         except LinkLostError as error:
@@ -418,6 +420,9 @@ class DriverThread:
         since = max(self._away_at, self._berth.born)
         if self._clock.monotonic() - since >= HALF_BORN:
             return self._failed(cause, began)
+        return self._half_born(cause)
+
+    def _half_born(self, cause: str) -> float:
         self._end(LinkEvent.FOUND, f"it was just plugged in: {cause}", LinkLostError(cause))
         return self._retries.after_birth()
 

@@ -16,6 +16,7 @@ import re
 import socket
 import subprocess
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
 from types import TracebackType
@@ -82,7 +83,11 @@ stream_hz = {hz}
 class GatewayProcess:
     """One gateway; `start` it, again where it has ended. Used by one thread."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(
+        self, folder: Path, text: str, *, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """``environment`` replaces this process's own, as umockdev's test bed needs it."""
+        self._environment = environment
         self.file = folder / "gateway.toml"
         self.file.write_text(text)
         self.sockets = folder / "run"
@@ -124,6 +129,7 @@ class GatewayProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=self._environment,
             text=True,
             errors="replace",
             process_group=0,

@@ -92,6 +92,10 @@ class HotplugWatcher:
         """Wait until exactly these are there, by what it told."""
         self.wait_for(lambda said: present_in(said) == names, seconds)
 
+    def has_looked(self) -> bool:
+        """Whether it has looked for the first time."""
+        return any("looked" in each for each in self.said())
+
     def looked(self) -> None:
         """Wait until it has looked for the first time."""
         self.wait_for(lambda said: any("looked" in each for each in said))

@@ -84,7 +84,7 @@ def test_a_device_that_comes_while_the_watch_starts_is_found_once(machine: Umock
             for number in range(100):
                 numbers.append(number)
                 machine.add(usb_serial(number))
-                if until(lambda w=watcher: any("looked" in each for each in w.said()), 0.02):
+                if until(watcher.has_looked, 0.02):
                     break
             watcher.wait_present({f"ttyACM{number}" for number in numbers})
             have_it_scan(watcher, machine, 0)

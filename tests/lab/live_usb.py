@@ -99,6 +99,15 @@ class UsbBus:
         """Return what was done to the device, control transfers left out."""
         return [each for each in self.look(port)["log"] if each[0] != "control"]
 
+    def add(self, text: str) -> None:
+        """Plug in what is no live USB device, such as a tty, in umockdev's words."""
+        self._do("add", text=text)
+
+    def remove(self, path: str) -> None:
+        """Pull what `add` plugged in, by its path in /sys."""
+        self._do("uevent", path=path, action="remove")
+        self._do("remove", path=path)
+
     def _do(self, order: str, **more: Any) -> Any:
         self._socket.sendall(json.dumps({"do": order, **more}).encode() + b"\n")
         answer = json.loads(self._lines.readline())

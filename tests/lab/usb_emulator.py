@@ -271,8 +271,9 @@ class Emulator:
     def __init__(self, folder):
         self.testbed = UMockdev.Testbed.new()
         self.devices = {}
+        self.gone = {}  # by node, until another has it
         self.address = 1
-        self.add_device(BUS, "bus/usb/001/001", ROOT_HUB, {"port": "0", "address": 1})
+        self.add_device(BUS, "/dev/bus/usb/001/001", ROOT_HUB, {"port": "0", "address": 1})
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(os.path.join(folder, "emulator.sock"))
         self.listener.listen()
@@ -282,8 +283,7 @@ class Emulator:
         vendor, product = struct.unpack_from("<HH", descriptors, 8)
         lines = [
             "P: " + path.removeprefix("/sys"),
-            f"N: {node}={descriptors.hex().upper()}",
-            "E: DEVNAME=/dev/" + node,
+            "E: DEVNAME=" + node,
             "E: DEVTYPE=usb_device",
             "E: SUBSYSTEM=usb",
             "E: BUSNUM=001",
@@ -312,23 +312,28 @@ class Emulator:
         self.address = self.address + 1 if self.address < 127 else 2
         spec["address"] = self.address
         device = Device(spec)
-        descriptors = bytes.fromhex(spec["descriptors"])
-        self.add_device(device.path, device.node.removeprefix("/dev/"), descriptors, spec)
-        node = self.testbed.get_root_dir() + device.node
-        os.unlink(node)
-        os.symlink(os.ttyname(device.slave), node)
+        if before := self.gone.pop(device.node, None):
+            self.testbed.detach_ioctl(before.node)
+        # Whoever opens the node is to find all of it: the ioctls, then the node, then
+        # the device; a scan may see it before its event comes.
         self.testbed.attach_ioctl(device.node, device)
+        node = self.testbed.get_root_dir() + device.node
+        os.makedirs(os.path.dirname(node), exist_ok=True)
+        os.symlink(os.ttyname(device.slave), node)
+        self.add_device(device.path, device.node, bytes.fromhex(spec["descriptors"]), spec)
         self.devices[spec["port"]] = device
         self.testbed.uevent(device.path, "add")
         return spec["address"]
 
     def unplug(self, port):
         device = self.devices.pop(port)
+        # The node first: its terminal's number may be another's soon. Who has opened it by
+        # now still gets his answers, which are that it is gone.
+        os.unlink(self.testbed.get_root_dir() + device.node)
+        self.gone[device.node] = device
         device.vanish()
         self.testbed.uevent(device.path, "remove")
-        self.testbed.detach_ioctl(device.node)
         self.testbed.remove_device(device.path)
-        os.unlink(self.testbed.get_root_dir() + device.node)
 
     def obey(self, order):
         """Carry out one order; return what it asks for."""
@@ -362,6 +367,12 @@ class Emulator:
                     "drivers": device.drivers,
                     "ioctls": device.ioctls,
                 }
+            case "add":  # whatever else is plugged in, such as a tty
+                self.testbed.add_from_string(order["text"])
+            case "uevent":
+                self.testbed.uevent(order["path"], order["action"])
+            case "remove":
+                self.testbed.remove_device(order["path"])
             case word:
                 raise ValueError(f"no such order: {word}")
         return None

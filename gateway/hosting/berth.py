@@ -34,8 +34,8 @@ FIRST_LOOK: Final = 5.0
 class News(NamedTuple):
     """What a `Change` means to one device; both, where it was pulled and is there again."""
 
-    pulled: bool = False
-    """What it has open, or was about to open, is gone."""
+    pulled: PluggedDevice | None = None
+    """What it has open, or was about to open, and is gone; exactly what `Berth.occupant` was."""
     come: bool = False
     """There is something to open."""
 
@@ -46,10 +46,19 @@ class Berth:
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
 
+    occupant: PluggedDevice | None = None
+    """What is plugged in here, where that is known."""
+
     @property
     def born(self) -> float:
-        """When what is opened here was plugged in, in monotonic seconds; long ago if unknown."""
-        return -inf
+        """When the occupant was plugged in, in monotonic seconds; long ago if that is unknown."""
+        occupant = self.occupant
+        return -inf if occupant is None else occupant.seen
+
+    @property
+    def is_vacated(self) -> bool:
+        """Whether what was opened here is known to be gone."""
+        return False
 
     def __call__(self) -> Link:
         """Open the link; raises as an `Opener` does, or `RefusedError` where others have it."""
@@ -79,18 +88,11 @@ class PortBerth(Berth):
         self._path = path
         self._claims = claims
         self._hotplug = hotplug
-        self._occupant: PluggedDevice | None = None
-
-    @property
-    def born(self) -> float:
-        """When it was plugged in; long ago where udev does not tell."""
-        occupant = self._occupant
-        return -inf if occupant is None else occupant.seen
 
     def __call__(self) -> Link:
         node = os.path.realpath(self._path)
         found = (each for each in self._hotplug.present() if self._is_it(each, node))
-        occupant = self._occupant = next(found, None)
+        occupant = self.occupant = next(found, None)
         if not os.path.exists(node):
             # Its opener says so best; there is nothing to claim.
             return super().__call__()
@@ -103,20 +105,20 @@ class PortBerth(Berth):
 
     def leave(self) -> None:
         """Give the claim back."""
-        self._occupant = None
+        self.occupant = None
         self._claims.give_back(self._name)
 
     def changed(self, change: Change) -> News:
         """Say what ``change`` means here."""
-        occupant, node = self._occupant, os.path.realpath(self._path)
+        occupant, node = self.occupant, os.path.realpath(self._path)
         return News(
-            pulled=occupant is not None and any(each.is_same(occupant) for each in change.gone),
+            pulled=_gone(occupant, change),
             come=any(self._is_it(each, node) for each in change.come),
         )
 
     def told(self) -> dict[str, Any] | None:
         """Return what is claimed; without udev that is the node alone."""
-        claim, occupant = self._claims.of(self._name), self._occupant
+        claim, occupant = self._claims.of(self._name), self.occupant
         if claim is None:
             return None
         if occupant is not None:
@@ -146,27 +148,24 @@ class MatchedBerth(Berth):
         self._claims = claims
         self._hotplug = hotplug
         self._lock = threading.Lock()
-        self._occupant: PluggedDevice | None = None
 
     @property
-    def born(self) -> float:
-        """When what it has was plugged in."""
-        occupant = self._occupant
-        return -inf if occupant is None else occupant.seen
+    def is_vacated(self) -> bool:
+        """Whether what was opened here has been pulled since."""
+        return self.occupant is None
 
     def changed(self, change: Change) -> News:
         """Say what ``change`` means here; what has gone is no more claimed."""
         with self._lock:
-            occupant = self._occupant
-            pulled = occupant is not None and any(each.is_same(occupant) for each in change.gone)
-            if pulled:
+            pulled = _gone(self.occupant, change)
+            if pulled is not None:
                 self._vacate()
-            come = self._occupant is None and any(self._match(each) for each in change.come)
+            come = self.occupant is None and any(self._match(each) for each in change.come)
         return News(pulled, come)
 
     def told(self) -> dict[str, Any] | None:
         """Return what is claimed."""
-        occupant = self._occupant
+        occupant = self.occupant
         return None if occupant is None else occupant.told()
 
     def _open_match(self) -> Link:
@@ -175,13 +174,13 @@ class MatchedBerth(Berth):
             raise LinkLostError(self._hotplug.trouble)
         with self._lock:
             # Looked up under the lock: what goes after this, `changed` is told of.
-            device = self._occupant = self._choose(self._hotplug.present())
+            device = self.occupant = self._choose(self._hotplug.present())
         return self._open(device)
 
     def _choose(self, present: tuple[PluggedDevice, ...]) -> PluggedDevice:
         """Return what is to be opened, claimed; what it has already before anything else."""
         matching = [each for each in present if each.node and self._match(each)]
-        occupant = self._occupant
+        occupant = self.occupant
         if occupant is not None:
             for each in matching:
                 if each.is_same(occupant):
@@ -195,7 +194,7 @@ class MatchedBerth(Berth):
         return chosen
 
     def _vacate(self) -> None:
-        self._occupant = None
+        self.occupant = None
         self._claims.give_back(self._name)
 
     def _absence(self, present: tuple[PluggedDevice, ...]) -> str:
@@ -213,6 +212,14 @@ class MatchedBerth(Berth):
             return text
         device, misses = near
         return f"{text}; {device.node} comes near, but {', '.join(misses)}"
+
+
+def _gone(occupant: PluggedDevice | None, change: Change) -> PluggedDevice | None:
+    """Return ``occupant`` where it is among what has gone, and not one that came after that."""
+    if occupant is None:
+        return None
+    gone = (each for each in change.gone if each.is_same(occupant) and each.seen == occupant.seen)
+    return None if next(gone, None) is None else occupant
 
 
 def _claim_of(device: PluggedDevice) -> Claim:

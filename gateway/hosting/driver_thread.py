@@ -54,6 +54,7 @@ from gateway.hosting.command_desk import CommandDesk, in_words
 from gateway.hosting.host import Host
 from gateway.hosting.lookout import Lookout
 from gateway.hosting.outside import Outside
+from gateway.hosting.plugged import PluggedDevice
 from gateway.hosting.report import Report
 from gateway.hosting.retries import Retries
 from gateway.hosting.session import Session
@@ -67,6 +68,7 @@ _GIVEN_BACK: Final = 256
 """Letters bounced with the error that ended a link; writers who go on hear why it is away."""
 _ASK_AGAIN: Final = 0.1
 """Seconds that a failed handshake takes at least, so that none is repeated in a spin."""
+_UNPLUGGED: Final = "it was unplugged"
 HALF_BORN: Final = 2.0
 """Seconds after it was plugged in in which a port that cannot be opened is not called failed."""
 
@@ -109,6 +111,8 @@ class DriverThread:
         self._called = threading.Event()
         self._leaving = threading.Event()
         self._leave_because = ""
+        self._leave_lock = threading.Lock()
+        self._serves: PluggedDevice | None = None
         self._away_at = -inf
         self._given_up = False
         self._claim_told: dict[str, Any] | None = None
@@ -148,7 +152,8 @@ class DriverThread:
         asks, so that many can be stopped at a time and be joined after.
         """
         self._stopping.set()
-        self._leave("")
+        with self._leave_lock:
+            self._leave("")
         return self.join(deadline)
 
     def join(self, deadline: float) -> bool:
@@ -166,9 +171,14 @@ class DriverThread:
         self._called.set()
         self._mailbox.wake()
 
-    def pulled(self, cause: str) -> None:
-        """Give the link up, from any thread: what it leads to is gone, as ``cause`` tells."""
-        self._leave(cause)
+    def pulled(self, device: PluggedDevice) -> None:
+        """Give the link up, from any thread: ``device``, to which it leads, is gone.
+
+        A link to another device, opened since, stays.
+        """
+        with self._leave_lock:
+            if self._serves is device:
+                self._leave(_UNPLUGGED)
 
     def _leave(self, cause: str) -> None:
         self._leave_because = cause
@@ -194,7 +204,8 @@ class DriverThread:
         """
         self._given_up = True
         self._report.happened(LinkEvent.FAILED, cause)
-        self._leave(cause)
+        with self._leave_lock:
+            self._leave(cause)
 
     def statistics(self) -> Statistics:
         """Return a copy of the counts; exact once the thread has ended."""
@@ -252,13 +263,11 @@ class DriverThread:
         began, openings = self._clock.monotonic(), self._counts.openings
         self._called.clear()
         self._leave_because, self._given_up = "", False
-        self._leaving.clear()
-        lookout.stay()
-        if self._is_over():  # asked last: whoever stops says that first
-            return 0.0
         try:
             self._open_and_serve(lookout)
         except LinkAbsentError as error:
+            if self._is_over():
+                return 0.0
             self._away_at = self._clock.monotonic()
             if self._berth.told() is not None and self._away_at - self._berth.born < HALF_BORN:
                 return self._half_born(str(error))
@@ -297,7 +306,7 @@ class DriverThread:
         link = self._berth()
         session: Session | None = None
         try:
-            self._found()
+            self._arrive(lookout)
             session = host.session = Session(
                 link,
                 driver,
@@ -325,8 +334,18 @@ class DriverThread:
             link.close()
             self._berth.leave()
 
-    def _found(self) -> None:
-        """Tell what was found plugged in, where anything is known of it."""
+    def _arrive(self, lookout: Lookout) -> None:
+        """Begin to serve what has been opened, and tell what that is, where it is known."""
+        with self._leave_lock:
+            self._serves = self._berth.occupant
+            self._leave_because, self._given_up = "", False
+            self._leaving.clear()
+            lookout.stay()
+        # Asked after that: whoever stops, or pulls, says so before he looks.
+        if self._is_over():
+            raise LinkLostError("the gateway lets go of the device")
+        if self._berth.is_vacated:
+            raise LinkAbsentError(_UNPLUGGED)
         claim = self._berth.told()
         self._report.tell_claim(claim)
         if claim is not None:

@@ -184,8 +184,8 @@ class House:
         for name, berth in self._berths.items():
             news = berth.changed(change)
             thread = self._threads[name]
-            if news.pulled:
-                thread.pulled("it was unplugged")
+            if news.pulled is not None:
+                thread.pulled(news.pulled)
             if news.come:
                 thread.look_again()
 

@@ -7,8 +7,8 @@ writes what is in it below `root`.
 
 What bites: `remove` alone tells nobody, hence `unplug`; the order is the
 kernel's, event first. A device with an ``N:`` line gets a file in /dev, so one
-that is to lead to a pseudo-terminal has none, and `Umockdev.dev` says where
-its link belongs. /run is the machine's own: whether a udevd runs is not mocked.
+that is to lead to a pseudo-terminal has none. /run is the machine's own:
+whether a udevd runs is not mocked.
 """
 
 from __future__ import annotations
@@ -65,13 +65,6 @@ class Umockdev:
     def environment(self) -> dict[str, str]:
         """What a program needs in its environment to see these devices and no others."""
         return {**os.environ, "LD_PRELOAD": PRELOAD, "UMOCKDEV_DIR": str(self.root)}
-
-    @property
-    def dev(self) -> Path:
-        """Where the machine's /dev lies."""
-        folder = self.root / "dev"
-        folder.mkdir(exist_ok=True)
-        return folder
 
     def add(self, text: str) -> None:
         """Add devices, as umockdev-record writes them; each is told by an ``add`` event."""
@@ -138,11 +131,19 @@ class Umockdev:
 
 
 def usb_serial(
-    number: int, *, port: str = "", serial: str = "", vendor: str = "2341", product: str = "0043"
+    number: int,
+    *,
+    port: str = "",
+    serial: str = "",
+    vendor: str = "2341",
+    product: str = "0043",
+    dev: Path | str = "/dev",
 ) -> str:
-    """Describe a USB device ``1-<port>`` with one CDC interface and its /dev/ttyACM<number>.
+    """Describe a USB device ``1-<port>`` with one CDC interface and its ttyACM<number>.
 
-    The tty has the properties that udev's own rules would give it.
+    The tty has the properties that udev's own rules would give it. Its node is
+    in ``dev``. Every open that fails in /dev costs umockdev one of 50 places, and
+    with the last the program that opened; `outside_dev` is a way around.
     """
     port = port or str(number + 1)
     usb = f"/devices/platform/soc/usb1/1-{port}"
@@ -158,9 +159,14 @@ def usb_serial(
         f"P: {usb}/1-{port}:1.0\nE: SUBSYSTEM=usb\nE: DEVTYPE=usb_interface\n"
         "A: bInterfaceNumber=00\\n\nA: bInterfaceClass=02\\n\n\n"
         f"P: {tty_path(number, port)[4:]}\nE: SUBSYSTEM=tty\n"
-        f"E: DEVNAME=/dev/ttyACM{number}\nE: MAJOR=166\nE: MINOR={number}\n{udev}"
+        f"E: DEVNAME={dev}/ttyACM{number}\nE: MAJOR=166\nE: MINOR={number}\n{udev}"
         f"A: dev=166:{number}\\n\n\n"
     )
+
+
+def outside_dev(folder: Path) -> str:
+    """Return a name of ``folder`` that libudev takes for one in /dev, and umockdev for none."""
+    return f"//dev/..{folder}"
 
 
 def tty_path(number: int, port: str = "") -> str:

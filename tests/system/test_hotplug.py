@@ -1,7 +1,7 @@
 """Boards are pulled and plugged in again, five hundred times, and each comes back by itself.
 
-The gateway is the real one under umockdev: udev's events, /sys and /dev are made
-of software, the real libudev and pyudev read them, and behind each /dev/ttyACM*
+The gateway is the real one under umockdev: udev's events and /sys are made of
+software, the real libudev and pyudev read them, and behind the node of each tty
 is a simulated board on a pseudo-terminal. Half of the devices are found by their
 serial number, wherever they are plugged in; the others are identical boards
 without one, told apart by their port.
@@ -25,7 +25,7 @@ from gateway.client import Client, Publication
 from gateway.errors import CallTimeoutError, GatewayError
 from tests.lab.gateway_process import GatewayProcess
 from tests.lab.os_processes import Holdings, holdings, until
-from tests.lab.umockdev import Umockdev, paths_of, usb_serial
+from tests.lab.umockdev import Umockdev, outside_dev, paths_of, usb_serial
 
 pytestmark = pytest.mark.needs("umockdev")
 
@@ -133,6 +133,8 @@ class Desk:
     def __init__(self, machine: Umockdev, folder: Path, dice: random.Random) -> None:
         self.machine = machine
         self.dice = dice
+        self.dev = folder / "dev"
+        self.dev.mkdir()
         self._pause = threading.Event()
         self.boards = []
         for index in range(BOARDS):
@@ -160,12 +162,14 @@ class Desk:
         each.number = self.dice.choice(
             [number for number in range(20) if number not in {b.number for b in self.boards}]
         )
-        node = self.machine.dev / f"ttyACM{each.number}"
-        device = usb_serial(each.number, port=each.port, serial=each.serial)
+        node = self.dev / f"ttyACM{each.number}"
+        device = usb_serial(
+            each.number, port=each.port, serial=each.serial, dev=outside_dev(self.dev)
+        )
         each.board.plug()
         if self.dice.random() < 0.3:  # half-born: its event comes before its node
             self.machine.add(device)
-            self.rest(0.1)
+            self.rest(0.05)
             usable = time.time()
             node.symlink_to(each.board.path)
         else:
@@ -176,7 +180,7 @@ class Desk:
 
     def pull(self, each: Socketed) -> None:
         """Pull the cable: its terminal dies before or after udev tells, as it comes."""
-        node = self.machine.dev / f"ttyACM{each.number}"
+        node = self.dev / f"ttyACM{each.number}"
         paths = paths_of(each.number, each.port)
         if self.dice.random() < 0.5:
             self.machine.unplug(*paths)
@@ -251,7 +255,7 @@ def test_five_hundred_cycles_cost_nothing(
         burst = dice.sample(boards, dice.choice((1, 1, 2, 3, 5)))
         for each in burst:
             desk.pull(each)
-        desk.rest(0.1)
+        desk.rest(0.05)
         desk.swap_ports(burst)
         usable = {}
         for each in burst:

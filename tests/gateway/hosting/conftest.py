@@ -119,6 +119,7 @@ class Rig:
         answers: dict[bytes, bytes],
         random: Random,
         mailbox_size: int,
+        berth: Callable[[FakeOpener], Opener],
     ) -> None:
         self.outside = FakeOutside()
         self.mailbox = Mailbox("board@fake", clock=RealClock(), size=mailbox_size)
@@ -128,7 +129,7 @@ class Rig:
         self.thread = DriverThread(
             "board",
             lambda host: self._made(self.make_driver(host)),
-            self.opener,
+            berth(self.opener),
             self.outside,
             self.mailbox,
             clock=RealClock(),
@@ -215,6 +216,7 @@ def make_rig() -> Iterator[MakeRig]:
         answers: dict[bytes, bytes] = ANSWERS,
         random: Random | None = None,
         mailbox_size: int = 64,
+        berth: Callable[[FakeOpener], Opener] = lambda opener: opener,
     ) -> Rig:
         times = {
             "heartbeat": heartbeat,
@@ -222,7 +224,7 @@ def make_rig() -> Iterator[MakeRig]:
             "question_seconds": question_seconds,
         }
         timed = type("Board", (kind,), times)
-        rigs.append(Rig(timed, answers, random or Hasty(), mailbox_size))
+        rigs.append(Rig(timed, answers, random or Hasty(), mailbox_size, berth))
         return rigs[-1]
 
     yield make

@@ -21,6 +21,7 @@ import socket
 import struct
 import sys
 import termios
+import threading
 import time
 
 import gi  # type: ignore[import-not-found]
@@ -62,6 +63,7 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc]
 
     def __init__(self, spec):
         super().__init__()
+        self.lock = threading.RLock()
         self.node = "/dev/bus/usb/001/{address:03d}".format(**spec)
         self.path = "{}/1-{}".format(BUS, spec["port"])
         self.strings = {int(index): text for index, text in spec.get("strings", {}).items()}
@@ -82,17 +84,18 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc]
         self.show()
 
     def do_handle_ioctl(self, client):
-        """Answer one ioctl; False would hand it on to the real device."""
-        request = client.get_request() & 0xFFFFFFFF
-        self.ioctls += 1
-        argument = client.get_arg()
-        try:
-            result = self.handle(client, request, argument)
-        except OSError as error:
-            client.complete(-1, error.errno)
-        else:
-            client.complete(result, 0)
-        self.show()
+        """Answer one ioctl, on umockdev's own thread; False would hand it on."""
+        with self.lock:
+            request = client.get_request() & 0xFFFFFFFF
+            self.ioctls += 1
+            argument = client.get_arg()
+            try:
+                result = self.handle(client, request, argument)
+            except OSError as error:
+                client.complete(-1, error.errno)
+            else:
+                client.complete(result, 0)
+            self.show()
         return True
 
     def handle(self, client, request, argument):
@@ -259,10 +262,35 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc]
             self.flows = bool(self.finished)
             termios.tcflow(self.slave, termios.TCOON if self.flows else termios.TCOOFF)
 
+    def obey(self, word, order):
+        """Carry out what is said to a device that is plugged in."""
+        with self.lock:
+            endpoint = order.get("endpoint")
+            if word == "feed":
+                queue = self.queues.setdefault(endpoint, [])
+                for each in order["payloads"]:
+                    queue.append(each if each in WORDS else base64.b64decode(each))
+            elif word == "stall":
+                self.stalled.add(endpoint)
+            elif word == "mute":
+                self.mute.add(endpoint)
+            elif word == "speak":
+                self.mute.discard(endpoint)
+            self.serve()
+            return {
+                "log": self.log,
+                "sent": self.sent[-100:],
+                "waiting": [each.endpoint for each in self.pending],
+                "queued": sum(map(len, self.queues.values())),
+                "drivers": self.drivers,
+                "ioctls": self.ioctls,
+            }
+
     def vanish(self):
-        self.gone = True
-        os.close(self.slave)
-        os.close(self.master)
+        with self.lock:
+            self.gone = True
+            os.close(self.slave)
+            os.close(self.master)
 
 
 class Emulator:
@@ -342,31 +370,8 @@ class Emulator:
                 return self.plug(order)
             case "unplug":
                 self.unplug(order["port"])
-            case "feed":
-                device = self.devices[order["port"]]
-                queue = device.queues.setdefault(order["endpoint"], [])
-                for each in order["payloads"]:
-                    queue.append(each if each in WORDS else base64.b64decode(each))
-                device.serve()
-            case "stall":
-                self.devices[order["port"]].stalled.add(order["endpoint"])
-            case "mute":
-                self.devices[order["port"]].mute.add(order["endpoint"])
-            case "speak":
-                device = self.devices[order["port"]]
-                device.mute.discard(order["endpoint"])
-                device.serve()
-            case "look":
-                device = self.devices[order["port"]]
-                waiting = [each.endpoint for each in device.pending]
-                return {
-                    "log": device.log,
-                    "sent": device.sent[-100:],
-                    "waiting": waiting,
-                    "queued": sum(map(len, device.queues.values())),
-                    "drivers": device.drivers,
-                    "ioctls": device.ioctls,
-                }
+            case "feed" | "stall" | "mute" | "speak" | "look" as word:
+                return self.devices[order["port"]].obey(word, order)
             case "add":  # whatever else is plugged in, such as a tty
                 self.testbed.add_from_string(order["text"])
             case "uevent":

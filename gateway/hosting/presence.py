@@ -124,4 +124,5 @@ def _differ(one: PluggedDevice, other: PluggedDevice) -> bool:
 
 def _attribute_names(device: PluggedDevice) -> list[frozenset[str]]:
     """Return the names of its attributes, and of those above it."""
-    return [frozenset(each.attributes) for each in (device, *device.ancestors)]
+    above = [frozenset(each.attributes) for each in device.ancestors]
+    return [frozenset(device.attributes), *above]

@@ -13,7 +13,8 @@ from _thread import get_ident
 from collections.abc import Callable, Sequence
 
 from gateway.device.link_state import LinkEvent
-from gateway.errors import LinkLostError
+from gateway.device.usb import ControlLink
+from gateway.errors import LinkLostError, RefusedError
 from gateway.hosting.outside import Outside
 from gateway.hosting.report import Report
 from gateway.hosting.session import Session
@@ -65,6 +66,15 @@ class Host:
         """Tell the house that the board reports a fault."""
         self._open_session()
         self._report.happened(LinkEvent.FAULT, cause)
+
+    def control_link(self) -> ControlLink:
+        """Return the open link of a USB device; `RefusedError` where it is another kind's."""
+        link = self._open_session().link
+        if not isinstance(link, ControlLink):
+            raise RefusedError(
+                f"{self._name} has no control endpoint: put it on a route of the type usb"
+            )
+        return link
 
     def _open_session(self) -> Session:
         self._check_thread()

@@ -102,14 +102,27 @@ class Presence:
     def _put(self, device: PluggedDevice, now: float) -> None:
         before = self._table.get(device.sys_path)
         if before is not None and before.is_same(device):
-            if not _differ(before, device):
-                return
-            now = before.seen
+            now = before.seen  # the same one, of which more may be known by now
         self._table[device.sys_path] = msgspec.structs.replace(device, seen=now)
 
 
 def _differ(one: PluggedDevice, other: PluggedDevice) -> bool:
-    """Whether there is anything to tell; attributes alone are at times mere counters."""
+    """Whether there is anything to tell; what attributes say is at times a mere count.
+
+    That one has come which was not there is told: a device is read at times before the
+    kernel has given it all of them.
+    """
     if one is other:
         return False
-    return not one.is_same(other) or one.node != other.node or one.properties != other.properties
+    return (
+        not one.is_same(other)
+        or one.node != other.node
+        or one.properties != other.properties
+        or _attribute_names(one) != _attribute_names(other)
+    )
+
+
+def _attribute_names(device: PluggedDevice) -> list[frozenset[str]]:
+    """Return the names of its attributes, and of those above it."""
+    above = [frozenset(each.attributes) for each in device.ancestors]
+    return [frozenset(device.attributes), *above]

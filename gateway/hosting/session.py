@@ -76,7 +76,8 @@ class Session:
         """Monotonic seconds when `beat` should be called."""
         self.next_tick = inf
         """Monotonic seconds when the driver's `tick` should be called."""
-        self._link = link
+        self.link = link
+        """What it listens to; its owner is who made it."""
         self._framing = driver.framing
         self._decoder = driver.framing.decoder()
         self._encode = driver.framing.encode
@@ -105,7 +106,7 @@ class Session:
 
     def open(self) -> None:
         """Listen to the link from now on, until `close`."""
-        self._descriptor = self._link.fileno()
+        self._descriptor = self.link.fileno()
         self._lookout.watch(self._descriptor)
         self._mailbox.watch(self._descriptor, self._link_is_ready)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,12 +70,30 @@ def test_what_came_and_went_in_between_is_not_told() -> None:
 
 def test_other_properties_are_told_as_come_and_other_counters_are_not() -> None:
     presence = Presence()
-    presence.scanned(ready(tty(0)), 0.0)
+    presence.scanned(ready(tty(0, attributes={"dev": "166:0", "count": "1"})), 0.0)
     presence.take_change()
     presence.added(tty(0, attributes={"dev": "166:0", "count": "2"}), 1.0)
     assert presence.take_change() is None
+    assert presence.present()[0].attributes["count"] == "2"
     presence.added(tty(0, properties={"ID_BUS": "usb"}), 1.0)
     assert told(presence) == ([], ["0"])
+
+
+def test_a_device_that_was_read_before_it_had_all_its_attributes_is_told_again() -> None:
+    presence = Presence()
+    presence.scanned({}, 0.0)
+    whole = tty(0)
+    bare = msgspec.structs.replace(whole.ancestors[1], attributes={"idVendor": "2341"})
+    early = msgspec.structs.replace(whole, ancestors=(whole.ancestors[0], bare, whole.ancestors[2]))
+    for half in (tty(0, attributes={}), early):
+        presence.scanned(ready(half), 1.0)
+        assert told(presence) == ([], ["0"])
+        presence.added(whole, 1.1)
+        assert told(presence) == ([], ["0"])
+        assert presence.present()[0].attributes == whole.attributes
+        assert presence.present()[0].ancestors == whole.ancestors
+        presence.removed(whole.sys_path)
+        presence.take_change()
 
 
 def test_a_half_born_device_is_kept_back_until_it_is_ready() -> None:

@@ -1,0 +1,1 @@
+"""A barcode scanner that shows itself as a USB keyboard: its driver and its simulator."""

@@ -273,6 +273,10 @@ class _VirtualLookout(Lookout):
         """End every wait."""
         self._wait.let_go = True
 
+    def stay(self) -> None:
+        """Wait again."""
+        self._wait.let_go = False
+
     def close(self) -> None:
         """Own nothing, give nothing back."""
 

@@ -162,6 +162,12 @@ class Nobody:
     def ask(self, request: bytes, answers: Any, timeout: float) -> bytes:
         raise AssertionError("a scanner is asked nothing")
 
+    def ask_many(self, *asked: Any) -> list[bytes]:
+        raise AssertionError("a scanner is asked nothing")
+
+    def listen(self, answers: Any, timeout: float) -> bytes:
+        raise AssertionError("what a scanner says comes by itself")
+
     def write(self, payload: bytes) -> None:
         raise AssertionError("a scanner is told nothing")
 

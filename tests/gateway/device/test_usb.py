@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,12 @@ class PlainHost:
     """A host without any USB device."""
 
     def ask(self, request: bytes, answers: Callable[[bytes], bool], timeout: float) -> bytes:
+        return b""
+
+    def ask_many(self, *asked: Any) -> list[bytes]:
+        return []
+
+    def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
         return b""
 
     def write(self, payload: bytes) -> None: ...

@@ -89,7 +89,7 @@ class Presence:
         gone = [
             told[path]
             for path in sorted(told)
-            if path in pulled or path not in table or not told[path].is_same(table[path])
+            if path in pulled or path not in table or not _has_stayed(told[path], table[path])
         ]
         come = [
             table[path]
@@ -106,6 +106,11 @@ class Presence:
         self._table[device.sys_path] = msgspec.structs.replace(device, seen=now)
 
 
+def _has_stayed(one: PluggedDevice, other: PluggedDevice) -> bool:
+    """Whether it is the same device, and nobody took its place in between."""
+    return one.is_same(other) and one.seen == other.seen
+
+
 def _differ(one: PluggedDevice, other: PluggedDevice) -> bool:
     """Whether there is anything to tell; what attributes say is at times a mere count.
 
@@ -115,7 +120,7 @@ def _differ(one: PluggedDevice, other: PluggedDevice) -> bool:
     if one is other:
         return False
     return (
-        not one.is_same(other)
+        not _has_stayed(one, other)
         or one.node != other.node
         or one.properties != other.properties
         or _attribute_names(one) != _attribute_names(other)

@@ -131,6 +131,15 @@ STEPS = st.lists(
 )
 
 
+def test_one_whose_place_another_had_in_between_has_come_anew() -> None:
+    presence = Presence()
+    presence.added(tty(0, inode=1), 0.0)
+    assert told(presence) == ([], ["0"])
+    presence.added(tty(0, inode=2), 1.0)
+    presence.added(tty(0, inode=1), 2.0)
+    assert told(presence) == (["0"], ["0"])
+
+
 @given(steps=STEPS, truth=st.dictionaries(st.integers(0, 3), st.integers(1, 2)))
 def test_who_follows_the_changes_knows_what_the_last_scan_saw(
     steps: list[tuple[str, set[int], int]], truth: dict[int, int]

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from gateway.bus.spool_file import SMALLEST, SpoolFile
 from gateway.errors import BodyError, MailboxFullError, SpoolError
 from gateway.mail.message import Message
+from tests.lab.os_processes import until
 
 ROUNDS = 50
 
@@ -229,6 +231,10 @@ def test_whatever_is_done_to_it_the_balance_holds(
     assert list(path.parent.iterdir()) == []
 
 
+def is_beyond(file: Path, size: int) -> bool:
+    return file.stat().st_size > size
+
+
 def test_whoever_is_killed_at_any_moment_loses_nothing(tmp_path: Path) -> None:
     """A writer and a reader are killed in turn; each letter that was written is read."""
     seed = random.SystemRandom().randrange(1 << 32)
@@ -236,6 +242,8 @@ def test_whoever_is_killed_at_any_moment_loses_nothing(tmp_path: Path) -> None:
     draw = random.Random(seed)
     path, written_to, read_to = tmp_path / "mail", tmp_path / "written", tmp_path / "read"
     SpoolFile(path, limit=64 << 20).close()
+    for log in (written_to, read_to):
+        log.touch()
 
     def write() -> None:
         spool = SpoolFile(path, limit=64 << 20, policy="block")
@@ -269,8 +277,10 @@ def test_whoever_is_killed_at_any_moment_loses_nothing(tmp_path: Path) -> None:
     children = {write: start(write), read: start(read)}
     try:
         for _ in range(ROUNDS):
-            time.sleep(draw.uniform(0.005, 0.03))
-            job = draw.choice([write, read])
+            job, log = draw.choice([(write, written_to), (read, read_to)])
+            # At a moment when it does something, however busy the machine is.
+            until(partial(is_beyond, log, log.stat().st_size), 10.0)
+            time.sleep(draw.uniform(0.0, 0.01))
             os.kill(children[job], signal.SIGKILL)
             os.waitpid(children[job], 0)
             children[job] = start(job)

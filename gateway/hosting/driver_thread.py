@@ -37,16 +37,13 @@ import msgspec
 from gateway.bus.mailbox import Mailbox
 from gateway.clock import Clock
 from gateway.device.driver import Driver, DriverHost
-from gateway.device.identity import Identity
-from gateway.device.link import Link, Opener
+from gateway.device.link import Opener
 from gateway.device.link_state import LinkEvent, LinkState
 from gateway.errors import (
-    CallTimeoutError,
     GatewayError,
     LinkAbsentError,
     LinkLostError,
     LinkTakenError,
-    ProtocolError,
     RecipientGoneError,
     RefusedError,
 )
@@ -55,10 +52,10 @@ from gateway.hosting.command_desk import CommandDesk, in_words
 from gateway.hosting.host import Host
 from gateway.hosting.lookout import Lookout
 from gateway.hosting.outside import Outside
-from gateway.hosting.pairing import LateAnswer
 from gateway.hosting.plugged import PluggedDevice
 from gateway.hosting.report import Report
 from gateway.hosting.retries import Retries
+from gateway.hosting.service import serve
 from gateway.hosting.session import Session
 from gateway.hosting.statistics import Statistics
 from gateway.hosting.timed_session import TimedSession
@@ -69,12 +66,6 @@ log = logging.getLogger(__name__)
 
 _GIVEN_BACK: Final = 256
 """Letters bounced with the error that ended a link; writers who go on hear why it is away."""
-_TICK_APART: Final = 0.001
-"""Seconds between a driver's ticks at least."""
-_TICK_AGAIN: Final = 1.0
-"""Seconds until the tick after one that raised a `GatewayError`."""
-_ASK_AGAIN: Final = 0.1
-"""Seconds that a failed handshake takes at least, so that none is repeated in a spin."""
 _UNPLUGGED: Final = "it was unplugged"
 HALF_BORN: Final = 2.0
 """Seconds after it was plugged in in which a port that cannot be opened is not called failed."""
@@ -335,13 +326,7 @@ class DriverThread:
             session.open()
             self._counts.openings += 1
             self._report.happened(LinkEvent.OPENED, "the port is open")
-            identity = self._prove(driver, session, link)
-            link.proven()
-            session.proven()
-            self._welcome(driver, identity)
-            session.begin_beating()
-            while True:
-                self._take_turn(driver, session)
+            serve(driver, session, self._desk, self._report, self._counts, self._clock)
         finally:
             host.session = None
             if session is not None:
@@ -365,98 +350,6 @@ class DriverThread:
         self._report.tell_claim(claim)
         if claim is not None:
             self._report.happened(LinkEvent.FOUND, f"it is plugged in: {claim['node']}")
-
-    def _prove(self, driver: Driver, session: Session, link: Link) -> Identity:
-        """Have the board identify itself, again and again until its time is up.
-
-        Where the link has several ways to speak to it, each question goes out
-        in another one, and there is the time of a handshake for each.
-        """
-        within = driver.handshake_within * link.ways
-        session.deadline = self._clock.monotonic() + within
-        while True:
-            began = self._clock.monotonic()
-            try:
-                identity = driver.handshake()
-            except (CallTimeoutError, ProtocolError) as error:
-                session.pause(min(began + _ASK_AGAIN, session.deadline))
-                if self._clock.monotonic() >= session.deadline:
-                    tried = f" at {link.tried}" if link.tried else ""
-                    raise CallTimeoutError(
-                        f"no handshake within {within:g} s{tried}: {error}"
-                    ) from error
-                if link.ways > 1:
-                    link.try_next_way()
-                    session.begin_anew()
-            else:
-                session.deadline = inf
-                return identity
-
-    def _welcome(self, driver: Driver, identity: Identity) -> None:
-        self._counts.connections += 1
-        self._report.tell("info", driver.describe(identity), retain=True)
-        self._report.happened(
-            LinkEvent.PROVEN,
-            f"it identified itself: {identity.model or 'firmware'} {identity.firmware}".rstrip(),
-            identity=msgspec.to_builtins(identity),
-        )
-
-    def _take_turn(self, driver: Driver, session: Session) -> None:
-        """Sleep until something is to be done, and do a bounded amount of it."""
-        wake = min(session.wake, session.next_tick)
-        left = None if wake == inf else max(0.0, wake - self._clock.monotonic())
-        message = session.wait_in_mailbox(0.0 if session.kept else left)
-        if session.arrived:
-            frames, session.arrived = session.arrived, []
-            for frame in frames:
-                if session.is_claimed(frame):
-                    continue
-                # Older ones first, and what was taken from the mailbox before
-                # anything can go wrong with a frame.
-                if session.kept or message is not None:
-                    session.keep(frame)
-                else:
-                    self._hear(driver, frame)
-        if message is not None:
-            self._desk.obey(driver, message)
-        if session.kept:
-            self._hear_kept(driver, session)
-        # Last: what lay unread when a late thread woke is no silence.
-        now = self._clock.monotonic()
-        if now >= session.wake:
-            session.beat(now)
-        if now >= session.next_tick:
-            self._tick(driver, session, now)
-
-    def _tick(self, driver: Driver, session: Session, now: float) -> None:
-        try:
-            due = driver.tick(now)
-        except LinkLostError:
-            raise
-        except GatewayError as error:
-            self._counts.nonsense += 1
-            log.debug("%s: its tick: %s", self.name, error)
-            due = now + _TICK_AGAIN
-        # A driver that wants every moment gets many, and not a whole core.
-        session.next_tick = inf if due is None else max(due, now + _TICK_APART)
-
-    def _hear_kept(self, driver: Driver, session: Session) -> None:
-        # As many as there are now: a driver that asks on every frame gets
-        # the rest in its next turn, after others had theirs.
-        for _ in range(len(session.kept)):
-            self._hear(driver, session.kept.popleft())
-
-    def _hear(self, driver: Driver, frame: bytes | LateAnswer) -> None:
-        try:
-            if isinstance(frame, LateAnswer):
-                driver.late(frame.request, frame.payload)
-            else:
-                driver.received(frame)
-        except LinkLostError:
-            raise
-        except GatewayError as error:
-            self._counts.nonsense += 1
-            log.debug("%s: frame %.90r: %s", self.name, frame, error)
 
     # -- how a link ends ---------------------------------------------------
 

@@ -480,7 +480,12 @@ class Application:
 
     def _start_boss(self, boss: Boss) -> None:
         boss.on_brake = boss.on_end = self.stop
-        boss.start()
+        self._desk.await_opening()
+        try:
+            boss.start()
+        except BaseException:
+            self._desk.close()
+            raise
         main_box = boss.members[MAIN].box
         assert main_box is not None
         self._desk.open(self._office, main_box)

@@ -9,6 +9,7 @@ one in that of the process there. Refused: to ask while nothing runs
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 from gateway.bus.mailbox import Mailbox
@@ -23,28 +24,37 @@ class OrderDesk:
         self.is_forked = False
         """Whether this is the desk of a forked process."""
         self._open: tuple[Office, Mailbox] | None = None
+        self._decided = threading.Event()
+        self._decided.set()
+
+    def await_opening(self) -> None:
+        """Have who asks wait: the application starts, and others live before the main process."""
+        self._decided.clear()
 
     def open(self, office: Office, box: Mailbox, *, is_forked: bool = False) -> None:
         """From now on ask in the name of ``box``."""
         self.is_forked = is_forked
         self._open = office, box
+        self._decided.set()
 
     def close(self) -> None:
         """Ask nobody any more."""
         self._open = None
+        self._decided.set()
 
     def tell(self, subject: str) -> None:
         """Tell the boss, and wait for nothing."""
-        office, box = self._opened()
+        office, box = self._opened(0.0)
         office.tell_boss(box, subject, None)
 
     def ask(self, subject: str, body: Any, timeout: float) -> Any:
         """Return what the boss answers within ``timeout`` seconds; raise what it bounces."""
-        office, box = self._opened()
         _refuse_on_a_loop()
+        office, box = self._opened(timeout)
         return box.wait_for(office.tell_boss(box, subject, body), timeout).body
 
-    def _opened(self) -> tuple[Office, Mailbox]:
+    def _opened(self, timeout: float) -> tuple[Office, Mailbox]:
+        self._decided.wait(timeout)
         if self._open is None:
             raise ConfigError("the application does not run: order this while it does")
         return self._open

@@ -31,7 +31,7 @@ def fitting(annotation: Any) -> list[Any]:
     >>> fitting(Annotated[int, msgspec.Meta(ge=0, le=200)])
     [0, 200, 1, 199, 100]
     >>> fitting(Literal["on", "off"]), fitting(bool)
-    (['on', 'off'], [False, True])
+    (['off', 'on'], [False, True])
     """
     return _fitting(inspect.type_info(annotation))
 
@@ -134,7 +134,8 @@ def _fitting(kind: inspect.Type) -> list[Any]:
             least, most = kind.min_length or 0, kind.max_length
             return _unique([b"\0" * max(1, least), b"\xff\n" * 8, b""], least, most)
         case inspect.LiteralType():
-            return list(kind.values)
+            # Two spellings of one Literal are the same to Python; their order is nobody's.
+            return sorted(kind.values, key=repr)
         case inspect.EnumType():
             return [each.value for each in kind.cls]
         case inspect.DateTimeType():

@@ -70,12 +70,12 @@ class ContractGround:
         """Return a board of another kind that speaks this protocol, where there is one."""
         return None
 
-    def make_simulator(self, path: Path) -> SimulatedPort:
+    def make_simulator(self, path: Path) -> SimulatedPort[Any]:
         """Return the simulator behind ``path``; it takes ``board=`` and ``clock=``."""
         module, _, name = self.driver.simulator.partition(":")
         clock = RealClock()
         simulator = getattr(importlib.import_module(module), name)
-        made: SimulatedPort = simulator(path, board=self.make_board(clock), clock=clock)
+        made: SimulatedPort[Any] = simulator(path, board=self.make_board(clock), clock=clock)
         return made
 
     def listener(self) -> tuple[Driver, ReceivedHost, list[bytes]]:
@@ -145,7 +145,7 @@ class ContractGround:
         assert not outside.problems, f"{what}: {outside.problems[0]}"
 
     @contextmanager
-    def _terminal(self, folder: Path) -> Iterator[tuple[TerminalDevice, SimulatedPort]]:
+    def _terminal(self, folder: Path) -> Iterator[tuple[TerminalDevice, SimulatedPort[Any]]]:
         outside = CheckedOutside(terminal_device.NAME)
         simulator = self.make_simulator(folder / "board")
         simulator.start()

@@ -276,7 +276,7 @@ def test_tests_that_cannot_apply_are_not_there() -> None:
 
     plain = contract_of(Lamp)
     assert plain.test_the_heartbeat_is_answered is not None
-    assert plain.test_over_a_terminal_it_is_the_same is None  # it names no simulator
+    assert plain.test_over_its_simulator_it_is_the_same is None  # it names no simulator
     assert contract_of(Unasked).test_the_heartbeat_is_answered is None
     assert contract_of(Lamp, packets=True).test_every_slicing_of_the_stream_gives_the_same is None
 

@@ -229,7 +229,9 @@ class DriverContract(WireContract):
                 with suppress(GatewayError):
                     device.call(name, body)
 
-    def test_over_its_simulator_a_pulled_cable_is_noticed_and_forgiven(self, tmp_path: Path) -> None:
+    def test_over_its_simulator_a_pulled_cable_is_noticed_and_forgiven(
+        self, tmp_path: Path
+    ) -> None:
         with self._simulated(tmp_path) as (device, simulator):
             for time in (1, 2):
                 device.wait_connected(time)

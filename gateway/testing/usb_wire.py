@@ -94,16 +94,18 @@ class WiredUsbLink(WiredLink, ControlLink):
         setup = Setup(
             request.type | direction, request.request, request.value, request.index or 0, length
         )
-        answer, arrived = None, b""
+        answer, told, arrived = None, _ACKNOWLEDGED, b""
         if self._usb.plugged and not self._usb.mute:
             answer = self._board.control(setup, data)
-            arrived = self._usb.befall(answer or _ACKNOWLEDGED)
-        if self._usb.mute:
-            self._usb.wait(timeout)
-        if not self._usb.plugged:
-            raise self._pulled()
-        if self._usb.mute:
-            raise CallTimeoutError(f"no answer to the {request} within {timeout:g} s")
+            told = answer or _ACKNOWLEDGED
+            arrived = self._usb.befall(told)
+        if len(arrived) < len(told):
+            if self._usb.mute:
+                self._usb.wait(timeout)
+            if not self._usb.plugged:
+                raise self._pulled()
+            if self._usb.mute:
+                raise CallTimeoutError(f"no answer to the {request} within {timeout:g} s")
         if answer is None:
             raise RefusedError(f"the board refuses the {request}: it answered STALL")
         return arrived[:length] if answer else b""

@@ -71,9 +71,7 @@ class VirtualDevice:
         self.clock = self.pace.clock
         board = make_board(self.clock)
         self.wire = (
-            UsbWire(board, self.clock, self.pace.sleep)
-            if packets
-            else BoardWire(board, self.clock)
+            UsbWire(board, self.clock, self.pace.sleep) if packets else BoardWire(board, self.clock)
         )
         self.outside = FakeOutside() if outside is None else outside
         self.drivers: list[Driver] = []

@@ -220,7 +220,7 @@ class DriverContract(WireContract):
             self.hear(driver, host, frame)
         return host.refused - before
 
-    # -- its simulator, in real time ---------------------------------------------------
+    # -- its simulator, in real time --------------------------------------
 
     def test_over_its_simulator_it_is_the_same(self, tmp_path: Path) -> None:
         with self._simulated(tmp_path) as (device, _):

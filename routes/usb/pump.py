@@ -50,6 +50,8 @@ class Pump:
         self._claim = claim
         self._ending = threading.Event()
         self._stalls = 0
+        self._handing_over = threading.Lock()
+        self._over = self._abandoned = False
         endpoint = claim.chosen.read
         self._buffer = array("B", bytes(endpoint.transfer if endpoint else 2))
         self.near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -68,14 +70,22 @@ class Pump:
         self._thread.start()
 
     def end(self, seconds: float) -> bool:
-        """End the thread and close the socket pair; return whether it ended in time."""
+        """End the thread, close the socket pair and give the claim back; return whether in time.
+
+        While libusb is inside, closing the device under it would crash us. Where it does
+        not return in time, the thread gives the claim back when it does.
+        """
         self._ending.set()
         self.near.close()
-        if self._thread.ident is not None:
+        if self._thread.ident is None:
+            self._far.close()
+        else:
             self._thread.join(seconds)
-            return not self._thread.is_alive()
-        self._far.close()
-        return True
+        with self._handing_over:
+            self._abandoned = self._thread.is_alive() and not self._over
+        if not self._abandoned:
+            self._claim.give_back()
+        return not self._abandoned
 
     # -- its thread --------------------------------------------------------
 
@@ -88,6 +98,10 @@ class Pump:
             self.failure = error
         finally:
             self._far.close()
+            with self._handing_over:
+                self._over = True
+            if self._abandoned:
+                self._claim.give_back()
 
     def _take_turn(self) -> None:
         try:

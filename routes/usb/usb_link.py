@@ -149,11 +149,8 @@ class UsbLink(ControlLink):
         if self._closed:
             return
         self._closed = True
-        if self._pump.end(ENDING):
-            self._claim.give_back()
-        else:
-            # libusb is still inside: closing the device under it would crash us.
-            log.error("%s: libusb does not return; its interface is kept", self._claim.what)
+        if not self._pump.end(ENDING):
+            log.error("%s: libusb does not return; its interface is kept so long", self._claim.what)
 
     def _clear(self, address: int) -> None:
         try:

@@ -22,6 +22,7 @@ from routes.usb import pump as pump_module
 from routes.usb.place import UsbPlace
 from routes.usb.settings import UsbSettings
 from routes.usb.usb_link import UsbLink, UsbOpener
+from tests.lab.os_processes import until
 from tests.lab.usb_descriptors import INTERRUPT, ISOCHRONOUS, Device, EndpointOf, Interface
 from tests.routes.usb.conftest import BOTH, PLACE, SETTINGS, OpenLink
 from tests.routes.usb.fake_backend import FakeBackend, usb_error
@@ -380,6 +381,9 @@ def test_a_device_that_libusb_does_not_let_go_of_is_not_closed_under_it(
     assert "libusb does not return" in caplog.text
     assert "close" not in backend.names()
     free.set()
+    # It is given back by whoever is the last inside, and nothing is left open.
+    assert until(lambda: backend.names()[-1] == "close", SECONDS)
+    assert backend.names() == ["open", "claim", "release", "close"]
 
 
 def test_a_device_without_a_read_endpoint_is_asked_whether_it_is_there(

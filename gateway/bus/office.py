@@ -6,7 +6,8 @@ that live here, a copy of the address book, and one `Outlet` for each mailbox
 elsewhere that somebody here has written to.
 
 `deliver` returns, or raises: unknown recipient, full past the deadline, gone.
-A publication never raises and never waits.
+A publication never raises, and waits for nobody but, a tenth of a second, the
+reader of a spool that stands still in the middle of its file.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ Refused: two readers of one folder at a time (`SpoolError`).
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import logging
 import os
@@ -33,7 +32,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from gateway.bus.spool_file import SpoolBalance, SpoolFile
+from gateway.bus.spool_file import LOOK_AGAIN, SpoolBalance, SpoolFile
 from gateway.errors import SpoolError
 from gateway.mail.message import Message
 
@@ -42,11 +41,11 @@ log = logging.getLogger(__name__)
 BELL = "bell"
 """The named pipe into which writers ring."""
 
+STANDSTILL = 0.1
+"""Seconds that a writer bears with a reader that stands still in the middle of its file."""
+
 AT_A_TIME = 64
 """Letters that are taken from one file before the next has its turn."""
-
-LOOK_AGAIN = 0.005
-"""Seconds after which somebody who waits for a claim tries again."""
 
 
 class Claim:
@@ -94,6 +93,7 @@ class SpoolWriter:
         self._claim: Claim | None = None
         self._file: SpoolFile | None = None
         self._bell = -1
+        self._closed = False
 
     def append(self, message: Message) -> None:
         """Write ``message``: from here on it is not lost. Ring for the reader.
@@ -102,7 +102,7 @@ class SpoolWriter:
         `MailboxFullError` where its reader stands still in the middle of it.
         """
         file = self._file or self._opened()
-        file.append((message,), timeout=1.0)
+        file.append((message,), timeout=STANDSTILL)
         self._ring()
 
     def balance(self) -> SpoolBalance:
@@ -112,6 +112,7 @@ class SpoolWriter:
     def close(self) -> None:
         """Give the file back; what is in it is read all the same."""
         with self._lock:
+            self._closed = True
             if self._file is not None:
                 self._file.close()
                 self._file = None
@@ -124,6 +125,8 @@ class SpoolWriter:
 
     def _opened(self) -> SpoolFile:
         with self._lock:
+            if self._closed:
+                raise SpoolError(f"the spool in {self._folder} is closed: its OS process ends")
             if self._file is None:
                 path = self._folder / f"{os.getpid()}.spool"
                 try:
@@ -136,16 +139,17 @@ class SpoolWriter:
             return self._file
 
     def _ring(self) -> None:
-        """Tell the reader, where there is one; a bell that rings already is fine."""
-        try:
-            if self._bell < 0:
-                self._bell = os.open(
-                    self._folder / BELL, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
-                )
-            os.write(self._bell, b"\0")
-        except OSError as error:
-            if error.errno not in (errno.ENXIO, errno.ENOENT, errno.EAGAIN, errno.EPIPE):
-                raise SpoolError(f"the bell of {self._folder} does not ring: {error}") from error
+        """Tell the reader, where there is one; a bell that rings already is fine.
+
+        The letter is in the file whatever becomes of this, so nothing is raised: who has
+        no descriptor left rings with a later letter.
+        """
+        with contextlib.suppress(OSError), self._lock:
+            if self._bell < 0 and not self._closed:
+                path = self._folder / BELL
+                self._bell = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if self._bell >= 0:
+                os.write(self._bell, b"\0")
 
 
 class Taken(NamedTuple):

@@ -49,7 +49,13 @@ SMALLEST = 64 * PAGE
 """Bytes that a file is allowed at least: the tables, and letters worth the name."""
 
 GIVE_WAY = 64
-"""Letters that go at a time where the oldest have to."""
+"""Letters that go at a time, at the most, where the oldest have to."""
+
+LARGEST_PART = 0.5
+"""What part of its limit may be written at a time."""
+
+SPARE = 32
+"""Pages that SQLite may want for its trees beside what is written."""
 
 LOOK_AGAIN = 0.005
 """Seconds after which a writer that waits for room looks again."""
@@ -127,8 +133,15 @@ class SpoolFile:
             rows = [(encode(message),) for message in messages]
         except UnicodeEncodeError as error:
             raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
+        size = sum(len(row[0]) for row in rows)
+        if size > self._limit * LARGEST_PART:
+            # Said before anything gives way for what would find no room all the same.
+            raise MailboxFullError(
+                f"{size} bytes at a time are more than the spool {self.path.name!r} has room for:"
+                f" it has {self._limit}; send less, or allow it more"
+            )
         deadline = monotonic() + timeout
-        while not self._append(rows):
+        while not self._append(rows, size):
             if self._policy == "reject" or monotonic() >= deadline:
                 waited = "" if self._policy == "reject" else f" for {timeout:g} s"
                 raise MailboxFullError(
@@ -137,18 +150,15 @@ class SpoolFile:
                 )
             sleep(LOOK_AGAIN)
 
-    def _append(self, rows: list[tuple[bytes]]) -> bool:
+    def _append(self, rows: list[tuple[bytes]], size: int) -> bool:
         """Write ``rows`` if there is room; tell whether there was."""
         make_room = False
         with self._lock, _told(self.path):
             database = self._opened()
             while True:
                 try:
-                    if make_room and not self._let_go(database):
-                        raise MailboxFullError(
-                            f"{len(rows)} letters at a time are more than the spool"
-                            f" {self.path.name!r} has room for"
-                        )
+                    if make_room and not self._let_go(database, size):
+                        return False
                     if len(rows) == 1:
                         # A transaction by itself, at a third of the cost.
                         database.execute(_INSERT, rows[0])
@@ -159,7 +169,7 @@ class SpoolFile:
                     if _code(error) == sqlite3.SQLITE_BUSY:
                         # Its reader stands still in the middle of a change.
                         return False
-                    if _code(error) != sqlite3.SQLITE_FULL or self._is_disk_full(database):
+                    if _code(error) != sqlite3.SQLITE_FULL or self._is_disk_full(database, size):
                         raise
                     if self._policy != "drop_oldest":
                         return False
@@ -167,23 +177,32 @@ class SpoolFile:
                 else:
                     return True
 
-    def _let_go(self, database: sqlite3.Connection) -> int:
-        """Drop the oldest letters, counted; return how many."""
+    def _let_go(self, database: sqlite3.Connection, size: int) -> int:
+        """Drop the oldest letters, as many as ``size`` bytes need; count and return how many."""
         with _transaction(database):
-            gone = database.execute(
-                "DELETE FROM letters WHERE number IN"
-                " (SELECT number FROM letters ORDER BY number LIMIT ?)",
-                (GIVE_WAY,),
-            ).rowcount
-            _count(database, "dropped", gone)
-        return gone
+            oldest = database.execute(
+                "SELECT number, length(letter) FROM letters ORDER BY number LIMIT ?", (GIVE_WAY,)
+            )
+            gone: list[int] = []
+            # A little more than is needed, so that not every letter has to ask.
+            wanted = size + self._limit // GIVE_WAY
+            for number, length in oldest:
+                gone.append(number)
+                wanted -= length
+                if wanted <= 0:
+                    break
+            _count(database, "dropped", _delete(database, gone))
+        return len(gone)
 
-    def _is_disk_full(self, database: sqlite3.Connection) -> bool:
-        """Tell a full file system from a full spool, which look the same to SQLite."""
+    def _is_disk_full(self, database: sqlite3.Connection, size: int) -> bool:
+        """Tell a full file system from a full spool, which look the same to SQLite.
+
+        ``size`` bytes were to be written.
+        """
         (pages,) = database.execute("PRAGMA page_count").fetchone()
         (free,) = database.execute("PRAGMA freelist_count").fetchone()
         room = self._limit // PAGE - pages + free
-        return bool(room > GIVE_WAY)
+        return bool(room > SPARE + 2 * size // PAGE)
 
     # The reader's side
 
@@ -206,9 +225,17 @@ class SpoolFile:
                 except ProtocolError:
                     garbage.append(number)
             if garbage:
-                with _transaction(database):
-                    _count(database, "garbage", _delete(database, garbage))
+                self._throw_away(database, garbage)
         return found
+
+    def _throw_away(self, database: sqlite3.Connection, garbage: list[int]) -> None:
+        """Take out what is no letter, unless the writer is in the way: then the next time."""
+        try:
+            with _transaction(database):
+                _count(database, "garbage", _delete(database, garbage))
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY:
+                raise
 
     def confirm(self, numbers: Sequence[int]) -> bool:
         """Take out the letters that have arrived; False where the writer is in the way.

@@ -11,12 +11,12 @@ and is done with.
 from __future__ import annotations
 
 import os
-from collections import deque
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from gateway.bus.spool import SpoolReader, Taken
+from gateway.bus.spool import AT_A_TIME, SpoolReader, Taken
 from gateway.clock import Clock
 from gateway.mail.message import Message
 
@@ -42,7 +42,8 @@ class Forwarder:
         self._say = say
         self._bell = bell
         self._clock = clock
-        self._done: deque[Taken] = deque()
+        self._lock = threading.Lock()
+        self._done: list[Taken] = []
         self._in_hand = 0
         self._tidy_at = clock.monotonic()
         self.forwarded = 0
@@ -58,14 +59,15 @@ class Forwarder:
         self._confirm()
         while (room := IN_HAND - self._in_hand) > 0:
             taken = self._reader.take(room)
-            if not taken:
-                break
+            with self._lock:
+                self._in_hand += len(taken)
+            self.forwarded += len(taken)
             for letter in taken:
-                self._in_hand += 1
-                self.forwarded += 1
                 if not self._say(letter.message, partial(self._settled, letter)):
-                    self._done.append(letter)
+                    self._settled(letter)
             self._confirm()
+            if len(taken) < AT_A_TIME:
+                break  # no file has more, and what is written from here on rings
         now = self._clock.monotonic()
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_EVERY
@@ -88,14 +90,17 @@ class Forwarder:
         }
 
     def _confirm(self) -> None:
-        done = [self._done.popleft() for _ in range(len(self._done))]
-        if done:
+        with self._lock:
+            done, self._done = self._done, []
             self._in_hand -= len(done)
+        if done:
             self._reader.confirm(done)
 
     def _settled(self, letter: Taken) -> None:
-        """Note that ``letter`` is done with, on the session's thread."""
-        self._done.append(letter)
-        if len(self._done) >= IN_HAND // 4 or len(self._done) >= self._in_hand:
+        """Note that ``letter`` is done with, from any thread; ring for many, or for the last."""
+        with self._lock:
+            self._done.append(letter)
+            enough = len(self._done) >= min(IN_HAND // 4, self._in_hand)
+        if enough:
             with suppress(BlockingIOError):  # it rings already
                 os.eventfd_write(self._bell, 1)

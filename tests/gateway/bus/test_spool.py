@@ -218,6 +218,25 @@ def test_a_successor_of_the_same_number_goes_on_in_the_same_file(
     assert bodies(reader) == [1, 2]
 
 
+def test_a_closed_writer_opens_nothing_again(writer: SpoolWriter, folder: Path) -> None:
+    writer.append(letter(1))
+    writer.close()
+    with pytest.raises(SpoolError, match="is closed"):
+        writer.append(letter(2))
+
+
+def test_a_bell_that_cannot_be_rung_loses_no_letter(writer: SpoolWriter, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "bell").mkdir()  # nothing that could be written to
+    writer.append(letter(1))
+    (folder / "bell").rmdir()
+    reader = SpoolReader(folder, limit=LIMIT)
+    assert bodies(reader) == [1]
+    writer.append(letter(2))
+    assert rings(reader)
+    reader.close()
+
+
 def test_closing_twice_is_fine(reader: SpoolReader, writer: SpoolWriter) -> None:
     writer.append(letter(1))
     writer.close()

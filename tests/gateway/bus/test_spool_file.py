@@ -111,13 +111,26 @@ def test_a_full_file_lets_the_oldest_go_and_counts_them(tmp_path: Path) -> None:
     again.close()
 
 
-def test_more_at_a_time_than_it_holds_is_refused(tmp_path: Path) -> None:
+def test_more_at_a_time_than_it_holds_is_refused_and_costs_nobody_else(tmp_path: Path) -> None:
     spool = SpoolFile(tmp_path / "mail", limit=SMALLEST, policy="drop_oldest")
     spool.append([letter(1)])
-    with pytest.raises(MailboxFullError, match="more than the spool 'mail' has room for"):
+    with pytest.raises(MailboxFullError, match="send less, or allow it more"):
         spool.append([letter(number, 2000) for number in range(500)])
-    spool.append([letter(2)])
-    assert numbers(spool)[-1] == 2
+    with pytest.raises(MailboxFullError, match="send less"):
+        spool.append([letter(2, SMALLEST)])
+    assert numbers(spool) == [1]
+    assert spool.balance().dropped == 0
+    spool.close()
+
+
+def test_a_large_letter_makes_room_for_itself(tmp_path: Path) -> None:
+    spool = SpoolFile(tmp_path / "mail", limit=4 * SMALLEST, policy="drop_oldest")
+    for number in range(40):
+        spool.append([letter(number, SMALLEST)], timeout=0.0)
+    kept = numbers(spool)
+    assert kept == list(range(40 - len(kept), 40))
+    assert len(kept) >= 2
+    assert spool.balance().dropped == 40 - len(kept)
     spool.close()
 
 
@@ -179,6 +192,17 @@ def test_what_is_no_letter_is_counted_and_taken_out(spool: SpoolFile) -> None:
     spool.append([letter(2)])
     assert numbers(spool) == [1, 2]
     assert spool.balance() == (3, 0, 0, 1, 2)
+
+
+def test_what_is_no_letter_stays_while_the_writer_is_in_the_way(spool: SpoolFile) -> None:
+    with sqlite3.connect(spool.path, isolation_level=None) as writer:
+        writer.execute("INSERT INTO letters (letter) VALUES (x'c1c1')")
+        writer.execute("BEGIN IMMEDIATE")
+        assert numbers(spool) == []
+        writer.execute("ROLLBACK")
+    writer.close()
+    assert numbers(spool) == []
+    assert spool.balance() == (1, 0, 0, 1, 0)
 
 
 def test_text_that_is_no_unicode_is_refused_and_nothing_is_written(spool: SpoolFile) -> None:

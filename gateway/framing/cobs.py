@@ -22,8 +22,8 @@ from cobs.cobs import decode as unstuff
 from cobs.cobs import encode as stuff
 
 from gateway.framing.checksums import Checksum
-from gateway.framing.frame import Frame, Garbage
-from gateway.framing.framing import ExpiringDecoder, check_limit, check_size, too_long
+from gateway.framing.frame import Garbage
+from gateway.framing.framing import ExpiringDecoder, check_limit, check_size
 from gateway.framing.packet_decoder import PacketDecoder
 
 _BLOCK = 254
@@ -69,17 +69,13 @@ class Cobs:
         """Return a decoder for one freshly opened stream."""
         plain = self.limit + (self.checksum.size if self.checksum else 0)
         longest = plain + plain // _BLOCK + 1
-        return PacketDecoder(b"\0", self._judge, limit=self.limit, longest=longest)
+        return PacketDecoder(
+            b"\0", self._unpack, limit=self.limit, longest=longest, checksum=self.checksum
+        )
 
-    def _judge(self, packet: bytes) -> Frame | Garbage:
+    def _unpack(self, packet: bytes) -> bytes | Garbage:
         try:
-            payload: bytes | None = unstuff(packet)
+            unstuffed: bytes = unstuff(packet)
         except DecodeError:
             return Garbage(packet[: self.limit], "not COBS")
-        if payload is not None and self.checksum is not None:
-            payload = self.checksum.strip(payload)
-        if payload is None:
-            return Garbage(packet[: self.limit], "wrong checksum")
-        if len(payload) > self.limit:
-            return too_long(packet, self.limit)
-        return Frame(payload)
+        return unstuffed

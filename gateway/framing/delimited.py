@@ -20,7 +20,6 @@ start mark, and a checksum without a start mark.
 from __future__ import annotations
 
 from gateway.framing.checksums import Checksum
-from gateway.framing.frame import Frame
 from gateway.framing.framing import ExpiringDecoder, check_limit, check_silence, check_size
 from gateway.framing.packet_decoder import PacketDecoder
 from gateway.framing.scanning_decoder import NONE, UNKNOWN, ScanningDecoder
@@ -87,7 +86,7 @@ class Delimited:
         """Return a decoder for one freshly opened stream."""
         if self.start:
             return DelimitedDecoder(self)
-        return PacketDecoder(self.end, Frame, limit=self.limit, longest=self.limit)
+        return PacketDecoder(self.end, bytes, limit=self.limit, longest=self.limit)
 
 
 class DelimitedDecoder(ScanningDecoder):

@@ -12,25 +12,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.framing.checksums import Checksum
 from gateway.framing.frame import Frame, Garbage
 from gateway.framing.framing import too_long
 
-Judge = Callable[[bytes], Frame | Garbage]
-"""Says what a whole packet, marks taken off, is worth."""
+Unpack = Callable[[bytes], bytes | Garbage]
+"""Takes off what was done to a packet so that no mark is in it; the checksum stays."""
 
 
 class PacketDecoder:
-    """Cuts a stream at ``mark`` and has ``judge`` look at what is between.
+    """Cuts a stream at ``mark``, has ``unpack`` look at what is between, and checks that.
 
     ``longest`` is what a packet of ``limit`` payload bytes can take on the
     wire; raw bytes in a `Garbage` are never more than ``limit``.
     """
 
-    def __init__(self, mark: bytes, judge: Judge, *, limit: int, longest: int) -> None:
+    def __init__(
+        self,
+        mark: bytes,
+        unpack: Unpack,
+        *,
+        limit: int,
+        longest: int,
+        checksum: Checksum | None = None,
+    ) -> None:
         self._mark = mark
-        self._judge = judge
+        self._unpack = unpack
         self._limit = limit
         self._longest = longest
+        self._checksum = checksum
         self._overlap = len(mark) - 1  # bytes of a mark that may have come already
         self._tail = b""
         self._skipping = False  # inside a packet that was condemned already
@@ -54,6 +64,19 @@ class PacketDecoder:
             tail = tail[-self._overlap :] if self._overlap else b""
         self._tail = tail
         return events
+
+    def _judge(self, packet: bytes) -> Frame | Garbage:
+        unpacked = self._unpack(packet)
+        if isinstance(unpacked, Garbage):
+            return unpacked
+        payload: bytes | None = unpacked
+        if self._checksum is not None:
+            payload = self._checksum.strip(unpacked)
+        if payload is None:
+            return Garbage(packet[: self._limit], "wrong checksum")
+        if len(payload) > self._limit:
+            return too_long(packet, self._limit)
+        return Frame(payload)
 
     def expire(self) -> list[Frame | Garbage]:
         """Give up a packet whose mark did not come: the next byte begins another."""

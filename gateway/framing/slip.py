@@ -18,8 +18,8 @@ it), more than ``limit`` bytes.
 from __future__ import annotations
 
 from gateway.framing.checksums import Checksum
-from gateway.framing.frame import Frame, Garbage
-from gateway.framing.framing import ExpiringDecoder, check_limit, check_size, too_long
+from gateway.framing.frame import Garbage
+from gateway.framing.framing import ExpiringDecoder, check_limit, check_size
 from gateway.framing.packet_decoder import PacketDecoder
 
 END, ESC = b"\xc0", b"\xdb"
@@ -67,19 +67,13 @@ class Slip:
     def decoder(self) -> ExpiringDecoder:
         """Return a decoder for one freshly opened stream."""
         longest = 2 * (self.limit + (self.checksum.size if self.checksum else 0))
-        return PacketDecoder(END, self._judge, limit=self.limit, longest=longest)
+        return PacketDecoder(
+            END, self._unpack, limit=self.limit, longest=longest, checksum=self.checksum
+        )
 
-    def _judge(self, packet: bytes) -> Frame | Garbage:
-        payload: bytes | None = packet
-        if ESC in packet:
-            escaped_ends = packet.count(_ESCAPED_END)
-            if packet.count(ESC) != escaped_ends + packet.count(_ESCAPED_ESC):
-                return Garbage(packet[: self.limit], "wrong escape")
-            payload = packet.replace(_ESCAPED_END, END).replace(_ESCAPED_ESC, ESC)
-        if payload is not None and self.checksum is not None:
-            payload = self.checksum.strip(payload)
-        if payload is None:
-            return Garbage(packet[: self.limit], "wrong checksum")
-        if len(payload) > self.limit:
-            return too_long(packet, self.limit)
-        return Frame(payload)
+    def _unpack(self, packet: bytes) -> bytes | Garbage:
+        if ESC not in packet:
+            return packet
+        if packet.count(ESC) != packet.count(_ESCAPED_END) + packet.count(_ESCAPED_ESC):
+            return Garbage(packet[: self.limit], "wrong escape")
+        return packet.replace(_ESCAPED_END, END).replace(_ESCAPED_ESC, ESC)

@@ -3,7 +3,8 @@
 A lock beside it (``<path>.lock``) says that somebody lives behind the socket;
 the kernel lets go of it with its owner, however that ended. So a file that a
 killed predecessor left is replaced, and a living one's is never taken. The
-lock's file stays, empty.
+lock's file stays, empty. The socket gets its name only when it listens: whoever
+sees the file is let in.
 
 Refused, as a `LinkLostError` that says what to do: a path that another gateway
 or program listens on, one that is no socket, a folder that is absent or may
@@ -39,7 +40,7 @@ class Door:
                 self._folder = os.open(path.parent, os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC)
                 stack.callback(os.close, self._folder)
                 stack.callback(os.close, self._lock())
-                self._clear()
+                self._refuse_to_take()
                 self._socket = self._bind()
             except LinkLostError:
                 raise
@@ -85,8 +86,8 @@ class Door:
             raise self._taken("another gateway listens") from error
         return lock
 
-    def _clear(self) -> None:
-        """Remove what a killed predecessor left; leave everything else alone."""
+    def _refuse_to_take(self) -> None:
+        """Raise `LinkLostError` where something is that no killed predecessor left."""
         try:
             mode = os.stat(self.path.name, dir_fd=self._folder, follow_symlinks=False).st_mode
         except FileNotFoundError:
@@ -95,29 +96,32 @@ class Door:
             raise LinkLostError(f"{self.path} is there and is no socket: remove it, or {_OTHER}")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as knock:
             try:
-                knock.connect(self._address())
+                knock.connect(self._address(self.path.name))
             except ConnectionRefusedError:
-                os.unlink(self.path.name, dir_fd=self._folder)
                 return
             except BlockingIOError:
                 pass  # somebody lives there whose backlog is full
         raise self._taken("another program listens")
 
     def _bind(self) -> socket.socket:
+        unfinished = f"{self.path.name}.new"
+        with contextlib.suppress(FileNotFoundError):  # killed here, the last time
+            os.unlink(unfinished, dir_fd=self._folder)
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            made.bind(self._address())
+            made.bind(self._address(unfinished))
             # Before it listens: until then nobody is let in, whatever the umask says.
-            os.chmod(self.path.name, MODE, dir_fd=self._folder)
+            os.chmod(unfinished, MODE, dir_fd=self._folder)
             made.listen(BACKLOG)
+            os.rename(unfinished, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except BaseException:
             made.close()
             raise
         return made
 
-    def _address(self) -> str:
+    def _address(self, name: str) -> str:
         # A Unix address has room for 107 bytes; a folder may lie deeper.
-        return f"/proc/self/fd/{self._folder}/{self.path.name}"
+        return f"/proc/self/fd/{self._folder}/{name}"
 
     def _taken(self, who: str) -> LinkLostError:
         return LinkLostError(f"{who} at {self.path}: stop it, or {_OTHER}")

@@ -50,6 +50,27 @@ def test_only_its_owner_and_group_may_knock(path: Path) -> None:
     assert not path.exists()
 
 
+def test_whoever_sees_the_file_is_let_in(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    listen = socket.socket.listen
+
+    def watched(made: socket.socket, backlog: int) -> None:
+        seen.append(path.exists())
+        listen(made, backlog)
+        seen.append(path.exists())
+
+    monkeypatch.setattr(socket.socket, "listen", watched)
+    path.with_name("gateway.sock.new").touch()  # by one who was killed while it opened
+    door = Door(path)
+    assert seen == [False, False]
+    knock(path)
+    assert sorted(each.name for each in path.parent.iterdir()) == [
+        "gateway.sock",
+        "gateway.sock.lock",
+    ]
+    door.close()
+
+
 def test_nobody_waiting_is_no_client(path: Path) -> None:
     door = Door(path)
     assert door.accept() is None

@@ -10,10 +10,8 @@ and is done with.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 from gateway.bus.spool import AT_A_TIME, SpoolReader, Taken
@@ -36,11 +34,13 @@ False where it was refused, and nothing will be called.
 class Forwarder:
     """Belongs to the route's thread, which calls `carry` whenever one of the two bells rings."""
 
-    def __init__(self, reader: SpoolReader, say: Say, bell: int, clock: Clock) -> None:
-        """Read from ``reader``; write to the eventfd ``bell`` when letters are done with."""
+    def __init__(
+        self, reader: SpoolReader, say: Say, ring: Callable[[], None], clock: Clock
+    ) -> None:
+        """Read from ``reader``; ``ring``, from any thread, when letters are done with."""
         self._reader = reader
         self._say = say
-        self._bell = bell
+        self._ring = ring
         self._clock = clock
         self._lock = threading.Lock()
         self._done: list[Taken] = []
@@ -102,5 +102,4 @@ class Forwarder:
             self._done.append(letter)
             enough = len(self._done) >= min(IN_HAND // 4, self._in_hand)
         if enough:
-            with suppress(BlockingIOError):  # it rings already
-                os.eventfd_write(self._bell, 1)
+            self._ring()

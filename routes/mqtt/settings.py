@@ -14,9 +14,7 @@ from msgspec import Meta
 
 from gateway.routing.access import Rule
 from routes.mqtt.broker_url import BrokerUrl
-
-LEAST_SPOOL = 1 << 20
-"""Bytes below which a spool is not worth its files."""
+from routes.mqtt.spool_settings import SpoolSettings
 
 
 class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,20 +80,10 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     carried out. ``reply_timeout`` (s) is how long a device may take to
     answer one, ``max_calls`` how many may be under way at once.
 
-    ``spool_bytes`` is how much of what is not retained may wait in memory files
-    for the broker, for each OS process that publishes; beyond that the oldest
-    gives way. It is not lost where this route is killed. 0 has it wait in the
-    route's own memory, within ``queue_size``.
+    ``spool`` says how telemetry waits for the broker: see `SpoolSettings`.
     """
 
     allow: tuple[Rule, ...] = ()
     reply_timeout: Annotated[float, Meta(gt=0, le=600)] = 5.0
     max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 100
-    spool_bytes: Annotated[int, Meta(ge=0, le=1 << 34)] = 16 << 20
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if 0 < self.spool_bytes < LEAST_SPOOL:
-            raise ValueError(
-                f"spool_bytes is 0 for no spool, or at least {LEAST_SPOOL}, not {self.spool_bytes}"
-            )
+    spool: SpoolSettings = SpoolSettings()

@@ -39,8 +39,8 @@ class FlashBudget:
             self.day, self.written = day, 0
         if self.written >= self.daily:
             raise SpoolError(
-                f"{self.written} bytes were written to flash today, and {self.daily} may be:"
-                " until tomorrow a power cut loses what waits; allow more, or send less"
+                f"flash has had its {self.daily} bytes of today: until tomorrow a power cut"
+                " loses what waits; allow more, or send less"
             )
 
     @contextlib.contextmanager

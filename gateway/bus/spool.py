@@ -38,6 +38,7 @@ from pathlib import Path
 from time import time
 
 from gateway.bus.claim import Claim
+from gateway.bus.database import told
 from gateway.bus.progress import Progress
 from gateway.bus.spool_file import Fate, SpoolBalance, SpoolFile
 from gateway.bus.spool_source import AT_A_TIME, Source, Taken
@@ -74,6 +75,7 @@ class SpoolReader:
         self._unreadable: set[str] = set()
         self._vault: Vault | None = None
         self._failing = ""
+        self._said: set[str] = set()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._claim = Claim(folder / "reader.alive")
@@ -203,6 +205,7 @@ class SpoolReader:
         is said once, and in `statistics` for as long as it holds.
         """
         self.flush()
+        self._look_for_files()
         if not self._terms.flash:
             return
         if self._vault is None:
@@ -214,7 +217,10 @@ class SpoolReader:
             due = [source for source in self._memory() if source.is_due()]
             for source in sorted(due, key=_age):
                 self._move(self._vault, source)
+            if self._failing:
+                log.info("the spool %s is kept on flash again", self._terms.flash)
             self._failing = ""
+            self._said.clear()
 
     def relieve(self) -> None:
         """Move to flash what fills its file in memory; cheap, to be called often."""
@@ -249,9 +255,10 @@ class SpoolReader:
         try:
             yield
         except SpoolError as error:
-            if str(error) != self._failing:
-                log.error("%s", error)
             self._failing = str(error)
+            if self._failing not in self._said:
+                self._said.add(self._failing)
+                log.error("%s", error)
 
     # Files
 
@@ -277,14 +284,19 @@ class SpoolReader:
 
     def _look_for_files(self) -> None:
         added = False
-        for folder in (self._folder, *([Path(self._terms.flash)] if self._terms.flash else [])):
-            with contextlib.suppress(FileNotFoundError):
-                for name in os.listdir(folder):
-                    path = folder / name
-                    if name.endswith(SUFFIX) and str(path) not in self._sources:
-                        added = self._add(path, synced=folder != self._folder) or added
+        for path in self._spools():
+            if str(path) not in self._sources:
+                added = self._add(path, synced=path.parent != self._folder) or added
         if added:
             self._call_the_dead_backlog()
+
+    def _spools(self) -> list[Path]:
+        """Return the files that writers have made, wherever they are."""
+        found = _spools_in(self._folder)
+        if self._terms.flash:
+            with self._flash(), told(Path(self._terms.flash)):
+                found += _spools_in(Path(self._terms.flash))
+        return found
 
     def _add(self, path: Path, *, synced: bool) -> bool:
         try:
@@ -366,6 +378,13 @@ class SpoolReader:
         os.close(self._bell)
         self._bell = -1
         self._claim.close()
+
+
+def _spools_in(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in os.listdir(folder) if name.endswith(SUFFIX)]
+    except FileNotFoundError:
+        return []  # made by whoever writes first
 
 
 def _age(source: Source) -> float:

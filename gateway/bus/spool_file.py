@@ -19,9 +19,10 @@ Refused: `MailboxFullError` as said, `SpoolError` for a file that cannot be used
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Literal, NamedTuple
@@ -220,10 +221,14 @@ class SpoolFile:
             rows = self._opened().execute(_READ, (after, upto, most)).fetchall()
         return [Spooled(*row) for row in rows]
 
-    def subjects(self, after: int, upto: int) -> set[str]:
-        """Return what the letters with numbers above ``after``, up to ``upto``, are about."""
+    def subjects(self, after: int, upto: int, but: Iterable[int] = ()) -> set[str]:
+        """Return what the letters with numbers above ``after``, up to ``upto``, are about.
+
+        Those with the numbers ``but`` are left out.
+        """
         with self._lock, told(self.path):
-            rows = self._opened().execute(_SUBJECTS, (after, upto)).fetchall()
+            bounds = (after, upto, json.dumps(list(but)))
+            rows = self._opened().execute(_SUBJECTS, bounds).fetchall()
         return {subject for (subject,) in rows}
 
     def last(self) -> int:
@@ -291,7 +296,10 @@ _READ = (
     "SELECT number, subject, letter FROM letters WHERE number > ? AND number <= ?"
     " ORDER BY number LIMIT ?"
 )
-_SUBJECTS = "SELECT DISTINCT subject FROM letters WHERE number > ? AND number <= ?"
+_SUBJECTS = (
+    "SELECT DISTINCT subject FROM letters WHERE number > ? AND number <= ?"
+    " AND number NOT IN (SELECT value FROM json_each(?))"
+)
 _IDENTITY = "SELECT value FROM counts WHERE name = 'identity'"
 _MADE = "SELECT value FROM counts WHERE name = 'made'"
 _LAST = "SELECT coalesce(max(number), 0) FROM letters"

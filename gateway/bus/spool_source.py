@@ -82,7 +82,8 @@ class Source:
         self._back = min(back, self._first_skipped - 1) if self._skipped else back
         self._mark = self._live = self.file.last()
         self._skipped.clear()
-        self.held = self.file.subjects(self._back, self._mark)
+        taken = (*self.in_hand, *self._leaving)
+        self.held = self.file.subjects(self._back, self._mark, taken)
 
     def live(self, most: int, is_held: Callable[[str], bool]) -> list[Taken]:
         """Take up to ``most`` letters that have come since `begin`, oldest first."""

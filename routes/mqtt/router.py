@@ -167,7 +167,7 @@ class MqttRouter(Router):
         if len(self._calls) or (forwarder is not None and forwarder.is_busy):
             wanted = TICK
         else:
-            wanted = 2 / self.settings.spool.window if forwarder is not None else 0.0
+            wanted = 6 / self.settings.spool.window if forwarder is not None else 0.0
         if self.frequency != wanted:
             self.frequency = wanted
 

@@ -82,6 +82,8 @@ class Forwarder:
         """Letters that were handed to the session, those that went twice counted twice."""
         self.replayed = 0
         """Those among them that had waited."""
+        self.confirmed = 0
+        """Letters that the broker has, or never will."""
 
     def fileno(self) -> int:
         """Return the descriptor of the bell that writers ring."""
@@ -166,6 +168,7 @@ class Forwarder:
             done, self._done = self._done, []
             self._in_hand -= len(done)
         if done:
+            self.confirmed += len(done)
             self._reader.confirm(done)
             self._reader.flush()
 

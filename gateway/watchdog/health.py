@@ -1,0 +1,210 @@
+"""The health report: what it is made of, and how it is put together from what was read and heard.
+
+Pure: readings, publications and the time are handed in. Everything in it has an
+age, in seconds, and a quality (`gateway.watchdog.reading`). Its size is
+bounded: of each kind `MOST` are told, and how many were left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from gateway.watchdog.reading import Aged, Reading, aged
+
+Verdict = Literal["fine", "warning", "critical"]
+
+RANKS: dict[Verdict, int] = {"fine": 0, "warning": 1, "critical": 2}
+
+MOST = 256
+"""Processes, routes, devices and problems that one report names of each."""
+
+COUNTERS = 96
+"""Counters that are told of one route."""
+
+_DEPTH = 4
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is not well: ``what``, since when (seconds since 1970), and what to do about it."""
+
+    key: str
+    """By which it is known again, as ``device/wheels/failed``."""
+    level: Literal["warning", "critical"]
+    what: str
+    advice: str
+    since: float = 0.0
+
+
+class ErrorLine(msgspec.Struct, frozen=True):
+    """A warning, or worse, of the log."""
+
+    time: float
+    level: str
+    process: str
+    logger: str
+    text: str
+
+
+class Told(msgspec.Struct, frozen=True):
+    """How a process, a route or a device is, as it was told at ``at``."""
+
+    body: dict[str, Any]
+    at: float
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one of them is; ``age`` is how long ago that was told, ``since`` when it came to it."""
+
+    state: str
+    cause: str
+    since: float | None
+    age: float
+    quality: str = "good"
+    connected: bool | None = None
+    mode: str | None = None
+    restarts: int | None = None
+    counters: Aged | None = None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """How one gateway is, at ``time`` in seconds since 1970."""
+
+    time: float
+    node: str
+    version: str
+    verdict: Verdict
+    problems: tuple[Problem, ...]
+    machine: dict[str, Aged]
+    processes: dict[str, State]
+    routes: dict[str, State]
+    devices: dict[str, State]
+    spools: dict[str, Aged]
+    errors: tuple[ErrorLine, ...]
+    errors_seen: dict[str, int]
+    """How many warnings, errors and so on the log has had since the start."""
+    left_out: dict[str, int]
+    """How many more there are than the report names."""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What a report is made from; `gateway.watchdog.ears` keeps it."""
+
+    machine: Mapping[str, Reading] = {}
+    processes: Mapping[str, Told] = {}
+    routes: Mapping[str, Told] = {}
+    devices: Mapping[str, Told] = {}
+    moves: Mapping[str, Told] = {}
+    """Of the devices: what happened how often."""
+    statistics: Mapping[str, Reading] = {}
+    """Of the routes: what they answered when they were asked."""
+    spool_losses: Mapping[str, float] = {}
+    """When a route's spool has lost letters, the last time."""
+    errors: tuple[ErrorLine, ...] = ()
+    errors_seen: Mapping[str, int] = {}
+
+
+def put_together(
+    facts: Facts,
+    problems: Iterable[Problem],
+    *,
+    now: float,
+    node: str,
+    version: str,
+    stale_after: float,
+) -> Report:
+    """Return the report of ``facts`` and ``problems`` at ``now``, in seconds since 1970."""
+    found = sorted(problems, key=lambda problem: (-RANKS[problem.level], problem.since))
+    devices = {
+        name: _state(told, now, _happened(facts.moves.get(name), now))
+        for name, told in _first(facts.devices)
+    }
+    routes = {
+        name: _state(told, now, _counters(facts.statistics.get(name), now, stale_after))
+        for name, told in _first(facts.routes)
+    }
+    spools = {
+        name: aged(msgspec.structs.replace(reading, value=reading.value["spool"]), now, stale_after)
+        for name, reading in _first(facts.statistics)
+        if reading.value is not None and isinstance(reading.value.get("spool"), dict)
+    }
+    kinds = {
+        "processes": facts.processes,
+        "routes": facts.routes,
+        "devices": facts.devices,
+        "problems": found,
+    }
+    return Report(
+        time=now,
+        node=node,
+        version=version,
+        verdict=worst(found),
+        problems=tuple(found[:MOST]),
+        machine={name: aged(each, now, stale_after) for name, each in facts.machine.items()},
+        processes={name: _state(told, now) for name, told in _first(facts.processes)},
+        routes=routes,
+        devices=devices,
+        spools=spools,
+        errors=facts.errors,
+        errors_seen=dict(facts.errors_seen),
+        left_out={kind: len(all_) - MOST for kind, all_ in kinds.items() if len(all_) > MOST},
+    )
+
+
+def worst(problems: Iterable[Problem]) -> Verdict:
+    """Return what they come to: as bad as the worst of them, ``fine`` where there is none."""
+    return max((problem.level for problem in problems), key=RANKS.__getitem__, default="fine")
+
+
+def flat(value: Mapping[str, Any], prefix: str = "", depth: int = _DEPTH) -> dict[str, float]:
+    """Return the numbers in ``value`` by dotted names; words and truth values are no counts.
+
+    >>> flat({"mail": {"accepted": 3, "closed": False}, "connection": "waiting"})
+    {'mail.accepted': 3}
+    """
+    found: dict[str, float] = {}
+    for name, inner in value.items():
+        if isinstance(inner, dict) and depth > 1:
+            found.update(flat(inner, f"{prefix}{name}.", depth - 1))
+        elif isinstance(inner, int | float) and not isinstance(inner, bool):
+            found[f"{prefix}{name}"] = inner
+    return found
+
+
+def _first(table: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, table[name]) for name in sorted(table)[:MOST]]
+
+
+def _state(told: Told, now: float, counters: Aged | None = None) -> State:
+    body = told.body
+    since, connected = body.get("since"), body.get("connected")
+    mode, restarts = body.get("mode"), body.get("restarts")
+    return State(
+        state=str(body.get("state", "unknown")),
+        cause=str(body.get("cause", "")),
+        since=since if isinstance(since, int | float) else None,
+        age=round(max(0.0, now - told.at), 3),
+        connected=connected if isinstance(connected, bool) else None,
+        mode=mode if isinstance(mode, str) else None,
+        restarts=restarts if isinstance(restarts, int) else None,
+        counters=counters,
+    )
+
+
+def _counters(reading: Reading | None, now: float, stale_after: float) -> Aged | None:
+    if reading is None:
+        return None
+    if reading.value is None:
+        return aged(reading, now, stale_after)
+    value = dict(sorted(flat(reading.value).items())[:COUNTERS])
+    return aged(msgspec.structs.replace(reading, value=value), now, stale_after)
+
+
+def _happened(told: Told | None, now: float) -> Aged | None:
+    """Return how often what happened to a device; its moves are told when it makes them."""
+    counts = told.body.get("counts") if told is not None else None
+    if told is None or not isinstance(counts, dict):
+        return None
+    return Aged(dict(flat(counts)), "good", round(max(0.0, now - told.at), 3))

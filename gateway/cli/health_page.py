@@ -140,11 +140,11 @@ class _Page:
         return max(words, key=lambda word: _RANK.get(word, 0))
 
     def _counted(self, title: str, name: str, state: dict[str, Any]) -> str:
-        counters = (state.get("counters") or {}).get("value") or {}
+        events = (state.get("events") or {}).get("value") or {}
         if title == "processes" and state.get("restarts"):
             return f" (restarted {state['restarts']} times)"
-        if title == "devices" and counters.get("proven", 0) > 1:
-            return f" (connected {count(int(counters['proven']))} times)"
+        if title == "devices" and events.get("proven", 0) > 1:
+            return f" (connected {count(int(events['proven']))} times)"
         if title == "routes":
             spool = (self._report.get("spools", {}).get(name) or {}).get("value") or {}
             if isinstance(waiting := spool.get("queued"), int) and waiting:

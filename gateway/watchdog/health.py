@@ -67,6 +67,9 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     mode: str | None = None
     restarts: int | None = None
     counters: Aged | None = None
+    """What a route, or the thread of a device's driver, has counted."""
+    events: Aged | None = None
+    """Of a device: how often each thing has happened to it, as of its last move."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -117,12 +120,18 @@ def put_together(
 ) -> Report:
     """Return the report of ``facts`` and ``problems`` at ``now``, in seconds since 1970."""
     found = sorted(problems, key=lambda problem: (-RANKS[problem.level], problem.since))
+    hosted = _hosted(facts.statistics)
     devices = {
-        name: _state(told, now, _happened(facts.moves.get(name), now))
+        name: _state(
+            told,
+            now,
+            _counters(hosted.get(name), now, stale_after),
+            _happened(facts.moves.get(name), now),
+        )
         for name, told in _first(facts.devices)
     }
     routes = {
-        name: _state(told, now, _counters(facts.statistics.get(name), now, stale_after))
+        name: _state(told, now, _counters(_own(facts.statistics.get(name)), now, stale_after))
         for name, told in _first(facts.routes)
     }
     spools = {
@@ -177,7 +186,32 @@ def _first(table: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(name, table[name]) for name in sorted(table)[:MOST]]
 
 
-def _state(told: Told, now: float, counters: Aged | None = None) -> State:
+def _hosted(statistics: Mapping[str, Reading]) -> dict[str, Reading]:
+    """Return what routes have counted of each device that they host."""
+    found = {}
+    for reading in statistics.values():
+        devices = reading.value.get("devices") if reading.value is not None else None
+        for name, counts in devices.items() if isinstance(devices, dict) else ():
+            if isinstance(counts, dict):
+                found[name] = msgspec.structs.replace(reading, value=counts)
+    return found
+
+
+def _own(reading: Reading | None) -> Reading | None:
+    """Return what a route has counted, without its devices, which have their own place."""
+    if (
+        reading is None
+        or reading.value is None
+        or not isinstance(reading.value.get("devices"), dict)
+    ):
+        return reading
+    value = {name: each for name, each in reading.value.items() if name != "devices"}
+    return msgspec.structs.replace(reading, value=value)
+
+
+def _state(
+    told: Told, now: float, counters: Aged | None = None, events: Aged | None = None
+) -> State:
     body = told.body
     since, connected = body.get("since"), body.get("connected")
     mode, restarts = body.get("mode"), body.get("restarts")
@@ -190,6 +224,7 @@ def _state(told: Told, now: float, counters: Aged | None = None) -> State:
         mode=mode if isinstance(mode, str) else None,
         restarts=restarts if isinstance(restarts, int) else None,
         counters=counters,
+        events=events,
     )
 
 

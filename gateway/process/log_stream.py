@@ -41,7 +41,7 @@ TEXT = 4096
 """Characters that are kept of one record, its traceback included."""
 
 DEPTH = 256
-"""Lines that wait to be published at the most."""
+"""Lines that wait to be published at the most, and two that say what was left out."""
 
 LINGER = 1.0
 """Seconds that the thread waits for more before it ends."""
@@ -155,6 +155,11 @@ class LogCopies(logging.Handler):
         now = self.office.clock.monotonic()
         is_streamed = is_streamed and self._rate.lets(now)
         is_warning = is_warning and self._warning_rate.lets(now)
+        if self._lines.qsize() >= DEPTH:
+            for rate, wanted in ((self._rate, is_streamed), (self._warning_rate, is_warning)):
+                if wanted:
+                    rate.count()
+            return
         if not is_streamed and not is_warning:
             return
         text = self._formatter.format(record)
@@ -176,14 +181,6 @@ class LogCopies(logging.Handler):
         self._put(_Line(content, is_streamed, is_warning))
 
     def _put(self, line: _Line) -> None:
-        if self._lines.qsize() >= DEPTH:
-            for rate, concerned in (
-                (self._rate, line.is_streamed),
-                (self._warning_rate, line.is_warning),
-            ):
-                if concerned:
-                    rate.count()
-            return
         self._lines.put(line)
         if self._carrier is None:
             self._carrier = threading.Thread(target=self._carry, name="log-copies", daemon=True)

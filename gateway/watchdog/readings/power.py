@@ -34,8 +34,8 @@ def read(root: Path, at: float) -> Reading:
     alarms = _alarms(root)
     for path in alarms[:1]:
         try:
-            alarm = path.read_text().strip() != "0"
-        except OSError as error:
+            alarm = bool(int(path.read_text()))
+        except (OSError, ValueError) as error:
             troubles.append(f"in0_lcrit_alarm cannot be read: {error}")
         else:
             found["under_voltage"] = found.get("under_voltage", False) or alarm
@@ -62,7 +62,7 @@ def _alarms(root: Path) -> list[Path]:
     found = []
     for folder in sorted((root / "sys/class/hwmon").glob("hwmon*")):
         try:
-            name = (folder / "name").read_text().strip()
+            name = (folder / "name").read_text(errors="replace").strip()
         except OSError:
             continue
         if name == "rpi_volt" and (folder / "in0_lcrit_alarm").exists():

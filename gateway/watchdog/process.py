@@ -106,7 +106,7 @@ class Health(Process):
             self._look_at = None
             self._hurry_if_worse(now)
         if self._publish_at is not None and now >= max(self._publish_at, self._earliest):
-            self._publish(now)
+            self._publish()
         self._tails.step(now)
         self._keep_streaming(now)
         self._plan()
@@ -196,16 +196,17 @@ class Health(Process):
             stale_after=3 * self._settings.period,
         )
 
-    def _publish(self, now: float) -> None:
+    def _publish(self) -> None:
         report = self._report()
         for problem in report.problems:
             if is_worse([problem], self._published):
                 log.info("not well: %s", problem.what)
         self._published = list(report.problems)
         self._publish_at = None
-        self._earliest = now + self._settings.min_gap
         self._reports += 1
         self.publish(TOPIC, msgspec.to_builtins(report), retain=True)
+        # Not from `now`: the making of a large report is no part of the gap.
+        self._earliest = self._clock.monotonic() + self._settings.min_gap
 
     def _on_report(self, message: Message) -> None:
         now = self._clock.monotonic()

@@ -33,8 +33,8 @@ examples:
 exit status: 0 it was told, whatever it says, 1 the gateway could not be asked
 """
 
-_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
-"""Puts the cursor up and wipes the terminal and what was scrolled out of it."""
+_CLEAR, _HOME, _TO_THE_END, _BELOW = "\x1b[2J", "\x1b[H", "\x1b[K", "\x1b[J"
+"""Wipe the terminal; put the cursor up; wipe what is right of it, and what is below."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
             _show(_ask(gateway), arguments)
             return 0
         _check_enabled(gateway)
+        if sys.stdout.isatty() and not arguments.json:
+            print(_CLEAR, end="")
         with gateway.tail("health") as tail:
             for publication in tail:
                 _show(publication.body, arguments)
@@ -100,8 +102,19 @@ def _show(report: dict[str, Any], arguments: argparse.Namespace) -> None:
         print(json.dumps(report, ensure_ascii=False, indent=indent), flush=True)
         return
     is_terminal = sys.stdout.isatty()
-    columns = shutil.get_terminal_size().columns if is_terminal else 0
+    columns, rows = shutil.get_terminal_size() if is_terminal else (0, 0)
     lines = render(report, columns, colour=is_terminal and not os.environ.get("NO_COLOR"))
-    if arguments.watch:
-        lines = [_CLEAR + lines[0], *lines[1:]] if is_terminal else [*lines, ""]
-    print("\n".join(lines), flush=True)
+    if not arguments.watch:
+        print("\n".join(lines), flush=True)
+    elif is_terminal:
+        print(_HOME + "".join(f"{line}{_TO_THE_END}\n" for line in _cut(lines, rows)) + _BELOW)
+    else:
+        print("\n".join([*lines, ""]), flush=True)
+
+
+def _cut(lines: list[str], rows: int) -> list[str]:
+    """Return as many of ``lines`` as fit, since what comes first is what matters."""
+    room = max(rows - 2, 3)
+    if len(lines) <= room:
+        return lines
+    return [*lines[:room], f"… {len(lines) - room} more lines: 'gateway health' shows them all"]

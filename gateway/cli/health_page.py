@@ -69,7 +69,7 @@ class _Page:
             level = text(problem.get("level"))
             start = self._word(level, f"{level.upper():8}") + "  "
             since = problem.get("since")
-            began = f", for {duration(self._now - since)}" if since else ""
+            began = f" (for {duration(self._now - since)})" if since else ""
             yield from hanging(start, text(problem.get("what")) + began, self._columns)
             yield from hanging(" " * 10 + "→ ", text(problem.get("advice")), self._columns)
 

@@ -206,7 +206,9 @@ class Health(Process):
         self._reports += 1
         self.publish(TOPIC, msgspec.to_builtins(report), retain=True)
         # Not from `now`: the making of a large report is no part of the gap.
-        self._earliest = self._clock.monotonic() + self._settings.min_gap
+        self._earliest = self._clock.monotonic() + min(
+            self._settings.min_gap, self._settings.period
+        )
 
     def _on_report(self, message: Message) -> None:
         now = self._clock.monotonic()

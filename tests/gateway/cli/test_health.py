@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,19 +94,26 @@ def test_it_watches_line_by_line_for_programs(door: Path) -> None:
 
 def test_on_a_terminal_each_report_takes_the_place_of_the_one_before(door: Path) -> None:
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     try:
         with watching(door, stdout=theirs):
             os.close(theirs)
             theirs = -1
             said = b""
-            while said.count(b"\x1b[2J") < 3:
+            while said.count(b"\x1b[H") < 3:
                 said += os.read(ours, 65_536)
     finally:
         os.close(ours)
         if theirs >= 0:
             os.close(theirs)
-    _, *pages = said.decode(errors="replace").split("\x1b[2J")
-    assert all("lab: " in page for page in pages[:2])
+    begin, *pages = said.decode(errors="replace").split("\x1b[H")
+    assert begin == "\x1b[2J"
+    for page in pages[:2]:
+        lines = page.replace("\x1b[K", "").splitlines()
+        assert lines[0].startswith("lab: ")
+        # One that is longer than the screen would push its first line out of it.
+        assert len(lines) <= 24
+        assert lines[-2].startswith("… ")
 
 
 def test_a_gateway_that_does_not_report_is_told_from_one_that_is_not_there(

@@ -55,7 +55,7 @@ def test_what_is_wrong_comes_first_with_what_to_do_about_it() -> None:
     lines = render(report(verdict="critical", problems=[PROBLEM]))
     assert lines[0] == "kitchen-pi: CRITICAL, 1 problem"
     assert lines[3:5] == [
-        "CRITICAL  it is 91 °C hot, for 1m15s",
+        "CRITICAL  it is 91 °C hot (for 1m15s)",
         "          → give it air",
     ]
 

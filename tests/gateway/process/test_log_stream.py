@@ -68,7 +68,11 @@ def stream(office: FakeOffice, level: str = "", rate: int = 50, warnings_to: str
 
 def copies(office: FakeOffice) -> list[LogCopies]:
     handlers = logging.getLogger().handlers
-    return [each for each in handlers if isinstance(each, LogCopies) and each.office is office]
+    return [
+        each
+        for each in handlers
+        if isinstance(each, LogCopies) and each.office is cast(Office, office)
+    ]
 
 
 def test_a_record_is_published_on_its_process_topic(office: FakeOffice) -> None:

@@ -228,6 +228,20 @@ def test_the_log_of_every_os_process_is_published_for_who_asks(play: Play) -> No
     assert near.subject == "log/main"
 
 
+def test_a_subscriber_that_logs_every_line_hears_no_echo(play: Play) -> None:
+    def scene(stage: Stage) -> Any:
+        stage.hear("log/#")
+        stage.main.subscribe("log/#", lambda message: log.warning("heard %s", message.subject))
+        stage.ask("$log_stream", {"level": "debug", "seconds": 600})
+        stage.await_(lambda message: message.body["text"] == "x", lambda: stage.say("x"))
+        # What it logged itself came after that, and before this.
+        log.warning("the end")
+        stage.await_(lambda message: message.body["text"] == "the end")
+        return [message.body["text"] for message in stage.heard]
+
+    assert not any(text.startswith("heard") for text in play(scene))
+
+
 def test_a_lease_of_the_log_ends_by_itself(play: Play) -> None:
     def scene(stage: Stage) -> Any:
         stage.hear("log/#")

@@ -232,6 +232,14 @@ def test_a_process_and_a_device_are_named_and_make_a_topic(office: FakeOffice) -
     assert (line.subject, line.body["device"]) == ("log/a_b_c", "wheels")
 
 
+def test_a_level_is_lowered_while_it_streams(office: FakeOffice) -> None:
+    logging.getLogger().setLevel("WARNING")
+    stream(office, "info")
+    stream(office, "debug")
+    log.debug("x")
+    assert office.line().body["text"] == "x"
+
+
 def test_the_handler_is_taken_away_with_the_stream(office: FakeOffice) -> None:
     stream(office, "info")
     stream(office, "debug")

@@ -242,22 +242,31 @@ def test_a_subscriber_that_logs_every_line_hears_no_echo(play: Play) -> None:
     assert not any(text.startswith("heard") for text in play(scene))
 
 
-def test_a_lease_of_the_log_ends_by_itself(play: Play) -> None:
+def test_a_lease_of_the_log_ends_by_itself_and_the_next_one_holds(play: Play) -> None:
     def scene(stage: Stage) -> Any:
         stage.hear("log/#")
-        stage.ask("$log_stream", {"level": "info", "seconds": 1})
-        stage.await_(lambda message: message.body["text"] == "during", lambda: stage.say("during"))
+        stage.ask("$log_stream", {"level": "info", "seconds": 600, "id": "long"})
+        stage.ask("$log_stream", {"level": "debug", "seconds": 1, "id": "short"})
+        stage.await_(
+            lambda message: message.body["text"] == "during",
+            lambda: stage.say("during", logging.DEBUG),
+        )
         deadline = time.monotonic() + DEADLINE
-        while stage.ask("$statistics")["log_leases"]:
+        while stage.ask("$statistics")["log_leases"] > 1:
             assert time.monotonic() < deadline
-        # Health is told last of all that the boss has ended it: now nobody streams.
-        stage.ask("$log_stream", {"level": "info", "seconds": 0})
-        stage.say("after")
-        stage.ask("$log_stream", {"level": "info", "seconds": 600})
-        stage.await_(lambda message: message.body["text"] == "again", lambda: stage.say("again"))
+        stage.say("after", logging.DEBUG)
+        stage.await_(
+            lambda message: message.body["text"] == "still",
+            lambda: stage.say("still", logging.INFO),
+        )
+        stage.ask("$log_stream", {"level": "info", "seconds": 0, "id": "long"})
+        stage.say("at last", logging.INFO)
+        stage.main.mailman(timeout=0.1)
         return {message.body["text"] for message in stage.heard if message.subject == "log/crew"}
 
-    assert "after" not in play(scene)
+    texts = play(scene)
+    assert "after" not in texts
+    assert "at last" not in texts
 
 
 def test_the_last_warnings_are_in_the_report_though_nobody_streams_the_log(play: Play) -> None:
@@ -370,6 +379,26 @@ def test_what_cannot_be_asked_for_is_refused_and_costs_nothing(
         return statistics["log_leases"], statistics["tails"]
 
     assert play(scene) == (0, 0)
+
+
+def test_copies_beyond_the_rate_are_missed_and_the_next_one_says_how_many(play: Play) -> None:
+    def scene(stage: Stage) -> Any:
+        stage.hear("tail/#")
+        stage.ask("$tail", {"seconds": 600, "subject": "say", "kinds": ["letter"]})
+        numbers = map(str, range(10_000))
+
+        def talk() -> None:
+            for _ in range(10):
+                stage.say(next(numbers), logging.DEBUG)
+
+        stage.await_(lambda message: len(stage.heard) > 3, talk)
+        return [(int(m.body["body"]["text"]), m.body["missed"]) for m in stage.heard]
+
+    told = play(scene, tail_rate=2)
+    assert told[0] == (0, 0)
+    assert sum(missed for _, missed in told) > 0
+    for (before, _), (number, missed) in pairwise(told):
+        assert number - before == 1 + missed
 
 
 def test_more_tails_than_there_may_be_are_refused(play: Play) -> None:

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.application import Application
 from gateway.process.process import Process
+from routes.prometheus import listener
 from routes.prometheus.router import PrometheusRouter
 from routes.prometheus.settings import Settings
 
@@ -210,6 +211,19 @@ def test_one_who_says_nothing_does_not_hold_up_the_others() -> None:
             return get(port)[0]
 
     assert play(scene) == 200
+
+
+def test_who_is_too_slow_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "PATIENCE", 0.1)
+
+    def scene(port: int, main: Process) -> tuple[bytes, Any]:
+        with connected(port) as used:
+            used.sendall(b"GET /metrics")
+            said = used.recv(100)
+        statistics = main.wait_for_reply(main.send("prometheus", "$statistics")).body
+        return said, (statistics["clients"], statistics["requests"])
+
+    assert play(scene) == (b"", (0, {"slow": 1}))
 
 
 def test_who_talks_too_much_is_told_so_and_let_go() -> None:

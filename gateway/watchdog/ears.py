@@ -35,14 +35,17 @@ class Ears:
         self._lost: dict[str, int] = {}
         self._lost_at: dict[str, float] = {}
 
-    def hear(self, message: Message) -> None:
-        """Take in what was published on ``<kind>/<name>/state`` or ``devices/<name>/moves``."""
+    def hear(self, message: Message, at: float) -> None:
+        """Take in what was published on ``<kind>/<name>/state`` or ``devices/<name>/moves``.
+
+        ``at`` is the moment at which it was heard.
+        """
         kind, name, what = message.subject.split("/", 2)
         table = self.moves if what == "moves" else getattr(self, kind)
         if message.body is None:
             table.pop(name, None)
         elif isinstance(message.body, dict) and (name in table or len(table) < MOST):
-            table[name] = Told(message.body, message.time)
+            table[name] = Told(message.body, at)
 
     def hear_error(self, body: object) -> None:
         """Take in a line of the log, as `gateway.process.log_stream` makes it."""

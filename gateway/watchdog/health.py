@@ -36,6 +36,7 @@ class Problem(msgspec.Struct, frozen=True):
     what: str
     advice: str
     since: float = 0.0
+    """A moment within the gateway, seconds since 1970 in a report."""
 
 
 class ErrorLine(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ class ErrorLine(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """How a process, a route or a device is, as it was told at ``at``."""
+    """How a process, a route or a device is, as it was told at the moment ``at``."""
 
     body: dict[str, Any]
     at: float
@@ -113,29 +114,35 @@ def put_together(
     facts: Facts,
     problems: Iterable[Problem],
     *,
-    now: float,
+    moment: float,
+    time: float,
     node: str,
     version: str,
     stale_after: float,
 ) -> Report:
-    """Return the report of ``facts`` and ``problems`` at ``now``, in seconds since 1970."""
-    found = sorted(problems, key=lambda problem: (-RANKS[problem.level], problem.since))
+    """Return the report of what is so at ``moment``, which is ``time`` in seconds since 1970."""
+    found = [
+        msgspec.structs.replace(problem, since=time - (moment - problem.since))
+        for problem in sorted(problems, key=lambda each: (-RANKS[each.level], each.since))
+    ]
     hosted = _hosted(facts.statistics)
     devices = {
         name: _state(
             told,
-            now,
-            _counters(hosted.get(name), now, stale_after),
-            _happened(facts.moves.get(name), now),
+            moment,
+            _counters(hosted.get(name), moment, stale_after),
+            _happened(facts.moves.get(name), moment),
         )
         for name, told in _first(facts.devices)
     }
     routes = {
-        name: _state(told, now, _counters(_own(facts.statistics.get(name)), now, stale_after))
+        name: _state(told, moment, _counters(_own(facts.statistics.get(name)), moment, stale_after))
         for name, told in _first(facts.routes)
     }
     spools = {
-        name: aged(msgspec.structs.replace(reading, value=reading.value["spool"]), now, stale_after)
+        name: aged(
+            msgspec.structs.replace(reading, value=reading.value["spool"]), moment, stale_after
+        )
         for name, reading in _first(facts.statistics)
         if reading.value is not None and isinstance(reading.value.get("spool"), dict)
     }
@@ -146,13 +153,13 @@ def put_together(
         "problems": found,
     }
     return Report(
-        time=now,
+        time=time,
         node=node,
         version=version,
         verdict=worst(found),
         problems=tuple(found[:MOST]),
-        machine={name: aged(each, now, stale_after) for name, each in facts.machine.items()},
-        processes={name: _state(told, now) for name, told in _first(facts.processes)},
+        machine={name: aged(each, moment, stale_after) for name, each in facts.machine.items()},
+        processes={name: _state(told, moment) for name, told in _first(facts.processes)},
         routes=routes,
         devices=devices,
         spools=spools,
@@ -210,7 +217,7 @@ def _own(reading: Reading | None) -> Reading | None:
 
 
 def _state(
-    told: Told, now: float, counters: Aged | None = None, events: Aged | None = None
+    told: Told, moment: float, counters: Aged | None = None, events: Aged | None = None
 ) -> State:
     body = told.body
     since, connected = body.get("since"), body.get("connected")
@@ -219,7 +226,7 @@ def _state(
         state=str(body.get("state", "unknown")),
         cause=str(body.get("cause", "")),
         since=since if isinstance(since, int | float) else None,
-        age=round(max(0.0, now - told.at), 3),
+        age=round(max(0.0, moment - told.at), 3),
         connected=connected if isinstance(connected, bool) else None,
         mode=mode if isinstance(mode, str) else None,
         restarts=restarts if isinstance(restarts, int) else None,
@@ -228,18 +235,18 @@ def _state(
     )
 
 
-def _counters(reading: Reading | None, now: float, stale_after: float) -> Aged | None:
+def _counters(reading: Reading | None, moment: float, stale_after: float) -> Aged | None:
     if reading is None:
         return None
     if reading.value is None:
-        return aged(reading, now, stale_after)
+        return aged(reading, moment, stale_after)
     value = dict(sorted(flat(reading.value).items())[:COUNTERS])
-    return aged(msgspec.structs.replace(reading, value=value), now, stale_after)
+    return aged(msgspec.structs.replace(reading, value=value), moment, stale_after)
 
 
-def _happened(told: Told | None, now: float) -> Aged | None:
+def _happened(told: Told | None, moment: float) -> Aged | None:
     """Return how often what happened to a device; its moves are told when it makes them."""
     counts = told.body.get("counts") if told is not None else None
     if told is None or not isinstance(counts, dict):
         return None
-    return Aged(dict(flat(counts)), "good", round(max(0.0, now - told.at), 3))
+    return Aged(dict(flat(counts)), "good", round(max(0.0, moment - told.at), 3))

@@ -27,7 +27,7 @@ _LOOK = "'gateway ps' and the log say more"
 
 
 def judge(facts: Facts, settings: HealthSettings, now: float) -> list[Problem]:
-    """Return what is not well at ``now``; `Problem.since` is for `Memory` to say."""
+    """Return what is not well at the moment ``now``; `Problem.since` is for `Memory` to say."""
     return [*_machine(facts, settings), *_crew(facts), *_devices(facts), *_routes(facts, now)]
 
 

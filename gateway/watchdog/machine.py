@@ -17,7 +17,7 @@ from gateway.watchdog.readings import (
 
 
 def read_machine(root: Path, at: float, *, state: str, sockets: str) -> dict[str, Reading]:
-    """Read everything below ``root``, at ``at`` in seconds since 1970; raises nothing.
+    """Read everything below ``root``, at the moment ``at``; raises nothing.
 
     ``state`` and ``sockets`` are the folders whose file systems are looked at.
     """

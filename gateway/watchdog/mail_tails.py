@@ -106,8 +106,12 @@ class MailTails:
 
     def close(self) -> None:
         """Tell no mail any more."""
-        for id in list(self._tails):
-            self._end(id, "the gateway stops")
+        for id, tail in self._tails.items():
+            self._publish_end(id, tail, "the gateway stops")
+        # The boss ends the taps of who is gone by itself: to ask for each would be a flood
+        # of new books, at the very moment at which everybody is told to end.
+        self._tails = {}
+        self._close_unused()
 
     def _begin(self, request: TailRequest, seconds: float) -> dict[str, Any]:
         tap = self._tap
@@ -137,8 +141,11 @@ class MailTails:
         tail = self._tails.pop(id)
         if self._tap is not None:
             self._tap.forget(id)
-        self._process.publish(f"{TOPIC}/{id}", {"end": why, "missed": tail.missed})
+        self._publish_end(id, tail, why)
         self._close_unused()
+
+    def _publish_end(self, id: str, tail: _Tail, why: str) -> None:
+        self._process.publish(f"{TOPIC}/{id}", {"end": why, "missed": tail.missed})
 
     def _close_unused(self) -> None:
         if self._tap is not None and not self._tails:

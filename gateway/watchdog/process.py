@@ -129,17 +129,16 @@ class Health(Process):
     # What is read and asked
 
     def _read(self, now: float) -> None:
-        at = self._clock.time()
         self._machine = read_machine(
-            self._root, at, state=self._settings.state, sockets=self._sockets
+            self._root, now, state=self._settings.state, sockets=self._sockets
         )
         self._read_last = now
         routes = self._running_routes()
         self._questions.forget(routes)
         for route, reason in self._questions.ask(routes, now).items():
-            self._ears.miss_statistics(route, at, f"cannot be asked: {reason}")
+            self._ears.miss_statistics(route, now, f"cannot be asked: {reason}")
         for route in self._questions.silent(now):
-            self._ears.miss_statistics(route, at, "does not answer: it is busy or stuck")
+            self._ears.miss_statistics(route, now, "does not answer: it is busy or stuck")
 
     def _running_routes(self) -> list[str]:
         known = self._ears.processes
@@ -155,7 +154,7 @@ class Health(Process):
     # What is heard
 
     def _on_state(self, message: Message) -> None:
-        self._ears.hear(message)
+        self._ears.hear(message, self._clock.monotonic())
         if self._look_at is None:
             self._look_at = self._clock.monotonic() + SETTLE
             self._plan()
@@ -168,9 +167,11 @@ class Health(Process):
         if route is None:
             return
         if message.kind == "reply":
-            self._ears.hear_statistics(route, message.body, self._clock.time())
+            self._ears.hear_statistics(route, message.body, self._clock.monotonic())
         else:
-            self._ears.miss_statistics(route, self._clock.time(), f"has no answer: {message.body}")
+            self._ears.miss_statistics(
+                route, self._clock.monotonic(), f"has no answer: {message.body}"
+            )
         if not len(self._questions) and self._publish_at is not None:
             self._publish_at = self._clock.monotonic()
             self._plan()
@@ -178,7 +179,7 @@ class Health(Process):
     # The report
 
     def _judged(self) -> list[Problem]:
-        now = self._clock.time()
+        now = self._clock.monotonic()
         found = judge(self._ears.facts(self._machine), self._settings, now)
         return self._memory.remember(found, now)
 
@@ -190,7 +191,8 @@ class Health(Process):
         return put_together(
             self._ears.facts(self._machine),
             self._judged(),
-            now=self._clock.time(),
+            moment=self._clock.monotonic(),
+            time=self._clock.time(),
             node=self.parameter("node", "gateway"),
             version=__version__,
             stale_after=3 * self._settings.period,

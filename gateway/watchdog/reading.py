@@ -1,6 +1,8 @@
 """A fact with its age and its quality, so that nobody takes an old one, or none, for a good one.
 
-Pure. What could not be read has no value but a reason: it is never a 0.
+Pure. What could not be read has no value but a reason: it is never a 0. Moments are
+seconds of a clock that nobody sets, so that no age is wrong on the day on which a
+machine that began in 1970 is told the time.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ Quality = Literal["good", "stale", "absent", "failed"]
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What was read at ``at``, in seconds since 1970, or why there is nothing."""
+    """What was read at the moment ``at``, or why there is nothing."""
 
     value: dict[str, Any] | None
     at: float
@@ -41,14 +43,13 @@ class Aged(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-def aged(reading: Reading, now: float, stale_after: float) -> Aged:
-    """Return ``reading`` as it is at ``now``; a good one is stale after so many seconds.
+def aged(reading: Reading, moment: float, stale_after: float) -> Aged:
+    """Return ``reading`` as it is at ``moment``; a good one is stale after so many seconds.
 
-    >>> aged(Reading({"seconds": 5.0}, at=100.0), now=160.0, stale_after=30.0).quality
+    >>> aged(Reading({"seconds": 5.0}, at=100.0), moment=160.0, stale_after=30.0).quality
     'stale'
     """
-    # A clock that was set back makes no reading younger than new.
-    age = max(0.0, now - reading.at)
+    age = max(0.0, moment - reading.at)
     quality = reading.quality
     if quality == "good" and age > stale_after:
         quality = "stale"

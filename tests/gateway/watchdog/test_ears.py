@@ -9,8 +9,8 @@ from gateway.watchdog import ears as module
 from gateway.watchdog.ears import TEXT, Ears
 
 
-def told(topic: str, body: object, time: float = 5.0) -> Message:
-    return Message("1", "1", 1, time, "x", "", topic, body, kind="publication", retain=True)
+def told(topic: str, body: object) -> Message:
+    return Message("1", "1", 1, 0.0, "x", "", topic, body, kind="publication", retain=True)
 
 
 def line(text: str, **more: object) -> dict[str, object]:
@@ -20,14 +20,14 @@ def line(text: str, **more: object) -> dict[str, object]:
 def test_the_newest_state_of_each_is_kept_until_it_is_taken_back() -> None:
     ears = Ears(3)
     for topic in ("processes/a/state", "routes/a/state", "devices/a/state", "devices/a/moves"):
-        ears.hear(told(topic, {"state": "x"}))
-        ears.hear(told(topic, {"state": topic}, 6.0))
-        ears.hear(told(topic, "nonsense", 7.0))
+        ears.hear(told(topic, {"state": "x"}), 5.0)
+        ears.hear(told(topic, {"state": topic}), 6.0)
+        ears.hear(told(topic, "nonsense"), 7.0)
     facts = ears.facts({})
     for table in (facts.processes, facts.routes, facts.devices, facts.moves):
         assert table["a"].at == 6.0
     assert facts.moves["a"].body == {"state": "devices/a/moves"}
-    ears.hear(told("devices/a/state", None))
+    ears.hear(told("devices/a/state", None), 8.0)
     assert ears.facts({}).devices == {}
     assert ears.facts({}).moves != {}
 
@@ -36,7 +36,7 @@ def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 2)
     ears = Ears(3)
     for name in "abc":
-        ears.hear(told(f"devices/{name}/state", {}))
+        ears.hear(told(f"devices/{name}/state", {}), 5.0)
     assert list(ears.facts({}).devices) == ["a", "b"]
 
 

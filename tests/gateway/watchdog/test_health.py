@@ -15,7 +15,9 @@ NOW = 1000.0
 
 
 def report(facts: Facts, problems: list[Problem] | None = None) -> Report:
-    return put_together(facts, problems or [], now=NOW, node="n", version="1", stale_after=90.0)
+    return put_together(
+        facts, problems or [], moment=NOW, time=NOW + 500.0, node="n", version="1", stale_after=90.0
+    )
 
 
 def test_the_worst_problem_comes_first_and_then_the_oldest() -> None:
@@ -27,6 +29,8 @@ def test_the_worst_problem_comes_first_and_then_the_oldest() -> None:
     found = report(Facts(), problems)
     assert found.verdict == "critical"
     assert [each.key for each in found.problems] == ["b", "c", "a"]
+    # Told on the clock of the day, whatever that was when they began.
+    assert [each.since for each in found.problems] == [509.0, 501.0, 505.0]
 
 
 def test_every_reading_has_an_age_and_a_quality() -> None:

@@ -57,6 +57,7 @@ class Sieve:
         self._levels = Levels()
         self._default = 0
         self._floor: int | None = None
+        self._is_lowered = False
         self._as_it_was: dict[str, int] = {}
 
     def __call__(self, record: logging.LogRecord) -> bool:
@@ -64,7 +65,7 @@ class Sieve:
         where = here()
         record.__dict__["whereabouts"] = where
         levels = self._levels
-        if not levels.processes and self._floor is None:
+        if not levels.processes and not self._is_lowered:
             return True
         wanted = [
             number(level)
@@ -90,6 +91,8 @@ class Sieve:
         self._default = number(levels.default) if levels.default else self._as_it_was["root"]
         self._levels = msgspec.structs.replace(levels, processes=own)
         self._floor = floor
+        # Only then are there records that the log which is written does not want.
+        self._is_lowered = floor is not None and floor < self._default
         least = [self._default, *map(number, own.values())]
         root.setLevel(min(least if floor is None else [*least, floor]))
         for name in self._as_it_was.keys() - levels.loggers.keys() - {"root"}:

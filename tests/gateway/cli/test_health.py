@@ -12,21 +12,26 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from gateway.cli import health
 from gateway.cli.main import main
+from gateway.client import Client, Publication
+from gateway.errors import AddressError, CallTimeoutError, RefusedError
 
 ROOT = Path(__file__).parents[3]
 DEADLINE = 30.0
 
 
 @contextmanager
-def running(folder: Path, health: str) -> Iterator[Path]:
+def running(folder: Path, settings: str) -> Iterator[Path]:
     """Run a gateway with a front door and this ``[health]``; give its socket."""
     config = folder / "gateway.toml"
     config.write_text(
-        f'[gateway]\nnode = "lab"\nsockets = "{folder}"\n[routes.unix_socket]\n[health]\n{health}\n'
+        f'[gateway]\nnode = "lab"\nsockets = "{folder}"\n'
+        f"[routes.unix_socket]\n[health]\n{settings}\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway", "run", "-c", str(config)],
@@ -126,3 +131,33 @@ def test_a_gateway_that_does_not_report_is_told_from_one_that_is_not_there(
         assert "enabled = true under [health]" in capsys.readouterr().err
     assert main(["health", "--socket", str(socket)]) == 1
     assert "[health]" not in capsys.readouterr().err
+
+
+class Guest:
+    """A client that may look and not write; ``reports`` is what is retained."""
+
+    def __init__(self, *reports: dict[str, Any]) -> None:
+        self.reports = iter(reports)
+
+    def ask(self, to: str, subject: str) -> Any:
+        raise RefusedError("user 1000 may not write 'report' to 'health'")
+
+    @contextmanager
+    def tail(self, pattern: str, patience: float) -> Iterator[Any]:
+        assert pattern == "health"
+        assert patience > 0
+        yield self
+
+    def __next__(self) -> Any:
+        for report in self.reports:
+            return Publication("health", report, 0.0, "health", True, 0)
+        raise CallTimeoutError("nothing was published")
+
+
+def test_an_observer_is_shown_the_report_that_was_published_last() -> None:
+    assert health._ask(cast(Client, Guest({"node": "lab"}))) == {"node": "lab"}
+
+
+def test_an_observer_is_told_where_none_is_published() -> None:
+    with pytest.raises(AddressError, match="does not report"):
+        health._ask(cast(Client, Guest()))

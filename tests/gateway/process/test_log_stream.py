@@ -232,6 +232,27 @@ def test_a_process_and_a_device_are_named_and_make_a_topic(office: FakeOffice) -
     assert (line.subject, line.body["device"]) == ("log/a_b_c", "wheels")
 
 
+def test_loggers_with_levels_of_their_own_keep_them_while_warnings_are_wanted(
+    office: FakeOffice,
+) -> None:
+    shown: list[str] = []
+
+    class Written(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shown.append(record.getMessage())
+
+    logging.getLogger().setLevel("INFO")
+    logging.getLogger().addHandler(Written())
+    chatty = logging.getLogger("tests.chatty")
+    chatty.setLevel("DEBUG")
+    try:
+        stream(office, warnings_to="health")
+        chatty.debug("of its own accord")
+    finally:
+        chatty.setLevel(logging.NOTSET)
+    assert shown == ["of its own accord"]
+
+
 def test_a_level_is_lowered_while_it_streams(office: FakeOffice) -> None:
     logging.getLogger().setLevel("WARNING")
     stream(office, "info")

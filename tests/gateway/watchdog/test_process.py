@@ -304,6 +304,21 @@ def test_the_last_words_of_a_process_with_a_bug_are_in_the_report(play: Play) ->
     assert report["problems"][0]["key"] == "process/crew"
 
 
+def test_a_health_that_was_restarted_hears_and_reports_again(play: Play) -> None:
+    def scene(stage: Stage) -> Any:
+        stage.ask("$log_stream", {"level": "debug", "seconds": 600})
+        stage.main.restart_process("health")
+        deadline = time.monotonic() + DEADLINE
+        while not (report := stage.ask("report"))["errors"]:
+            stage.say("again")
+            assert time.monotonic() < deadline
+        return report, stage.ask("$statistics")["log_leases"]
+
+    report, leases = play(scene)
+    assert report["devices"]["wheels"]["state"] == "healthy"
+    assert leases == 0
+
+
 def test_no_handler_is_left_when_the_application_is_over(play: Play) -> None:
     play(lambda stage: stage.ask("$log_stream", {"level": "debug", "seconds": 600}))
     assert not any(isinstance(each, LogCopies) for each in logging.getLogger().handlers)

@@ -14,6 +14,8 @@ from msgspec import Meta
 
 from gateway.routing.access import Rule
 from routes.mqtt.broker_url import BrokerUrl
+from routes.mqtt.discovery_settings import DiscoverySettings
+from routes.mqtt.listening_settings import Listen
 
 LEAST_SPOOL = 1 << 20
 """Bytes below which a spool is not worth its files."""
@@ -82,6 +84,9 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     carried out. ``reply_timeout`` (s) is how long a device may take to
     answer one, ``max_calls`` how many may be under way at once.
 
+    ``listen`` are the foreign topics that become letters; ``discovery`` is there
+    where Home Assistant is to be told of the devices.
+
     ``spool_bytes`` is how much of what is not retained may wait in memory files
     for the broker, for each OS process that publishes; beyond that the oldest
     gives way. It is not lost where this route is killed. 0 has it wait in the
@@ -89,6 +94,8 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     """
 
     allow: tuple[Rule, ...] = ()
+    listen: Annotated[tuple[Listen, ...], Meta(max_length=100)] = ()
+    discovery: DiscoverySettings | None = None
     reply_timeout: Annotated[float, Meta(gt=0, le=600)] = 5.0
     max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 100
     spool_bytes: Annotated[int, Meta(ge=0, le=1 << 34)] = 16 << 20

@@ -21,7 +21,8 @@ from typing import Any, Final, NamedTuple
 
 from gateway.errors import BodyError
 from gateway.mail.codec import from_json, to_json
-from routes.mqtt.discovery_components import Component, components_of, safe, unsafe
+from routes.mqtt.discovery_components import Component, components_of
+from routes.mqtt.discovery_names import safe, unsafe
 from routes.mqtt.discovery_settings import DiscoverySettings
 from routes.mqtt.topics import Topics
 

@@ -31,20 +31,16 @@ Pure, and raises nothing for what an info holds.
 
 from __future__ import annotations
 
-import ast
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Literal, NamedTuple
-from urllib.parse import unquote_to_bytes
+from typing import Any, Final, NamedTuple
 
 from gateway.device.link_state import LinkState
 from gateway.mail.codec import to_json
-from routes.mqtt.arguments import members
+from routes.mqtt.discovery_kinds import Kind, choices_of, kind_of
+from routes.mqtt.discovery_names import quoted, safe
 from routes.mqtt.discovery_units import classes_of, spelling
 from routes.mqtt.topics import Topics
-
-Kind = Literal["number", "integer", "bool", "choice", "time", "text"]
 
 FAR: Final = 1e9
 """The bound of a number that has none, since Home Assistant wants one."""
@@ -113,67 +109,6 @@ def components_of(
     yield from published
 
 
-def kind_of(type_text: str) -> Kind | None:
-    """Return what a value of the type called ``type_text`` is; None where that is not known.
-
-    >>> kind_of("float | None"), kind_of("int"), kind_of("Literal['a', 'b']")
-    ('number', 'integer', 'choice')
-    >>> kind_of("list[int]")
-    """
-    parts = {part for part in members(type_text) if part != "None"}
-    if parts == {"int"}:
-        return "integer"
-    if parts and parts <= {"int", "float"}:
-        return "number"
-    if len(parts) != 1:
-        return None
-    (part,) = parts
-    return "choice" if choices_in(part) else _KINDS.get(part)
-
-
-def choices_in(type_text: str) -> list[str]:
-    """Return the texts of a ``Literal``, without repeats; none where it holds other things."""
-    if not (type_text.startswith("Literal[") and type_text.endswith("]")):
-        return []
-    try:
-        values = ast.literal_eval(f"[{type_text[8:-1]}]")
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return []
-    return list(dict.fromkeys(values)) if all(type(each) is str for each in values) else []
-
-
-def safe(name: str) -> str:
-    """Return ``name`` in letters, digits, ``-`` and ``_``; no two names give the same.
-
-    >>> safe("motor_board"), safe("pins/links+2")
-    ('motor__board', 'pins_2flinks_2b2')
-    """
-    return "".join(map(_safe_character, name))
-
-
-def unsafe(text: str) -> str | None:
-    """Return the name that `safe` spells so; None where it spells none so.
-
-    >>> unsafe("motor__board"), unsafe("motor_board")
-    ('motor_board', None)
-    """
-    spelt = _SPELT.sub(lambda found: "%5F" if found[0] == "__" else f"%{found[0][1:]}", text)
-    try:
-        name = unquote_to_bytes(spelt).decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return None
-    return name if safe(name) == text else None
-
-
-def quoted(text: str) -> str:
-    """Return ``text`` as a template writes it.
-
-    >>> quoted("it's")
-    "'it\\\\'s'"
-    """
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def _state(device: str, topic: str) -> Component:
     """Return how far the device is proven, and why, which is to be seen above all when it is not.
 
@@ -208,7 +143,7 @@ def _reading(key: str, words: tuple[str, ...], device: str, value: Value) -> Ite
         case "bool":
             extra = {"payload_on": "True", "payload_off": "False"}
         case "choice":
-            extra = {"device_class": "enum", "options": _choices(value.type)}
+            extra = {"device_class": "enum", "options": choices_of(value.type)}
         case "time":
             extra = {"device_class": "timestamp"}
         case "text":
@@ -257,7 +192,7 @@ def _setting(name: str, parameter: Mapping[str, Any], value: Value | None) -> di
                 "device_class": classes_of(unit).device_class,
             }
         case "choice":
-            options = _choices(str(parameter.get("type", "")))
+            options = choices_of(str(parameter.get("type", "")))
             config = {"platform": "select", "command_template": template, "options": options}
         case "text":
             config = {"platform": "text", "command_template": template}
@@ -278,10 +213,6 @@ def _span(parameter: Mapping[str, Any], *, whole: bool) -> dict[str, float] | No
 
 def _shows(published: Kind | None, told: Kind | None) -> bool:
     return published == told or {published, told} in ({"number", "integer"}, {"choice", "text"})
-
-
-def _choices(type_text: str) -> list[str]:
-    return [each for part in members(type_text) for each in choices_in(part)]
 
 
 def _call(name: str, value: bool) -> str:
@@ -317,21 +248,3 @@ def _tables(value: object) -> list[Mapping[str, Any]]:
 def _words(*names: str) -> str:
     text = " ".join(names).replace("_", " ").replace("/", " ").strip()[:100]
     return text[:1].upper() + text[1:] or "-"
-
-
-def _safe_character(character: str) -> str:
-    if character.isascii() and (character.isalnum() or character == "-"):
-        return character
-    if character == "_":
-        return "__"
-    return "".join(f"_{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
-
-
-_SPELT: Final = re.compile("__|_[0-9a-f]{2}")
-
-_KINDS: Final[dict[str, Kind]] = {
-    "bool": "bool",
-    "str": "text",
-    "datetime": "time",
-    "datetime.datetime": "time",
-}

@@ -12,7 +12,7 @@ goes to that one recipient with that one subject. It opens nothing for calls, no
 for other gateways.
 
 Refused: patterns that begin with a wildcard, or leave open which gateway's tree
-they mean, since they could be our own words; ``$`` topics.
+they mean, since they could be our own words; ``$`` topics; what is no address.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.errors import AddressError
+from gateway.mail.address import Address
 from gateway.mail.topic import check_pattern
 from routes.mqtt.topics import ROOT
 
@@ -48,6 +50,10 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         check_pattern(self.topic)
+        try:
+            Address.parse(self.to)
+        except AddressError as error:
+            raise ValueError(f"to: {error}") from None
         first, *rest = self.topic.split("/")
         if first in ("+", "#") or first.startswith("$"):
             raise ValueError(f"topic is {self.topic!r}: begin it with a name, not with a $")

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from gateway import __version__
-from gateway.errors import LinkLostError, RefusedError
+from gateway.errors import ConfigError, LinkLostError, RefusedError
 from gateway.mail.address import Address
 from gateway.mail.codec import to_json
 from gateway.mail.message import Message
@@ -94,7 +94,11 @@ class MqttRouter(Router):
             *(self._announcing.inlets if self._announcing else ()),
             *self._listening,
         )
-        refuse_overlaps(each.subscription for each in self._inlets)
+        try:
+            refuse_overlaps(each.subscription for each in self._inlets)
+        except ConfigError:
+            self._tray.close()
+            raise
         self._session = Session(
             settings,
             client_id=f"gateway-{self.node}",

@@ -166,7 +166,15 @@ def test_whatever_comes_is_a_letter_or_a_count(payload: bytes, retained: bool, t
         *({"topic": ""}, {"topic": "#"}, {"topic": "+/x"}, {"topic": "a/b+"}, {"topic": "a/#/b"}),
         *({"topic": "$SYS/uptime"}, {"topic": "$share/a/b"}),
         *({"topic": "gateway/#"}, {"topic": "gateway/+/status"}, {"topic": "gateway"}),
-        *({"to": ""}, {"subject": ""}, {"rate": 0}, {"burst": 0}, {"most": 0}, {"fresh": 0}),
+        *(
+            {"to": ""},
+            {"to": "main@"},
+            {"subject": ""},
+            {"rate": 0},
+            {"burst": 0},
+            {"most": 0},
+            {"fresh": 0},
+        ),
         *({"payload": "xml"}, {"colour": "red"}),
     ],
 )

@@ -26,7 +26,13 @@ BIRTH = Incoming("homeassistant/status", b"online")
 class Stage:
     """One node that announces, and the broker's side of it."""
 
-    def __init__(self, *rules: Rule, max_payload: int = 64 << 10, **settings: Any) -> None:
+    def __init__(
+        self,
+        *rules: Rule,
+        max_payload: int = 64 << 10,
+        random: Random | None = None,
+        **settings: Any,
+    ) -> None:
         chosen = DiscoverySettings(**settings)
         topics = Topics("pi")
         self.broker = BrokerSide()
@@ -47,7 +53,7 @@ class Stage:
             allows=AccessList(rules or (Rule(to="*@serial"),)).allows,
             max_payload=max_payload,
             clock=self.broker.clock,
-            random=Random(1),
+            random=random or Random(1),
         )
 
     def tell(self, info: Any, device: str = "bench", route: str = "serial") -> None:
@@ -130,8 +136,26 @@ def test_what_is_no_birth_is_let_go(incoming: Incoming) -> None:
     stage.tell(info_of("bench_board"))
     stage.broker.taken()
     stage.hear(incoming)
+    stage.announcing.tick()
     stage.wind(10.0)
     assert not stage.broker.said
+
+
+class Late(Random):
+    """Always the longest wait."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def test_one_birth_after_another_does_not_put_it_off() -> None:
+    stage = Stage(random=Late(), spread=5.0)
+    stage.tell(info_of("bench_board"))
+    stage.broker.taken()
+    for _ in range(12):
+        stage.hear(BIRTH)
+        stage.wind(1.0)
+    assert len(stage.broker.taken()) == 1
 
 
 def entry_of(stage: Stage, device: str, driver: str = "bench_board") -> Incoming:

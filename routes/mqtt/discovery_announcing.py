@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 BIRTH: Final = b"online"
 
+APART: Final = 1.0
+"""Seconds at least between two times that all is said again, whoever asks for it."""
+
 
 class Announcing:
     """Belongs to the route's thread; what its `inlets` hear, to the session's."""
@@ -66,6 +69,7 @@ class Announcing:
         self._said: dict[str, Entry] = {}
         self._before: dict[str, dict[str, str]] = {}
         self._again_at: float | None = None
+        self._not_before = clock.monotonic()
         self._lock = threading.Lock()
         self._found: dict[str, dict[str, str]] = {}
         self._born = False
@@ -104,9 +108,11 @@ class Announcing:
             if said is not None and platforms.keys() - said.platforms.keys():
                 self._announce(device)
         if born and self._again_at is None:
-            self._again_at = now + self._random.uniform(0, self._settings.spread)
+            soon = now + self._random.uniform(0, self._settings.spread)
+            self._again_at = max(soon, self._not_before)
         if self._again_at is not None and now >= self._again_at:
             self._again_at = None
+            self._not_before = now + APART
             for entry in self._said.values():
                 self._say(entry.topic, entry.payload, qos=1, retain=True)
 

@@ -155,7 +155,17 @@ def test_one_birth_after_another_does_not_put_it_off() -> None:
     for _ in range(12):
         stage.hear(BIRTH)
         stage.wind(1.0)
-    assert len(stage.broker.taken()) == 1
+    assert len(stage.broker.taken()) == 2
+
+
+def test_a_flood_of_births_is_answered_once_a_second() -> None:
+    stage = Stage(spread=0.0)
+    stage.tell(info_of("bench_board"))
+    stage.broker.taken()
+    for _ in range(100):
+        stage.hear(BIRTH)
+        stage.wind(0.125)
+    assert len(stage.broker.taken()) == 13
 
 
 def entry_of(stage: Stage, device: str, driver: str = "bench_board") -> Incoming:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +11,13 @@ import pytest
 from gateway import plugins
 from gateway.appliance import MOVES, Appliance
 from gateway.config.provenance import Provenance
-from gateway.config.schema import Configuration, DeviceConfig, GatewaySettings, NoSettings
+from gateway.config.schema import (
+    Configuration,
+    DeviceConfig,
+    GatewaySettings,
+    NoSettings,
+    RouteConfig,
+)
 from gateway.device import Driver, Heartbeat, Identity
 from gateway.framing import Line
 
@@ -84,3 +91,27 @@ def test_mailboxes_have_room_for_what_every_device_tells_at_the_start(
         provenance=Provenance(),
     )
     assert Appliance(configuration).mailbox_size == size
+
+
+def test_every_route_knows_all_devices_that_are_configured(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(plugins, "find", lambda group, name: Patient)
+    configuration = Configuration(
+        gateway=GatewaySettings(sockets=str(tmp_path)),
+        routes={"mqtt": RouteConfig(name="mqtt", type="mqtt", settings=NoSettings())},
+        devices={
+            name: DeviceConfig(
+                name=name, driver="x", route="serial", link=NoSettings(), settings=NoSettings()
+            )
+            for name in ("quick", "slow")
+        },
+        provenance=Provenance(),
+    )
+    added: dict[str, Any] = {}
+    appliance = Appliance(configuration)
+    monkeypatch.setattr(
+        appliance, "add_process", lambda name, kind, **options: added.update({name: options})
+    )
+    appliance.build()
+    parameters = added["mqtt"]["parameters"]
+    assert parameters["configured"] == ("quick", "slow")
+    assert parameters["devices"] == []

@@ -28,7 +28,7 @@ from routes.mqtt.topics import Topics
 
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = 10.0
 """Seconds within which a device that is not configured may still tell of itself."""
 
 MOST: Final = 1000

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.routing.access import AccessList, Rule
 from routes.mqtt.discovery import Announcer, platforms_in
@@ -269,3 +272,30 @@ def test_a_flood_of_entries_is_bounded() -> None:
     stage.wind(PATIENCE)
     assert len(stage.broker.taken()) == MOST
     assert stage.leftovers.statistics()["leftovers_overlooked"] == 10
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+STRANGE = st.binary(max_size=40) | JSON.map(json.dumps).map(str.encode)
+OURS = st.builds(
+    lambda components: json.dumps(
+        {"origin": {"name": "hardware-gateway"}, "components": components}
+    ).encode(),
+    JSON | st.dictionaries(st.sampled_from(["state", "x"]), JSON),
+)
+
+
+@given(STRANGE | OURS, st.booleans())
+def test_whatever_the_broker_has_at_our_places_it_breaks_nothing(
+    payload: bytes, retained: bool
+) -> None:
+    stage = Stage()
+    stage.tell(info_of("bench_board"))
+    for topic in (BENCH, stage.announcer.topic("pump"), "homeassistant/status"):
+        stage.hear(Incoming(topic, payload, retained=retained))
+    stage.wind(PATIENCE)
+    for each in stage.broker.taken():
+        assert not each.payload or home.check(each.topic, each.payload)

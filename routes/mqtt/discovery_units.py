@@ -45,7 +45,7 @@ _UNITS: Final = {
     "weight": "mg g kg",
 }
 
-_BY_UNIT: Final = {
+BY_UNIT: Final = {
     **{
         unit: Classes(device_class, MEASUREMENT)
         for device_class, units in _UNITS.items()
@@ -76,4 +76,4 @@ def classes_of(unit: str) -> Classes:
     >>> classes_of("%")
     Classes(device_class='', state_class='measurement')
     """
-    return _BY_UNIT.get(spelling(unit), Classes("", MEASUREMENT))
+    return BY_UNIT.get(spelling(unit), Classes("", MEASUREMENT))

@@ -202,6 +202,12 @@ def test_no_more_pass_than_the_burst_and_the_rate_allow(
         assert passed <= burst + rate * (now - 100.0) + 1e-6
 
 
+def test_a_long_pause_saves_up_no_more_than_the_burst() -> None:
+    pace = Pace(rate=1.0, burst=3)
+    assert pace.passes(0.0)
+    assert sum(pace.passes(1e6) for _ in range(10)) == 3
+
+
 def test_a_clock_that_goes_backwards_lets_nobody_in() -> None:
     pace = Pace(rate=1.0, burst=1)
     assert pace.passes(10.0)

@@ -198,9 +198,27 @@ def test_what_an_earlier_run_left_is_cleared_and_nobody_elses(
     for topic, payload in kept.items():
         (message,) = broker.sub(topic)
         assert message.payload == payload.encode()
-    assert again.statistics()["discovery"]["foreign"] == 1
+    assert until(lambda: again.statistics()["discovery"]["foreign"] == 1, DEADLINE)
     # While an old broker is spoken to, it is let go before the broker behind it.
     bus.end(again)
+
+
+def test_a_device_that_is_there_keeps_its_topics_without_being_configured(
+    bus: LittleBus, broker: Mosquitto, make_router: Callable[..., MqttRouter]
+) -> None:
+    bus.run(Board, "serial")
+    router = make_router(discovery=DISCOVERY)
+    for topic in (ENTRY, f"{BASE}/bench/info"):
+        broker.sub(topic)
+    bus.end(router)
+    broker.pub(f"{BASE}/pump/info", "{}", retain=True)
+    with broker.listen(f"{BASE}/+/info", ENTRY) as heard:
+        heard.wait_for_count(3)
+        again = make_router(discovery=DISCOVERY)
+        heard.wait_for(lambda m: m.topic == f"{BASE}/pump/info" and not m.payload)
+        heard.wait_for(lambda m: m.topic == ENTRY and not m.retained)
+        assert [m.topic for m in heard.messages if not m.payload] == [f"{BASE}/pump/info"]
+    assert until(lambda: again.statistics()["leftovers_cleared"] == 4, DEADLINE)
 
 
 def test_switched_off_what_was_announced_is_taken_back(

@@ -37,7 +37,7 @@ Kind = Literal[
 """What a refusal is counted as."""
 
 PATIENCE = 0.1
-"""Seconds that a full mailbox is waited for: the route's thread has others to serve."""
+"""Seconds that a full mailbox is waited for, once: the route's thread has others to serve."""
 
 
 class Listening:
@@ -61,7 +61,7 @@ class Listening:
         self._delivered = 0
         self._refused: Counter[Kind] = Counter()
         self._lock = threading.Lock()
-        self._complained = False
+        self._in_vain = False
 
     def hear(self, incoming: Incoming) -> None:
         """Judge what came, and have it sent."""
@@ -108,15 +108,17 @@ class Listening:
 
     def _deliver(self, body: dict[str, Any]) -> None:
         rule = self._rule
+        # One who is stuck holds up nobody else, but for the first time.
+        patience = 0.0 if self._in_vain else PATIENCE
         try:
-            self._send(rule.to, rule.subject, body, expires_in=rule.fresh, timeout=PATIENCE)
+            self._send(rule.to, rule.subject, body, expires_in=rule.fresh, timeout=patience)
         except GatewayError as error:
             self._refuse("undeliverable")
-            if not self._complained:
+            if not self._in_vain:
                 log.warning("%s cannot go to %s: %s", rule.topic, rule.to, error)
-            self._complained = True
+            self._in_vain = True
             return
-        self._complained = False
+        self._in_vain = False
         self._delivered += 1
 
     def _refuse(self, kind: Kind) -> None:

@@ -15,7 +15,7 @@ from gateway.mail.body import checked
 from gateway.mail.message import Message
 from routes.mqtt.in_tray import InTray
 from routes.mqtt.incoming import Incoming
-from routes.mqtt.listening import Listening
+from routes.mqtt.listening import PATIENCE, Listening
 from routes.mqtt.listening_settings import Listen
 from routes.mqtt.pace import Pace
 from tests.routes.mqtt.broker_side import BrokerSide
@@ -28,6 +28,7 @@ class Stage:
 
     def __init__(self, *, room: int = 1000, **rule: Any) -> None:
         self.sent: list[tuple[str, str, Any]] = []
+        self.waits: list[float] = []
         self.clock = BrokerSide().clock
         self.tray = InTray(room)
         self.error: Exception | None = None
@@ -35,6 +36,7 @@ class Stage:
         self.listening = Listening(self.rule, send=self.send, tray=self.tray, clock=self.clock)
 
     def send(self, to: str, subject: str, body: Any, **options: Any) -> Message:
+        self.waits.append(options["timeout"])
         if self.error is not None:
             raise self.error
         checked(body)  # whatever gets here can travel
@@ -148,6 +150,11 @@ def test_what_cannot_be_delivered_is_counted_and_said_once(
         stage.hear(b"1")
     assert stage.refused == {"undeliverable": 5}
     assert caplog.text.count("cannot go to main") == 1
+    # It was waited for once, and is again once it has taken a letter.
+    stage.error = None
+    stage.hear(b"1")
+    stage.hear(b"1")
+    assert stage.waits == [PATIENCE, 0.0, 0.0, 0.0, 0.0, 0.0, PATIENCE]
 
 
 @given(st.binary(max_size=60), st.booleans(), st.booleans())

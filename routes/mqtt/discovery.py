@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from gateway.errors import BodyError
 from gateway.mail.codec import from_json, to_json
 from routes.mqtt.discovery_components import Component, components_of
@@ -90,13 +92,14 @@ class Announcer:
         gone = {key: {"platform": each} for key, each in before.items() if key not in kept}
         whole = self._frame(device, info)
         room = limit - len(to_json(whole))
-        components: dict[str, Any] = {}
+        components: dict[str, msgspec.Raw] = {}
         for key, config in {**kept, **gone}.items():
-            room -= len(to_json({key: config}))
+            written = to_json(config)
+            room -= len(written) + len(to_json(key)) + len(":,")
             if room < 0:
                 break
-            components[key] = config
-        platforms = {key: each["platform"] for key, each in components.items() if key in kept}
+            components[key] = msgspec.Raw(written)
+        platforms = {key: each["platform"] for key, each in kept.items() if key in components}
         omitted = len(kept) + len(gone) - len(components)
         payload = to_json({**whole, "components": components})
         return Entry(self.topic(device), payload, platforms, omitted)

@@ -57,7 +57,7 @@ class Listening:
         self._send = send
         self._tray = tray
         self._clock = clock
-        self._pace = Pace(rate=rule.rate, burst=rule.burst)
+        self._pace = Pace(rule.rate, now=clock.monotonic(), burst=float(rule.burst))
         self._delivered = 0
         self._refused: Counter[Kind] = Counter()
         self._lock = threading.Lock()
@@ -86,8 +86,9 @@ class Listening:
         if incoming.retained and not rule.retained:
             return "retained"
         # First what costs us least: a flood is to be refused cheaply.
-        if not self._pace.passes(self._clock.monotonic()):
+        if not self._pace.room(self._clock.monotonic()):
             return "too_fast"
+        self._pace.spend(1)
         if len(payload) > rule.most:
             return "too_large"
         if rule.payload == "text":

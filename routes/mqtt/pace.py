@@ -1,31 +1,33 @@
-"""How many may pass: so many at once, so many a second after that.
+"""How fast what has waited may go out: so many a second, and no more than that at once.
 
-Pure: time is handed in. Refused by `passes`: one more than that.
+Pure; whoever asks brings the time.
 """
 
 from __future__ import annotations
 
 
 class Pace:
-    """Lets ``burst`` through at once, and ``rate`` a second in the long run.
+    """A token bucket that holds one second's worth, or a ``burst``.
 
-    >>> pace = Pace(rate=1.0, burst=2)
-    >>> [pace.passes(now) for now in (0.0, 0.0, 0.0, 1.0, 1.5)]
-    [True, True, False, True, False]
+    >>> pace = Pace(100.0, now=0.0)
+    >>> pace.spend(pace.room(now=0.0))
+    >>> pace.room(now=0.5)
+    50
     """
 
-    def __init__(self, *, rate: float, burst: int) -> None:
+    def __init__(self, rate: float, *, now: float, burst: float | None = None) -> None:
+        """Let ``rate`` a second pass; ``now`` is in monotonic seconds."""
         self._rate = rate
-        self._burst = float(burst)
-        self._left = self._burst
-        self._at: float | None = None
+        self._most = rate if burst is None else burst
+        self._tokens = self._most
+        self._asked = now
 
-    def passes(self, now: float) -> bool:
-        """Tell whether one more may pass at ``now`` (monotonic s), and count it if so."""
-        if self._at is not None:
-            self._left = min(self._burst, self._left + max(0.0, now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
+    def room(self, now: float) -> int:
+        """Return how many may pass at once now."""
+        self._tokens = min(self._most, self._tokens + (now - self._asked) * self._rate)
+        self._asked = now
+        return int(self._tokens)
+
+    def spend(self, count: int) -> None:
+        """Note that ``count`` have passed."""
+        self._tokens -= count

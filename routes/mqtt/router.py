@@ -50,7 +50,7 @@ LEAVE = 2.0
 """Seconds that the farewell may take."""
 
 TICK = 10.0
-"""Hertz at which deadlines of calls and others are looked at, while there are any."""
+"""Hertz at which what waits for a moment is looked at, while there is any."""
 
 
 class MqttRouter(Router):
@@ -113,17 +113,21 @@ class MqttRouter(Router):
         self.watch(self._tray.fileno(), self._on_bell)
         self.add_filter(callback=self._calls.on_answer, id="answers", kind="^(reply|bounce)$")
         # The devices are known before the first call can come.
+        terms = settings.spool.terms(self.name)
         for pattern in OUTWARD:
-            self.subscribe(pattern, self._on_publication, spool=settings.spool_bytes)
-        if settings.spool_bytes:
+            self.subscribe(pattern, self._on_publication, spool=terms)
+        if terms is not None:
             self._forwarder = Forwarder(
-                self.open_spool(settings.spool_bytes),
+                self.open_spool(terms),
                 self._telemetry.say,
                 self._tray.ring,
                 self._clock,
+                replay_rate=settings.spool.replay_rate,
+                window=terms.window,
             )
             self.watch(self._forwarder.fileno(), self._on_bell)
-            self._forwarder.carry()
+            self._forwarder.begin()
+        self._set_frequency()
         self._session.start()
 
     def stop(self) -> None:
@@ -144,11 +148,14 @@ class MqttRouter(Router):
         self._tray.close()
 
     def life(self) -> None:
-        """Give up the calls whose time is over; do what else is due."""
+        """Give up the calls whose time is over; keep the spool's house; do what else is due."""
         self._calls.expire()
+        if self._forwarder is not None:
+            if self._forwarder.is_busy:
+                self._forwarder.carry()
+            self._forwarder.keep_house()
         self._tick()
-        if not self._is_busy():
-            self.frequency = 0.0
+        self._set_frequency()
 
     def outbound(self, message: Message) -> None:
         """Publish the body of a letter to ``topic@mqtt``, at QoS 1; confirm that it is queued."""
@@ -191,8 +198,22 @@ class MqttRouter(Router):
         if self._forwarder is not None:
             self._forwarder.carry()
         self._tick()
-        if self._is_busy() and not self.frequency:
-            self.frequency = TICK
+        self._set_frequency()
+
+    def _set_frequency(self) -> None:
+        """Look at the clock as often as is needed now."""
+        forwarder = self._forwarder
+        if self._is_busy() or (forwarder is not None and forwarder.is_busy):
+            wanted = TICK
+        else:
+            wanted = 6 / self.settings.spool.window if forwarder is not None else 0.0
+        if self.frequency != wanted:
+            self.frequency = wanted
+
+    def _on_connected(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.begin()
+            self._set_frequency()
 
     def _tick(self) -> None:
         self._leftovers.tick()
@@ -233,6 +254,8 @@ class MqttRouter(Router):
 
     def _on_state(self, state: ConnectionState) -> None:
         if self._session is not None:
+            if state.is_connected:
+                self._tray.put(self._on_connected)
             self.set_connection("connected" if state.is_connected else "waiting", state.cause)
 
     # From either thread

@@ -56,6 +56,7 @@ class Appliance(Application):
                     "node": configuration.gateway.node,
                     "sockets": configuration.gateway.sockets,
                     "devices": self._devices_of(route.name),
+                    "configured": tuple(configuration.devices),
                 },
             )
 

@@ -158,7 +158,7 @@ def _read(payload: bytes, max_payload: int) -> dict[str, Any] | tuple[Kind, str]
         return "too_large", f"the call has {size} bytes, more than max_payload = {max_payload}"
     if not payload:
         return {}
-    if _is_deeper_than(payload, DEPTH):
+    if is_deeper_than(payload, DEPTH):
         return "too_deep", f"the call is nested deeper than {DEPTH} levels"
     try:
         body = from_json(payload)
@@ -228,7 +228,8 @@ def _with_id(body: dict[str, Any], reply_to: ReplyTo) -> dict[str, Any]:
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
-def _is_deeper_than(data: bytes, limit: int) -> bool:
+def is_deeper_than(data: bytes, limit: int) -> bool:
+    """Tell whether JSON is nested deeper than ``limit``, without reading it."""
     depth = 0
     for match in _TOKEN.finditer(data):
         if match[0] in b"[{":

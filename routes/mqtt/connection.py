@@ -28,6 +28,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from routes.mqtt.broker_url import BrokerUrl
 from routes.mqtt.incoming import Incoming
+from routes.mqtt.inlet import OwnToo
 from routes.mqtt.outbox import Letter
 from routes.mqtt.paho_client import BoundedClient, Ear
 from routes.mqtt.protocol_choice import Version
@@ -176,12 +177,15 @@ class Connection:
         return self.is_open
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Ask for ``topics`` at QoS 1, without the echo of what we publish (MQTT 5)."""
+        """Ask for ``topics`` at QoS 1; without our own echo (MQTT 5), unless `OwnToo`."""
         if not topics:
             return
         if self._is_5:
-            options = SubscribeOptions(qos=1, noLocal=True)
-            _, identifier = self._client.subscribe([(topic, options) for topic in topics])
+            asked = [
+                (topic, SubscribeOptions(qos=1, noLocal=not isinstance(topic, OwnToo)))
+                for topic in topics
+            ]
+            _, identifier = self._client.subscribe(asked)
         else:
             _, identifier = self._client.subscribe([(topic, 1) for topic in topics])
         if identifier is not None:

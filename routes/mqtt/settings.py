@@ -14,6 +14,8 @@ from msgspec import Meta
 
 from gateway.routing.access import Rule
 from routes.mqtt.broker_url import BrokerUrl
+from routes.mqtt.discovery_settings import DiscoverySettings
+from routes.mqtt.listening_settings import Listen
 from routes.mqtt.spool_settings import SpoolSettings
 
 
@@ -80,10 +82,15 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     carried out. ``reply_timeout`` (s) is how long a device may take to
     answer one, ``max_calls`` how many may be under way at once.
 
+    ``listen`` are the foreign topics that become letters; ``discovery`` is there
+    where Home Assistant is to be told of the devices.
+
     ``spool`` says how telemetry waits for the broker: see `SpoolSettings`.
     """
 
     allow: tuple[Rule, ...] = ()
+    listen: Annotated[tuple[Listen, ...], Meta(max_length=100)] = ()
+    discovery: DiscoverySettings | None = None
     reply_timeout: Annotated[float, Meta(gt=0, le=600)] = 5.0
     max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 100
     spool: SpoolSettings = SpoolSettings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -117,3 +118,27 @@ def test_health_is_a_thread_of_the_main_process_unless_it_is_switched_off(
     assert health.mode == "thread"
     assert health.find_class().__name__ == "Health"
     assert health.parameters == {"settings": settings, "node": "lab", "sockets": "/run/lab"}
+
+
+def test_every_route_knows_all_devices_that_are_configured(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(plugins, "find", lambda group, name: Patient)
+    configuration = Configuration(
+        gateway=GatewaySettings(sockets=str(tmp_path)),
+        routes={"mqtt": RouteConfig(name="mqtt", type="mqtt", settings=NoSettings())},
+        devices={
+            name: DeviceConfig(
+                name=name, driver="x", route="serial", link=NoSettings(), settings=NoSettings()
+            )
+            for name in ("quick", "slow")
+        },
+        provenance=Provenance(),
+    )
+    added: dict[str, Any] = {}
+    appliance = Appliance(configuration)
+    monkeypatch.setattr(
+        appliance, "add_process", lambda name, kind, **options: added.update({name: options})
+    )
+    appliance.build()
+    parameters = added["mqtt"]["parameters"]
+    assert parameters["configured"] == ("quick", "slow")
+    assert parameters["devices"] == []

@@ -28,8 +28,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from routes.mqtt.broker_url import BrokerUrl
 from routes.mqtt.incoming import Incoming
-from routes.mqtt.outbox import Letter
+from routes.mqtt.letter import Letter
 from routes.mqtt.paho_client import BoundedClient, Ear
+from routes.mqtt.properties import NONE, Packed
 from routes.mqtt.protocol_choice import Version
 from routes.mqtt.tls import Context
 
@@ -187,18 +188,20 @@ class Connection:
         if identifier is not None:
             self._subscribing[identifier] = topics
 
-    def send(self, letter: Letter) -> None:
-        """Hand ``letter`` to the socket; only while `can_send`.
+    def send(self, letter: Letter, now: float) -> None:
+        """Hand ``letter`` to the socket at ``now`` (monotonic s); only while `can_send`.
 
         Under QoS 1 its acknowledgement comes later, under QoS 0 at once.
         """
-        if len(letter.payload) + len(letter.topic) + 64 > self.packet_maximum:
+        properties = None
+        if self._is_5 and letter.properties is not NONE:
+            left = None if letter.deadline is None else letter.deadline - now
+            properties = Packed(letter.properties.pack(left))
+        packed = 1 if properties is None else len(properties.pack())
+        # Nine bytes at the most for the header, the lengths and the identifier.
+        if len(letter.payload) + len(letter.topic.encode()) + packed + 9 > self.packet_maximum:
             self._on_acknowledged(letter, Reason(0x95, "Packet too large"))
             return
-        properties = None
-        if self._is_5 and letter.correlation_data is not None:
-            properties = _properties(PacketTypes.PUBLISH)
-            properties.CorrelationData = letter.correlation_data
         qos = min(letter.qos, self._maximum_qos)
         handed = self._client.publish(
             letter.topic,

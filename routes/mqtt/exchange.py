@@ -16,7 +16,8 @@ from collections.abc import Callable
 import msgspec
 
 from routes.mqtt.connection_state import ConnectionState
-from routes.mqtt.outbox import Letter, Outbox, OutboxStatistics
+from routes.mqtt.letter import Letter
+from routes.mqtt.outbox import Outbox, OutboxStatistics
 
 
 class SessionStatistics(msgspec.Struct, frozen=True):
@@ -143,10 +144,13 @@ class Exchange:
         with self._changed:
             self._counts[what] += 1
 
-    def take(self) -> Letter | None:
-        """Hand out the next letter, or None."""
+    def take(self, now: float) -> Letter | None:
+        """Hand out the next letter that is not too late at ``now`` (monotonic s), or None."""
         with self._changed:
-            return self._outbox.take()
+            letter = self._outbox.take(now)
+            if not self._outbox:  # the last were too late
+                self._changed.notify_all()
+            return letter
 
     def settle(self, letter: Letter, *, denied: bool) -> None:
         """The broker took ``letter``, or denied it."""

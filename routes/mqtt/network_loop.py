@@ -24,8 +24,8 @@ from routes.mqtt.connection import Connection, Login, Reason, Will
 from routes.mqtt.connection_state import ConnectionState, State
 from routes.mqtt.exchange import Exchange
 from routes.mqtt.incoming import Incoming
+from routes.mqtt.letter import Letter
 from routes.mqtt.login import read_login
-from routes.mqtt.outbox import Letter
 from routes.mqtt.protocol_choice import ProtocolChoice
 from routes.mqtt.settings import SessionSettings
 
@@ -232,10 +232,11 @@ class NetworkLoop:
 
     def _hand_over(self, connection: Connection) -> None:
         while connection.can_send and connection.in_flight < self._settings.in_flight:
-            letter = self._exchange.take()
+            now = self._clock.monotonic()
+            letter = self._exchange.take(now)
             if letter is None:
                 return
-            connection.send(letter)
+            connection.send(letter, now)
 
     def _settle(self, letter: Letter, denied: Reason | None) -> None:
         self._exchange.settle(letter, denied=denied is not None)

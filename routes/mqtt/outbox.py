@@ -1,6 +1,6 @@
 """What waits to go to the broker, and what is to be said again.
 
-No I/O, no clock, no lock: its owner brings the lock. Three lanes, in the
+No I/O, no clock, no lock: its owner brings time and lock. Four lanes, in the
 order in which they are emptied:
 
 1. **retained** values that the broker does not have yet, one per topic: a
@@ -13,7 +13,9 @@ order in which they are emptied:
 Lanes 2 and 3 are bounded together, in letters and in bytes; where they are
 full, the oldest of lane 3 goes first and is counted. Retained values are
 kept after they were acknowledged, and `lost` puts them all back in line: a
-broker that forgot everything is told again.
+broker that forgot everything is told again. Whatever has outlived its
+``deadline`` when its turn comes is not sent, and a retained value not said
+again: nobody wants it any more.
 
 Refused, with a count: a letter that alone is over the bound in bytes; a
 letter that met a dying connection `ATTEMPTS` times (some brokers answer a
@@ -22,40 +24,20 @@ one is only suspected then, since brokers die of other things as well: it is
 sent alone, and given up once that has cost as many connections again.
 
 At any moment: accepted = acknowledged + dropped + superseded + refused +
-given_up + queued + in_flight.
+given_up + expired + queued + in_flight.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from operator import attrgetter
 
 import msgspec
 
+from routes.mqtt.letter import Letter
+
 ATTEMPTS = 5
 """Connections that may die over one letter before it is given up."""
-
-
-@dataclass(slots=True, eq=False)
-class Letter:
-    """One MQTT message on its way out; ``payload`` as it goes over the wire."""
-
-    topic: str
-    payload: bytes
-    qos: int = 0
-    retain: bool = False
-    urgent: bool = False
-    correlation_data: bytes | None = None
-    settled: Callable[[], None] | None = None
-    """Is called once, when there is nothing left to do for the letter; it must not wait."""
-    attempts: int = field(default=0, init=False)
-    counted: bool = field(default=False, init=False)
-
-    @property
-    def size(self) -> int:
-        """What it weighs in the bounds: bytes of payload and topic."""
-        return len(self.payload) + len(self.topic) + len(self.correlation_data or b"")
 
 
 class OutboxStatistics(msgspec.Struct, frozen=True):
@@ -67,6 +49,7 @@ class OutboxStatistics(msgspec.Struct, frozen=True):
     superseded: int
     refused: int
     given_up: int
+    expired: int
     republished: int
     forgotten: int
     queued: int
@@ -91,13 +74,17 @@ class Outbox:
         self._retained_bytes = 0
         self._due: dict[str, Letter] = {}
         self._in_flight: dict[Letter, None] = {}
+        self._postponed: list[Letter] = []
+        self._handed_out = 0
         self._alone: Letter | None = None  # in flight, and nothing else is to be
         self._accepted = self._acknowledged = self._dropped = self._superseded = 0
-        self._refused = self._given_up = self._republished = self._forgotten = 0
+        self._refused = self._given_up = self._expired = 0
+        self._republished = self._forgotten = 0
 
     def __bool__(self) -> bool:
         """Tell whether anything waits to be sent or acknowledged."""
-        return bool(self._due or self._urgent or self._normal or self._spooled or self._in_flight)
+        queued = self._due or self._urgent or self._normal or self._spooled
+        return bool(queued or self._in_flight or self._postponed)
 
     def put(self, letter: Letter) -> bool:
         """Take ``letter``; False where it alone is over the bound in bytes."""
@@ -115,31 +102,25 @@ class Outbox:
             self._shed()
         return True
 
-    def take(self) -> Letter | None:
-        """Hand out the next letter; it is in flight until `sent`, `deny` or `lost`.
+    def take(self, now: float) -> Letter | None:
+        """Hand out the next letter; it is in flight until one of the next four methods.
 
         None where there is none, or where one that is suspected has to go alone.
+        ``now`` is in monotonic seconds.
         """
-        if self._alone is not None:
-            return None
-        if self._due:
-            topic = next(iter(self._due))
-            letter = self._due.pop(topic)
+        self._put_back(self._postponed)
+        self._postponed.clear()
+        while (letter := self._next()) is not None:
+            if letter.is_over(now):
+                self._expire(letter)
+                continue
+            self._handed_out += 1
             self._republished += letter.counted
-        elif self._urgent or self._normal:
-            letter = (self._urgent or self._normal).popleft()
-            self._bytes -= letter.size
-        elif self._spooled:
-            if self._spooled[0].attempts >= ATTEMPTS:
-                if self._in_flight:
-                    return None
-                self._alone = self._spooled[0]
-            letter = self._spooled.popleft()
-        else:
-            return None
-        letter.attempts += 1
-        self._in_flight[letter] = None
-        return letter
+            letter.attempts += 1
+            letter.taken = self._handed_out
+            self._in_flight[letter] = None
+            return letter
+        return None
 
     def sent(self, letter: Letter) -> None:
         """The broker has it (QoS 1), or the socket took it (QoS 0)."""
@@ -158,27 +139,29 @@ class Outbox:
         if self._is_settled(letter):
             self._refused += 1
 
+    def postpone(self, letter: Letter) -> None:
+        """The broker has no room for it now: it is in line again, and not to blame."""
+        self._landed(letter)
+        letter.attempts -= 1
+        self._postponed.append(letter)
+
     def lost(self) -> None:
         """The connection is gone: what was in flight goes back to its head."""
-        for letter in reversed(self._in_flight):
+        back = self._postponed
+        for letter in self._in_flight:
             if letter.attempts >= (ATTEMPTS if letter.settled is None else 2 * ATTEMPTS):
                 self._give_up(letter)
-            elif letter.retain:
-                if self._retained.get(letter.topic) is not letter:
-                    self._supersede(letter)
-            elif letter.settled is not None:
-                self._spooled.appendleft(letter)
             else:
-                (self._urgent if letter.urgent else self._normal).appendleft(letter)
-                self._bytes += letter.size
+                back.append(letter)
         self._in_flight.clear()
         self._alone = None
+        self._put_back(back)
+        self._postponed.clear()
         self._due = dict(self._retained)
-        self._shed()
 
     def statistics(self) -> OutboxStatistics:
         """Return the counts; one consistent picture if the owner holds the lock."""
-        waiting = sum(not letter.counted for letter in self._due.values())
+        waiting = sum(not each.counted for each in (*self._due.values(), *self._postponed))
         return OutboxStatistics(
             accepted=self._accepted,
             acknowledged=self._acknowledged,
@@ -186,6 +169,7 @@ class Outbox:
             superseded=self._superseded,
             refused=self._refused,
             given_up=self._given_up,
+            expired=self._expired,
             republished=self._republished,
             forgotten=self._forgotten,
             queued=waiting + len(self._urgent) + len(self._normal) + len(self._spooled),
@@ -194,6 +178,39 @@ class Outbox:
             retained=len(self._retained),
             retained_bytes=self._retained_bytes,
         )
+
+    def _next(self) -> Letter | None:
+        if self._alone is not None:
+            return None
+        if self._due:
+            return self._due.pop(next(iter(self._due)))
+        if self._urgent or self._normal:
+            letter = (self._urgent or self._normal).popleft()
+            self._bytes -= letter.size
+            return letter
+        if not self._spooled:
+            return None
+        if self._spooled[0].attempts >= ATTEMPTS:
+            if self._in_flight:
+                return None
+            self._alone = self._spooled[0]
+        return self._spooled.popleft()
+
+    def _put_back(self, letters: list[Letter]) -> None:
+        """Put what was handed out at the head of its lane again, in its order."""
+        for letter in sorted(letters, key=attrgetter("taken"), reverse=True):
+            if letter.retain:
+                if self._retained.get(letter.topic) is letter:
+                    self._due.setdefault(letter.topic, letter)
+                else:
+                    self._supersede(letter)
+            elif letter.settled is not None:
+                self._spooled.appendleft(letter)
+            else:
+                (self._urgent if letter.urgent else self._normal).appendleft(letter)
+                self._bytes += letter.size
+        if letters:
+            self._shed()
 
     def _keep(self, letter: Letter) -> None:
         self._forget(self._retained.get(letter.topic))
@@ -231,6 +248,12 @@ class Outbox:
         self._forget(letter)
         if self._is_settled(letter):
             self._given_up += 1
+
+    def _expire(self, letter: Letter) -> None:
+        self._landed(letter)
+        self._forget(letter)
+        if self._is_settled(letter):
+            self._expired += 1
 
     def _landed(self, letter: Letter) -> None:
         self._in_flight.pop(letter, None)

@@ -9,7 +9,7 @@ import pytest
 
 from routes.mqtt.broker_url import BrokerUrl
 from routes.mqtt.connection import Connection, Login, Will
-from routes.mqtt.outbox import Letter
+from routes.mqtt.letter import Letter
 from tests.lab.mosquitto import DEADLINE
 
 pytestmark = pytest.mark.needs("mosquitto")
@@ -57,7 +57,7 @@ def test_small_packets_are_not_held_back(connection):
 
 def test_a_letter_of_qos_1_is_in_flight_until_it_is_acknowledged(connection, wake, acknowledged):
     letter = Letter("t", b"", qos=1)
-    connection.send(letter)
+    connection.send(letter, 0.0)
     assert (connection.in_flight, acknowledged) == (1, [])
     while not acknowledged:
         assert connection.turn(DEADLINE, wake)
@@ -66,7 +66,7 @@ def test_a_letter_of_qos_1_is_in_flight_until_it_is_acknowledged(connection, wak
 
 def test_a_letter_of_qos_0_is_done_when_the_socket_has_it(connection, acknowledged):
     letter = Letter("t", b"")
-    connection.send(letter)
+    connection.send(letter, 0.0)
     assert acknowledged == [(letter, None)]
 
 

@@ -11,6 +11,7 @@ import errno
 import socket
 import ssl
 
+from routes.mqtt import tls_causes
 from routes.mqtt.broker_url import BrokerUrl
 
 # MQTT 5.0, sections 3.2.2.2 and 3.14.2.1. paho turns the five return codes
@@ -22,19 +23,18 @@ KEEPALIVE = 0x8D
 """Also what paho says where it waited in vain for a PINGRESP."""
 
 
-def of_error(error: BaseException, url: BrokerUrl, timeout: float) -> str:
-    """Say why the socket could not be opened or broke; ``timeout`` in seconds.
+def of_error(error: BaseException, url: BrokerUrl, timeout: float, *, now: float) -> str:
+    """Say why the socket could not be opened or broke.
 
-    >>> of_error(ConnectionRefusedError(), BrokerUrl("broker", 1883), 3.0)
+    ``timeout`` in seconds, ``now`` in seconds since 1970 by this machine's clock.
+
+    >>> of_error(ConnectionRefusedError(), BrokerUrl("broker", 1883), 3.0, now=0.0)
     'nobody listens at broker:1883: is the broker running, is the port right?'
     """
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"the certificate of {url.place} is not trusted ({error.verify_message}): "
-            "check ca_file, the name in the URL and this machine's clock"
-        )
+        return tls_causes.of_verification(error, url, now)
     if isinstance(error, ssl.SSLError) and not is_hang_up(error):
-        return _of_tls(error, url)
+        return tls_causes.of_tls(error, url)
     if isinstance(error, ConnectionRefusedError):
         return f"nobody listens at {url.place}: is the broker running, is the port right?"
     if isinstance(error, socket.gaierror | UnicodeError):
@@ -63,17 +63,6 @@ def is_hang_up(error: BaseException) -> bool:
         | ssl.SSLEOFError
         | ssl.SSLZeroReturnError,
     )
-
-
-def _of_tls(error: ssl.SSLError, url: BrokerUrl) -> str:
-    reason = error.reason or str(error)
-    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
-        return f"{url.place} asks for a client certificate: set cert_file and key_file"
-    if "ALERT" in reason:
-        return f"{url.place} refuses our certificate ({reason}): check cert_file and key_file"
-    if "WRONG_VERSION_NUMBER" in reason:
-        return f"{url.place} does not speak TLS: write mqtt://, or give the port that does"
-    return f"TLS with {url.place} failed: {reason}"
 
 
 def of_refusal(code: int, name: str, username: str, client_id: str) -> str:

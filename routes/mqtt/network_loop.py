@@ -123,7 +123,10 @@ class NetworkLoop:
             except (OSError, UnicodeError) as error:
                 self._choice.ended()
                 timeout = self._settings.connect_timeout
-                self._enter("disconnected", causes.of_error(error, self._url, timeout))
+                self._enter(
+                    "disconnected",
+                    causes.of_error(error, self._url, timeout, now=self._clock.time()),
+                )
                 return False
             in_time = self._await_answer(connection, timeout)
             if self._exchange.stopping.is_set():
@@ -268,7 +271,7 @@ class NetworkLoop:
             return causes.of_disconnect(*connection.ending, client_id, settings.keepalive)
         error = connection.error
         if error is not None and not causes.is_hang_up(error):
-            return causes.of_error(error, url, settings.connect_timeout)
+            return causes.of_error(error, url, settings.connect_timeout, now=self._clock.time())
         if self._short_lives >= SUSPICIOUS:
             return causes.of_short_lives(self._short_lives, client_id)
         return causes.of_silent_close(url, admitted=connection.admitted)

@@ -2,11 +2,13 @@
 
 Typed and bounded by msgspec, so that a mistake is found when the file is
 read. Refused: unknown keys, numbers out of their bounds, a URL that is none,
-TLS files without ``mqtts://``, a certificate without its key.
+TLS files without ``mqtts://``, a key without its certificate, a secret both as
+a file and as a credential.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,6 +17,10 @@ from msgspec import Meta
 from gateway.routing.access import Rule
 from routes.mqtt.broker_url import BrokerUrl
 from routes.mqtt.spool_settings import SpoolSettings
+
+_SECRETS = ("password", "ca", "cert", "key")
+
+_CREDENTIAL = re.compile(r"(?!\.\.?$)[^/:\s]{1,255}")
 
 
 class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,15 +32,23 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     ``queue_bytes`` what is kept to be said again. ``max_payload`` (bytes)
     holds in both directions. ``in_flight`` is how many QoS 1 messages may
     await the broker's acknowledgement at once.
+
+    A ``…_credential`` names one of systemd's credentials instead of a file:
+    ``LoadCredential=mqtt-password:/etc/…`` in the unit,
+    ``password_credential = "mqtt-password"`` here.
     """
 
     broker: str = "mqtt://localhost:1883"
     client_id: Annotated[str, Meta(max_length=128)] = ""
     username: str = ""
     password_file: str = ""
+    password_credential: str = ""
     ca_file: str = ""
+    ca_credential: str = ""
     cert_file: str = ""
+    cert_credential: str = ""
     key_file: str = ""
+    key_credential: str = ""
     keepalive: Annotated[int, Meta(ge=1, le=3600)] = 10
     connect_timeout: Annotated[float, Meta(ge=0.1, le=60)] = 3.0
     acknowledge_timeout: Annotated[float, Meta(ge=0.5, le=600)] = 30.0
@@ -53,12 +67,13 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise ValueError(
                 f"two user names: {url.username!r} in broker, {self.username!r} beside"
             )
-        if self.password_file and not (url.username or self.username):
-            raise ValueError("password_file is of no use without username")
-        if self.key_file and not self.cert_file:
-            raise ValueError("key_file is of no use without cert_file")
-        if (self.ca_file or self.cert_file) and not url.tls:
-            raise ValueError(f"ca_file and cert_file need TLS: write broker = 'mqtts://{url.host}'")
+        password, ca, cert, key = (self._named(what) for what in _SECRETS)
+        if password and not self.user:
+            raise ValueError(f"{password} is of no use without username")
+        if key and not cert:
+            raise ValueError(f"{key} is of no use without cert_file or cert_credential")
+        if (needs_tls := ca or cert) and not url.tls:
+            raise ValueError(f"{needs_tls} needs TLS: write broker = 'mqtts://{url.host}'")
         if self.retry_first > self.retry_ceiling:
             raise ValueError("retry_first is more than retry_ceiling")
 
@@ -71,6 +86,16 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     def user(self) -> str:
         """The user name, from wherever it was given; empty for none."""
         return self.username or self.url.username
+
+    def _named(self, what: str) -> str:
+        """Return the key under which ``what`` is named, checked; empty where it is not."""
+        file, credential = f"{what}_file", f"{what}_credential"
+        name = getattr(self, credential)
+        if name and getattr(self, file):
+            raise ValueError(f"{file} and {credential} both name the {what}: leave one out")
+        if name and not _CREDENTIAL.fullmatch(name):
+            raise ValueError(f"{credential} is a name as LoadCredential= gives it, not {name!r}")
+        return credential if name else file if getattr(self, file) else ""
 
 
 class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -32,16 +32,11 @@ def tls_error(reason):
         (ConnectionResetError(), TLS, "does it speak TLS"),
         (OSError(errno.ENETUNREACH, "x"), PLAIN, "on the network"),
         (OSError(errno.EMFILE, "too many open files"), PLAIN, "too many open files"),
-        (ssl.SSLCertVerificationError(1, "x"), TLS, "ca_file"),
-        (tls_error("TLSV13_ALERT_CERTIFICATE_REQUIRED"), TLS, "set cert_file"),
-        (tls_error("TLSV1_ALERT_UNKNOWN_CA"), TLS, "refuses our certificate"),
-        (tls_error("WRONG_VERSION_NUMBER"), TLS, "does not speak TLS"),
         (tls_error("NO_SHARED_CIPHER"), TLS, "NO_SHARED_CIPHER"),
     ],
 )
 def test_an_error_becomes_advice(error, url, advice):
-    error.verify_message = "self-signed certificate"
-    assert advice in causes.of_error(error, url, 3.0)
+    assert advice in causes.of_error(error, url, 3.0, now=0.0)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ UNSUPPORTED_VERSION = 0x84
 """The broker is older than MQTT 5."""
 
 KEEPALIVE = 0x8D
-"""Also what paho says where it waited in vain for a PINGRESP."""
+"""What paho says where it waited in vain for a PINGRESP, and a broker where it waited for us."""
+
+TAKEN_OVER = 0x8E
 
 
 def of_error(error: BaseException, url: BrokerUrl, timeout: float, *, now: float) -> str:
@@ -85,30 +87,81 @@ def of_refusal(code: int, name: str, username: str, client_id: str) -> str:
             return "the broker has banned this gateway: ask whoever runs it"
         case 0x97 | 0x9F:
             return f"the broker has had enough of us ({name.lower()}): ask whoever runs it"
+        case 0x9A | 0x9B:
+            return (
+                f"the broker does without what we cannot do without ({name.lower()}): "
+                "who is there is told by retained messages of QoS 1; use another broker"
+            )
+        case 0x9C | 0x9D:
+            return (
+                f"the broker sends us elsewhere ({name.lower()}): write its new place into broker"
+            )
     return f"the broker refuses us: {name.lower()}"
 
 
-def of_disconnect(code: int, name: str, client_id: str, keepalive: int) -> str:
-    """Say why an established connection ended with the reason ``code``."""
+def of_goodbye(code: int, name: str, client_id: str) -> str:
+    """Say why the broker ended an established connection with the reason ``code``."""
     match code:
+        case 0x81 | 0x82 | 0x93 | 0x94:
+            return f"the broker could not read what we sent ({name.lower()}): please report it"
         case 0x8B:
             return "the broker was shut down"
         case 0x8D:
-            return f"the broker has not answered for {keepalive} s: it hangs, or the network is cut"
+            return "the broker has not heard from us in time: this machine hung, or its network"
         case 0x8E:
             return (
-                f"another client took over our id {client_id!r}: "
-                "do two gateways bear the same node name?"
+                f"another client took over the session {client_id!r}: "
+                "give one of them another client_id"
             )
         case 0x87:
             return "the broker withdrew our permission: check its access list"
         case 0x95:
             return "the broker found a message of ours too large"
-        case 0x97 | 0x9F:
+        case 0x89 | 0x96 | 0x97 | 0x9F:
             return f"the broker has had enough of us ({name.lower()})"
         case 0x98:
             return "the broker's operator disconnected us"
+        case 0x9C | 0x9D:
+            return (
+                f"the broker sends us elsewhere ({name.lower()}): write its new place into broker"
+            )
     return f"the broker ended the connection: {name.lower()}"
+
+
+def of_no_answer(keepalive: int) -> str:
+    """Say that nothing has come for ``keepalive`` seconds, though we asked."""
+    return f"the broker has not answered for {keepalive} s: it hangs, or the network is cut"
+
+
+def of_rival(count: int, client_id: str, *, quiet: bool) -> str:
+    """Say what it means that ``count`` connections in a row were closed without a word.
+
+    ``quiet`` where the broker had answered all that we had sent on each.
+    """
+    otherwise = "" if quiet else "; or the broker dislikes a message of ours"
+    return (
+        f"the broker has admitted us and hung up {count} times in a row, without a word: it "
+        f"seems that another client took over the session {client_id!r}: "
+        f"give one of them another client_id{otherwise}"
+    )
+
+
+def of_violation(url: BrokerUrl, what: str) -> str:
+    """Say that the broker sent ``what``, which it may not."""
+    return f"{url.place} broke the protocol, it sent {what}: is that broker sound?"
+
+
+def of_flood(rate: int) -> str:
+    """Say that the broker sent more than ``rate`` packets a second."""
+    return (
+        f"the broker floods us with far more than receive_rate = {rate} messages a second: "
+        "find out who sends them, and whether the broker's access list lets everybody call us"
+    )
+
+
+def of_throttling(admitted: str) -> str:
+    """Say that messages wait since the broker has no room for them."""
+    return f"{admitted}, but throttles us (quota exceeded): messages wait, ask whoever runs it"
 
 
 def of_silent_close(url: BrokerUrl, *, admitted: bool) -> str:
@@ -137,11 +190,3 @@ def of_silence(url: BrokerUrl, timeout: float) -> str:
 def of_nonsense(url: BrokerUrl) -> str:
     """Say what it may mean that the answer to CONNECT was none."""
     return f"what answers at {url.place} does not speak MQTT: is the port right?"
-
-
-def of_short_lives(count: int, client_id: str) -> str:
-    """Say what it may mean that each of ``count`` connections was cut within seconds."""
-    return (
-        f"the broker has admitted us and soon hung up {count} times in a row: do two gateways "
-        f"bear the same node name (client id {client_id!r}), or does it dislike a message?"
-    )

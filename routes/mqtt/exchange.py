@@ -25,7 +25,11 @@ class SessionStatistics(msgspec.Struct, frozen=True):
 
     ``faults`` are exceptions that came out of callbacks or paho; ``denied``
     are messages and subscriptions that the broker's access list forbids, as
-    far as it says so (MQTT 5 only, and not for QoS 0).
+    far as it says so (MQTT 5 only, and not for QoS 0). ``refusals`` are
+    attempts that the broker refused; ``takeovers`` connections that another
+    client under our id ended, as far as can be told; ``violations`` those on
+    which the broker broke the protocol, ``floods`` those on which it sent far
+    too much; ``throttled`` letters that it had no room for, then.
     """
 
     attempts: int
@@ -34,6 +38,11 @@ class SessionStatistics(msgspec.Struct, frozen=True):
     received: int
     too_large: int
     denied: int
+    refusals: int
+    takeovers: int
+    violations: int
+    floods: int
+    throttled: int
     outbox: OutboxStatistics
 
 
@@ -48,9 +57,8 @@ class Exchange:
         self._changed = threading.Condition()
         self._wake = -1
         self._leaving = False
-        self._counts = dict.fromkeys(
-            ("attempts", "connections", "faults", "received", "too_large", "denied"), 0
-        )
+        fields = (name for name in SessionStatistics.__struct_fields__ if name != "outbox")
+        self._counts = dict.fromkeys(fields, 0)
 
     # For callers, from any thread.
 
@@ -162,6 +170,12 @@ class Exchange:
                 self._outbox.sent(letter)
             if not self._outbox:
                 self._changed.notify_all()
+
+    def postpone(self, letter: Letter) -> None:
+        """The broker has no room for ``letter`` now."""
+        with self._changed:
+            self._outbox.postpone(letter)
+            self._counts["throttled"] += 1
 
     def lost(self) -> None:
         """The connection is gone: what was in flight waits for the next."""

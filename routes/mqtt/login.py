@@ -7,11 +7,28 @@ read, is no text, or holds more than 65,535 bytes.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from gateway.errors import ConfigError
 from routes.mqtt import credentials
-from routes.mqtt.connection import Login
 from routes.mqtt.settings import SessionSettings
-from routes.mqtt.tls import make_context
+from routes.mqtt.tls import Context, make_context
+
+
+class Will(NamedTuple):
+    """What the broker says for us, retained, when we fall silent."""
+
+    topic: str
+    payload: bytes
+
+
+class Login(NamedTuple):
+    """As whom we come; ``tls`` is None for a plain socket."""
+
+    client_id: str
+    username: str = ""
+    password: str | None = None
+    tls: Context | None = None
 
 
 def read_login(settings: SessionSettings, client_id: str) -> Login:

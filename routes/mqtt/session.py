@@ -78,6 +78,7 @@ class Session:
             ),
             clock=clock,
             backoff=Backoff(settings.retry_first, settings.retry_ceiling, random),
+            throttle=Backoff(settings.retry_first, settings.retry_ceiling, random),
         )
         self._thread: threading.Thread | None = None
         # First of all retained values, and so the first word on each connection.

@@ -31,7 +31,9 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     waits while the broker is away, ``retained_size`` (topics) and again
     ``queue_bytes`` what is kept to be said again. ``max_payload`` (bytes)
     holds in both directions. ``in_flight`` is how many QoS 1 messages may
-    await the broker's acknowledgement at once.
+    await the broker's acknowledgement at once. ``receive_rate`` (packets a
+    second, ten seconds' worth at once) is what a broker may send that is no
+    acknowledgement, before we hang up.
 
     A ``…_credential`` names one of systemd's credentials instead of a file:
     ``LoadCredential=mqtt-password:/etc/…`` in the unit,
@@ -59,6 +61,7 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     retained_size: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     max_payload: Annotated[int, Meta(ge=64, le=16 << 20)] = 64 << 10
     in_flight: Annotated[int, Meta(ge=1, le=1000)] = 20
+    receive_rate: Annotated[int, Meta(ge=1, le=1_000_000)] = 500
     telemetry_qos: Literal[0, 1] = 0
 
     def __post_init__(self) -> None:

@@ -8,8 +8,9 @@ import socket
 import pytest
 
 from routes.mqtt.broker_url import BrokerUrl
-from routes.mqtt.connection import Connection, Login, Will
+from routes.mqtt.connection import Connection
 from routes.mqtt.letter import Letter
+from routes.mqtt.login import Login, Will
 from tests.lab.mosquitto import DEADLINE
 
 pytestmark = pytest.mark.needs("mosquitto")

@@ -98,15 +98,6 @@ def test_the_broker_publishes_the_will_of_a_killed_gateway(broker):
     assert (will.payload, will.retained) == (b"lost", True)
 
 
-def test_two_gateways_of_one_name_are_told_so(broker, make_session):
-    first = make_session(broker.url)
-    second = make_session(broker.url)
-    # This mosquitto throws the older one out without a word.
-    for session in (first, second):
-        found = session.wait_for_state(lambda state: "same node name" in state.cause, DEADLINE)
-        assert found is not None
-
-
 # What is said.
 
 

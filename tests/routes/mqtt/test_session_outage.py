@@ -70,7 +70,12 @@ def test_an_outage_is_shown_with_its_cause_and_its_beginning(broker, make_sessio
 
 @pytest.mark.parametrize(
     ("code", "cause"),
-    [(0x8B, "was shut down"), (0x8E, "same node name"), (0x98, "operator"), (0x00, "normal")],
+    [
+        (0x8B, "was shut down"),
+        (0x8E, "another client took over the session 'gateway-lab': give one of them"),
+        (0x98, "operator"),
+        (0x00, "normal"),
+    ],
 )
 def test_a_broker_that_says_why_it_leaves_is_quoted(make_session, code, cause):
     connack, disconnect = b"\x20\x03\x00\x00\x00", bytes([0xE0, 0x01, code])

@@ -2,8 +2,8 @@
 
 Belongs to the network thread and lives as long as that. A broker that denies a
 letter since it has no room (quota exceeded) gets it again, after a wait that
-grows. One that owes acknowledgements too long, or sends more than
-``receive_rate`` allows, is left.
+grows, and nothing else before it has taken one. A broker that owes
+acknowledgements too long, or sends more than ``receive_rate`` allows, is left.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Serving:
         self._url = settings.url
         self._denied: set[str] = set()
         self._hold_until: float | None = None
+        self._has_room = True
 
     def serve(
         self, connection: Connection, subscriptions: tuple[str, ...], show: Callable[[str], None]
@@ -68,7 +69,7 @@ class Serving:
         inflow = Inflow(self._settings.receive_rate, began)
         admitted, throttled = exchange.state.cause, False
         self._standing.began(began)
-        self._hold_until = None
+        self._hold_until, self._has_room = None, True
         # paho looks after its keepalive only when it is turned.
         tick = min(connection.keepalive or 60, self._settings.acknowledge_timeout) / 4
         while True:
@@ -113,11 +114,13 @@ class Serving:
         """Take note of what the broker said to ``letter``."""
         if denied is not None and denied.code == QUOTA_EXCEEDED:
             self._exchange.postpone(letter)
+            self._has_room = False
             now = self._clock.monotonic()
             # One wait for all that were denied together.
             if self._hold_until is None or now >= self._hold_until:
                 self._hold_until = now + self._throttle.next()
             return
+        self._has_room |= letter.qos > 0
         self._exchange.settle(letter, denied=denied is not None)
         if denied is not None:
             self._say_denied(letter.topic, f"({denied.name.lower()}{denied.quote}) publishing to")
@@ -130,7 +133,8 @@ class Serving:
             if now >= self._hold_until + SETTLED:
                 self._hold_until = None
                 self._throttle.reset()
-        while connection.can_send and connection.in_flight < self._settings.in_flight:
+        window = self._settings.in_flight if self._has_room else 1
+        while connection.can_send and connection.in_flight < window:
             letter = self._exchange.take(now)
             if letter is None:
                 return

@@ -181,10 +181,12 @@ class Connection:
         ready = dict(poll.poll(0 if decrypted else max(0, timeout) * 1000))
         events = ready.get(sock.fileno(), 0)
         if decrypted or events & ~select.POLLOUT:
-            goes_on = self._client.loop_read() == MQTTErrorCode.MQTT_ERR_SUCCESS
+            read = self._client.loop_read()
+            if read == MQTTErrorCode.MQTT_ERR_PROTOCOL and not self.violation:
+                self._violation = "what is no packet"
             self._clogged += writing
             self._tell()
-            if not goes_on or self.violation:
+            if read != MQTTErrorCode.MQTT_ERR_SUCCESS or self.violation:
                 return False
         if events & select.POLLOUT and self.is_open:
             self._client.loop_write()

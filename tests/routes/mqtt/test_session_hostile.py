@@ -46,13 +46,13 @@ def balanced(outbox):
 # It refuses.
 
 
-@pytest.mark.parametrize("code", [0x80, 0x83, 0x85, 0x88, 0x89, 0x8A, 0x97, 0x9A, 0x9C, 0x9F])
+@pytest.mark.parametrize("code", [0x80, 0x85, 0x89, 0x97, 0x9C])
 def test_a_refusal_is_told_counted_and_not_stormed(make_session, code):
     with HostileBroker(leave, code=code) as broker:
         began = time.monotonic()
         session = make_session(broker.url, retry_first=0.05, retry_ceiling=0.4)
         assert await_disconnected(session).cause.startswith("the broker ")
-        assert until(lambda: session.statistics().refusals >= 5, DEADLINE)
+        assert until(lambda: session.statistics().refusals >= 4, DEADLINE)
         refusals, took = session.statistics().refusals, time.monotonic() - began
         assert took >= least_time(refusals - 1, 0.05, 0.4)
         assert session.stop(5.0)
@@ -215,8 +215,10 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("words", MALFORMED.values(), ids=MALFORMED)
-def test_what_is_no_mqtt_costs_one_connection(make_session, words):
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_is_no_mqtt_costs_one_connection(make_session, name):
+    words = MALFORMED[name]
+
     def babble(talk: Talk) -> None:
         talk.say(words)
         kind(talk)
@@ -230,6 +232,8 @@ def test_what_is_no_mqtt_costs_one_connection(make_session, words):
         assert session.stop(5.0)
     assert statistics.faults == 0
     assert statistics.connections == 2
+    # "HTTP" begins as an acknowledgement does, of which the rest does not come.
+    assert statistics.violations == (name != "another protocol")
     assert ended.cause
     assert balanced(outbox)
 

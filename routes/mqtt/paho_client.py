@@ -86,7 +86,8 @@ def make_client(version: Version, login: Login, will: Will | None, *, logger: Ea
         # paho would go down to MQTT 3.1 by itself, in the middle of a read.
         reconnect_on_failure=False,
     )
-    client.max_inflight_messages_set(65_535)
+    # None of its own: it would look through all that are in flight at each acknowledgement.
+    client.max_inflight_messages_set(0)
     client.max_queued_messages_set(65_535)
     client.enable_logger(logger)
     if will is not None:

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from gateway.routing.access import Rule
 from routes.mqtt.broker_url import BrokerUrl
+from routes.mqtt.qos import check as check_qos
 from routes.mqtt.spool_settings import SpoolSettings
 
 _SECRETS = ("password", "ca", "cert", "key")
@@ -31,7 +32,10 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     waits while the broker is away, ``retained_size`` (topics) and again
     ``queue_bytes`` what is kept to be said again. ``max_payload`` (bytes)
     holds in both directions. ``in_flight`` is how many QoS 1 messages may
-    await the broker's acknowledgement at once. ``receive_rate`` (packets a
+    await the broker's acknowledgement at once, if it takes as many; so many at
+    the most are said twice after an interruption. Over a line of 50 ms there and
+    back 100 carry five times as much as 20, and on the machine itself neither is
+    faster (``python -m benchmarks.mqtt_window``). ``receive_rate`` (packets a
     second, ten seconds' worth at once) is what a broker may send that is no
     acknowledgement, before we hang up.
 
@@ -60,7 +64,7 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     queue_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 4 << 20
     retained_size: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     max_payload: Annotated[int, Meta(ge=64, le=16 << 20)] = 64 << 10
-    in_flight: Annotated[int, Meta(ge=1, le=1000)] = 20
+    in_flight: Annotated[int, Meta(ge=1, le=1000)] = 100
     receive_rate: Annotated[int, Meta(ge=1, le=1_000_000)] = 500
     telemetry_qos: Literal[0, 1] = 0
 
@@ -109,9 +113,16 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     answer one, ``max_calls`` how many may be under way at once.
 
     ``spool`` says how telemetry waits for the broker: see `SpoolSettings`.
+    ``qos`` says for which topics another quality of service holds than
+    ``telemetry_qos``: see `routes.mqtt.qos`.
     """
 
     allow: tuple[Rule, ...] = ()
     reply_timeout: Annotated[float, Meta(gt=0, le=600)] = 5.0
     max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 100
     spool: SpoolSettings = SpoolSettings()
+    qos: dict[str, Literal[0, 1]] = {}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_qos(self.qos)

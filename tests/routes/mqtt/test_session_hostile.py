@@ -154,7 +154,7 @@ def test_what_finds_no_room_goes_again_in_its_order(make_session):
 
     with HostileBroker(full_at_first) as broker:
         began = time.monotonic()
-        session = make_session(broker.url, retry_first=0.05, retry_ceiling=0.4)
+        session = make_session(broker.url, retry_first=0.05, retry_ceiling=0.4, in_flight=20)
         for number in range(40):
             session.publish("t", b"%02d" % number, qos=1)
         found = session.wait_for_state(lambda state: "throttles us" in state.cause, DEADLINE)

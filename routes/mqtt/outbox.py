@@ -30,11 +30,16 @@ given_up + expired + queued + in_flight.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from operator import attrgetter
+from typing import Literal, get_args
 
 import msgspec
 
 from routes.mqtt.letter import Letter
+
+End = Literal["acknowledged", "dropped", "superseded", "refused", "given_up", "expired"]
+"""What becomes of a letter."""
 
 ATTEMPTS = 5
 """Connections that may die over one letter before it is given up."""
@@ -77,9 +82,9 @@ class Outbox:
         self._postponed: list[Letter] = []
         self._handed_out = 0
         self._alone: Letter | None = None  # in flight, and nothing else is to be
-        self._accepted = self._acknowledged = self._dropped = self._superseded = 0
-        self._refused = self._given_up = self._expired = 0
-        self._republished = self._forgotten = 0
+        self._accepted = self._republished = self._forgotten = 0
+        self._ends: dict[End, int] = dict.fromkeys(get_args(End), 0)
+        self._to_tell: deque[Callable[[], None]] = deque()
 
     def __bool__(self) -> bool:
         """Tell whether anything waits to be sent or acknowledged."""
@@ -90,7 +95,7 @@ class Outbox:
         """Take ``letter``; False where it alone is over the bound in bytes."""
         self._accepted += 1
         if letter.size > self._size_bytes:
-            self._refused += 1
+            self._ends["refused"] += 1
             return False
         if letter.retain:
             self._keep(letter)
@@ -100,6 +105,7 @@ class Outbox:
             (self._urgent if letter.urgent else self._normal).append(letter)
             self._bytes += letter.size
             self._shed()
+        self._tell()
         return True
 
     def take(self, now: float) -> Letter | None:
@@ -112,32 +118,35 @@ class Outbox:
         self._postponed.clear()
         while (letter := self._next()) is not None:
             if letter.is_over(now):
-                self._expire(letter)
+                self._landed(letter)
+                self._forget(letter)
+                self._settle(letter, "expired")
                 continue
             self._handed_out += 1
             self._republished += letter.counted
             letter.attempts += 1
             letter.taken = self._handed_out
             self._in_flight[letter] = None
-            return letter
-        return None
+            break
+        self._tell()
+        return letter
 
     def sent(self, letter: Letter) -> None:
         """The broker has it (QoS 1), or the socket took it (QoS 0)."""
         self._landed(letter)
         letter.attempts = 0
-        if self._is_settled(letter):
-            self._acknowledged += 1
+        self._settle(letter, "acknowledged")
         # An empty retained message clears the topic (MQTT 5.0, 3.3.1.3): once
         # the broker has done so there is nothing left to say again.
         if letter.retain and not letter.payload:
             self._forget(letter)
+        self._tell()
 
     def deny(self, letter: Letter) -> None:
         """The broker, or its limits, said no; it is not tried again on this connection."""
         self._landed(letter)
-        if self._is_settled(letter):
-            self._refused += 1
+        self._settle(letter, "refused")
+        self._tell()
 
     def postpone(self, letter: Letter) -> None:
         """The broker has no room for it now: it is in line again, and not to blame."""
@@ -150,7 +159,8 @@ class Outbox:
         back = self._postponed
         for letter in self._in_flight:
             if letter.attempts >= (ATTEMPTS if letter.settled is None else 2 * ATTEMPTS):
-                self._give_up(letter)
+                self._forget(letter)
+                self._settle(letter, "given_up")
             else:
                 back.append(letter)
         self._in_flight.clear()
@@ -158,18 +168,14 @@ class Outbox:
         self._put_back(back)
         self._postponed.clear()
         self._due = dict(self._retained)
+        self._tell()
 
     def statistics(self) -> OutboxStatistics:
         """Return the counts; one consistent picture if the owner holds the lock."""
         waiting = sum(not each.counted for each in (*self._due.values(), *self._postponed))
         return OutboxStatistics(
             accepted=self._accepted,
-            acknowledged=self._acknowledged,
-            dropped=self._dropped,
-            superseded=self._superseded,
-            refused=self._refused,
-            given_up=self._given_up,
-            expired=self._expired,
+            **self._ends,
             republished=self._republished,
             forgotten=self._forgotten,
             queued=waiting + len(self._urgent) + len(self._normal) + len(self._spooled),
@@ -203,7 +209,7 @@ class Outbox:
                 if self._retained.get(letter.topic) is letter:
                     self._due.setdefault(letter.topic, letter)
                 else:
-                    self._supersede(letter)
+                    self._settle(letter, "superseded")
             elif letter.settled is not None:
                 self._spooled.appendleft(letter)
             else:
@@ -216,7 +222,7 @@ class Outbox:
         self._forget(self._retained.get(letter.topic))
         older = self._due.pop(letter.topic, None)
         if older is not None:
-            self._supersede(older)
+            self._settle(older, "superseded")
         self._retained[letter.topic] = letter
         self._retained_bytes += letter.size
         self._due[letter.topic] = letter
@@ -226,8 +232,7 @@ class Outbox:
             self._forgotten += 1
             if self._due.get(oldest.topic) is oldest:
                 del self._due[oldest.topic]
-                if self._is_settled(oldest):
-                    self._dropped += 1
+                self._settle(oldest, "dropped")
 
     def _forget(self, letter: Letter | None) -> None:
         if letter is not None and self._retained.get(letter.topic) is letter:
@@ -238,33 +243,22 @@ class Outbox:
         while len(self._urgent) + len(self._normal) > self._size or self._bytes > self._size_bytes:
             oldest = (self._normal or self._urgent).popleft()
             self._bytes -= oldest.size
-            self._dropped += 1
-
-    def _supersede(self, letter: Letter) -> None:
-        if self._is_settled(letter):
-            self._superseded += 1
-
-    def _give_up(self, letter: Letter) -> None:
-        self._forget(letter)
-        if self._is_settled(letter):
-            self._given_up += 1
-
-    def _expire(self, letter: Letter) -> None:
-        self._landed(letter)
-        self._forget(letter)
-        if self._is_settled(letter):
-            self._expired += 1
+            self._settle(oldest, "dropped")
 
     def _landed(self, letter: Letter) -> None:
         self._in_flight.pop(letter, None)
         if self._alone is letter:
             self._alone = None
 
-    def _is_settled(self, letter: Letter) -> bool:
-        """Settle ``letter``; tell whether that is to be counted, since it was not before."""
-        if letter.counted:
-            return False
-        letter.counted = True
-        if letter.settled is not None:
-            letter.settled()
-        return True
+    def _settle(self, letter: Letter, end: End) -> None:
+        """Count how ``letter`` ended, once."""
+        if not letter.counted:
+            letter.counted = True
+            self._ends[end] += 1
+            if letter.settled is not None:
+                self._to_tell.append(letter.settled)
+
+    def _tell(self) -> None:
+        """Tell who waits for it, when all is counted: should they raise, nothing is amiss here."""
+        while self._to_tell:
+            self._to_tell.popleft()()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -257,6 +258,25 @@ def test_a_value_that_was_postponed_does_not_come_back_over_its_successor():
     outbox.put(Letter("state", b"new", qos=1, retain=True))
     assert payloads(outbox) == [b"new"]
     assert outbox.statistics().superseded == 1
+
+
+def test_whoever_waits_and_raises_leaves_the_counts_as_they_should_be():
+    def fail():
+        raise ZeroDivisionError
+
+    outbox, done = box(), list[bytes]()
+    for settled in (fail, partial(done.append, b"2")):
+        outbox.put(Letter("t", b"", qos=1, settled=settled, deadline=NOW + 1))
+    for _ in range(2 * ATTEMPTS):
+        letter = outbox.take(NOW)
+        with suppress(ZeroDivisionError):
+            outbox.lost()
+    assert letter is not None
+    with suppress(ZeroDivisionError):
+        outbox.take(NOW + 1)
+    statistics = outbox.statistics()
+    assert (statistics.given_up, statistics.expired, done) == (1, 1, [b"2"])
+    assert (statistics.queued, statistics.in_flight) == (0, 0)
 
 
 @given(st.lists(actions, max_size=60))

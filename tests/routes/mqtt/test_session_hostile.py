@@ -10,6 +10,7 @@ import pytest
 from routes.mqtt.incoming import Incoming
 from tests.lab.hostile_broker import (
     DISCONNECT,
+    PINGREQ,
     PUBLISH,
     HostileBroker,
     Talk,
@@ -182,6 +183,34 @@ def test_a_broker_that_has_had_enough_is_quoted(make_session, code):
         session = make_session(broker.url)
         assert "has had enough of us" in await_disconnected(session).cause
         assert session.stop(5.0)
+
+
+def test_a_broker_that_wants_to_hear_from_us_more_often_does(make_session):
+    heard: SimpleQueue[int] = SimpleQueue()
+
+    def note(talk: Talk) -> None:
+        while (packet := talk.hear()) is not None:
+            heard.put(packet.type)
+            talk.say(answer(packet, 5))
+
+    server_keep_alive = b"\x13\x00\x01"
+    with HostileBroker(note, properties=server_keep_alive) as broker:
+        session = make_session(broker.url, keepalive=3600)
+        while heard.get(timeout=DEADLINE) != PINGREQ:
+            pass
+        assert session.stop(5.0)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [b"\x21\x00\x00", b"\x27\x00\x00\x00\x00", b"\x24\x02", b"\x24\xff", b"\x7f", b"\x21"],
+)
+def test_an_answer_to_connect_that_makes_no_sense_costs_an_attempt(make_session, properties):
+    with HostileBroker(kind, properties=properties) as broker:
+        session = make_session(broker.url)
+        assert session.wait_for_state(lambda state: state.state != "connecting", DEADLINE)
+        assert session.stop(5.0)
+    assert session.statistics().faults == 0
 
 
 # It sends what is no MQTT.

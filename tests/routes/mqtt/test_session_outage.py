@@ -14,6 +14,7 @@ from routes.mqtt.incoming import Incoming
 from routes.mqtt.properties import Properties
 from tests.lab.mosquitto import DEADLINE, Mosquitto, free_port
 from tests.lab.mqtt_ends import Babbler, Mute
+from tests.lab.os_processes import until
 from tests.routes.mqtt.test_session import await_connected, await_disconnected, await_drained
 
 pytestmark = pytest.mark.needs("mosquitto")
@@ -202,6 +203,23 @@ def test_a_callback_that_raises_costs_the_connection_not_the_thread(broker, make
     statistics = session.statistics()
     assert (statistics.faults, statistics.connections) == (1, 2)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_whoever_waits_for_a_letter_and_raises_costs_the_connection_not_the_thread(
+    broker, make_session
+):
+    def fail():
+        raise RuntimeError("a bug")
+
+    session = make_session(broker.url)
+    await_connected(session)
+    session.publish("t", b"1", qos=1, settled=fail)
+    assert until(lambda: session.statistics().faults == 1, DEADLINE)
+    await_connected(session)
+    session.publish("t", b"2", qos=1)
+    outbox = await_drained(session)
+    assert (outbox.acknowledged, outbox.accepted) == (3, 3)
+    assert session.statistics().connections == 2
 
 
 def test_a_listener_to_states_that_raises_costs_nothing(broker, make_session):

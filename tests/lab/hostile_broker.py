@@ -62,10 +62,10 @@ class Talk:
         self._read = b""
         self.level = 0
 
-    def hear(self) -> Packet | None:
-        """Return the client's next packet; None where it is gone, or the test over."""
+    def hear(self, patience: float = 30.0) -> Packet | None:
+        """Return the client's next packet; None where it is gone or mute, or the test over."""
         while (packet := self._cut()) is None:
-            ready, _, _ = select.select([self._peer, self._over], [], [], 30.0)
+            ready, _, _ = select.select([self._peer, self._over], [], [], patience)
             if self._peer not in ready or self._over in ready:
                 return None
             data = self._peer.recv(65_536)

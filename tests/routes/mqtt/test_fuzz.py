@@ -1,4 +1,4 @@
-"""A little of what `python -m tests.fuzz.mqtt_inbound` does at length."""
+"""A little of what `tests.fuzz.mqtt_inbound` and `tests.fuzz.mqtt_broker` do at length."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from random import SystemRandom
 
 import pytest
 
+from tests.fuzz import mqtt_broker
 from tests.fuzz.mqtt_inbound import soak
 from tests.fuzz.mqtt_router import soak_router
 
-INPUTS = 3_000
+INPUTS = 1_500
 """Of the hundred thousand."""
 
 
@@ -26,6 +27,13 @@ def test_one_seed_makes_one_run():
     first, again = soak(200, 7), soak(200, 7)
     first.grown = again.grown = 0
     assert first == again
+
+
+@pytest.mark.parametrize("level", [5, 4])
+def test_a_session_survives_a_mad_broker_and_accounts_for_every_letter(level):
+    tally = mqtt_broker.soak(40, SystemRandom().randrange(1 << 32), level)
+    assert tally.attempts >= 40
+    assert tally.ends["acknowledged"] > 0
 
 
 @pytest.mark.needs("mosquitto")

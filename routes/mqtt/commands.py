@@ -131,9 +131,10 @@ def parse_call(
         return Refusal("envelope", "bad_body", opened, reply_to)
     arguments, reply_to = opened.arguments, msgspec.structs.replace(reply_to, id=opened.id)
     found = _look_up(incoming.topic, topics, devices, arguments, reply_to)
-    if isinstance(found, Refusal):
+    if isinstance(found, Refusal) or incoming.expires_in is None:
         return found
-    return msgspec.structs.replace(found, expires_in=incoming.expires_in)
+    # What has a moment left gets a second.
+    return msgspec.structs.replace(found, expires_in=max(1, incoming.expires_in))
 
 
 def result_body(call: Call, result: Any, *, max_payload: int) -> bytes:

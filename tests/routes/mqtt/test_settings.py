@@ -62,6 +62,12 @@ def test_a_mistake_in_what_is_announced_or_heard_says_where_it_is(values, advice
         ({"password_file": "secret"}, "username"),
         ({"broker": "mqtts://host", "key_file": "k"}, "cert_file"),
         ({"ca_file": "ca.crt"}, "mqtts://"),
+        ({"cert_credential": "crt"}, "mqtts://"),
+        ({"password_credential": "pw"}, "username"),
+        ({"broker": "mqtts://host", "key_credential": "k"}, "cert_credential"),
+        ({"username": "a", "password_file": "f", "password_credential": "c"}, "leave one out"),
+        ({"username": "a", "password_credential": "/etc/pw"}, "LoadCredential.*'/etc/pw'"),
+        ({"username": "a", "password_credential": ".."}, "LoadCredential"),
         ({"retry_first": 9.0, "retry_ceiling": 1.0}, "retry_ceiling"),
     ],
 )

@@ -41,6 +41,7 @@ from routes.mqtt.inlet import Inlet
 from routes.mqtt.leftovers import PATIENCE, Leftovers
 from routes.mqtt.listening import Listening
 from routes.mqtt.network_loop import Status
+from routes.mqtt.properties import of_message
 from routes.mqtt.session import Session
 from routes.mqtt.settings import Settings
 from routes.mqtt.telemetry import OUTWARD, STOPPED, Telemetry
@@ -60,6 +61,7 @@ class MqttRouter(Router):
 
     _session: Session | None = None
     _forwarder: Forwarder | None = None
+    _was_connected = False
 
     def start(self) -> None:
         """Begin to talk to the broker, which need not be there."""
@@ -166,7 +168,9 @@ class MqttRouter(Router):
         topic = Address.parse(message.recipient).local
         if not self._topics.may_answer_to(topic):
             raise RefusedError(f"no letter can go to the topic {topic!r}")
-        if not session.publish(topic, to_json(message.body), qos=1, urgent=True):
+        properties = of_message(message, self._clock.time())
+        body = to_json(message.body)
+        if not session.publish(topic, body, qos=1, urgent=True, properties=properties):
             raise RefusedError(f"the body is over max_payload = {self.settings.max_payload} bytes")
         self.reply(message)
 
@@ -254,8 +258,10 @@ class MqttRouter(Router):
 
     def _on_state(self, state: ConnectionState) -> None:
         if self._session is not None:
-            if state.is_connected:
+            # A throttling broker changes the cause of one connection.
+            if state.is_connected and not self._was_connected:
                 self._tray.put(self._on_connected)
+            self._was_connected = state.is_connected
             self.set_connection("connected" if state.is_connected else "waiting", state.cause)
 
     # From either thread

@@ -7,7 +7,8 @@ program of its own. What is said here of *cores* is processor seconds in each se
 ``cold``: seconds from the start until each node was connected. ``blink``, ``outage`` and
 ``outage_without_jitter``: the broker is killed, and started at once or after ``--outage``
 seconds; the same of each node from that start on, the baseline being a back-off that
-draws no lots; ``told_again_s`` is until all that is retained is at the new broker.
+draws no lots. ``wanted`` is when the node's wait was over: what a broker would see of nodes
+that are machines of their own. ``told_again_s`` is until all that is retained is there again.
 ``broker``: what it costs. ``windows``: what goes on, each for a part of ``--seconds``:
 
 - ``idle``: keepalive alone; ``unheard``: telemetry and nobody subscribed;
@@ -161,13 +162,14 @@ def outage(
     sleep(seconds)
     scene.broker.start()
     up = monotonic()
-    moments = scene.connected_since(up)
+    moments = scene.connections()
     scene.flush()
     told = monotonic() - up
     after = scene.counts()
     return {
         "outage_s": seconds,
-        **connecting(moments, scene.nodes),
+        **connecting([at - up for at, _ in moments], scene.nodes),
+        "wanted": connecting([wanted - up for _, wanted in moments], scene.nodes),
         "told_again_s": round(told, 2),
         "broker_cpu_s": round(scene.broker.cpu, 2),
         "attempts_per_node": round((after["attempts"] - before["attempts"]) / scene.nodes, 2),

@@ -40,7 +40,7 @@ class Host:
         gc.collect()
         self._empty = pss(os.getpid())
         self._changed = threading.Condition()
-        self._connected_at: dict[int, float] = {}
+        self._connected_at: dict[int, tuple[float, float]] = {}
         settings = SessionSettings(broker=url)
         self._nodes = [
             Node(
@@ -67,11 +67,11 @@ class Host:
             node.session.start()
         return began
 
-    def wait(self, timeout: float) -> list[float]:
-        """Wait until all nodes have connected since `mark`; return when each did."""
+    def wait(self, timeout: float) -> list[tuple[float, float]]:
+        """Wait until all have connected since `mark`; return when each did, and wanted to."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._connected_at) == len(self._nodes), timeout)
-            return sorted(self._connected_at.values())
+            return list(self._connected_at.values())
 
     def mark(self) -> None:
         """Forget who has connected."""
@@ -131,9 +131,9 @@ class Host:
         with ThreadPoolExecutor(AT_ONCE) as leaving:
             list(leaving.map(lambda node: node.session.stop(2.0), self._nodes))
 
-    def _note(self, number: int) -> None:
+    def _note(self, number: int, wanted: float) -> None:
         with self._changed:
-            self._connected_at[number] = monotonic()
+            self._connected_at[number] = monotonic(), wanted
             if len(self._connected_at) == len(self._nodes):
                 self._changed.notify_all()
 

@@ -35,12 +35,19 @@ INFO = BenchBoard.describe(Identity("1.0", model="bench-board", serial_number="B
 
 
 class Jitter(Random):
-    """Draws as always while `on`; else the longest wait, as a back-off without jitter would."""
+    """Draws as always while `on`; else the longest wait, as a back-off without jitter would.
+
+    ``due`` is when the wait that was drawn last is over, on the monotonic clock: then
+    the node wants to connect, however slow the machine is that plays so many of them.
+    """
 
     on = True
+    due = 0.0
 
     def uniform(self, a: float, b: float) -> float:
-        return super().uniform(a, b) if self.on else b
+        drawn = super().uniform(a, b) if self.on else b
+        self.due = monotonic() + drawn
+        return drawn
 
 
 class Node:
@@ -53,10 +60,11 @@ class Node:
         settings: SessionSettings,
         devices: int,
         seed: int,
-        on_connected: Callable[[int], None],
+        on_connected: Callable[[int, float], None],
     ) -> None:
         self.published = self.answered = self.refused = 0
         self._number = number
+        self._random = Jitter(seed + number)
         self._on_connected = on_connected
         self._topics = Topics(name_of(number))
         self._devices = [device_name(each) for each in range(devices)]
@@ -75,7 +83,7 @@ class Node:
                 lost=to_json({"online": False, "cause": "the gateway fell silent", **status}),
             ),
             clock=CLOCK,
-            random=Jitter(seed + number),
+            random=self._random,
             subscriptions=[self._topics.calls],
             on_message=self._hear,
             on_state=self._on_state,
@@ -123,7 +131,7 @@ class Node:
 
     def _on_state(self, state: ConnectionState) -> None:
         if state.is_connected:
-            self._on_connected(self._number)
+            self._on_connected(self._number, self._random.due)
 
     def _hear(self, incoming: Incoming) -> None:
         call = parse_call(incoming, self._topics, self._infos, max_payload=self._max_payload)

@@ -62,10 +62,9 @@ def _returns(run: dict[str, Any]) -> list[str]:
             points.append((min(place * spread["bin_s"], longest), float(sum_so_far)))
         points.append((longest, float(sum_so_far)))
         parts.append(_line(panel, points, colour))
-        most = spread["most_in_100_ms"]
-        parts.append(
-            _text(66, 52 - 14 * (1 - number), f"{words}: at most {most} in 100 ms", colour)
-        )
+        most = spread["wanted"]["most_in_100_ms"]
+        told = f"{words}: {most} want in within the same 100 ms"
+        parts.append(_text(66, 52 - 14 * (1 - number), told, colour))
     return parts
 
 

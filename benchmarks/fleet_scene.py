@@ -67,12 +67,11 @@ class Scene:
         """Start all sessions; return after how many seconds each node was connected."""
         self.all("report")  # all of them are up
         began = min(self.all("start"))
-        return self.connected_since(began)
+        return [moment - began for moment, _ in self.connections()]
 
-    def connected_since(self, moment: float) -> list[float]:
-        """Wait for all nodes; return how many seconds after ``moment`` each was connected."""
-        times = self.all("wait", timeout=LIMIT)
-        return sorted(each - moment for times_of_host in times for each in times_of_host)
+    def connections(self) -> list[tuple[float, float]]:
+        """Wait for all nodes; return when each was connected, and when it wanted to be."""
+        return [(at, wanted) for host in self.all("wait", timeout=LIMIT) for at, wanted in host]
 
     def flush(self) -> bool:
         """Wait until the broker has all that was said."""

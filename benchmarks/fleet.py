@@ -43,9 +43,10 @@ from benchmarks.fleet_program import raise_descriptors
 from benchmarks.fleet_scene import LIMIT, SETTLE, Scene
 from benchmarks.fleet_stampede import million
 from benchmarks.measure import show
-from routes.mqtt.network_loop import SETTLED
 from routes.mqtt.settings import SessionSettings
 
+REST = 10.0
+"""Seconds after which every session takes its connection for settled: its waits begin anew."""
 WINDOWS = 7
 """Parts that ``--seconds`` is divided into."""
 AMPLE_QUEUE = 1_000_000
@@ -65,10 +66,10 @@ def measure(nodes: int, chosen: argparse.Namespace) -> dict[str, Any]:
         found["windows"] = windows(scene, chosen)
         say(nodes, "killing the broker for a blink")
         found["blink"] = outage(scene, chosen, 0.0, jitter=True)
-        rest()
+        sleep(REST)
         say(nodes, "killing the broker")
         found["outage"] = outage(scene, chosen, chosen.outage, jitter=True)
-        rest()
+        sleep(REST)
         say(nodes, "killing the broker, without jitter")
         scene.broker.max_queued = SHIPPED_QUEUE
         found["outage_without_jitter"] = outage(scene, chosen, chosen.outage, jitter=False)
@@ -145,11 +146,6 @@ def windows(scene: Scene, chosen: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def rest() -> None:
-    """Wait until all back-offs begin anew: whoever is thrown out sooner goes on where he was."""
-    sleep(SETTLED + SessionSettings().keepalive / 4 + SETTLE)
-
-
 def outage(
     scene: Scene, chosen: argparse.Namespace, seconds: float, *, jitter: bool
 ) -> dict[str, Any]:
@@ -220,8 +216,9 @@ def main() -> None:
     chosen = parser.parse_args()
     if min(chosen.nodes) < 1 or chosen.devices < 1 or chosen.rate <= 0:
         parser.error("--nodes, --devices and --rate are more than 0")
-    # As Ctrl-C does: through all that is to be ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both ways through all that is to be ended; a shell starts its background deaf to the first.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         found = fleet(chosen)
     except KeyboardInterrupt:

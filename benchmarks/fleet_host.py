@@ -26,7 +26,7 @@ from routes.mqtt.settings import SessionSettings
 PER_NODE = 4
 """Descriptors that one node may need at a time: its socket, its bell, those of a second try."""
 SPARE = 64
-HEALTH_EVERY = 60.0
+HEALTH_EVERY = 30.0
 """Seconds between two health reports of one node."""
 AT_ONCE = 32
 """Threads that take leave of the broker side by side."""

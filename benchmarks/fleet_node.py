@@ -100,7 +100,7 @@ class Node:
 
     def tell_health(self) -> None:
         """Say the retained report of how the machine is."""
-        self._keep("health", _health())
+        self._keep("health", _health(self._devices))
 
     def measure(self, qos: int) -> None:
         """Publish one reading of the first device, which bears the time of its publication."""
@@ -140,7 +140,14 @@ class Node:
             return
         self.answered += 1
         body = result_body(call, None, max_payload=self._max_payload)
-        self.session.publish(call.reply_to.topic, body, qos=1, urgent=True)
+        reply_to = call.reply_to
+        self.session.publish(
+            reply_to.topic,
+            body,
+            qos=1,
+            urgent=True,
+            correlation_data=reply_to.correlation_data,
+        )
 
 
 def name_of(number: int) -> str:
@@ -187,17 +194,25 @@ def _device_bodies(device: str) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def _health() -> dict[str, Any]:
+def _health(devices: list[str]) -> dict[str, Any]:
+    """Return a body of the size that the report of such a gateway has, some 4 kB."""
+
+    def aged(value: Any) -> dict[str, Any]:
+        return {"value": value, "age": 0.4, "quality": "good"}
+
+    def state(name: str, counters: int) -> dict[str, Any]:
+        counted = {f"{name}_counter_{number:02}": number for number in range(counters)}
+        told = {"state": "living", "cause": "its birth is over", "since": CLOCK.time()}
+        return {**told, "age": 1.2, "quality": "good", "counters": aged(counted)}
+
+    machine = ("load", "memory", "temperature", "under_voltage", "disk", "clock", "network")
     return {
-        "at": CLOCK.time(),
-        "uptime": monotonic(),
-        "load": [0.31, 0.28, 0.25],
-        "memory": {"total": 1 << 30, "available": 700 << 20},
-        "temperature": 48.3,
-        "under_voltage": False,
-        "disk": {"total": 32 << 30, "free": 20 << 30},
-        "clock": {"synchronised": True},
-        "spool": {"queued": 0, "bytes": 0, "dropped": 0},
-        "routes": {"mqtt": {"connections": 1, "queued": 0, "dropped": 0}},
-        "last_errors": [],
+        "time": CLOCK.time(),
+        "verdict": "fine",
+        "problems": [],
+        "machine": {name: aged([0.31, 0.28, 0.25, 4]) for name in machine},
+        "processes": {name: state(name, 0) for name in PROCESSES},
+        "routes": {name: state(name, 24) for name in ("serial", "mqtt")},
+        "devices": {name: state(name, 12) for name in devices},
+        "errors": [],
     }

@@ -1,40 +1,39 @@
 """Who watches a fleet: ``python -m benchmarks.fleet_operator URL``, asked by lines of JSON.
 
-A program of its own with one session of the gateway's own kind. It counts what it is
-sent, apart what the broker had retained; it measures how old each reading is on arrival,
-on the machine's monotonic clock; it calls nodes and times their answers. Nothing
-else is done with a message, so that what is measured is the broker and the session,
-not a dashboard's drawing.
+A foreign client, as a dashboard is: paho with a thread of its own, MQTT 5, subscribed at
+QoS 1. It counts what it is sent, apart what the broker had retained; it measures how
+old each reading is on arrival, on the machine's monotonic clock; it calls nodes, with
+response topic and correlation data, and times their answers. Nothing else is done with
+a message, so that what is measured is the broker and a client, not a dashboard's drawing.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import logging
 import os
+import socket
 import threading
 from collections.abc import Sequence
 from random import Random
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
-from benchmarks.fleet_node import CLOCK, device_name, name_of
+from benchmarks.fleet_node import device_name, name_of
 from benchmarks.fleet_program import serve
 from benchmarks.footprint import pss
-from gateway.mail.codec import to_json
-from routes.mqtt.connection_state import ConnectionState
-from routes.mqtt.incoming import Incoming
-from routes.mqtt.network_loop import Status
-from routes.mqtt.session import Session
-from routes.mqtt.settings import SessionSettings
 
 CONNECT = 30.0
-"""Seconds that a dashboard may take to be connected."""
+"""Seconds that it may take to be connected and subscribed."""
 QUIET = 2.0
 """Seconds without any retained message after which no more is coming."""
+ANSWERS = "fleet/operator/answers"
 
 
 class Reading(msgspec.Struct):
@@ -43,43 +42,35 @@ class Reading(msgspec.Struct):
     sent: float
 
 
-class Answer(msgspec.Struct):
-    """What is looked at in an answer to a call."""
-
-    ok: bool
-    id: int
-
-
 class Operator:
-    """One session at a time; every method is called by `serve`'s thread."""
+    """One connection at a time; every method is called by `serve`'s thread."""
 
     def __init__(self, url: str) -> None:
-        self._settings = SessionSettings(broker=url)
-        self._session: Session | None = None
-        self._number = itertools.count()
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 1883
+        self._client: Client | None = None
         self._changed = threading.Condition()
-        self._began = 0.0
         self._forget()
 
     def watch(self, topics: Sequence[str]) -> None:
         """Subscribe to ``topics`` on a connection of its own."""
         self._forget()
-        me = f"fleet/operators/{next(self._number)}"
-        said = to_json({"online": True})
-        session = Session(
-            self._settings,
-            client_id=me.replace("/", "-"),
-            status=Status(topic=me, online=said, offline=b"", lost=b""),
-            clock=CLOCK,
-            random=Random(1),
-            subscriptions=topics,
-            on_message=self._hear,
-            on_state=self._on_state,
-        )
-        self._session = session
-        session.start()
-        if session.wait_for_state(lambda state: state.is_connected, CONNECT) is None:
-            raise SystemExit(f"the operator is not connected within {CONNECT:g} s")
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        subscribed = threading.Event()
+
+        def subscribe(*_: Any) -> None:
+            self._began = monotonic()
+            client.subscribe([(topic, 1) for topic in (*topics, ANSWERS)])
+
+        client.on_connect = subscribe
+        client.on_subscribe = lambda *_: subscribed.set()
+        client.on_message = self._hear
+        client.on_socket_open = _send_at_once
+        self._client = client
+        client.connect(self._host, self._port, keepalive=60)
+        client.loop_start()
+        if not subscribed.wait(CONNECT):
+            raise SystemExit(f"the operator is not subscribed within {CONNECT:g} s")
 
     def snapshot(self, expected: int, timeout: float) -> dict[str, Any]:
         """Wait until so many retained messages have come, or no more do; say when, and how many."""
@@ -92,12 +83,11 @@ class Operator:
                 )
                 if self._retained == before:
                     break
-            seconds = self._last_retained - self._began
             return {
                 "expected": expected,
                 "messages": self._retained,
                 "bytes": self._retained_bytes,
-                "seconds": round(max(0.0, seconds), 3),
+                "seconds": round(max(0.0, self._last_retained - self._began), 3),
             }
 
     def restart_count(self) -> None:
@@ -108,15 +98,18 @@ class Operator:
 
     def call(self, nodes: int, per_second: float, seconds: float, seed: int) -> dict[str, Any]:
         """Call nodes at random for ``seconds``; return how long each answer took."""
-        random, session = Random(seed), self._session
-        assert session is not None
+        random, client = Random(seed), self._client
+        assert client is not None
         over, pause = monotonic() + seconds, threading.Event()
-        asked: dict[int, float] = {}
+        asked: dict[bytes, float] = {}
         while monotonic() < over:
-            identifier = len(asked)
-            topic = f"gateway/{name_of(random.randrange(nodes))}/devices/{device_name(0)}/led/call"
-            asked[identifier] = monotonic()
-            session.publish(topic, to_json({"args": {"on": True}, "id": identifier}), qos=1)
+            node = name_of(random.randrange(nodes))
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.ResponseTopic = ANSWERS
+            properties.CorrelationData = number = str(len(asked)).encode()
+            asked[number] = monotonic()
+            topic = f"gateway/{node}/devices/{device_name(0)}/led/call"
+            client.publish(topic, b'{"on": true}', qos=1, properties=properties)
             pause.wait(1 / per_second)
         with self._changed:
             self._changed.wait_for(lambda: len(self._answers) >= len(asked), 10.0)
@@ -134,50 +127,49 @@ class Operator:
             }
 
     def leave(self) -> None:
-        """Disconnect."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.stop(5.0)
+        """Disconnect; nothing is left of it."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.disconnect()
+            client.loop_stop()
 
     def _forget(self) -> None:
         with self._changed:
             self._messages = self._bytes = self._retained = self._retained_bytes = 0
             self._last_retained = self._began = monotonic()
             self._late: list[float] = []
-            self._answers: dict[int, float] = {}
+            self._answers: dict[bytes, float] = {}
 
-    # On the session's thread
+    # On paho's thread
 
-    def _on_state(self, state: ConnectionState) -> None:
-        if state.is_connected:
-            self._began = monotonic()
-
-    def _hear(self, incoming: Incoming) -> None:
+    def _hear(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         now = monotonic()
-        size = len(incoming.payload) + len(incoming.topic)
+        size = len(message.payload) + len(message.topic)
         with self._changed:
-            if incoming.retained:
+            if message.retain:
                 self._retained += 1
                 self._retained_bytes += size
                 self._last_retained = now
                 self._changed.notify_all()
                 return
+            if message.topic == ANSWERS:
+                self._answers[getattr(message.properties, "CorrelationData", b"")] = now
+                self._changed.notify_all()
+                return
             self._messages += 1
             self._bytes += size
-            if incoming.topic.endswith("/analogue"):
-                sent = msgspec.json.decode(incoming.payload, type=Reading).sent
-                self._late.append(now - sent)
-            elif incoming.topic.endswith("/reply"):
-                answer = msgspec.json.decode(incoming.payload, type=Answer)
-                self._answers[answer.id] = now
-                self._changed.notify_all()
+            if message.topic.endswith("/analogue"):
+                self._late.append(now - msgspec.json.decode(message.payload, type=Reading).sent)
+
+
+def _send_at_once(_client: Client, _data: Any, sock: Any) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def main() -> None:
     """Watch until standard input ends."""
     parser = argparse.ArgumentParser(description="Who watches a fleet.")
     parser.add_argument("url")
-    logging.getLogger("routes").setLevel(logging.CRITICAL)
     operator = Operator(parser.parse_args().url)
     try:
         serve(

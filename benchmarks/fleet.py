@@ -15,7 +15,8 @@ that are machines of their own. ``told_again_s`` is until all that is retained i
 - ``unheard_with_pongs``: besides, each driver's heartbeat as an event at QoS 1;
 - ``devices``, ``devices_qos1``: an operator subscribed to ``gateway/+/devices/#`` who
   calls a node now and then; ``everything``: to ``gateway/#``; ``overview``: to status and
-  health alone. ``latency`` is from a node's `publish` to the operator's callback,
+  health alone. ``latency`` is from a node's `publish` to the operator's callback, ``probes``
+  the same of what the operator sends to itself, and so the broker's part alone;
   ``snapshot`` what a new subscriber is first told. ``machine`` is how late an idle
   program was woken meanwhile, the baseline of that.
 
@@ -52,12 +53,16 @@ WINDOWS = 7
 AMPLE_QUEUE = 1_000_000
 """``max_queued_messages`` with which a whole fleet's retained messages reach a subscriber."""
 
+COUNTED = ("published", "overheard", "attempts", "connections", "faults", "dropped", "late")
+
 
 def measure(nodes: int, chosen: argparse.Namespace) -> dict[str, Any]:
     """Return every figure of one fleet."""
     raise_descriptors(nodes + 200)  # mosquitto inherits them
     broker = Broker(max_queued=AMPLE_QUEUE, nodelay=chosen.nodelay)
-    scene = Scene(nodes, broker, devices=chosen.devices, seed=chosen.seed)
+    scene = Scene(
+        nodes, broker, devices=chosen.devices, neighbours=chosen.neighbours, seed=chosen.seed
+    )
     with scene:
         say(nodes, "connecting")
         found: dict[str, Any] = {"nodes": nodes, "retained_per_node": retained_of(chosen.devices)}
@@ -78,10 +83,7 @@ def measure(nodes: int, chosen: argparse.Namespace) -> dict[str, Any]:
             "snapshot", expected=found["retained"], timeout=LIMIT
         )
         counts = scene.counts()
-        found["counts"] = {
-            name: counts[name]
-            for name in ("published", "attempts", "connections", "faults", "dropped", "late")
-        }
+        found["counts"] = {name: counts[name] for name in COUNTED}
     return found
 
 
@@ -210,6 +212,7 @@ def main() -> None:
     parser.add_argument("--calls", type=float, default=5.0, help="calls a second, to any node (5)")
     parser.add_argument("--devices", type=int, default=2, help="of each node (2)")
     parser.add_argument("--outage", type=float, default=10.0, help="seconds without a broker (10)")
+    parser.add_argument("--neighbours", action="store_true", help="each hears the others' status")
     parser.add_argument("--nodelay", action="store_true", help="set_tcp_nodelay at the broker")
     parser.add_argument("--seed", type=int, default=1, help="of the nodes' lots (1)")
     parser.add_argument("--picture", type=Path, help="draw an SVG of it to this file")

@@ -35,7 +35,9 @@ AT_ONCE = 32
 class Host:
     """The nodes, and the thread that has them speak."""
 
-    def __init__(self, url: str, *, first: int, count: int, devices: int, seed: int) -> None:
+    def __init__(
+        self, url: str, *, first: int, count: int, devices: int, neighbours: bool, seed: int
+    ) -> None:
         raise_descriptors(PER_NODE * count + SPARE)
         gc.collect()
         self._empty = pss(os.getpid())
@@ -47,6 +49,7 @@ class Host:
                 number,
                 settings=settings,
                 devices=devices,
+                neighbours=neighbours,
                 seed=seed,
                 on_connected=self._note,
             )
@@ -106,6 +109,7 @@ class Host:
             sums.update(
                 published=node.published,
                 answered=node.answered,
+                overheard=node.overheard,
                 attempts=counts.attempts,
                 connections=counts.connections,
                 faults=counts.faults,
@@ -177,6 +181,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--devices", type=int, required=True)
+    parser.add_argument("--neighbours", action="store_true")
     parser.add_argument("--seed", type=int, required=True)
     chosen = parser.parse_args()
     # Each of them would tell of each outage, which is the point here, and no news.
@@ -186,6 +191,7 @@ def main() -> None:
         first=chosen.first,
         count=chosen.count,
         devices=chosen.devices,
+        neighbours=chosen.neighbours,
         seed=chosen.seed,
     )
     try:

@@ -59,10 +59,11 @@ class Node:
         *,
         settings: SessionSettings,
         devices: int,
+        neighbours: bool,
         seed: int,
         on_connected: Callable[[int, float], None],
     ) -> None:
-        self.published = self.answered = self.refused = 0
+        self.published = self.answered = self.refused = self.overheard = 0
         self._number = number
         self._random = Jitter(seed + number)
         self._on_connected = on_connected
@@ -84,7 +85,7 @@ class Node:
             ),
             clock=CLOCK,
             random=self._random,
-            subscriptions=[self._topics.calls],
+            subscriptions=[self._topics.calls, *(["gateway/+/status"] if neighbours else [])],
             on_message=self._hear,
             on_state=self._on_state,
         )
@@ -134,6 +135,9 @@ class Node:
             self._on_connected(self._number, self._random.due)
 
     def _hear(self, incoming: Incoming) -> None:
+        if incoming.topic.endswith("/status"):
+            self.overheard += 1
+            return
         call = parse_call(incoming, self._topics, self._infos, max_payload=self._max_payload)
         if isinstance(call, Refusal):
             self.refused += 1

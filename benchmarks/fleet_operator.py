@@ -34,6 +34,8 @@ CONNECT = 30.0
 QUIET = 2.0
 """Seconds without any retained message after which no more is coming."""
 ANSWERS = "fleet/operator/answers"
+PROBES = "fleet/operator/probes"
+"""What it sends to itself: how long the broker alone takes, with no node in between."""
 
 
 class Reading(msgspec.Struct):
@@ -60,7 +62,7 @@ class Operator:
 
         def subscribe(*_: Any) -> None:
             self._began = monotonic()
-            client.subscribe([(topic, 1) for topic in (*topics, ANSWERS)])
+            client.subscribe([(topic, 1) for topic in (*topics, ANSWERS, PROBES)])
 
         client.on_connect = subscribe
         client.on_subscribe = lambda *_: subscribed.set()
@@ -97,7 +99,7 @@ class Operator:
             self._late.clear()
 
     def call(self, nodes: int, per_second: float, seconds: float, seed: int) -> dict[str, Any]:
-        """Call nodes at random for ``seconds``; return how long each answer took."""
+        """Call nodes at random for ``seconds``; return how long answers and probes took."""
         random, client = Random(seed), self._client
         assert client is not None
         over, pause = monotonic() + seconds, threading.Event()
@@ -110,11 +112,13 @@ class Operator:
             asked[number] = monotonic()
             topic = f"gateway/{node}/devices/{device_name(0)}/led/call"
             client.publish(topic, b'{"on": true}', qos=1, properties=properties)
-            pause.wait(1 / per_second)
+            pause.wait(0.5 / per_second)
+            client.publish(PROBES, repr(monotonic()).encode())
+            pause.wait(0.5 / per_second)
         with self._changed:
             self._changed.wait_for(lambda: len(self._answers) >= len(asked), 10.0)
             took = [self._answers[each] - asked[each] for each in asked if each in self._answers]
-        return {"asked": len(asked), "took": sorted(took)}
+            return {"asked": len(asked), "took": sorted(took), "probes": sorted(self._probes)}
 
     def report(self) -> dict[str, Any]:
         """Return what came since `restart_count`, and what this process costs."""
@@ -139,6 +143,7 @@ class Operator:
             self._last_retained = self._began = monotonic()
             self._late: list[float] = []
             self._answers: dict[bytes, float] = {}
+            self._probes: list[float] = []
 
     # On paho's thread
 
@@ -155,6 +160,9 @@ class Operator:
             if message.topic == ANSWERS:
                 self._answers[getattr(message.properties, "CorrelationData", b"")] = now
                 self._changed.notify_all()
+                return
+            if message.topic == PROBES:
+                self._probes.append(now - float(message.payload))
                 return
             self._messages += 1
             self._bytes += size

@@ -28,10 +28,13 @@ SETTLE = 0.5
 class Scene:
     """A fleet of ``nodes`` with ``devices`` each, not yet connected; for one ``with``."""
 
-    def __init__(self, nodes: int, broker: Broker, *, devices: int, seed: int) -> None:
+    def __init__(
+        self, nodes: int, broker: Broker, *, devices: int, neighbours: bool, seed: int
+    ) -> None:
         self.nodes = nodes
         self.broker = broker
         self._devices = devices
+        self._neighbours = neighbours
         self._seed = seed
         self._open = ExitStack()
 
@@ -48,6 +51,7 @@ class Scene:
                     "--seed": self._seed,
                 }
                 words = [str(word) for pair in arguments.items() for word in pair]
+                words += ["--neighbours"] if self._neighbours else []
                 host = Program("benchmarks.fleet_host", self.broker.url, *words)
                 self.hosts.append(opening.enter_context(host))
             self.operator = opening.enter_context(
@@ -111,6 +115,7 @@ class Scene:
         if calls:
             answers = self.operator.hear()
             found["calls"] = {"asked": answers["asked"], **milliseconds(answers["took"])}
+            found["probes"] = milliseconds(answers["probes"])
         return found | {"operator_cores": round(used["operator"], 4)}
 
     def watched_window(

@@ -20,8 +20,8 @@ that are machines of their own. ``told_again_s`` is until all that is retained i
   ``snapshot`` what a new subscriber is first told. ``machine`` is how late an idle
   program was woken meanwhile, the baseline of that.
 
-``shipped_snapshot``: the same snapshot from a broker with its shipped queue.
-``million``: how a million come back, from the back-off's policy alone.
+``load_before``: what else the machine had to do. ``shipped_snapshot``: the same snapshot from a
+broker with its shipped queue. ``million``: how a million come back, from the policy alone.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ def measure(nodes: int, chosen: argparse.Namespace) -> dict[str, Any]:
     )
     with scene:
         say(nodes, "connecting")
-        found: dict[str, Any] = {"nodes": nodes, "retained_per_node": retained_of(chosen.devices)}
+        found: dict[str, Any] = {
+            "nodes": nodes,
+            "retained_per_node": retained_of(chosen.devices),
+            "load_before": [round(load, 1) for load in os.getloadavg()],
+        }
         found["cold"] = connecting(scene.connect(), nodes)
         found |= costs(scene, chosen)
         found["windows"] = windows(scene, chosen)

@@ -39,7 +39,7 @@ def picture(found: dict[str, Any]) -> str:
     runs = sorted(found["runs"], key=lambda run: run["nodes"])
     parts = [*_returns(runs[-1]), *_latencies(runs)]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
         f'font-family="sans-serif" font-size="12" fill="{GREY}">\n'
         + "\n".join(parts)
         + "\n</svg>\n"
@@ -96,8 +96,8 @@ def _frame(panel: Panel, title: str, below: str, beside: str) -> list[str]:
         _text(panel.left, 20, title, GREY, bold=True),
         _text(middle, bottom + 34, below, GREY, anchor="middle"),
         _text(panel.left, bottom + 16, "0", GREY, anchor="middle"),
-        _text(right, bottom + 16, f"{panel.most_x:.3g}", GREY, anchor="end"),
-        _text(panel.left - 6, panel.top + 4, f"{panel.most_y:.3g}", GREY, anchor="end"),
+        _text(right, bottom + 16, _number(panel.most_x), GREY, anchor="end"),
+        _text(panel.left - 6, panel.top + 4, _number(panel.most_y), GREY, anchor="end"),
         _beside(panel, beside),
     ]
 
@@ -111,6 +111,10 @@ def _beside(panel: Panel, words: str) -> str:
 def _line(panel: Panel, points: Sequence[tuple[float, float]], colour: str) -> str:
     drawn = " ".join(f"{panel.x(x)},{panel.y(y)}" for x, y in points)
     return f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="2"/>'
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _text(

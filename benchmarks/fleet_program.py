@@ -1,9 +1,9 @@
 """A child program that is asked in lines of JSON and answers each with one.
 
 The parent's end is `Program`; a child calls `serve` with what it can do. A child
-ends when its standard input does, so that it never outlives its parent; Ctrl-C is
-the parent's to hear. Refused, with `RuntimeError`: a child that fails, ends or
-does not answer in time.
+ends when its standard input does, once what it was asked last is over, so that it does
+not outlive its parent for long; Ctrl-C is the parent's to hear. Refused, with
+`RuntimeError`: a child that fails, ends or does not answer in time.
 """
 
 from __future__ import annotations

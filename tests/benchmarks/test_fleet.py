@@ -7,7 +7,6 @@ that every figure is there, that nothing was lost on the way, and that it cleans
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys

@@ -125,7 +125,6 @@ def test_more_nodes_than_descriptors_are_refused_by_a_sentence() -> None:
         text=True,
         timeout=120,
         cwd=ROOT,
-        env={**os.environ},
         check=False,
     )
     assert told.returncode == 1

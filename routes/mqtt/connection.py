@@ -19,7 +19,8 @@ to send (see `violation`). A broker that reads nothing is not read either.
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -38,6 +39,9 @@ from routes.mqtt.paho_client import Ear, make_client
 from routes.mqtt.properties import NONE, Packed
 from routes.mqtt.protocol_choice import Version
 from routes.mqtt.reason import PACKET_TOO_LARGE, Reason
+
+_PACKETS = 32
+"""Times that paho is asked to read before something else has its turn."""
 
 _CLOGGED = 100
 """Times that a broker is listened to while it reads nothing of ours."""
@@ -178,11 +182,11 @@ class Connection:
             (select.POLLIN if reading else 0) | (select.POLLOUT if writing else 0),
         )
         poll.register(wake, select.POLLIN)
-        decrypted = reading and self._url.tls and sock.pending() > 0
-        ready = dict(poll.poll(0 if decrypted else max(0, timeout) * 1000))
+        here = reading and (self._client.has_more() or (self._url.tls and sock.pending() > 0))
+        ready = dict(poll.poll(0 if here else max(0, timeout) * 1000))
         events = ready.get(sock.fileno(), 0)
-        if decrypted or events & ~select.POLLOUT:
-            read = self._client.loop_read()
+        if here or events & ~select.POLLOUT:
+            read = self._read()
             if read == MQTTErrorCode.MQTT_ERR_PROTOCOL and not self.violation:
                 self._violation = "what is no packet"
             self._clogged += writing
@@ -194,6 +198,25 @@ class Connection:
         if self.is_open:
             self._client.loop_misc()
         return self.is_open
+
+    def _read(self) -> MQTTErrorCode:
+        """Read what is there: all that came with it, but for a flood."""
+        for _ in range(_PACKETS):
+            read = self._client.loop_read()
+            if read != MQTTErrorCode.MQTT_ERR_SUCCESS or not self._client.has_more():
+                break
+            if self.violation or not self.is_open or self._client.want_write():
+                break
+        return read
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send what is handed over inside in one go, as far as the socket takes it."""
+        self._client.cork()
+        try:
+            yield
+        finally:
+            self._client.uncork()
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Ask for ``topics`` at QoS 1; without our own echo (MQTT 5), unless `OwnToo`."""

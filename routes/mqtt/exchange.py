@@ -9,9 +9,10 @@ after `leave`, and payloads that are too large.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -56,6 +57,8 @@ class Exchange:
         self._max_payload = max_payload
         self._changed = threading.Condition()
         self._wake = -1
+        self._nudged = False
+        self._gathering = 0
         self._leaving = False
         fields = (name for name in SessionStatistics.__struct_fields__ if name != "outbox")
         self._counts = dict.fromkeys(fields, 0)
@@ -84,6 +87,24 @@ class Exchange:
             self._nudge()
         return taken
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Have the network thread woken once for all that is put inside."""
+        with self._changed:
+            self._gathering += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._gathering -= 1
+                self._nudge()
+
+    def recorded(self, letters: int) -> None:
+        """So many letters that were spooled elsewhere, and settled, are known there as such."""
+        with self._changed:
+            self._outbox.recorded(letters)
+            self._nudge()
+
     def statistics(self) -> SessionStatistics:
         """Return the counts, as one consistent picture."""
         with self._changed:
@@ -109,6 +130,7 @@ class Exchange:
         """
         with self._changed:
             self._leaving = True
+            self._outbox.spooled_window = math.inf  # nobody records any more
             self._nudge()
             self._changed.wait_for(self._is_flushed, flush)
             if self._state.is_connected:
@@ -144,8 +166,11 @@ class Exchange:
 
     def awake(self) -> None:
         """Take note of having been woken."""
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
+        if self._nudged:
+            with self._changed:
+                self._nudged = False
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._wake)
 
     def count(self, what: str) -> None:
         """Count one of the fields of `SessionStatistics`."""
@@ -195,6 +220,6 @@ class Exchange:
         return not self._state.is_connected or not self._outbox
 
     def _nudge(self) -> None:
-        if self._wake >= 0:
-            with contextlib.suppress(BlockingIOError):  # it is awake as it is
-                os.eventfd_write(self._wake, 1)
+        if self._wake >= 0 and not self._nudged and (not self._gathering or self._leaving):
+            self._nudged = True
+            os.eventfd_write(self._wake, 1)

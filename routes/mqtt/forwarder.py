@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.bus.spool import SpoolReader
 from gateway.bus.spool_source import AT_A_TIME, Taken
@@ -33,6 +34,9 @@ TIDY_EVERY = 30.0
 RELIEVE_EVERY = 0.1
 """Seconds after which it is seen whether a file fills."""
 
+RING_AT = 8
+"""Letters that are done with before the route's thread is woken to take them out."""
+
 PASSES = 3
 """How often the backlog may give nothing before something else has its turn."""
 
@@ -41,6 +45,16 @@ Say = Callable[[Message, Callable[[], None]], bool]
 
 False where it was refused, and nothing will be called.
 """
+
+
+class Desk(Protocol):
+    """The session, as far as it concerns a forwarder."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Take several letters at once."""
+
+    def recorded(self, letters: int) -> None:
+        """So many letters that are done with are known as such in their files."""
 
 
 class Forwarder:
@@ -53,6 +67,7 @@ class Forwarder:
         self,
         reader: SpoolReader,
         say: Say,
+        desk: Desk,
         ring: Callable[[], None],
         clock: Clock,
         *,
@@ -67,11 +82,13 @@ class Forwarder:
         """
         self._reader = reader
         self._say = say
+        self._desk = desk
         self._ring = ring
         self._clock = clock
         self._lock = threading.Lock()
         self._done: list[Taken] = []
         self._in_hand = 0
+        self._unsaid = 0
         now = clock.monotonic()
         self._pace = Pace(replay_rate, now=now)
         self._keep_every = window / 3
@@ -159,23 +176,28 @@ class Forwarder:
         with self._lock:
             self._in_hand += len(taken)
         self.forwarded += len(taken)
-        for letter in taken:
-            if not self._say(letter.message, partial(self._settled, letter)):
-                self._settled(letter)
+        with self._desk.together():
+            for letter in taken:
+                if not self._say(letter.message, partial(self._settled, letter)):
+                    with self._lock:
+                        self._unsaid += 1
+                    self._settled(letter)
 
     def _confirm(self) -> None:
         with self._lock:
             done, self._done = self._done, []
             self._in_hand -= len(done)
+            unsaid, self._unsaid = self._unsaid, 0
         if done:
             self.confirmed += len(done)
             self._reader.confirm(done)
             self._reader.flush()
+            self._desk.recorded(len(done) - unsaid)
 
     def _settled(self, letter: Taken) -> None:
         """Note that ``letter`` is done with, from any thread; ring for many, or for the last."""
         with self._lock:
             self._done.append(letter)
-            enough = len(self._done) >= min(IN_HAND // 4, self._in_hand)
+            enough = len(self._done) >= min(RING_AT, self._in_hand)
         if enough:
             self._ring()

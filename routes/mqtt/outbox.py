@@ -8,7 +8,9 @@ order in which they are emptied:
 2. **urgent** letters, the replies to calls;
 3. everything else;
 4. letters that lie **spooled** elsewhere until their ``settled`` is called, and
-   are bounded by whoever hands them in.
+   are bounded by whoever hands them in. Of those, no more than ``spooled_window``
+   are out, or settled and not yet `recorded` there: so many go twice, at the most,
+   where this process is killed.
 
 Lanes 2 and 3 are bounded together, in letters and in bytes; where they are
 full, the oldest of lane 3 goes first and is counted. Retained values are
@@ -29,6 +31,7 @@ given_up + expired + queued + in_flight.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from operator import attrgetter
@@ -67,7 +70,11 @@ class OutboxStatistics(msgspec.Struct, frozen=True):
 class Outbox:
     """Bounded memory between those who publish and the one who sends."""
 
-    def __init__(self, *, size: int, size_bytes: int, retained_size: int) -> None:
+    def __init__(
+        self, *, size: int, size_bytes: int, retained_size: int, spooled_window: float = math.inf
+    ) -> None:
+        self.spooled_window = spooled_window
+        self._unrecorded = 0
         self._size = size
         self._size_bytes = size_bytes
         self._retained_size = retained_size
@@ -107,6 +114,10 @@ class Outbox:
             self._shed()
         self._tell()
         return True
+
+    def recorded(self, letters: int) -> None:
+        """So many spooled letters that were settled are known as such where they lie."""
+        self._unrecorded -= letters
 
     def take(self, now: float) -> Letter | None:
         """Hand out the next letter; it is in flight until one of the next four methods.
@@ -194,7 +205,7 @@ class Outbox:
             letter = (self._urgent or self._normal).popleft()
             self._bytes -= letter.size
             return letter
-        if not self._spooled:
+        if not self._spooled or self._unrecorded + len(self._in_flight) >= self.spooled_window:
             return None
         if self._spooled[0].attempts >= ATTEMPTS:
             if self._in_flight:
@@ -256,6 +267,7 @@ class Outbox:
             letter.counted = True
             self._ends[end] += 1
             if letter.settled is not None:
+                self._unrecorded += 1
                 self._to_tell.append(letter.settled)
 
     def _tell(self) -> None:

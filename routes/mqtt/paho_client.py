@@ -1,11 +1,12 @@
 """paho's client with what it lacks: limits, a count and a memory.
 
 `BoundedClient` hangs up on a packet that is too large, instead of collecting
-up to 256 MB of it, and on what nobody asked for at all; it counts packets, and
-gives no identifier away that is still in use. `Ear` keeps the exception that
-paho logs where it should raise, since that one knows why the connection broke.
-Nothing else of paho is changed. This is the one place that leans on paho's
-inside; tests hold it against the real one.
+up to 256 MB of it, and on what nobody asked for at all; it counts packets,
+gives no identifier away that is still in use, and goes to the socket once for
+many packets. `Ear` keeps the exception that paho logs where it should raise,
+since that one knows why the connection broke. Nothing else of paho is changed.
+This is the one place that leans on paho's inside; tests hold it against the
+real one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTT
 _PUBLISH, _PUBREL = 0x30, 0x60
 _QOS_2 = 0x04
 
+AT_ONCE = 64 << 10
+"""Bytes that are read from the socket, or kept for it, at a time."""
+
 _UNREADABLE = (MQTTException, ValueError, LookupError, TypeError, struct.error)
 """What paho stumbles over when a packet is not what it says it is."""
 
@@ -47,11 +51,67 @@ class BoundedClient(Client):
     violation = ""
     """What came that may not come, or cannot be read; empty where nothing did."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._arrived = b""
+        self._leaving = bytearray()
+        self._corked = self._stuck = False
+
+    def has_more(self) -> bool:
+        """Tell whether something has been read that was not looked at."""
+        return bool(self._arrived)
+
+    def cork(self) -> None:
+        """Keep what is sent from here on, up to `AT_ONCE` bytes, until `uncork`."""
+        self._corked = True
+
+    def uncork(self) -> None:
+        """Send what was kept, as far as the socket takes it; `want_write` tells of the rest."""
+        self._corked = False
+        self._send_kept()
+
+    def want_write(self) -> bool:
+        """Tell whether something waits for room in the socket."""
+        return super().want_write() or (bool(self._leaving) and (self._stuck or not self._corked))
+
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > self.packet_limit:
             self.oversized = bufsize
             raise OSError(errno.EMSGSIZE, f"a packet of {bufsize} bytes")
-        return super()._sock_recv(bufsize)
+        if not self._arrived:
+            self._arrived = super()._sock_recv(AT_ONCE)
+        taken, self._arrived = self._arrived[:bufsize], self._arrived[bufsize:]
+        return taken
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        if self._corked and not self._stuck:
+            self._leaving += buf
+            if len(self._leaving) >= AT_ONCE:
+                self._send_kept()
+            return len(buf)
+        if self._leaving:
+            raise BlockingIOError  # it has its place behind what was kept
+        return super()._sock_send(buf)
+
+    def _packet_write(self) -> MQTTErrorCode:
+        if self._leaving and not self._corked:
+            self._send_kept()
+            if self._leaving:
+                return MQTTErrorCode.MQTT_ERR_AGAIN
+        return super()._packet_write()
+
+    def _send_kept(self) -> None:
+        while self._leaving:
+            try:
+                sent = super()._sock_send(self._leaving)
+            except BlockingIOError:
+                break
+            except OSError:
+                # Whoever reads next finds the connection gone, and says why.
+                self._leaving.clear()
+                break
+            del self._leaving[:sent]
+        self._stuck = bool(self._leaving)
 
     def _packet_handle(self) -> MQTTErrorCode:
         self.packets += 1

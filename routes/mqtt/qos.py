@@ -10,7 +10,8 @@ The keys are patterns over the topics of the bus, as subscribers write them. Of
 those that match, the **most specific** counts: compare level by level from the
 left, where a name goes before ``+`` and ``+`` before ``#``. So a drop-in can
 refine what the main file says, wherever it stands. What none matches goes out
-at QoS 1 if it is retained or an event, and at ``telemetry_qos`` otherwise.
+at QoS 1 if it is retained or an event, but for a heartbeat's, and at ``telemetry_qos``
+otherwise.
 
 Pure. Refused with `ValueError`: patterns that are none, and such as nothing is
 ever published under.
@@ -24,6 +25,9 @@ from gateway.mail.topic import check_pattern, matches
 
 EVENTS = "devices/+/events/+"
 """What happened once and is never said again: not to be lost, though not retained."""
+
+PONG = "devices/+/events/pong"
+"""An answered heartbeat: there is another one soon."""
 
 _WILDCARDS = {"+": 1, "#": 2}
 
@@ -60,7 +64,8 @@ class QosTable:
         for pattern, qos in self._patterns:
             if matches(pattern, topic):
                 return qos
-        return 1 if retain or matches(EVENTS, topic) else self._otherwise
+        happened = matches(EVENTS, topic) and not matches(PONG, topic)
+        return 1 if retain or happened else self._otherwise
 
 
 def _generality(pattern: str) -> list[int]:

@@ -122,6 +122,7 @@ class MqttRouter(Router):
             self._forwarder = Forwarder(
                 self.open_spool(terms),
                 self._telemetry.say,
+                self._session,
                 self._tray.ring,
                 self._clock,
                 replay_rate=settings.spool.replay_rate,

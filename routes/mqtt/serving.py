@@ -133,12 +133,17 @@ class Serving:
             if now >= self._hold_until + SETTLED:
                 self._hold_until = None
                 self._throttle.reset()
-        window = self._settings.in_flight if self._has_room else 1
-        while connection.can_send and connection.in_flight < window:
-            letter = self._exchange.take(now)
-            if letter is None:
-                return
-            connection.send(letter, now)
+        window = min(self._settings.in_flight, connection.receive_maximum)
+        if not self._has_room:
+            window = 1
+        elif window - connection.in_flight < window // 4:
+            return  # one packet for several letters costs both ends less
+        with connection.together():
+            while connection.can_send and connection.in_flight < window:
+                letter = self._exchange.take(now)
+                if letter is None:
+                    return
+                connection.send(letter, now)
 
     def _wait(self, tick: float, now: float) -> float:
         if self._hold_until is None or self._hold_until <= now:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from random import Random
 
 from gateway.backoff import Backoff
@@ -61,6 +62,7 @@ class Session:
             size=settings.queue_size,
             size_bytes=settings.queue_bytes,
             retained_size=settings.retained_size,
+            spooled_window=settings.in_flight,
         )
         first = ConnectionState("connecting", str(self._url), "not tried yet", clock.time())
         self._exchange = Exchange(outbox, first, max_payload=settings.max_payload)
@@ -128,6 +130,17 @@ class Session:
         return self._exchange.put(
             Letter(topic, payload, qos, retain, urgent, properties, settled, deadline)
         )
+
+    def together(self) -> AbstractContextManager[None]:
+        """Publish several messages at the cost of one wake-up of the network thread."""
+        return self._exchange.together()
+
+    def recorded(self, letters: int) -> None:
+        """So many letters whose ``settled`` was called are known as such where they are kept.
+
+        Without this word no more than ``in_flight`` of those go out.
+        """
+        self._exchange.recorded(letters)
 
     def statistics(self) -> SessionStatistics:
         """Return the counts, as one consistent picture."""

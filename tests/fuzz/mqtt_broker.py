@@ -154,7 +154,12 @@ def publish(session: Session, random: Random, number: int, settled: Counter[int]
     kind_of_letter = random.randrange(4)
     topic, payload, qos = f"t/{random.randrange(20)}", b"x" * random.randrange(200), 1
     if kind_of_letter == 0:
-        session.publish(topic, payload, qos=qos, settled=lambda: settled.update((number,)))
+
+        def settle() -> None:
+            settled.update((number,))
+            session.recorded(1)
+
+        session.publish(topic, payload, qos=qos, settled=settle)
         return 1
     if kind_of_letter == 1:
         session.publish(topic, payload, qos=qos, retain=True)

@@ -319,3 +319,28 @@ def test_an_outbox_is_empty_only_when_all_is_acknowledged(retain):
     assert outbox
     outbox.sent(letter)
     assert not outbox
+
+
+def test_no_more_spooled_letters_are_out_or_unrecorded_than_may_go_twice():
+    outbox = Outbox(size=10, size_bytes=10_000, retained_size=10, spooled_window=3)
+    done: list[int] = []
+    for number in range(6):
+        outbox.put(Letter("t", b"%d" % number, 1, settled=partial(done.append, number)))
+    out = [letter for _ in range(4) if (letter := outbox.take(NOW))]
+    assert [letter.payload for letter in out] == [b"0", b"1", b"2"]
+    outbox.sent(out[0])
+    outbox.sent(out[1])
+    assert done == [0, 1]
+    assert outbox.take(NOW) is None, "its file does not know it yet"
+    outbox.put(Letter("t", b"a reply", 1, urgent=True))
+    assert payload_of(outbox.take(NOW)) == b"a reply", "what is not spooled goes on"
+    outbox.recorded(2)
+    assert payload_of(outbox.take(NOW)) == b"3"
+    outbox.lost()
+    assert payload_of(outbox.take(NOW)) == b"a reply"
+    assert [payload_of(outbox.take(NOW)) for _ in range(2)] == [b"2", b"3"]
+
+
+def payload_of(letter: Letter | None) -> bytes:
+    assert letter is not None
+    return letter.payload

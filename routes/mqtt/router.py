@@ -15,6 +15,8 @@ them late; letters to this gateway's own topics.
 
 from __future__ import annotations
 
+import logging
+import re
 from random import Random
 from typing import Any, ClassVar
 
@@ -26,18 +28,21 @@ from gateway.mail.address import Address
 from gateway.mail.codec import to_json
 from gateway.mail.message import Message
 from gateway.mail.topic import matches
-from gateway.routing.router import Router
+from gateway.routing.carrier import Carrier
 from routes.mqtt.calls import Calls
 from routes.mqtt.connection_state import ConnectionState
 from routes.mqtt.forwarder import Forwarder
 from routes.mqtt.in_tray import InTray
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.inlet import Inlet
+from routes.mqtt.mail import Mail
 from routes.mqtt.network_loop import Status
 from routes.mqtt.session import Session
 from routes.mqtt.settings import Settings
 from routes.mqtt.telemetry import OUTWARD, STOPPED, Telemetry
 from routes.mqtt.topics import Topics
+
+log = logging.getLogger(__name__)
 
 LEAVE = 2.0
 """Seconds that the farewell may take."""
@@ -46,13 +51,14 @@ TICK = 10.0
 """Hertz at which deadlines of calls are looked at, while there are any."""
 
 
-class MqttRouter(Router):
+class MqttRouter(Carrier):
     """Carries telemetry to a broker and calls from it."""
 
     Settings: ClassVar[type[msgspec.Struct]] = Settings
 
     _session: Session | None = None
     _forwarder: Forwarder | None = None
+    _mail: Mail | None = None
 
     def start(self) -> None:
         """Begin to talk to the broker, which need not be there."""
@@ -68,7 +74,11 @@ class MqttRouter(Router):
             admit=self.admit,
             say=self._say,
         )
-        self._inlets: tuple[Inlet, ...] = (self._calls,)
+        self._mail = self._open_mail()
+        self._inlets: tuple[Inlet, ...] = (
+            self._calls,
+            *(self._mail.inlets() if self._mail else ()),
+        )
         self._session = Session(
             settings,
             client_id=f"gateway-{self.node}",
@@ -81,7 +91,12 @@ class MqttRouter(Router):
         )
         self._telemetry = Telemetry(settings, self._topics, self._session, self._clock)
         self.watch(self._tray.fileno(), self._on_bell)
-        self.add_filter(callback=self._calls.on_answer, id="answers", kind="^(reply|bounce)$")
+        self.add_filter(
+            callback=self._calls.on_answer,
+            id="answers",
+            recipient=rf"^{re.escape(self.name)}\Z",
+            kind="^(reply|bounce)$",
+        )
         # The devices are known before the first call can come.
         for pattern in OUTWARD:
             self.subscribe(pattern, self._on_publication, spool=settings.spool_bytes)
@@ -100,6 +115,7 @@ class MqttRouter(Router):
         """Answer who still waits, say goodbye, give back thread and descriptors."""
         session = self._session
         if session is None:
+            self._close_mail()
             return
         self._calls.close()
         self._tray.empty()
@@ -112,12 +128,18 @@ class MqttRouter(Router):
             forwarder.close()
         self.unwatch(self._tray.fileno())
         self._tray.close()
+        self._close_mail()
 
     def life(self) -> None:
-        """Give up the calls whose time is over."""
+        """Give up the calls whose time is over; repeat mail, and give that up."""
         self._calls.expire()
-        if not len(self._calls):
+        if self._mail is not None:
+            self._mail.turn()
+        if not self._is_busy():
             self.frequency = 0.0
+
+    def _is_busy(self) -> bool:
+        return bool(len(self._calls)) or (self._mail is not None and self._mail.is_busy)
 
     def outbound(self, message: Message) -> None:
         """Publish the body of a letter to ``topic@mqtt``, at QoS 1; confirm that it is queued."""
@@ -140,6 +162,7 @@ class MqttRouter(Router):
             **self._calls.statistics(),
             **self._telemetry.statistics(),
             "spool": self._forwarder.statistics() if self._forwarder else None,
+            "mail_between_gateways": self._mail.statistics() if self._mail else None,
             "session": msgspec.to_builtins(session.statistics()) if session else None,
         }
 
@@ -152,7 +175,9 @@ class MqttRouter(Router):
         self._tray.empty()
         if self._forwarder is not None:
             self._forwarder.carry()
-        if len(self._calls) and not self.frequency:
+        if self._mail is not None:
+            self._mail.turn()
+        if self._is_busy() and not self.frequency:
             self.frequency = TICK
 
     # On the session's thread
@@ -165,6 +190,8 @@ class MqttRouter(Router):
         self._calls.hear(incoming)  # who refuses it, and counts
 
     def _on_state(self, state: ConnectionState) -> None:
+        if self._mail is not None:
+            self._mail.note(state)
         if self._session is not None:
             self.set_connection("connected" if state.is_connected else "waiting", state.cause)
 
@@ -173,6 +200,32 @@ class MqttRouter(Router):
     def _say(self, topic: str, payload: bytes, **options: Any) -> bool:
         session = self._session
         return session is not None and session.publish(topic, payload, **options)
+
+    def _open_mail(self) -> Mail | None:
+        settings = self.settings
+        if settings.mail is None:
+            return None
+        mail = Mail(
+            settings.mail,
+            self,
+            file=self.memory_folder / "letters",
+            clock=self._clock,
+            tray=self._tray,
+            say=self._say,
+            max_payload=settings.max_payload,
+        )
+        try:
+            mail.open()
+        except RefusedError as error:
+            log.error("%s carries no mail between gateways: %s", self.name, error)
+            mail.close()
+            return None
+        return mail
+
+    def _close_mail(self) -> None:
+        mail, self._mail = self._mail, None
+        if mail is not None:
+            mail.close()
 
     def _status(self) -> Status:
         now = self._clock.time()

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gateway.bus.directory import Book, Subscription
+from msgspec.structs import replace
+
+from gateway.bus.directory import Subscription
 from gateway.bus.office import BOSS, Office
 from gateway.clock import RealClock
 from gateway.mail.codec import decode, encode
@@ -56,7 +58,7 @@ class LittleBus:
         lives = threading.Event()
         book = self.office.book
         names = {**book.incarnations, name: 1}
-        self.office.update(Book(book.version + 1, names, book.subscriptions))
+        self._tell(incarnations=names)
         box = self.office.open(name, 1, self.office.bind(name, 1))
 
         def report(level: str) -> None:
@@ -92,9 +94,10 @@ class LittleBus:
         answers: dict[str, Callable[[Any], Any]] = {
             "subscribe": lambda body: self._subscribe(message.sender, **body),
             "retain": lambda body: self._retain(decode(body["message"])),
+            "carry": lambda body: self._tell(carrier=message.sender),
         }
         result = answers.get(message.subject, lambda body: None)(message.body)
-        if message.subject == "subscribe":
+        if message.subject in ("subscribe", "carry"):
             self.office.answer(reply_to(message, self.office.new_id(), 0.0, result))
         return True
 
@@ -102,10 +105,14 @@ class LittleBus:
         book = self.office.book
         version = book.version + 1
         subscriptions = (*book.subscriptions, Subscription(name, pattern, version, spool))
-        self.office.update(Book(version, book.incarnations, subscriptions))
+        self._tell(subscriptions=subscriptions)
         return [
             encode(message) for topic, message in self._retained.items() if matches(pattern, topic)
         ]
+
+    def _tell(self, **changes: Any) -> None:
+        book = self.office.book
+        self.office.update(replace(book, version=book.version + 1, **changes))
 
     def _retain(self, message: Message) -> None:
         self._retained[message.subject] = message

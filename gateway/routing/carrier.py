@@ -61,6 +61,8 @@ class Carrier(Router):
         which bounces a letter. Raises `RefusedError` where another router of this
         gateway does it already.
         """
+        # What comes from here on is handled once this has returned.
+        self._box.wait_for(self._tell_boss("carry", None), timeout)
         elsewhere = rf"@(?!{re.escape(self.name)}\Z)[^@]+\Z"
         self.add_filter(
             callback=letter,
@@ -77,7 +79,6 @@ class Carrier(Router):
             kind="^(reply|bounce)$",
         )
         self._bounces_for_others = True
-        self._box.wait_for(self._tell_boss("carry", None), timeout)
 
     @property
     def memory_folder(self) -> Path:

@@ -12,7 +12,8 @@ class Incoming(msgspec.Struct, frozen=True):
     ``topic`` is empty where its bytes are no UTF-8. ``retained`` says that
     the broker kept it from before we subscribed, ``duplicate`` that it says
     it has sent it before. ``response_topic`` and ``correlation_data`` are
-    MQTT 5's (sections 3.3.2.3.5 and 3.3.2.3.6), None where they were absent.
+    MQTT 5's (sections 3.3.2.3.5 and 3.3.2.3.6), None where they were absent;
+    ``user_properties`` are pairs of names and values (3.3.2.3.7).
     """
 
     topic: str
@@ -21,6 +22,7 @@ class Incoming(msgspec.Struct, frozen=True):
     duplicate: bool = False
     response_topic: str | None = None
     correlation_data: bytes | None = None
+    user_properties: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, message: MQTTMessage) -> Incoming:
@@ -37,4 +39,5 @@ class Incoming(msgspec.Struct, frozen=True):
             duplicate=bool(message.dup),
             response_topic=getattr(properties, "ResponseTopic", None),
             correlation_data=getattr(properties, "CorrelationData", None),
+            user_properties=tuple(getattr(properties, "UserProperty", ())),
         )

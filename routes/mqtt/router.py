@@ -36,6 +36,7 @@ from routes.mqtt.in_tray import InTray
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.inlet import Inlet
 from routes.mqtt.mail import Mail
+from routes.mqtt.manage import Manage
 from routes.mqtt.network_loop import Status
 from routes.mqtt.session import Session
 from routes.mqtt.settings import Settings
@@ -59,6 +60,7 @@ class MqttRouter(Carrier):
     _session: Session | None = None
     _forwarder: Forwarder | None = None
     _mail: Mail | None = None
+    _manage: Manage | None = None
 
     def start(self) -> None:
         """Begin to talk to the broker, which need not be there."""
@@ -75,9 +77,11 @@ class MqttRouter(Carrier):
             say=self._say,
         )
         self._mail = self._open_mail()
+        self._manage = self._make_manage()
         self._inlets: tuple[Inlet, ...] = (
             self._calls,
             *(self._mail.inlets() if self._mail else ()),
+            *([self._manage] if self._manage else ()),
         )
         self._session = Session(
             settings,
@@ -109,6 +113,8 @@ class MqttRouter(Carrier):
             )
             self.watch(self._forwarder.fileno(), self._on_bell)
             self._forwarder.carry()
+        if self._manage is not None:
+            self._manage.open()
         self._session.start()
 
     def stop(self) -> None:
@@ -117,6 +123,8 @@ class MqttRouter(Carrier):
         if session is None:
             self._close_mail()
             return
+        if self._manage is not None:
+            self._manage.close()
         self._calls.close()
         self._tray.empty()
         self._telemetry.take_back()
@@ -163,12 +171,15 @@ class MqttRouter(Carrier):
             **self._telemetry.statistics(),
             "spool": self._forwarder.statistics() if self._forwarder else None,
             "mail_between_gateways": self._mail.statistics() if self._mail else None,
+            "manage": self._manage.statistics() if self._manage else None,
             "session": msgspec.to_builtins(session.statistics()) if session else None,
         }
 
     def _on_publication(self, message: Message) -> None:
         if matches("devices/+/info", message.subject):
             self._calls.note_info(message)
+        elif self._manage is not None and matches("devices/+/state", message.subject):
+            self._manage.note(message)
         self._telemetry.say(message)
 
     def _on_bell(self, _events: int) -> None:
@@ -221,6 +232,19 @@ class MqttRouter(Carrier):
             mail.close()
             return None
         return mail
+
+    def _make_manage(self) -> Manage | None:
+        settings = self.settings
+        if settings.manage is None:
+            return None
+        return Manage(
+            settings.manage,
+            self,
+            self._topics,
+            clock=self._clock,
+            say=self._say,
+            max_payload=settings.max_payload,
+        )
 
     def _close_mail(self) -> None:
         mail, self._mail = self._mail, None

@@ -15,6 +15,7 @@ from msgspec import Meta
 from gateway.routing.access import Rule
 from routes.mqtt.broker_url import BrokerUrl
 from routes.mqtt.mail_settings import MailSettings
+from routes.mqtt.manage_settings import ManageSettings
 
 LEAST_SPOOL = 1 << 20
 """Bytes below which a spool is not worth its files."""
@@ -82,7 +83,8 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     ``allow`` are the rules for calls that come in; without any, none is
     carried out. ``reply_timeout`` (s) is how long a device may take to
     answer one, ``max_calls`` how many may be under way at once. ``mail`` is
-    the mail between gateways; without it there is none.
+    the mail between gateways, ``manage`` what may be done to this one from
+    afar; without them there is none, and nothing.
 
     ``spool_bytes`` is how much of what is not retained may wait in memory files
     for the broker, for each OS process that publishes; beyond that the oldest
@@ -94,6 +96,7 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     reply_timeout: Annotated[float, Meta(gt=0, le=600)] = 5.0
     max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 100
     mail: MailSettings | None = None
+    manage: ManageSettings | None = None
     spool_bytes: Annotated[int, Meta(ge=0, le=1 << 34)] = 16 << 20
 
     def __post_init__(self) -> None:

@@ -25,6 +25,12 @@ from routes.mqtt import manage_config
 from routes.mqtt.manage_config import Change
 from routes.mqtt.manage_settings import ManageSettings
 
+HEALTH = "health"
+"""The process that streams the log and the mail; what it says goes out as telemetry."""
+
+FORWARDED = {"log": "$log_stream", "tail": "$tail"}
+"""Commands that are letters to it, and their subjects; the arguments are its business."""
+
 LOOK_EVERY = 0.2
 """Seconds between two looks at whether a restarted route is what it was."""
 
@@ -109,6 +115,8 @@ class Commands:
 
     def run(self, command: str, arguments: Mapping[str, Any]) -> Any:
         """Do ``command`` and return what is answered; raise `GatewayError` where it fails."""
+        if command in FORWARDED:
+            return self._forward(FORWARDED[command], arguments)
         kinds: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
             "processes": (NoArguments, self._processes),
             "restart": (RestartArguments, self._restart),
@@ -156,6 +164,10 @@ class Commands:
 
     def _updates(self, _: NoArguments) -> dict[str, Any]:
         return {"updater": None, "reason": "no updater is configured"}
+
+    def _forward(self, subject: str, arguments: Mapping[str, Any]) -> Any:
+        asked = self._steward.send(HEALTH, subject, dict(arguments))
+        return self._steward.wait_for_reply(asked, 10.0).body
 
     # Changing the configuration
 

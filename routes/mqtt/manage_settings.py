@@ -7,20 +7,21 @@ house (``crew`` and ``gateway``).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
-Command = Literal["processes", "restart", "config", "configure", "updates"]
+Command = Literal["processes", "restart", "config", "configure", "updates", "log", "tail"]
 
-COMMANDS: tuple[Command, ...] = ("processes", "restart", "config", "configure", "updates")
+COMMANDS: tuple[str, ...] = get_args(Command)
 
 
 class ManageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All of ``[routes.mqtt.manage]``.
 
-    ``allow`` are the commands that are carried out. ``sections`` are the tables that
+    ``allow`` are the commands that are carried out; ``tail`` shows the mail with whatever
+    is secret in it. ``sections`` are the tables that
     ``configure`` may touch. ``settle`` (s) is how long the devices that were connected
     before a change have to come back after it; then it is taken back. ``audit_file`` keeps
     a line for each command beside the log, within ``audit_bytes`` and as many again of the

@@ -31,6 +31,7 @@ from gateway.mail.topic import matches
 from gateway.routing.carrier import Carrier
 from routes.mqtt.calls import Calls
 from routes.mqtt.connection_state import ConnectionState
+from routes.mqtt.fleet import Fleet
 from routes.mqtt.forwarder import Forwarder
 from routes.mqtt.in_tray import InTray
 from routes.mqtt.incoming import Incoming
@@ -56,6 +57,8 @@ class MqttRouter(Carrier):
     """Carries telemetry to a broker and calls from it."""
 
     Settings: ClassVar[type[msgspec.Struct]] = Settings
+    Fleet: ClassVar[type[Fleet]] = Fleet
+    """What ``gateway fleet`` asks a broker with."""
 
     _session: Session | None = None
     _forwarder: Forwarder | None = None

@@ -13,6 +13,7 @@ from typing import Any, NotRequired, TypedDict
 
 import msgspec
 
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.tapping import Tap
 from gateway.errors import ProtocolError
 from gateway.mail.message import Message
@@ -35,10 +36,10 @@ class Retain(TypedDict):
 
 
 class Subscribing(TypedDict):
-    """A pattern, and how many bytes may wait for the subscriber in each file; 0 for none."""
+    """A pattern, and on which terms publications wait for the subscriber in files, if any do."""
 
     pattern: str
-    spool: int
+    spool: SpoolTerms | None
 
 
 class Will(TypedDict):

@@ -50,7 +50,7 @@ LEAVE = 2.0
 """Seconds that the farewell may take."""
 
 TICK = 10.0
-"""Hertz at which deadlines of calls are looked at, while there are any."""
+"""Hertz at which calls and what has waited are looked at, while there are any."""
 
 
 class MqttRouter(Carrier):
@@ -105,19 +105,23 @@ class MqttRouter(Carrier):
             kind="^(reply|bounce)$",
         )
         # The devices are known before the first call can come.
+        terms = settings.spool.terms(self.name)
         for pattern in OUTWARD:
-            self.subscribe(pattern, self._on_publication, spool=settings.spool_bytes)
-        if settings.spool_bytes:
+            self.subscribe(pattern, self._on_publication, spool=terms)
+        if terms is not None:
             self._forwarder = Forwarder(
-                self.open_spool(settings.spool_bytes),
+                self.open_spool(terms),
                 self._telemetry.say,
                 self._tray.ring,
                 self._clock,
+                replay_rate=settings.spool.replay_rate,
+                window=terms.window,
             )
             self.watch(self._forwarder.fileno(), self._on_bell)
-            self._forwarder.carry()
+            self._forwarder.begin()
         if self._manage is not None:
             self._manage.open()
+        self._set_frequency()
         self._session.start()
 
     def stop(self) -> None:
@@ -142,12 +146,15 @@ class MqttRouter(Carrier):
         self._close_mail()
 
     def life(self) -> None:
-        """Give up the calls whose time is over; repeat mail, and give that up."""
+        """Give up the calls whose time is over; keep the spool's house; repeat mail."""
         self._calls.expire()
+        if self._forwarder is not None:
+            if self._forwarder.is_busy:
+                self._forwarder.carry()
+            self._forwarder.keep_house()
         if self._mail is not None:
             self._mail.turn()
-        if not self._is_busy():
-            self.frequency = 0.0
+        self._set_frequency()
 
     def _is_busy(self) -> bool:
         return bool(len(self._calls)) or (self._mail is not None and self._mail.is_busy)
@@ -191,8 +198,22 @@ class MqttRouter(Carrier):
             self._forwarder.carry()
         if self._mail is not None:
             self._mail.turn()
-        if self._is_busy() and not self.frequency:
-            self.frequency = TICK
+        self._set_frequency()
+
+    def _set_frequency(self) -> None:
+        """Look at the clock as often as is needed now."""
+        forwarder = self._forwarder
+        if self._is_busy() or (forwarder is not None and forwarder.is_busy):
+            wanted = TICK
+        else:
+            wanted = 2 / self.settings.spool.window if forwarder is not None else 0.0
+        if self.frequency != wanted:
+            self.frequency = wanted
+
+    def _on_connected(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.begin()
+            self._set_frequency()
 
     # On the session's thread
 
@@ -207,6 +228,8 @@ class MqttRouter(Carrier):
         if self._mail is not None:
             self._mail.note(state)
         if self._session is not None:
+            if state.is_connected:
+                self._tray.put(self._on_connected)
             self.set_connection("connected" if state.is_connected else "waiting", state.cause)
 
     # From either thread

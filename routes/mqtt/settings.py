@@ -16,9 +16,7 @@ from gateway.routing.access import Rule
 from routes.mqtt.broker_url import BrokerUrl
 from routes.mqtt.mail_settings import MailSettings
 from routes.mqtt.manage_settings import ManageSettings
-
-LEAST_SPOOL = 1 << 20
-"""Bytes below which a spool is not worth its files."""
+from routes.mqtt.spool_settings import SpoolSettings
 
 
 class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,10 +84,7 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     the mail between gateways, ``manage`` what may be done to this one from
     afar; without them there is none, and nothing.
 
-    ``spool_bytes`` is how much of what is not retained may wait in memory files
-    for the broker, for each OS process that publishes; beyond that the oldest
-    gives way. It is not lost where this route is killed. 0 has it wait in the
-    route's own memory, within ``queue_size``.
+    ``spool`` says how telemetry waits for the broker: see `SpoolSettings`.
     """
 
     allow: tuple[Rule, ...] = ()
@@ -97,11 +92,4 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 100
     mail: MailSettings | None = None
     manage: ManageSettings | None = None
-    spool_bytes: Annotated[int, Meta(ge=0, le=1 << 34)] = 16 << 20
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if 0 < self.spool_bytes < LEAST_SPOOL:
-            raise ValueError(
-                f"spool_bytes is 0 for no spool, or at least {LEAST_SPOOL}, not {self.spool_bytes}"
-            )
+    spool: SpoolSettings = SpoolSettings()

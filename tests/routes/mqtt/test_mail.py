@@ -24,6 +24,7 @@ from gateway.process.process import Process
 from routes.mqtt.mail_settings import MailRule, MailSettings, PeerSettings
 from routes.mqtt.router import MqttRouter
 from routes.mqtt.settings import Settings
+from routes.mqtt.spool_settings import SpoolSettings
 from tests.lab.little_bus import LittleBus
 from tests.lab.mosquitto import DEADLINE, Mosquitto
 from tests.lab.os_processes import until
@@ -101,7 +102,7 @@ def houses(broker: Mosquitto, tmp_path: Path) -> Iterator[Houses]:
                 broker=url or broker.url,
                 retry_first=0.05,
                 retry_ceiling=0.2,
-                spool_bytes=0,
+                spool=SpoolSettings(bytes=0),
                 max_payload=max_payload,
                 mail=MailSettings(**{"allow": OPEN, **mail}),
             )

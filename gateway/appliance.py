@@ -68,6 +68,10 @@ class Appliance(Application):
     def _mark(self) -> Path:
         return Path(self.configuration.gateway.sockets) / "renewed"
 
+    def load(self, path: str) -> Configuration:
+        """Read and check a configuration, as this one was; raise `ConfigError`."""
+        return load(path, find=plugins.find)
+
     def renew(self) -> None:
         """Have each route that is born from here on read the configuration again.
 
@@ -81,7 +85,7 @@ class Appliance(Application):
         if not self.file or not self._mark.exists():
             return {}
         try:
-            configuration = load(self.file, find=plugins.find)
+            configuration = self.load(self.file)
         except ConfigError as error:
             log.error("%s goes on as it was: %s", name, error)
             return {}

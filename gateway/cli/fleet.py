@@ -137,7 +137,7 @@ def render(
             "online" if node["online"] else "offline",
             since(dict(node), now),
             text(node["version"] or None),
-            f"{node['devices']['connected']}/{node['devices']['total']}",
+            f"{text(node['devices']['connected'])}/{node['devices']['total']}",
         )
         for node in nodes
     ]

@@ -108,8 +108,11 @@ class Listing:
             "cause": status.cause,
             "since": status.since,
             "version": status.version,
-            "devices": {"connected": sum(devices.values()), "total": len(devices)},
-            # What an absent gateway said of its health is no news.
+            # What an absent gateway said of its devices and its health is no news.
+            "devices": {
+                "connected": sum(devices.values()) if status.online else None,
+                "total": len(devices),
+            },
             "verdict": health.verdict if health and status.online else None,
             "problems": (
                 [msgspec.to_builtins(problem) for problem in health.problems]

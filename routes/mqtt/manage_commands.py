@@ -16,9 +16,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway import plugins
-from gateway.config.loading import load
-from gateway.config.schema import Configuration
 from gateway.errors import ConfigError, GatewayError, RefusedError
 from gateway.mail.message import Message
 from routes.mqtt import manage_config
@@ -45,7 +42,7 @@ class Steward(Protocol):
 
     @property
     def application(self) -> Any:
-        """The application, whose ``file`` is the configuration's."""
+        """The application: the configuration's ``file``, and how to ``load`` and ``renew`` it."""
         ...
 
     def send(self, recipient: str, subject: str, body: Any = None) -> Message:
@@ -176,7 +173,7 @@ class Commands:
         change = manage_config.prepare(
             file,
             wanted.text,
-            load=_load,
+            load=self._steward.application.load,
             sections=self._settings.sections,
             own=self._steward.name,
         )
@@ -200,7 +197,7 @@ class Commands:
         failed = self._restart_all(change.routes)
         if failed:
             return failed
-        known = _load(self._file()).devices
+        known = self._steward.application.load(self._file()).devices
         wanted = {name: route for name, route in expected.items() if name in known}
         steady_at = self._monotonic() + STEADY
         lives = self._lives(change.routes)
@@ -260,7 +257,3 @@ class Commands:
         if not file:
             raise RefusedError("this gateway was not started from a configuration file")
         return str(Path(file).absolute())
-
-
-def _load(path: str) -> Configuration:
-    return load(path, find=plugins.find)

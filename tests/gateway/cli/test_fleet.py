@@ -38,7 +38,7 @@ NODES: list[dict[str, Any]] = [
         "cause": "the gateway fell silent: its power or its network?",
         "since": None,
         "version": "",
-        "devices": {"connected": 0, "total": 0},
+        "devices": {"connected": None, "total": 3},
         "verdict": None,
         "problems": [],
     },
@@ -47,7 +47,7 @@ NODES: list[dict[str, Any]] = [
 PAGE = r"""NODE            STATE    SINCE  VERSION  DEVICES  REMARKS
 attic-pi        online   2h05m  0.1.0      11/12  arm is failed: no handshake;
                                                   the disk is full
-kitchen\x1b[2J  offline      -  -            0/0  the gateway fell silent: its
+kitchen\x1b[2J  offline      -  -            -/3  the gateway fell silent: its
                                                   power or its network?
 
 1 of 2 online"""

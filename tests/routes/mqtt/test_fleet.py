@@ -28,6 +28,7 @@ def listing() -> Listing:
     say(listing, "pi%2F1/status", {"online": True, "version": "2", "since": 7.5})
     for number, connected in enumerate((True, True, False)):
         say(listing, f"pi%2F1/devices/d{number}/state", {"connected": connected})
+    say(listing, "pi-2/devices/d0/state", {"connected": True})
     problems = [{"what": "it is hot", "level": "warning", "since": 1.0, "advice": "cool it"}]
     for node in ("pi-2", "pi%2F1"):
         say(listing, f"{node}/health", {"verdict": "warning", "problems": problems, "more": 1})
@@ -42,7 +43,7 @@ def test_each_gateway_is_one_entry_by_name(listing: Listing) -> None:
             "cause": "power",
             "since": 5.0,
             "version": "1",
-            "devices": {"connected": 0, "total": 0},
+            "devices": {"connected": None, "total": 1},
             "verdict": None,
             "problems": [],
         },

@@ -87,7 +87,8 @@ class Appliance(Application):
         try:
             configuration = self.load(self.file)
         except ConfigError as error:
-            log.error("%s goes on as it was: %s", name, error)
+            # As text: a record that is kept would keep what the error's frames hold.
+            log.error("%s goes on as it was: %s", name, str(error))
             return {}
         route = configuration.routes.get(name)
         return {} if route is None else self._parameters_of(route, configuration)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -43,6 +44,8 @@ class Router(Process):
     Settings: ClassVar[type[msgspec.Struct]] = NoSettings
     DeviceSettings: ClassVar[type[msgspec.Struct] | None] = None
 
+    _renewed: Mapping[str, Any] = MappingProxyType({})
+
     # To be written by authors
 
     def start(self) -> None:
@@ -63,7 +66,7 @@ class Router(Process):
         self.connection: Connection = "starting"
         self.inbound_refused = 0
         renewed = getattr(self.application, "renewed_parameters", None)
-        self._renewed: Mapping[str, Any] = renewed(self.name) if renewed else {}
+        self._renewed = renewed(self.name) if renewed else {}
         self.settings: Any = self.parameter("settings") or self.Settings()
         self.node: str = self.parameter("node", "gateway")
         self.access = AccessList(getattr(self.settings, "allow", ()))

@@ -17,10 +17,17 @@ from collections import Counter
 from typing import Any, Protocol
 
 from gateway.clock import Clock
-from gateway.errors import BodyError, CallTimeoutError, GatewayError, RefusedError, SpoolError
+from gateway.errors import (
+    BodyError,
+    CallTimeoutError,
+    GatewayError,
+    MailboxFullError,
+    RefusedError,
+    SpoolError,
+)
 from gateway.mail.address import Address
 from gateway.mail.message import Message
-from gateway.routing.carrier import Foreign
+from gateway.routing.carrier import AT_ONCE, Foreign
 from routes.mqtt.inlet import Outlet
 from routes.mqtt.mail_envelope import Bounce, Letter, MailTopics, Reply, Taken, bounce, write
 from routes.mqtt.mail_memory import MailMemory
@@ -32,7 +39,7 @@ log = logging.getLogger(__name__)
 class Bus(Protocol):
     """Where letters are delivered: `gateway.routing.carrier.Carrier`."""
 
-    def bring(self, letter: Foreign) -> Message:
+    def bring(self, letter: Foreign, *, timeout: float) -> Message:
         """Deliver a letter, or raise."""
         ...
 
@@ -59,6 +66,7 @@ class MailIn:
         self._say = say
         self._max_payload = max_payload
         self._access = MailAccess(settings.allow)
+        self._full: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
 
     def take(self, node: str, letter: Letter) -> None:
@@ -69,8 +77,9 @@ class MailIn:
             self._ask_access(node, sender, letter)
             known = self._memory.begin(key, self._clock.monotonic())
         except SpoolError as error:
+            if not self.counts["put_off"]:
+                log.error("letters are put off, beginning with one of %s: %s", sender, error)
             self.counts["put_off"] += 1
-            log.error("a letter of %s is put off: %s", sender, error)
             return
         except GatewayError as error:
             self.counts["not_allowed"] += 1
@@ -81,6 +90,8 @@ class MailIn:
             self._answer(node, known or bounce(letter.id, _in_doubt(self._topics.node)))
             return
         said: Taken | Bounce
+        full_until = self._full.get(letter.recipient, 0.0)
+        now = self._clock.monotonic()
         try:
             self._bus.bring(
                 Foreign(
@@ -95,9 +106,13 @@ class MailIn:
                     expires_in=letter.ttl,
                     receipt=letter.receipt,
                     headers={**letter.headers, "written": f"{letter.time:.3f}"},
-                )
+                ),
+                timeout=AT_ONCE if now >= full_until else 0.0,
             )
         except GatewayError as error:
+            if isinstance(error, MailboxFullError):
+                # Who reads nothing holds up the others' mail once, and not at each letter.
+                self._full = {**dict(list(self._full.items())[-63:]), letter.recipient: now + 1.0}
             self.counts["undeliverable"] += 1
             said = bounce(letter.id, error)
         else:

@@ -42,7 +42,7 @@ from routes.mqtt.mail_nodes import Nodes
 from routes.mqtt.mail_settings import MailSettings
 
 IN_FLIGHT = 64
-"""Letters that may be published and unconfirmed at a time; the others wait their turn."""
+"""Letters to one node that may be published and unconfirmed; the others wait their turn."""
 
 REPEAT_FIRST, REPEAT_CEILING = 1.0, 15.0
 """Seconds between two publications of one letter; each time twice as many."""
@@ -127,7 +127,8 @@ class MailOut:
         self._max_payload = max_payload
         self._open: dict[str, _Entry] = {}
         self._bytes = 0
-        self._in_flight = 0
+        self._in_flight: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
         self._freed = False
         self._look_at = 0.0
         self._awaited: dict[str, _Entry] = {}
@@ -179,7 +180,7 @@ class MailOut:
             deadline = min(deadline, now + letter.expiry - self._clock.time())
         # Kept as one of no particular life of the route.
         self._memory.add(letter, deadline)
-        in_turn = len(self._open) == self._in_flight
+        in_turn = not self._waiting[node]
         entry = _Entry(letter, node, size, deadline)
         self._hold(entry)
         self.counts["carried"] += 1
@@ -242,12 +243,9 @@ class MailOut:
     # How a letter goes on
 
     def _go_on(self, entry: _Entry, now: float) -> None:
-        if now >= entry.deadline:
-            self._give_up(entry, ExpiredError(f"it expired on its way to {entry.node!r}"))
-            return
         if entry.published is not None:
             late = now - entry.published
-            if late >= self._settings.patience:
+            if late >= self._settings.patience or now >= entry.deadline:
                 reason = (
                     f"{entry.node!r} has not confirmed it within {late:.3g} s:"
                     " whether it was delivered is not known"
@@ -257,12 +255,15 @@ class MailOut:
                 self._publish(entry, now)
             return
         why_not = self._why_not(entry.node, now)
-        if why_not is not None:
+        if now >= entry.deadline:
+            self._give_up(entry, ExpiredError(f"it expired on its way to {entry.node!r}"))
+        elif why_not is not None:
             self._give_up(entry, why_not)
-        elif self._in_flight < IN_FLIGHT and self._is_online(entry.node):
+        elif self._in_flight[entry.node] < IN_FLIGHT and self._is_online(entry.node):
             self._memory.published(entry.letter, now)
+            self._count(entry, -1)
             entry.published = now
-            self._in_flight += 1
+            self._count(entry, 1)
             self._publish(entry, now)
 
     def _publish(self, entry: _Entry, now: float) -> None:
@@ -309,7 +310,8 @@ class MailOut:
         if settings.when_offline(node) == "spool":
             return None
         if since is None:
-            return LinkLostError(f"no way to {node!r}: no broker: {self._broker.cause()}")
+            meant = self._bus.hint(node) if status is None and not is_peer else ""
+            return LinkLostError(f"no way to {node!r}: no broker: {self._broker.cause()}{meant}")
         if status is None:
             return LinkLostError(f"{node!r} has never been at the broker")
         if not status.online:
@@ -345,20 +347,25 @@ class MailOut:
     def _hold(self, entry: _Entry) -> None:
         self._open[entry.letter.message_id] = entry
         self._bytes += entry.size
-        self._in_flight += entry.published is not None
+        self._count(entry, 1)
 
     def _let_go(self, entry: _Entry) -> None:
         if self._open.pop(entry.letter.message_id, None) is not None:
             self._bytes -= entry.size
-            if entry.published is not None:
-                self._in_flight -= 1
-                self._freed = len(self._open) > self._in_flight
+            self._count(entry, -1)
+            self._freed = self._freed or self._waiting[entry.node] > 0
+
+    def _count(self, entry: _Entry, change: int) -> None:
+        counts = self._waiting if entry.published is None else self._in_flight
+        counts[entry.node] += change
+        if not counts[entry.node]:
+            del counts[entry.node]
 
     def statistics(self) -> dict[str, Any]:
         """Return what waits, what awaits an answer, and what became of the others."""
         return {
-            "waiting": len(self._open),
-            "in_flight": self._in_flight,
+            "waiting": self._waiting.total(),
+            "in_flight": self._in_flight.total(),
             "awaiting_answers": len(self._awaited),
             **self.counts,
         }

@@ -26,6 +26,7 @@ from routes.mqtt.commands import Refusal, ReplyTo, answer_body, error_body, open
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.inlet import Outlet
 from routes.mqtt.manage_commands import Commands, DeviceState, Steward
+from routes.mqtt.manage_config import for_record
 from routes.mqtt.manage_settings import COMMANDS, ManageSettings
 from routes.mqtt.topics import ROOT, Topics, to_level
 
@@ -177,7 +178,7 @@ class Manage:
                 command=command,
                 topic=incoming.topic,
                 who=dict(incoming.user_properties[:8]),
-                arguments=arguments,
+                arguments=for_record(arguments),
                 result=result,
             )
 

@@ -17,7 +17,7 @@ import re
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -113,6 +113,22 @@ def without_secrets(value: Any, key: str = "") -> Any:
         return _IN_URL.sub(rf"\1:{HIDDEN}@", value)
     # A date, as TOML has them, is told as people write it.
     return value if isinstance(value, bool | int | float) else str(value)
+
+
+def for_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a command as they may be written down: without secrets.
+
+    >>> for_record({"text": "[devices.door]\\npin = 1234\\n"})
+    {'text': {'devices': {'door': {'pin': '(hidden)'}}}}
+    """
+    shown: dict[str, Any] = without_secrets(dict(arguments))
+    text = arguments.get("text")
+    if isinstance(text, str):
+        try:
+            shown["text"] = without_secrets(tomllib.loads(text))
+        except (ValueError, RecursionError):
+            shown["text"] = f"({len(text)} characters that are no TOML)"
+    return shown
 
 
 def prepare(

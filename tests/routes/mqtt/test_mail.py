@@ -111,10 +111,17 @@ def houses(broker: Mosquitto, tmp_path: Path) -> Iterator[Houses]:
         yield make
 
 
+def wait_until_subscribed(broker: Mosquitto, times: int = 1) -> None:
+    """Wait until the kitchen has subscribed to its mail so often."""
+    told = "gateway-kitchen-pi 1 gateway/kitchen-pi/mail/+"
+    assert until(lambda: sum(told in line for line in broker.log) >= times, DEADLINE)
+
+
 @pytest.fixture
-def kitchen(houses: Houses) -> House:
+def kitchen(houses: Houses, broker: Mosquitto) -> House:
     house = houses(KITCHEN)
     house.open()
+    wait_until_subscribed(broker)
     return house
 
 
@@ -314,7 +321,7 @@ def test_an_envelope_that_is_replayed_is_answered_again_and_delivered_once(
     assert kitchen.mail()["in"] == {"delivered": 1, "repeated": 2}
     kitchen.close()
     kitchen.open()
-    broker.wait_for_log(r"gateway-kitchen-pi 1 gateway/kitchen-pi/mail/\+")
+    wait_until_subscribed(broker, 2)
     broker.pub("gateway/kitchen-pi/mail/attic-pi", letter(subject="hush"))
     assert answers()["kind"] == "taken"
     assert cook.heard.empty()
@@ -341,7 +348,6 @@ def test_an_envelope_that_is_replayed_is_answered_again_and_delivered_once(
 def test_what_is_no_mail_is_counted_by_kind(
     kitchen: House, cook: Any, broker: Mosquitto, node: str, payload: str, kind: str
 ) -> None:
-    broker.wait_for_log(r"gateway-kitchen-pi 1 gateway/kitchen-pi/mail/\+")
     broker.pub(f"gateway/kitchen-pi/mail/{node}", payload)
     assert until(lambda: kitchen.mail()["refused"] == {kind: 1}, DEADLINE)
     assert cook.heard.empty()
@@ -368,7 +374,6 @@ def test_mail_that_the_broker_retained_is_stale(houses: Houses, broker: Mosquitt
 def test_a_letter_that_cannot_be_delivered_bounces(
     kitchen: House, broker: Mosquitto, answers: Any, node: str, changes: Any, code: str
 ) -> None:
-    broker.wait_for_log(r"gateway-kitchen-pi 1 gateway/kitchen-pi/mail/\+")
     broker.pub(f"gateway/kitchen-pi/mail/{node}", letter(**changes))
     said = answers()
     assert (said["kind"], said["to"], said["code"]) == ("bounce", "1-1", code)
@@ -377,7 +382,6 @@ def test_a_letter_that_cannot_be_delivered_bounces(
 def test_no_gateway_can_look_like_one_of_the_house(
     kitchen: House, cook: Any, broker: Mosquitto
 ) -> None:
-    broker.wait_for_log(r"gateway-kitchen-pi 1 gateway/kitchen-pi/mail/\+")
     with broker.listen("gateway/cook/mail/+") as heard:
         broker.pub("gateway/kitchen-pi/mail/cook", letter(sender="x"))
         said = json.loads(heard.wait_for_count(1)[0].payload)
@@ -442,6 +446,48 @@ def test_only_peers_may_write_and_be_written_to(houses: Houses, kitchen: House, 
     with pytest.raises(RefusedError):
         stranger.ask("main@living-pi", "how many")
     assert living.mail()["nodes"] == 1
+
+
+ACL = """
+pattern read gateway/%u/#
+pattern read gateway/+/status
+pattern write gateway/+/mail/%u
+pattern write gateway/%u/#
+"""
+
+
+def test_a_broker_holds_each_gateway_to_its_name(tmp_path: Path) -> None:
+    names = {name: f"of-{name}" for name in (KITCHEN, LIVING)}
+    with (
+        Mosquitto(passwords=names, files={"acl": ACL}, lines=["acl_file acl"]) as broker,
+        LittleBus(tmp_path / "kitchen") as bus,
+        LittleBus(tmp_path / "living") as other,
+    ):
+        routers = {}
+        for node, on in ((KITCHEN, bus), (LIVING, other)):
+            (tmp_path / node).write_text(names[node])
+            settings = Settings(
+                broker=broker.url,
+                username=node,
+                password_file=str(tmp_path / node),
+                spool=SpoolSettings(bytes=0),
+                mail=MailSettings(allow=OPEN),
+            )
+            routers[node] = on.run(MqttRouter, "mqtt", settings=settings, node=node)
+        cook: Any = bus.run(Cook, "cook")
+        guest: Any = other.run(Guest, "main")
+        living: Any = routers[LIVING]
+        assert until(
+            lambda: living.statistics()["mail_between_gateways"]["nodes_online"] == 1, DEADLINE
+        )
+        assert guest.ask("cook@kitchen-pi", "boil").sender == "cook@kitchen-pi"
+        cook.heard.get(timeout=DEADLINE)
+        who: dict[str, Any] = {"username": LIVING, "password": names[LIVING]}
+        for node in ("attic-pi", KITCHEN):
+            with pytest.raises(RuntimeError, match=r"(?i)not authori"):
+                broker.pub(f"gateway/kitchen-pi/mail/{node}", letter(), **who)
+        broker.pub("gateway/kitchen-pi/mail/living-pi", letter(), **who)
+        assert cook.heard.get(timeout=DEADLINE).sender == "main@living-pi"
 
 
 def _spooling() -> dict[str, PeerSettings]:

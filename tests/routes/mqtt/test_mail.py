@@ -21,6 +21,7 @@ from gateway.errors import (
 )
 from gateway.mail.message import Message
 from gateway.process.process import Process
+from gateway.routing.access import Rule
 from routes.mqtt.mail_settings import MailRule, MailSettings, PeerSettings
 from routes.mqtt.router import MqttRouter
 from routes.mqtt.settings import Settings
@@ -96,10 +97,13 @@ def houses(broker: Mosquitto, tmp_path: Path) -> Iterator[Houses]:
     """Make gateways that talk by one broker."""
     with ExitStack() as stack:
 
-        def make(node: str, *, max_payload: int = 65_536, url: str = "", **mail: Any) -> House:
+        def make(
+            node: str, *, max_payload: int = 65_536, rules: tuple[Rule, ...] = (), **mail: Any
+        ) -> House:
             bus = stack.enter_context(LittleBus(tmp_path / node))
             settings = Settings(
-                broker=url or broker.url,
+                broker=broker.url,
+                allow=rules,
                 retry_first=0.05,
                 retry_ceiling=0.2,
                 spool=SpoolSettings(bytes=0),
@@ -387,6 +391,34 @@ def test_no_gateway_can_look_like_one_of_the_house(
         said = json.loads(heard.wait_for_count(1)[0].payload)
     assert (said["code"], cook.heard.empty()) == ("refused", True)
     assert "would look local" in said["reason"]
+
+
+class Deaf(Process):
+    """Plays the serial router of a device that does not answer."""
+
+    def birth(self) -> None:
+        self.asked: SimpleQueue[Message] = SimpleQueue()
+        info: dict[str, Any] = {"commands": {"led": {"parameters": {}}}}
+        self.publish("devices/board/info", info, retain=True)
+        self.add_filter(callback=self.asked.put, kind="^letter$")
+
+
+def test_mail_in_the_thread_of_a_call_is_not_taken_for_its_answer(
+    houses: Houses, broker: Mosquitto, answers: Any
+) -> None:
+    kitchen = houses(KITCHEN, rules=(Rule(to="*", subject="*"),))
+    deaf: Any = kitchen.bus.run(Deaf, "serial")
+    kitchen.bus.run(Cook, "cook")
+    kitchen.open()
+    wait_until_subscribed(broker)
+    with broker.listen("gateway/kitchen-pi/devices/board/led/reply") as heard:
+        broker.pub("gateway/kitchen-pi/devices/board/led/call", "{}")
+        asked = deaf.asked.get(timeout=DEADLINE)
+        broker.pub("gateway/kitchen-pi/mail/attic-pi", letter(thread=asked.thread_id))
+        assert {answers()["kind"], answers()["kind"]} == {"taken", "reply"}
+        deaf.reply(asked, "at last")
+        (said,) = heard.wait_for_count(1)
+    assert json.loads(said.payload)["result"] == "at last"
 
 
 def test_an_answer_that_nobody_asked_for_is_dropped(

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gateway import plugins
 from gateway.clock import RealClock
+from gateway.config.loading import load
 from gateway.errors import RefusedError
 from gateway.mail.message import Message
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.manage import WAITING, Manage
 from routes.mqtt.manage_commands import Commands, DeviceState
+from routes.mqtt.manage_config import NAME
 from routes.mqtt.manage_settings import ManageSettings
 from routes.mqtt.topics import Topics
 from tests.lab.os_processes import until
@@ -28,7 +34,7 @@ class Steward:
 
     name = "mqtt"
     node = "lab"
-    application = None
+    application: Any = None
 
     def __init__(self) -> None:
         self.may_go_on = threading.Event()
@@ -224,3 +230,78 @@ def test_arguments_that_do_not_fit_are_refused(command: str, arguments: Any, why
     with pytest.raises(RefusedError, match=why.replace("{", r"\{")):
         commands.run(command, arguments)
     assert steward.restarted == []
+
+
+CONFIGURATION = """
+[routes.serial]
+[routes.mqtt]
+[devices.bench]
+driver = "bench_board"
+port = "/dev/ttyUSB0"
+"""
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> tuple[Steward, Path]:
+    """A steward of a gateway that runs from a file, beside which changes are written."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(CONFIGURATION)
+    steward = Steward()
+    steward.may_go_on.set()
+    steward.application = SimpleNamespace(
+        file=str(file), load=partial(load, find=plugins.find), renew=lambda: None
+    )
+    return steward, file.parent / "conf.d" / NAME
+
+
+CHANGE = {"text": "[devices.bench]\nbaud = 9600\n"}
+
+
+def commands(steward: Steward, *states: DeviceState) -> Commands:
+    """Return commands that see the device in one state after the other."""
+    left = list(states)
+
+    def devices() -> dict[str, DeviceState]:
+        return {"bench": left.pop(0) if len(left) > 1 else left[0]}
+
+    return Commands(ManageSettings(settle=0.5), steward, devices, RealClock().monotonic)
+
+
+def test_a_change_is_kept_where_the_device_is_back_in_the_new_life(
+    configured: tuple[Steward, Path],
+) -> None:
+    steward, remote = configured
+    before = DeviceState("serial", 0, connected=True)
+    away = DeviceState("serial", 1, connected=False, state="open")
+    back = DeviceState("serial", 1, connected=True)
+    result = commands(steward, before, before, away, back).run("configure", CHANGE)
+    assert result == {"file": str(remote), "restarted": ["serial"]}
+    assert steward.restarted == ["serial"]
+    assert remote.read_text() == CHANGE["text"]
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        (DeviceState("serial", 0, connected=True), "nothing is heard of bench"),
+        (DeviceState("serial", 1, False, "stale", "it is mute"), "bench is stale: it is mute"),
+    ],
+)
+def test_what_an_earlier_life_said_of_a_device_is_no_proof(
+    configured: tuple[Steward, Path], after: DeviceState, why: str
+) -> None:
+    steward, remote = configured
+    before = DeviceState("serial", 0, connected=True)
+    with pytest.raises(RefusedError, match=f"taken back: {why}"):
+        commands(steward, before, after).run("configure", CHANGE)
+    assert steward.restarted == ["serial", "serial"]
+    assert not remote.exists()
+
+
+def test_a_device_that_was_away_before_need_not_come_back(
+    configured: tuple[Steward, Path],
+) -> None:
+    steward, remote = configured
+    absent = DeviceState("serial", 0, connected=False)
+    commands(steward, absent).run("configure", CHANGE)
+    assert remote.exists()

@@ -4,8 +4,8 @@ Made of what goes out (`mail_out`), what comes in (`mail_in`), what both remembe
 (`mail_memory`) and who is there (`mail_nodes`). What comes from the broker is judged on
 the session's thread; only envelopes of a possible sender reach the route's.
 
-Refused, with a count: what is no envelope, what the broker retained, more than the tray
-takes. The other side repeats its letters, so none is lost by the last.
+Refused, with a count: what is no envelope, what the broker retained, more than
+``queue_bytes`` at a time. The other side repeats its letters, so none is lost by the last.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ from routes.mqtt.mail_settings import MailSettings
 
 log = logging.getLogger(__name__)
 
+LYING = 20_000
+"""Envelopes at the most that lie between the two threads, whatever their size."""
+
 
 class Mail:
     """An `Inlet` for envelopes; `hear` is the session's thread's, everything else the route's."""
@@ -47,7 +50,6 @@ class Mail:
         *,
         file: Path,
         clock: Clock,
-        tray: InTray,
         say: Outlet,
         max_payload: int,
     ) -> None:
@@ -56,15 +58,21 @@ class Mail:
         self._state: ConnectionState | None = None
         self._since: float | None = None
         self._bus = bus
-        self._tray = tray
+        self._tray = InTray(LYING)
+        self._lying = 0
+        self._room = settings.queue_bytes
         self._max_payload = max_payload
         self._topics = MailTopics(bus.node)
         self.subscription = self._topics.incoming
         self._refused: Counter[str] = Counter()
         self._memory_failed = 0
-        self._refused_lock = threading.Lock()
-        self._memory = MailMemory(file, clock.monotonic(), run=str(os.getppid()))
-        self._nodes = Nodes(bus.node, tray.ring)
+        self._lock = threading.Lock()
+        try:
+            self._memory = MailMemory(file, clock.monotonic(), run=str(os.getppid()))
+        except SpoolError:
+            self._tray.close()
+            raise
+        self._nodes = Nodes(bus.node, self._tray.ring)
         self._in = MailIn(
             settings,
             self._topics,
@@ -100,8 +108,13 @@ class Mail:
         """Whether `turn` is to be called now and then."""
         return self._out.is_busy
 
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when `turn` is to be called."""
+        return self._tray.fileno()
+
     def turn(self) -> None:
-        """Do what is due."""
+        """Do what has come, and what is due."""
+        self._tray.empty()
         self._guard(self._out.turn)
 
     def _carry(self, letter: Message) -> None:
@@ -133,41 +146,58 @@ class Mail:
 
     def hear(self, incoming: Incoming) -> None:
         """Judge an envelope, and leave it to the route's thread."""
-        kind, work = self._judge(incoming)
-        if work is not None and not self._tray.put(partial(self._guard, work)):
-            kind = "busy"
-        if kind:
-            with self._refused_lock:
+        kind, work, room = self._judge(incoming)
+        size = len(incoming.payload)
+        with self._lock:
+            if work is not None and self._lying + size > room:
+                kind, work = "busy", None
+            if work is not None:
+                self._lying += size
+            if kind:
                 self._refused[kind] += 1
+        if work is not None and not self._tray.put(partial(self._take_out, size, work)):
+            with self._lock:
+                self._lying -= size
+                self._refused["busy"] += 1
 
-    def _judge(self, incoming: Incoming) -> tuple[str, Callable[[], None] | None]:
-        """Return what a refusal is counted as, and what is to be done."""
+    def _take_out(self, size: int, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._lying -= size
+        self._guard(work)
+
+    def _judge(self, incoming: Incoming) -> tuple[str, Callable[[], None] | None, int]:
+        """Return what a refusal is counted as, what is to be done, and what room there is for it.
+
+        A letter that finds none is repeated by its node, an answer is not: letters leave
+        half of the room to those.
+        """
         if incoming.retained:
-            return "stale", None
+            return "stale", None, 0
         if len(incoming.payload) > self._max_payload:
-            return "too_large", None
+            return "too_large", None, 0
         try:
             node = self._topics.sender(incoming.topic)
         except ValueError:
-            return "no_node", None
+            return "no_node", None, 0
         try:
             envelope = read(incoming.payload)
         except EnvelopeError as error:
             refuse = partial(self._in.refuse, node, error.id, ProtocolError(str(error)))
-            return error.kind, refuse if error.id else None
+            return error.kind, refuse if error.id else None, self._room // 2
         if isinstance(envelope, Letter):
-            return "", partial(self._in.take, node, envelope)
+            return "", partial(self._in.take, node, envelope), self._room // 2
         if isinstance(envelope, Taken):
-            return "", partial(self._out.on_taken, node, envelope)
-        return "", partial(self._out.on_answer, node, envelope)
+            return "", partial(self._out.on_taken, node, envelope), self._room
+        return "", partial(self._out.on_answer, node, envelope), self._room
 
     def close(self) -> None:
-        """Give the file back; what is in it waits for the next life."""
+        """Give file and bell back; what is in the file waits for the next life."""
+        self._tray.close()
         self._memory.close()
 
     def statistics(self) -> dict[str, Any]:
         """Return the counts of both directions, and what was no mail, by kind."""
-        with self._refused_lock:
+        with self._lock:
             refused = dict(self._refused)
         return {
             "out": self._out.statistics(),

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from gateway import __version__
-from gateway.errors import LinkLostError, RefusedError
+from gateway.errors import LinkLostError, RefusedError, SpoolError
 from gateway.mail.address import Address
 from gateway.mail.codec import to_json
 from gateway.mail.message import Message
@@ -242,21 +242,23 @@ class MqttRouter(Carrier):
         settings = self.settings
         if settings.mail is None:
             return None
-        mail = Mail(
-            settings.mail,
-            self,
-            file=self.memory_folder / "letters",
-            clock=self._clock,
-            tray=self._tray,
-            say=self._say,
-            max_payload=settings.max_payload,
-        )
+        mail: Mail | None = None
         try:
+            mail = Mail(
+                settings.mail,
+                self,
+                file=self.memory_folder / "letters",
+                clock=self._clock,
+                say=self._say,
+                max_payload=settings.max_payload,
+            )
             mail.open()
-        except RefusedError as error:
-            log.error("%s carries no mail between gateways: %s", self.name, error)
-            mail.close()
+        except (RefusedError, SpoolError) as error:
+            log.error("%s carries no mail between gateways: %s", self.name, str(error))
+            if mail is not None:
+                mail.close()
             return None
+        self.watch(mail.fileno(), self._on_bell)
         return mail
 
     def _make_manage(self) -> Manage | None:
@@ -275,6 +277,7 @@ class MqttRouter(Carrier):
     def _close_mail(self) -> None:
         mail, self._mail = self._mail, None
         if mail is not None:
+            self.unwatch(mail.fileno())
             mail.close()
 
     def _status(self) -> Status:

@@ -522,5 +522,18 @@ def test_a_broker_holds_each_gateway_to_its_name(tmp_path: Path) -> None:
         assert cook.heard.get(timeout=DEADLINE).sender == "main@living-pi"
 
 
+def test_where_nothing_can_be_remembered_there_is_no_mail_but_all_the_rest(
+    houses: Houses, broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    kitchen = houses(KITCHEN)
+    in_the_way = kitchen.bus.office.spool_folder("mqtt.mail")
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("a file")
+    kitchen.open()
+    broker.wait_for_log(r"gateway-kitchen-pi 1 gateway/kitchen-pi/devices/\+/\+/call")
+    assert kitchen.mail() is None
+    assert "carries no mail between gateways" in caplog.text
+
+
 def _spooling() -> dict[str, PeerSettings]:
     return {KITCHEN: PeerSettings(offline="spool")}

@@ -1,4 +1,4 @@
-"""The application that a configuration describes: one process for each route, and the crew.
+"""The application that a configuration describes: one process for each route, the crew, health.
 
 Routes and drivers are found by name among the plug-ins; what a route hosts is
 handed to it as data. Routers run as OS processes of their own, so that one
@@ -24,6 +24,9 @@ from gateway.process.process import Process
 from gateway.supervision.recruit import data_of_member
 
 log = logging.getLogger(__name__)
+
+HEALTH = "gateway.watchdog.process:Health"
+"""The class of the process that reports how the gateway is."""
 
 MOVES = 16
 """Letters that each mailbox has room for, for each device; one that starts tells of six things."""
@@ -63,6 +66,18 @@ class Appliance(Application):
 
         for name, member in configuration.crew.items():
             self.add_member({**data_of_member(member), "name": name})
+        if configuration.health.enabled:
+            # A thread of this OS process: what it costs beyond its code is a stack and a mailbox
+            # (docs/health.md has the figures). By name, since it is imported after the fork.
+            self.add_process(
+                "health",
+                HEALTH,
+                parameters={
+                    "settings": configuration.health,
+                    "node": configuration.gateway.node,
+                    "sockets": configuration.gateway.sockets,
+                },
+            )
 
     @property
     def _mark(self) -> Path:
@@ -99,6 +114,7 @@ class Appliance(Application):
             "node": configuration.gateway.node,
             "sockets": configuration.gateway.sockets,
             "devices": self._devices_of(route.name, configuration),
+            "configured": tuple(configuration.devices),
         }
 
     def _devices_of(

@@ -199,7 +199,7 @@ class SpoolReader:
     # Keeping it over a power cut
 
     def keep(self) -> None:
-        """Move to flash what waits too long: to be called twice within each ``window``.
+        """Move to flash what waited the last time already: to be called thrice in a ``window``.
 
         Where flash fails, or the day's budget is spent, letters stay in memory; that
         is said once, and in `statistics` for as long as it holds.

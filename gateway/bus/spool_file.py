@@ -69,6 +69,10 @@ Fate = Literal["dropped", "garbage", "expired", "moved"]
 """What becomes of a letter that is taken out and has not arrived."""
 
 
+class BusyError(SpoolError):
+    """Somebody else is in the middle of changing the file."""
+
+
 class Spooled(NamedTuple):
     """A letter in a file, as it lies there; numbers grow and are never used twice."""
 
@@ -130,7 +134,8 @@ class SpoolFile:
         """Write ``messages``, all or none; they are in the file when this returns.
 
         Raises `MailboxFullError` where there is no room for them, for
-        ``timeout`` seconds under ``block``, and `BodyError` for text that is no
+        ``timeout`` seconds under ``block``, `BusyError` where somebody stands still in the
+        middle of changing the file for so long, and `BodyError` for text that is no
         Unicode.
         """
         try:
@@ -145,9 +150,17 @@ class SpoolFile:
                 f" it has {self._limit}; send less, or allow it more"
             )
         deadline = monotonic() + timeout
-        while not self._append(rows, size):
-            if self._policy == "reject" or monotonic() >= deadline:
-                waited = "" if self._policy == "reject" else f" for {timeout:g} s"
+        while True:
+            try:
+                if self._append(rows, size):
+                    return
+                at_once = self._policy == "reject"
+            except BusyError:
+                if monotonic() >= deadline:
+                    raise
+                at_once = False
+            if at_once or monotonic() >= deadline:
+                waited = "" if at_once else f" for {timeout:g} s"
                 raise MailboxFullError(
                     f"the spool {self.path.name!r} is full{waited} with {self._limit} bytes:"
                     " what reads it is slow, stuck or cut off"
@@ -171,8 +184,7 @@ class SpoolFile:
                             database.executemany(_INSERT, rows)
                 except sqlite3.OperationalError as error:
                     if result_code(error) == sqlite3.SQLITE_BUSY:
-                        # Its reader stands still in the middle of a change.
-                        return False
+                        raise BusyError(f"the spool {self.path.name!r} is being changed") from error
                     if result_code(error) != sqlite3.SQLITE_FULL or self._is_disk_full(
                         database, size
                     ):

@@ -12,19 +12,20 @@ import threading
 from pathlib import Path
 
 from gateway.bus.claim import Claim
-from gateway.bus.spool_file import SpoolBalance, SpoolFile
+from gateway.bus.spool_file import BusyError, SpoolBalance, SpoolFile
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import SpoolError
 from gateway.mail.message import Message
 
 SUFFIX = ".spool"
-"""Of the files of writers, which bear the numbers of their OS processes."""
+"""Of the files of writers, which bear the numbers of their OS processes, and of themselves."""
 
 BELL = "bell"
 """The named pipe into which writers ring."""
 
 STANDSTILL = 0.1
-"""Seconds that a writer bears with a reader that stands still in the middle of its file."""
+"""Seconds after which a writer leaves a reader that stands still in the middle of its file alone.
+"""
 
 
 class SpoolWriter:
@@ -39,17 +40,33 @@ class SpoolWriter:
         self._claim: Claim | None = None
         self._file: SpoolFile | None = None
         self._bell = -1
+        self._number = 1
         self._closed = False
 
     def append(self, message: Message) -> None:
         """Write ``message``: from here on it is not lost. Ring for the reader.
 
-        Raises `SpoolError` where the file cannot be written, and
-        `MailboxFullError` where its reader stands still in the middle of it.
+        Where the reader stands still in the middle of the file, a new one is begun.
+        Raises `SpoolError` where none can be written, and `MailboxFullError` where the
+        terms would rather have what is new left out.
         """
         file = self._file or self._opened()
-        file.append((message,), timeout=STANDSTILL)
+        try:
+            file.append((message,), timeout=STANDSTILL)
+        except BusyError:
+            self._leave(file)
+            self._opened().append((message,), timeout=STANDSTILL)
         self._ring()
+
+    def _leave(self, file: SpoolFile) -> None:
+        """Be done with ``file``: as one of a dead writer it is read to its end and removed."""
+        with self._lock:
+            if self._file is file and self._claim is not None:
+                self._number += 1
+                self._file = None
+                file.close()
+                self._claim.close()
+                self._claim = None
 
     def balance(self) -> SpoolBalance:
         """Return what became of the letters of this writer's file."""
@@ -75,7 +92,7 @@ class SpoolWriter:
                 raise SpoolError(f"the spool in {self._folder} is closed: its OS process ends")
             if self._file is None:
                 folder = Path(self._terms.flash) if self._synced else self._folder
-                path = folder / f"{os.getpid()}{SUFFIX}"
+                path = folder / f"{os.getpid()}-{self._number}{SUFFIX}"
                 try:
                     self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                     # Its reader may just be looking whether our forerunner lives.

@@ -19,6 +19,7 @@ from gateway.errors import ProtocolError
 from gateway.mail.message import Message
 from gateway.mail.topic import check_pattern, check_topic
 from gateway.process.context import RunLevel
+from gateway.process.log_stream import LogStream
 
 
 class Ended(TypedDict):
@@ -70,6 +71,13 @@ class LogLevel(TypedDict):
     level: str
 
 
+class NewLogStream(TypedDict):
+    """What is to be streamed of the log, and for how many seconds."""
+
+    stream: LogStream
+    seconds: float
+
+
 BODIES: dict[str, Any] = {
     "register": int,
     "level": RunLevel,
@@ -96,6 +104,7 @@ BODIES: dict[str, Any] = {
     "tap": NewTap,
     "untap": str | None,
     "renew": None,
+    "log-stream": NewLogStream,
 }
 """By subject, what `msgspec.convert` takes for the type of its body."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
-from time import monotonic
+from time import monotonic, time
 from types import TracebackType
 from typing import Any, Self
 
@@ -171,7 +171,7 @@ class Fleet:
         before, deadline = self.listing.heard, monotonic() + seconds
         while (left := deadline - monotonic()) > 0 and self.listing.heard == before:
             if not connection.turn(min(left, 1.0), self._never):
-                raise LinkLostError(self._why(connection, self._settings.connect_timeout))
+                raise LinkLostError(self._why(connection))
             if connection.denied_subscriptions:
                 denied = ", ".join(connection.denied_subscriptions)
                 raise LinkLostError(f"the broker does not let us listen to {denied}")
@@ -188,29 +188,36 @@ class Fleet:
         try:
             connection.open()
         except (OSError, UnicodeError) as error:
-            raise LinkLostError(causes.of_error(error, self._url, timeout)) from error
+            raise LinkLostError(self._of_error(error)) from error
         deadline = monotonic() + timeout
         while not connection.admitted:
             left = deadline - monotonic()
             if left <= 0:
                 raise LinkLostError(causes.of_silence(self._url, timeout))
             if not connection.turn(left, self._never) and not connection.admitted:
-                raise LinkLostError(self._why(connection, timeout))
+                raise LinkLostError(self._why(connection))
         connection.subscribe(PATTERNS)
 
-    def _why(self, connection: Connection, timeout: float) -> str:
-        url, settings = self._url, self._settings
-        if connection.refusal is not None:
-            code, name = connection.refusal
-            return causes.of_refusal(code, name, settings.user, self._client_id)
+    def _why(self, connection: Connection) -> str:
+        url, settings, client_id = self._url, self._settings, self._client_id
+        refusal, ending, error = connection.refusal, connection.ending, connection.error
+        if refusal is not None:
+            cause = causes.of_refusal(refusal.code, refusal.name, settings.user, client_id)
+            return cause + refusal.quote
         if connection.oversized:
             return f"a message of {connection.oversized} bytes is over max_payload"
-        if connection.error is not None:
-            return causes.of_error(connection.error, url, timeout)
-        if connection.ending is not None:
-            code, name = connection.ending
-            return causes.of_disconnect(code, name, self._client_id, settings.keepalive)
+        if connection.violation:
+            return causes.of_violation(url, connection.violation)
+        if ending is not None and connection.said_goodbye:
+            return causes.of_goodbye(ending.code, ending.name, client_id) + ending.quote
+        if ending is not None and ending.code == causes.KEEPALIVE:
+            return causes.of_no_answer(connection.keepalive)
+        if error is not None and not causes.is_hang_up(error):
+            return self._of_error(error)
         return causes.of_silent_close(url, admitted=connection.admitted)
+
+    def _of_error(self, error: BaseException) -> str:
+        return causes.of_error(error, self._url, self._settings.connect_timeout, now=time())
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

@@ -62,7 +62,8 @@ class Forwarder:
         """Read from ``reader``; ``ring``, from any thread, when letters are done with.
 
         ``replay_rate`` is in letters a second. In memory alone lies nothing that is
-        older than ``window`` seconds, where the reader has flash.
+        older than ``window`` seconds, where the reader has flash: at each third of it
+        goes there what was seen a third before, and the last is for the card.
         """
         self._reader = reader
         self._say = say
@@ -73,14 +74,16 @@ class Forwarder:
         self._in_hand = 0
         now = clock.monotonic()
         self._pace = Pace(replay_rate, now=now)
-        self._half = window / 2
-        self._keep_at = now + self._half
+        self._keep_every = window / 3
+        self._keep_at = now + self._keep_every
         self._tidy_at = now + TIDY_EVERY
         self._relieve_at = now
         self.forwarded = 0
         """Letters that were handed to the session, those that went twice counted twice."""
         self.replayed = 0
         """Those among them that had waited."""
+        self.confirmed = 0
+        """Letters that the broker has, or never will."""
 
     def fileno(self) -> int:
         """Return the descriptor of the bell that writers ring."""
@@ -113,10 +116,10 @@ class Forwarder:
         self._confirm()
 
     def keep_house(self) -> None:
-        """Do what is due from time to time; to be called twice in a window, at the least."""
+        """Do what is due from time to time; to be called six times in a window, at the least."""
         now = self._clock.monotonic()
         if now >= self._keep_at:
-            self._keep_at = now + self._half
+            self._keep_at = now + self._keep_every
             self._confirm()
             self._reader.keep()
         if now >= self._tidy_at:
@@ -165,6 +168,7 @@ class Forwarder:
             done, self._done = self._done, []
             self._in_hand -= len(done)
         if done:
+            self.confirmed += len(done)
             self._reader.confirm(done)
             self._reader.flush()
 

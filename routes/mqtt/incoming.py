@@ -5,6 +5,9 @@ from __future__ import annotations
 import msgspec
 from paho.mqtt.client import MQTTMessage
 
+PAIRS = 32
+"""User properties of one message that anybody here looks at."""
+
 
 class Incoming(msgspec.Struct, frozen=True):
     """One message that the broker delivered.
@@ -13,7 +16,8 @@ class Incoming(msgspec.Struct, frozen=True):
     the broker kept it from before we subscribed, ``duplicate`` that it says
     it has sent it before. ``response_topic`` and ``correlation_data`` are
     MQTT 5's (sections 3.3.2.3.5 and 3.3.2.3.6), None where they were absent;
-    ``user_properties`` are pairs of names and values (3.3.2.3.7).
+    so are ``expires_in`` (s), what the broker says is left of it, and the
+    ``user`` properties, of which no more than `PAIRS` are kept.
     """
 
     topic: str
@@ -22,7 +26,9 @@ class Incoming(msgspec.Struct, frozen=True):
     duplicate: bool = False
     response_topic: str | None = None
     correlation_data: bytes | None = None
-    user_properties: tuple[tuple[str, str], ...] = ()
+    expires_in: int | None = None
+    content_type: str = ""
+    user: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, message: MQTTMessage) -> Incoming:
@@ -39,5 +45,7 @@ class Incoming(msgspec.Struct, frozen=True):
             duplicate=bool(message.dup),
             response_topic=getattr(properties, "ResponseTopic", None),
             correlation_data=getattr(properties, "CorrelationData", None),
-            user_properties=tuple(getattr(properties, "UserProperty", ())),
+            expires_in=getattr(properties, "MessageExpiryInterval", None),
+            content_type=getattr(properties, "ContentType", ""),
+            user=tuple(getattr(properties, "UserProperty", ())[:PAIRS]),
         )

@@ -7,6 +7,16 @@ from typing import Protocol
 from routes.mqtt.incoming import Incoming
 
 
+class OwnToo(str):
+    """A topic filter under which one's own retained words are wanted back.
+
+    They may be from an earlier life, under the same client id; others are
+    subscribed to without the echo of what we publish.
+    """
+
+    __slots__ = ()
+
+
 class Inlet(Protocol):
     """One kind of what comes in, told by its topic."""
 

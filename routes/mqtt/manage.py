@@ -177,7 +177,7 @@ class Manage:
                 time=self._clock.time(),
                 command=command,
                 topic=incoming.topic,
-                who=dict(incoming.user_properties[:8]),
+                who=dict(incoming.user[:8]),
                 arguments=for_record(arguments),
                 result=result,
             )

@@ -3,14 +3,17 @@
 Out: what is published on the bus (`routes.mqtt.telemetry`); a letter to
 ``some/topic@mqtt`` goes to that topic. What is not retained waits in the spool
 for the broker, and for this route should it be killed. In: whatever one of the
-route's `Inlet`s has subscribed to, such as calls (`routes.mqtt.calls`).
+route's `Inlet`s has subscribed to: calls (`routes.mqtt.calls`), foreign topics
+(`routes.mqtt.listening`), and what an earlier run has left (`routes.mqtt.leftovers`).
+Home Assistant is told of the devices (`routes.mqtt.discovery_announcing`).
 
 The broker is talked to on the session's own thread. What it brings is judged
 there; only what may become a letter is handed to the process's thread, through
 a bounded tray.
 
 Refused, with a bounce: letters out while there is no broker, since nobody wants
-them late; letters to this gateway's own topics.
+them late; letters to this gateway's own topics. Refused at the start: two
+subscriptions under which the same topic falls, since it may then come twice.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from gateway import __version__
-from gateway.errors import LinkLostError, RefusedError, SpoolError
+from gateway.errors import ConfigError, LinkLostError, RefusedError, SpoolError
 from gateway.mail.address import Address
 from gateway.mail.codec import to_json
 from gateway.mail.message import Message
@@ -31,18 +34,22 @@ from gateway.mail.topic import matches
 from gateway.routing.carrier import Carrier
 from routes.mqtt.calls import Calls
 from routes.mqtt.connection_state import ConnectionState
+from routes.mqtt.discovery import Announcer
+from routes.mqtt.discovery_announcing import Announcing
 from routes.mqtt.fleet import Fleet
 from routes.mqtt.forwarder import Forwarder
 from routes.mqtt.in_tray import InTray
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.inlet import Inlet
+from routes.mqtt.leftovers import PATIENCE, Leftovers
+from routes.mqtt.listening import Listening
 from routes.mqtt.mail import Mail
 from routes.mqtt.manage import Manage
 from routes.mqtt.network_loop import Status
 from routes.mqtt.session import Session
 from routes.mqtt.settings import Settings
 from routes.mqtt.telemetry import OUTWARD, STOPPED, Telemetry
-from routes.mqtt.topics import Topics
+from routes.mqtt.topics import Topics, refuse_overlaps
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +57,7 @@ LEAVE = 2.0
 """Seconds that the farewell may take."""
 
 TICK = 10.0
-"""Hertz at which calls and what has waited are looked at, while there are any."""
+"""Hertz at which what waits for a moment is looked at, while there is any."""
 
 
 class MqttRouter(Carrier):
@@ -81,11 +88,32 @@ class MqttRouter(Carrier):
         )
         self._mail = self._open_mail()
         self._manage = self._make_manage()
+        self._leftovers = Leftovers(
+            self._topics,
+            configured=self.parameter("configured", ()),
+            say=self._say,
+            ring=self._tray.ring,
+            clock=self._clock,
+            patience=self.parameter("patience", PATIENCE),
+        )
+        self._announcing = self._make_announcing()
+        self._listening = [
+            Listening(rule, send=self.send, tray=self._tray, clock=self._clock)
+            for rule in settings.listen
+        ]
         self._inlets: tuple[Inlet, ...] = (
             self._calls,
             *(self._mail.inlets() if self._mail else ()),
             *([self._manage] if self._manage else ()),
+            self._leftovers,
+            *(self._announcing.inlets if self._announcing else ()),
+            *self._listening,
         )
+        try:
+            refuse_overlaps(each.subscription for each in self._inlets)
+        except ConfigError:
+            self._tray.close()
+            raise
         self._session = Session(
             settings,
             client_id=f"gateway-{self.node}",
@@ -146,18 +174,14 @@ class MqttRouter(Carrier):
         self._close_mail()
 
     def life(self) -> None:
-        """Give up the calls whose time is over; keep the spool's house; repeat mail."""
+        """Give up the calls whose time is over; keep the spool's house; do what else is due."""
         self._calls.expire()
         if self._forwarder is not None:
             if self._forwarder.is_busy:
                 self._forwarder.carry()
             self._forwarder.keep_house()
-        if self._mail is not None:
-            self._mail.turn()
+        self._tick()
         self._set_frequency()
-
-    def _is_busy(self) -> bool:
-        return bool(len(self._calls)) or (self._mail is not None and self._mail.is_busy)
 
     def outbound(self, message: Message) -> None:
         """Publish the body of a letter to ``topic@mqtt``, at QoS 1; confirm that it is queued."""
@@ -179,6 +203,9 @@ class MqttRouter(Carrier):
             **super().statistics(),
             **self._calls.statistics(),
             **self._telemetry.statistics(),
+            **self._leftovers.statistics(),
+            **(self._announcing.statistics() if self._announcing else {}),
+            "listening": {each.subscription: each.statistics() for each in self._listening},
             "spool": self._forwarder.statistics() if self._forwarder else None,
             "mail_between_gateways": self._mail.statistics() if self._mail else None,
             "manage": self._manage.statistics() if self._manage else None,
@@ -188,16 +215,19 @@ class MqttRouter(Carrier):
     def _on_publication(self, message: Message) -> None:
         if matches("devices/+/info", message.subject):
             self._calls.note_info(message)
+            if self._announcing is not None:
+                self._announcing.note_info(message)
         elif self._manage is not None and matches("devices/+/state", message.subject):
             self._manage.note(message)
+        if message.retain and message.subject.startswith("devices/"):
+            self._leftovers.note(message)
         self._telemetry.say(message)
 
     def _on_bell(self, _events: int) -> None:
         self._tray.empty()
         if self._forwarder is not None:
             self._forwarder.carry()
-        if self._mail is not None:
-            self._mail.turn()
+        self._tick()
         self._set_frequency()
 
     def _set_frequency(self) -> None:
@@ -206,7 +236,7 @@ class MqttRouter(Carrier):
         if self._is_busy() or (forwarder is not None and forwarder.is_busy):
             wanted = TICK
         else:
-            wanted = 2 / self.settings.spool.window if forwarder is not None else 0.0
+            wanted = 6 / self.settings.spool.window if forwarder is not None else 0.0
         if self.frequency != wanted:
             self.frequency = wanted
 
@@ -214,6 +244,37 @@ class MqttRouter(Carrier):
         if self._forwarder is not None:
             self._forwarder.begin()
             self._set_frequency()
+
+    def _tick(self) -> None:
+        self._leftovers.tick()
+        if self._announcing is not None:
+            self._announcing.tick()
+        if self._mail is not None:
+            self._mail.turn()
+
+    def _is_busy(self) -> bool:
+        return (
+            bool(len(self._calls))
+            or self._leftovers.is_waiting
+            or (self._announcing is not None and self._announcing.is_waiting)
+            or (self._mail is not None and self._mail.is_busy)
+        )
+
+    def _make_announcing(self) -> Announcing | None:
+        settings = self.settings
+        if settings.discovery is None:
+            return None
+        return Announcing(
+            settings.discovery,
+            Announcer(settings.discovery, self._topics, node=self.node, version=__version__),
+            self._leftovers,
+            say=self._say,
+            ring=self._tray.ring,
+            allows=self.access.allows,
+            max_payload=settings.max_payload,
+            clock=self._clock,
+            random=self.parameter("random") or Random(),
+        )
 
     # On the session's thread
 

@@ -150,7 +150,7 @@ def test_a_dead_writers_letters_are_read_and_then_its_file_goes(
         taken = reader.take(10)
         reader.confirm(taken)
         reader.tidy()
-        assert (folder / f"{pid}.spool").exists()  # it lives, and may write again
+        assert (folder / f"{pid}-1.spool").exists()  # it lives, and may write again
     reader.tidy()
     assert sorted(path.name for path in folder.iterdir()) == [
         "bell",
@@ -173,10 +173,10 @@ def test_a_dead_writers_file_stays_as_long_as_something_is_in_it(
         first, second = reader.take(10)
     reader.confirm([first])
     reader.tidy()
-    assert (folder / f"{pid}.spool").exists()
+    assert (folder / f"{pid}-1.spool").exists()
     reader.confirm([second])
     reader.tidy()
-    assert not (folder / f"{pid}.spool").exists()
+    assert not (folder / f"{pid}-1.spool").exists()
 
 
 def test_a_writer_that_stands_still_in_a_letter_holds_up_nobody_else(
@@ -215,6 +215,22 @@ def test_a_file_that_cannot_be_opened_yet_holds_up_nobody_else(
     assert caplog.text.count("1.spool cannot be used: database is locked") == 1
     assert bodies(reader) == []
     assert reader.balance().accepted == 1
+
+
+def test_a_reader_that_stands_still_in_a_file_has_a_new_one_begun(
+    writer: SpoolWriter, folder: Path
+) -> None:
+    writer.append(letter(1))
+    stuck = sqlite3.connect(folder / f"{os.getpid()}-1.spool", isolation_level=None)
+    stuck.execute("BEGIN IMMEDIATE")
+    for number in range(2, 5):
+        writer.append(letter(number))
+    stuck.execute("ROLLBACK")
+    stuck.close()
+    assert (folder / f"{os.getpid()}-2.spool").exists()
+    reader = SpoolReader(folder, TERMS)
+    assert bodies(reader) == [1, 2, 3, 4], "in their order"
+    reader.close()
 
 
 def test_a_successor_of_the_same_number_goes_on_in_the_same_file(

@@ -69,7 +69,7 @@ port = "{folder / "board"}"
 
 @pytest.fixture
 def gateway(broker: Mosquitto, tmp_path: Path) -> Iterator[GatewayProcess]:
-    allow = ["processes", "restart", "config", "configure", "updates"]
+    allow = ["processes", "restart", "config", "configure", "updates", "log", "tail"]
     clock = RealClock()
     with (
         SimulatedBoard(tmp_path / "board", Board(clock=clock), clock=clock),
@@ -95,7 +95,8 @@ def error(answer: dict[str, Any]) -> str:
 def test_processes_are_listed_and_restarted(gateway: GatewayProcess, manage: Manager) -> None:
     before = gateway.processes()["serial"]
     listed = {each["name"]: each["state"] for each in manage("processes")["result"]}
-    assert listed == dict.fromkeys(("main", "mqtt", "serial", "unix_socket"), "living")
+    routes = ("main", "mqtt", "serial", "unix_socket")
+    assert {name: listed.get(name) for name in routes} == dict.fromkeys(routes, "living")
     assert manage("restart", process="serial")["result"] == {
         "process": "serial",
         "state": "living",
@@ -111,6 +112,16 @@ def test_what_has_no_updater_says_so(manage: Manager) -> None:
         "updater": None,
         "reason": "no updater is configured",
     }
+
+
+def test_the_log_and_the_mail_are_shown_for_a_while(manage: Manager, broker: Mosquitto) -> None:
+    with broker.listen(f"{TOPIC}/log/#", f"{TOPIC}/tail/#") as shown:
+        assert manage("log", level="debug", seconds=30)["ok"]
+        assert manage("tail", seconds=30, recipient="boss")["ok"]
+        manage("processes")
+        shown.wait_for(lambda each: each.topic.startswith(f"{TOPIC}/tail/"), LONG)
+        shown.wait_for(lambda each: each.topic == f"{TOPIC}/log/mqtt", LONG)
+    assert "error" in manage("tail", seconds="soon")
 
 
 def test_a_change_of_the_configuration_is_applied_and_lasts(

@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
 from gateway.clock import Clock
@@ -32,6 +33,7 @@ from routes.mqtt.in_tray import InTray
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.inlet import Outlet
 from routes.mqtt.pending import PendingCalls
+from routes.mqtt.properties import JSON, Properties
 from routes.mqtt.settings import Settings
 from routes.mqtt.topics import Topics
 
@@ -105,7 +107,7 @@ class Calls:
     def expire(self) -> None:
         """Give up the calls whose time is over."""
         for call in self._pending.expire(self._clock.monotonic()):
-            limit = self._settings.reply_timeout
+            limit = min(self._settings.reply_timeout, call.expires_in or inf)
             reason = f"{call.device} has not answered {call.command!r} within {limit:g} s"
             self._refuse(Refusal("timeout", "timeout", reason, call.reply_to))
 
@@ -133,7 +135,7 @@ class Calls:
         if self._pending.is_full:
             self._refuse(self._busy(call))
             return
-        limit = self._settings.reply_timeout
+        limit = min(self._settings.reply_timeout, call.expires_in or inf)
         recipient = f"{call.device}@{self._routes[call.device]}"
         try:
             letter = self._admit(recipient, call.command, call.arguments, expires_in=limit)
@@ -165,6 +167,5 @@ class Calls:
             self._answer(refusal.reply_to, body)
 
     def _answer(self, reply_to: ReplyTo, body: bytes) -> None:
-        self._say(
-            reply_to.topic, body, qos=1, urgent=True, correlation_data=reply_to.correlation_data
-        )
+        properties = Properties(correlation_data=reply_to.correlation_data, content_type=JSON)
+        self._say(reply_to.topic, body, qos=1, urgent=True, properties=properties)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from routes.mqtt.incoming import Incoming
+from routes.mqtt.properties import NONE, Properties
 
 
 class OwnToo(str):
@@ -42,6 +43,6 @@ class Outlet(Protocol):
         qos: int = 0,
         retain: bool = False,
         urgent: bool = False,
-        correlation_data: bytes | None = None,
+        properties: Properties = NONE,
     ) -> bool:
         """Queue one message; False where it was refused, or there is no session."""

@@ -60,7 +60,7 @@ class Leftovers:
         self._patience = patience
         self._lock = threading.Lock()
         self._found: dict[str, tuple[float, dict[str, None]]] = {}
-        self._cleared = self._overlooked = 0
+        self._heard = self._cleared = self._overlooked = 0
 
     def note(self, message: Message) -> None:
         """Know the device that has published ``message`` for one that is there."""
@@ -68,6 +68,7 @@ class Leftovers:
 
     def hear(self, incoming: Incoming) -> None:
         """Take what the broker retains of a device; of what is not retained we know."""
+        self._heard += 1
         if not incoming.retained or not incoming.payload:
             return
         try:
@@ -108,8 +109,12 @@ class Leftovers:
                     self._cleared += self._say(topic, b"", qos=1, retain=True)
 
     def statistics(self) -> dict[str, int]:
-        """Return how many topics were cleared, and devices overlooked for want of room."""
-        return {"leftovers_cleared": self._cleared, "leftovers_overlooked": self._overlooked}
+        """Return what was heard, how many topics were cleared, and devices overlooked."""
+        return {
+            "leftovers_heard": self._heard,
+            "leftovers_cleared": self._cleared,
+            "leftovers_overlooked": self._overlooked,
+        }
 
     def _named_in(self, device: str, payload: bytes) -> list[str]:
         """Return the topics that a device with this info may have retained."""

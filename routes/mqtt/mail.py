@@ -133,7 +133,11 @@ class Mail:
     def note(self, state: ConnectionState) -> None:
         """Note how things stand with the broker; on the session's thread."""
         self._state = state
-        self._since = self._clock.monotonic() if state.is_connected else None
+        if not state.is_connected:
+            self._since = None
+        elif self._since is None:
+            # Its cause may change while it stands.
+            self._since = self._clock.monotonic()
         self._tray.ring()
 
     def connected_since(self) -> float | None:

@@ -28,6 +28,7 @@ from routes.mqtt.inlet import Outlet
 from routes.mqtt.manage_commands import Commands, DeviceState, Steward
 from routes.mqtt.manage_config import for_record
 from routes.mqtt.manage_settings import COMMANDS, ManageSettings
+from routes.mqtt.properties import JSON, Properties
 from routes.mqtt.topics import ROOT, Topics, to_level
 
 log = logging.getLogger(__name__)
@@ -183,9 +184,8 @@ class Manage:
             )
 
     def _answer(self, reply_to: ReplyTo, body: bytes) -> None:
-        self._say(
-            reply_to.topic, body, qos=1, urgent=True, correlation_data=reply_to.correlation_data
-        )
+        properties = Properties(correlation_data=reply_to.correlation_data, content_type=JSON)
+        self._say(reply_to.topic, body, qos=1, urgent=True, properties=properties)
 
 
 def _stops() -> GatewayError:

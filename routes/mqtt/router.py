@@ -46,6 +46,7 @@ from routes.mqtt.listening import Listening
 from routes.mqtt.mail import Mail
 from routes.mqtt.manage import Manage
 from routes.mqtt.network_loop import Status
+from routes.mqtt.properties import of_message
 from routes.mqtt.session import Session
 from routes.mqtt.settings import Settings
 from routes.mqtt.telemetry import OUTWARD, STOPPED, Telemetry
@@ -71,6 +72,7 @@ class MqttRouter(Carrier):
     _forwarder: Forwarder | None = None
     _mail: Mail | None = None
     _manage: Manage | None = None
+    _was_connected = False
 
     def start(self) -> None:
         """Begin to talk to the broker, which need not be there."""
@@ -192,7 +194,9 @@ class MqttRouter(Carrier):
         topic = Address.parse(message.recipient).local
         if not self._topics.may_answer_to(topic):
             raise RefusedError(f"no letter can go to the topic {topic!r}")
-        if not session.publish(topic, to_json(message.body), qos=1, urgent=True):
+        properties = of_message(message, self._clock.time())
+        body = to_json(message.body)
+        if not session.publish(topic, body, qos=1, urgent=True, properties=properties):
             raise RefusedError(f"the body is over max_payload = {self.settings.max_payload} bytes")
         self.reply(message)
 
@@ -289,8 +293,10 @@ class MqttRouter(Carrier):
         if self._mail is not None:
             self._mail.note(state)
         if self._session is not None:
-            if state.is_connected:
+            # A throttling broker changes the cause of one connection.
+            if state.is_connected and not self._was_connected:
                 self._tray.put(self._on_connected)
+            self._was_connected = state.is_connected
             self.set_connection("connected" if state.is_connected else "waiting", state.cause)
 
     # From either thread

@@ -18,8 +18,6 @@ import threading
 from collections.abc import Callable, Sequence
 from random import Random
 
-import msgspec
-
 from gateway.backoff import Backoff
 from gateway.clock import Clock
 from gateway.mail.topic import check_topic
@@ -108,7 +106,6 @@ class Session:
         retain: bool = False,
         urgent: bool = False,
         properties: Properties = NONE,
-        correlation_data: bytes | None = None,
         settled: Callable[[], None] | None = None,
     ) -> bool:
         """Queue one message and return at once; from any thread.
@@ -118,7 +115,7 @@ class Session:
         after them. One with ``settled`` is never dropped; that is called, from
         any thread, once the broker has it or never will. Of ``properties``,
         ``expires_in`` holds under any MQTT, and the rest is left out under
-        3.1.1; ``correlation_data`` is one of them, for who has no other.
+        3.1.1.
         Raises `ValueError` on a topic with wildcards or half a surrogate pair
         and on a QoS other than 0 and 1.
         """
@@ -126,8 +123,6 @@ class Session:
         topic.encode()
         if qos not in (0, 1):
             raise ValueError(f"QoS {qos} is not offered: use 0 or 1")
-        if correlation_data is not None:
-            properties = msgspec.structs.replace(properties, correlation_data=correlation_data)
         lasts = properties.expires_in
         deadline = None if lasts is None else self._clock.monotonic() + lasts
         return self._exchange.put(

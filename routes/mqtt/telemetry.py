@@ -16,6 +16,9 @@ from gateway.errors import BodyError
 from gateway.mail.codec import to_json
 from gateway.mail.message import Message
 from gateway.mail.topic import matches
+from gateway.process.whereabouts import handles_letters
+from routes.mqtt.properties import of_message
+from routes.mqtt.qos import QosTable
 from routes.mqtt.session import Session
 from routes.mqtt.settings import Settings
 from routes.mqtt.topics import Topics
@@ -32,14 +35,15 @@ class Telemetry:
     """Belongs to the route's thread."""
 
     def __init__(self, settings: Settings, topics: Topics, session: Session, clock: Clock) -> None:
-        self._settings = settings
         self._topics = topics
         self._session = session
         self._clock = clock
         self._states: dict[str, Mapping[str, Any]] = {}
         self._unwritable: set[str] = set()
         self._untold = 0
+        self._qos = QosTable(settings.qos, otherwise=settings.telemetry_qos)
 
+    @handles_letters
     def say(self, message: Message, settled: Callable[[], None] | None = None) -> bool:
         """Publish what was published on the bus; False where that cannot be said.
 
@@ -49,13 +53,13 @@ class Telemetry:
         topic = message.subject
         if matches("devices/+/state", topic) and isinstance(message.body, dict):
             self._states[topic] = message.body
-        kept = message.retain or matches("devices/+/events/+", topic)
         try:
             return self._session.publish(
                 self._topics.outward(topic),
                 to_json(message.body),
-                qos=1 if kept else self._settings.telemetry_qos,
+                qos=self._qos.of(topic, retain=message.retain),
                 retain=message.retain,
+                properties=of_message(message, self._clock.time()),
                 settled=settled,
             )
         except (BodyError, ValueError) as error:

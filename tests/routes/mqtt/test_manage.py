@@ -95,7 +95,7 @@ class Scene:
         self.manage.open()
 
     def say(self, topic: str, payload: bytes, **options: Any) -> bool:
-        self.said.append((topic, json.loads(payload), options["correlation_data"]))
+        self.said.append((topic, json.loads(payload), options["properties"].correlation_data))
         return True
 
     def hear(self, command: str, payload: bytes = b"", **fields: Any) -> None:

@@ -126,6 +126,24 @@ def call(router, broker):
 # Out.
 
 
+def test_what_is_published_bears_its_message_id_and_thread_id(router, board, broker):
+    with broker.listen(f"{BASE}/odometry") as heard:
+        board.publish("devices/board/odometry", {"left": 1})
+        told = dict(pair.split(":") for pair in heard.wait_for_count(1)[0].user.split(" "))
+    assert told.keys() == {"message_id", "thread_id"}
+    assert all(told.values())
+
+
+def test_the_quality_of_service_is_set_per_topic(board, make_router, broker):
+    make_router(broker.url, qos={"devices/+/odometry": 1, "devices/board/current": 0})
+    broker.wait_for_log(r"gateway-lab 1 gateway/lab/devices/\+/\+/call")
+    with broker.listen(f"{BASE}/#") as heard:
+        board.publish("devices/board/odometry", 1)
+        board.publish("devices/board/current", 1)
+        found = {m.topic.rpartition("/")[2]: m.qos for m in heard.wait_for_count(4)}
+    assert (found["odometry"], found["current"]) == (1, 0)
+
+
 def test_the_node_says_that_it_is_there_and_what_it_is(router, broker):
     (status,) = broker.sub("gateway/lab/status")
     body = json.loads(status.payload)

@@ -148,7 +148,8 @@ def test_a_retained_message_from_before_is_marked(broker, make_session):
 def test_correlation_data_goes_back_with_a_reply(broker, make_session):
     session = make_session(broker.url)
     with broker.listen("answers/#") as heard:
-        session.publish("answers/1", b"{}", qos=1, urgent=True, correlation_data=b"call-7")
+        properties = Properties(correlation_data=b"call-7")
+        session.publish("answers/1", b"{}", qos=1, urgent=True, properties=properties)
         assert heard.wait_for_count(1)[0].correlation_data == "call-7"
 
 

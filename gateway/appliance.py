@@ -10,16 +10,20 @@ nor a crew, which would do nothing at all.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from gateway import plugins
 from gateway.application import Application
-from gateway.config.schema import Configuration
+from gateway.config.loading import load
+from gateway.config.schema import Configuration, RouteConfig
 from gateway.errors import ConfigError
 from gateway.hosting.hosted_device import HostedDevice
 from gateway.process.process import Process
 from gateway.supervision.recruit import data_of_member
+
+log = logging.getLogger(__name__)
 
 HEALTH = "gateway.watchdog.process:Health"
 """The class of the process that reports how the gateway is."""
@@ -33,9 +37,13 @@ class Appliance(Application):
 
     global_frequency = None
 
-    def __init__(self, configuration: Configuration, *, main: type[Process] = Process) -> None:
+    def __init__(
+        self, configuration: Configuration, *, main: type[Process] = Process, file: str = ""
+    ) -> None:
+        """``file`` is where ``configuration`` was read, so that it can be read again."""
         super().__init__(main=main, sockets=Path(configuration.gateway.sockets))
         self.configuration = configuration
+        self.file = file
         # At the start every device tells of itself several times at once, and a reader
         # whose mailbox is full would miss the last move of some and never hear of it.
         self.mailbox_size = max(self.mailbox_size, MOVES * len(configuration.devices))
@@ -45,19 +53,15 @@ class Appliance(Application):
         configuration = self.configuration
         if not configuration.routes and not configuration.crew:
             raise ConfigError("no routes are configured: add at least [routes.serial]")
+        # What was changed since an earlier start is in `configuration` by now.
+        self._mark.unlink(missing_ok=True)
         for route in configuration.routes.values():
             self.add_process(
                 route.name,
                 plugins.find(plugins.ROUTES, route.type),
                 mode="fork",
                 route=route.name,
-                parameters={
-                    "settings": route.settings,
-                    "node": configuration.gateway.node,
-                    "sockets": configuration.gateway.sockets,
-                    "devices": self._devices_of(route.name),
-                    "configured": tuple(configuration.devices),
-                },
+                parameters=self._parameters_of(route, configuration),
             )
 
         for name, member in configuration.crew.items():
@@ -75,9 +79,49 @@ class Appliance(Application):
                 },
             )
 
-    def _devices_of(self, route: str) -> list[HostedDevice]:
+    @property
+    def _mark(self) -> Path:
+        return Path(self.configuration.gateway.sockets) / "renewed"
+
+    def load(self, path: str) -> Configuration:
+        """Read and check a configuration, as this one was; raise `ConfigError`."""
+        return load(path, find=plugins.find)
+
+    def renew(self) -> None:
+        """Have each route that is born from here on read the configuration again.
+
+        Until then a route that is restarted is what it was at the gateway's start, however
+        its file has been edited meanwhile.
+        """
+        self._mark.touch()
+
+    def renewed_parameters(self, name: str) -> dict[str, Any]:
+        """Return what the route ``name`` is to be handed now; empty where that has not changed."""
+        if not self.file or not self._mark.exists():
+            return {}
+        try:
+            configuration = self.load(self.file)
+        except ConfigError as error:
+            # As text: a record that is kept would keep what the error's frames hold.
+            log.error("%s goes on as it was: %s", name, str(error))
+            return {}
+        route = configuration.routes.get(name)
+        return {} if route is None else self._parameters_of(route, configuration)
+
+    def _parameters_of(self, route: RouteConfig, configuration: Configuration) -> dict[str, Any]:
+        return {
+            "settings": route.settings,
+            "node": configuration.gateway.node,
+            "sockets": configuration.gateway.sockets,
+            "devices": self._devices_of(route.name, configuration),
+            "configured": tuple(configuration.devices),
+        }
+
+    def _devices_of(
+        self, route: str, configuration: Configuration | None = None
+    ) -> list[HostedDevice]:
         hosted = []
-        for device in self.configuration.devices.values():
+        for device in (configuration or self.configuration).devices.values():
             if device.route == route:
                 found: Any = plugins.find(plugins.DRIVERS, device.driver)
                 driver = found.configured(device.settings)

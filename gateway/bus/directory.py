@@ -43,29 +43,40 @@ class Book(msgspec.Struct, frozen=True, array_like=True):
     """What a full mailbox does with one more letter, where that is not to have it wait."""
     notices: dict[str, Any] = {}
     """What else everybody is to know, plain data by its name; whoever it is for reads it."""
+    carrier: str = ""
+    """The router that takes mail for nodes, which are whatever follows ``@`` and is no mailbox."""
 
     def look_up(self, recipient: str) -> tuple[str, int]:
         """Return the mailbox that takes mail for ``recipient``, and its incarnation.
 
         What is behind a router may have a mailbox of its own; where it has
-        none, the router's takes its mail. Raises `AddressError` that says who
+        none, the router's takes its mail. What is behind nobody here is for
+        another gateway: the carrier takes it, where there is one, and knows
+        whether there is such a gateway. Raises `AddressError` that says who
         is there.
 
         >>> Book(1, {"serial": 2}).look_up("wheels@serial")
         ('serial', 2)
         >>> Book(1, {"serial": 2, "wheels@serial": 2}).look_up("wheels@serial")
         ('wheels@serial', 2)
+        >>> Book(1, {"mqtt": 3}, carrier="mqtt").look_up("main@kitchen-pi")
+        ('mqtt', 3)
         """
         incarnation = self.incarnations.get(recipient)
         if incarnation is not None:
             return recipient, incarnation
-        name = Address.parse(recipient).mailbox
+        address = Address.parse(recipient)
+        name = address.mailbox
         incarnation = self.incarnations.get(name)
+        if incarnation is None and address.route and self.carrier:
+            name = self.carrier
+            incarnation = self.incarnations.get(name)
         if incarnation is None:
-            raise AddressError(f"nobody here is called {name!r}{self._hint(name)}")
+            raise AddressError(f"nobody here is called {name!r}{self.hint(name)}")
         return name, incarnation
 
-    def _hint(self, name: str) -> str:
+    def hint(self, name: str) -> str:
+        """Return what to add where nobody is called ``name``: who is meant, or who is there."""
         close = difflib.get_close_matches(name, self.incarnations, 1)
         if close:
             return f": did you mean {close[0]!r}?"

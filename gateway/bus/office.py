@@ -269,13 +269,14 @@ class Office:
         """Deliver a reply or a bounce to the life that asked, or raise.
 
         Raises `RecipientGoneError` where that life is over: a reply never
-        goes to a successor.
+        goes to a successor. Where it was no life of ours that asked (0), but
+        somebody behind a router, the router's present life takes it there.
         """
         try:
             target = self.target(message.recipient)
         except AddressError as error:
             raise RecipientGoneError(f"{message.recipient!r} is gone") from error
-        if target.incarnation != message.incarnation:
+        if message.incarnation not in (0, target.incarnation):
             raise RecipientGoneError(f"{message.recipient!r} was restarted since it asked")
         target.deliver(message, timeout)
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "ps": "list the processes and devices of the running gateway",
     "send": "send one letter to an address and print the answer",
     "tail": "print the mail as it flows, or what is published",
+    "fleet": "list the gateways that a broker knows, and how they are",
     "new-driver": "write a driver package with simulator and tests",
     "udev-rules": "write the udev rules of the configured devices",
     "devices": "list what is plugged in, who claims it, and how it is",
@@ -52,6 +53,7 @@ examples:
   gateway send wheels@serial drive '{"left": 100, "right": 100}'
   gateway tail --to '*@serial'            the mail for the boards, as it flows
   gateway tail 'devices/+/state'
+  gateway fleet                           all gateways at the broker, and how they are
   gateway devices                         what is plugged in, and who has it
   gateway doctor                          why does that port not work?
   gateway log-level serial debug

@@ -36,4 +36,4 @@ def run(arguments: argparse.Namespace) -> int:
     configuration = load(arguments.config, find=plugins.find)
     form: Any = arguments.log_format or ("json" if arguments.json else "auto")
     start_logging(configuration.gateway.log_level, form=form)
-    return Appliance(configuration).run()
+    return Appliance(configuration, file=arguments.config).run()

@@ -59,6 +59,8 @@ class Correspondent:
         self._member = name.rpartition("@")[2]
         # Several callbacks may refuse one letter.
         self._bounced: deque[str] = deque(maxlen=256)
+        self._bounces_for_others = False
+        """Whether it takes letters to whom the bus knows no mailbox, and may send them back."""
 
     def send(
         self,
@@ -173,13 +175,17 @@ class Correspondent:
 
     def _count_as_bounced(self, message: Message) -> None:
         """Have the ledger say so, once, of a letter that this process was handed."""
-        if message.kind != "letter" or message.recipient.rpartition("@")[2] != self._member:
+        if message.kind != "letter" or not (self._bounces_for_others or self._is_for_us(message)):
             return
         with self._counting:
             if message.message_id in self._bounced:
                 return
             self._bounced.append(message.message_id)
         self._box.turn_away()
+
+    def _is_for_us(self, message: Message) -> bool:
+        """Tell whether ``message`` is for this mailbox or what is behind it, as not all mail is."""
+        return message.recipient.rpartition("@")[2] == self._member
 
     def wait_for_reply(self, message: Message, timeout: float = 5.0) -> Message:
         """Return the reply to ``message``, handed over directly; other mail keeps its order.
@@ -319,7 +325,7 @@ class Correspondent:
             for subscription in self._subscriptions:
                 subscription.offer(message)
             return
-        if message.subject == STATISTICS and message.kind == "letter":
+        if message.subject == STATISTICS and message.kind == "letter" and self._is_for_us(message):
             # Before any filter: who catches everything is to be looked into as well.
             self._call(self._tell_statistics, message)
             return

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -42,6 +44,8 @@ class Router(Process):
     Settings: ClassVar[type[msgspec.Struct]] = NoSettings
     DeviceSettings: ClassVar[type[msgspec.Struct] | None] = None
 
+    _renewed: Mapping[str, Any] = MappingProxyType({})
+
     # To be written by authors
 
     def start(self) -> None:
@@ -61,6 +65,8 @@ class Router(Process):
         # First of all what `death` needs, should this birth fail.
         self.connection: Connection = "starting"
         self.inbound_refused = 0
+        renewed = getattr(self.application, "renewed_parameters", None)
+        self._renewed = renewed(self.name) if renewed else {}
         self.settings: Any = self.parameter("settings") or self.Settings()
         self.node: str = self.parameter("node", "gateway")
         self.access = AccessList(getattr(self.settings, "allow", ()))
@@ -79,6 +85,10 @@ class Router(Process):
         """Stop, and say so."""
         self.stop()
         self.set_connection("stopped", "the gateway stopped it")
+
+    def parameter(self, name: str, default: Any = None) -> Any:
+        """Return one of `parameters`, as the configuration has it at this route's birth."""
+        return self._renewed.get(name, super().parameter(name, default))
 
     def set_connection(self, connection: Connection, cause: str) -> None:
         """Publish how the medium stands, where that has changed. Thread-safe."""

@@ -1,9 +1,10 @@
 """What the crew writes to the boss about mailboxes and topics.
 
-Subscriptions, retained values, wills, and further mailboxes of a router, which
-may subscribe and declare as well. The boss's thread is the only user. Refused:
-letters of a life that is over, without an answer, since nobody is left to read
-it; mailboxes that are not behind whoever opens them (`RefusedError`).
+Subscriptions, retained values, wills, further mailboxes of a router, which may
+subscribe and declare as well, and who takes mail for other gateways. The boss's
+thread is the only user. Refused: letters of a life that is over, without an answer,
+since nobody is left to read it; mailboxes that are not behind whoever opens them
+(`RefusedError`).
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Clerk:
             "will": self._will,
             "open": self._open_further,
             "close": self._close_further,
+            "carry": self._carry,
         }
 
     def sender(self, message: Message) -> Member | None:
@@ -79,6 +81,13 @@ class Clerk:
             self._board.close(message.body)
             self._accounts.close_further(member, message.body)
             self._board.tell_book()
+
+    def _carry(self, message: Message) -> None:
+        """Let a router take the mail for other gateways; there is one at a time."""
+        member = self.sender(message)
+        if member is not None:
+            self._board.carry(member.spec.name)
+            self._board.answer(message, None)
 
     def _subscribe(self, message: Message) -> None:
         self.catch_up()

@@ -25,7 +25,7 @@ from gateway.bus.office import BOSS, Office
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.tapping import bare, show
 from gateway.bus.wire import Outlet
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RefusedError
 from gateway.mail.codec import decode, encode
 from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
 from gateway.supervision.archive import Archive
@@ -57,6 +57,7 @@ class Noticeboard:
         self._members = members
         self._archive = Archive()
         self.notices = Notices()
+        self._carrier = ""
         self._unsent: dict[str, _Backlog] = {}
         self.unheard = 0
         """Answers that found no reader."""
@@ -82,6 +83,7 @@ class Noticeboard:
             self._archive.subscriptions,
             policies,
             self.notices.as_data(),
+            self._carrier,
         )
         self._office.update(book)
         here = [name for name, each in self._members.items() if each.spec.mode != "fork"]
@@ -89,6 +91,17 @@ class Noticeboard:
         for member in self._members.values():
             if member.spec.mode == "fork" and member.runs and member.pid:
                 self._send_book(member)
+
+    def carry(self, name: str) -> None:
+        """Have ``name`` take the mail for other gateways; `RefusedError` where another does."""
+        if self._carrier not in ("", name):
+            raise RefusedError(
+                f"{self._carrier!r} carries the mail between gateways already, and which of two"
+                " should take a letter nobody could say: give [routes.….mail] to one of them"
+            )
+        if not self._carrier:
+            self._carrier = name
+            self.tell_book()
 
     def _send_book(self, member: Member) -> None:
         target = bare(self._office.target(member.spec.name))
@@ -99,6 +112,8 @@ class Noticeboard:
 
     def leave(self, member: Member) -> dict[str, Any]:
         """Forget what was to be told to a life that is over; return its wills."""
+        if self._carrier == member.spec.name:
+            self._carrier = ""
         wills = self.close(member.spec.name)
         for further in member.mailboxes:
             wills.update(self.close(further))

@@ -99,6 +99,7 @@ BODIES: dict[str, Any] = {
     "will": Will,
     "open": str,
     "close": str,
+    "carry": None,
     "log-level": LogLevel,
     "tap": NewTap,
     "untap": str | None,

@@ -108,6 +108,20 @@ def parse_call(
 
     ``devices`` are the bodies of ``devices/<name>/info`` by device name.
     """
+    opened = open_call(incoming, topics, max_payload=max_payload)
+    if isinstance(opened, Refusal):
+        return opened
+    found = _look_up(incoming.topic, topics, devices, *opened)
+    if isinstance(found, Refusal) or incoming.expires_in is None:
+        return found
+    # What has a moment left gets a second.
+    return msgspec.structs.replace(found, expires_in=max(1, incoming.expires_in))
+
+
+def open_call(
+    incoming: Incoming, topics: Topics, *, max_payload: int
+) -> tuple[dict[str, Any], ReplyTo] | Refusal:
+    """Return the arguments of a call, whatever it is that is called, and where its answer goes."""
     default = topics.default_reply(incoming.topic)
     if default is None:
         return Refusal("not_a_call", "bad_body", "the topic is not that of a call")
@@ -129,23 +143,23 @@ def parse_call(
     opened = _open(read)
     if isinstance(opened, str):
         return Refusal("envelope", "bad_body", opened, reply_to)
-    arguments, reply_to = opened.arguments, msgspec.structs.replace(reply_to, id=opened.id)
-    found = _look_up(incoming.topic, topics, devices, arguments, reply_to)
-    if isinstance(found, Refusal) or incoming.expires_in is None:
-        return found
-    # What has a moment left gets a second.
-    return msgspec.structs.replace(found, expires_in=max(1, incoming.expires_in))
+    return opened.arguments, msgspec.structs.replace(reply_to, id=opened.id)
 
 
 def result_body(call: Call, result: Any, *, max_payload: int) -> bytes:
     """Return the JSON of an answer; of an error where the answer cannot be written."""
+    return answer_body(call.reply_to, result, max_payload=max_payload)
+
+
+def answer_body(reply_to: ReplyTo, result: Any, *, max_payload: int) -> bytes:
+    """Return the JSON of an answer to ``reply_to``; of an error where it cannot be written."""
     try:
-        body = to_json(_with_id({"ok": True, "result": result}, call.reply_to))
+        body = to_json(_with_id({"ok": True, "result": result}, reply_to))
     except (BodyError, ValueError) as error:
-        return error_body(call.reply_to, "bad_body", f"the answer cannot be written: {error}")
+        return error_body(reply_to, "bad_body", f"the answer cannot be written: {error}")
     if len(body) > max_payload:
         reason = f"the answer has {len(body)} bytes, more than max_payload = {max_payload}"
-        return error_body(call.reply_to, "bad_body", reason)
+        return error_body(reply_to, "bad_body", reason)
     return body
 
 

@@ -18,34 +18,41 @@ subscriptions under which the same topic falls, since it may then come twice.
 
 from __future__ import annotations
 
+import logging
+import re
 from random import Random
 from typing import Any, ClassVar
 
 import msgspec
 
 from gateway import __version__
-from gateway.errors import ConfigError, LinkLostError, RefusedError
+from gateway.errors import ConfigError, LinkLostError, RefusedError, SpoolError
 from gateway.mail.address import Address
 from gateway.mail.codec import to_json
 from gateway.mail.message import Message
 from gateway.mail.topic import matches
-from gateway.routing.router import Router
+from gateway.routing.carrier import Carrier
 from routes.mqtt.calls import Calls
 from routes.mqtt.connection_state import ConnectionState
 from routes.mqtt.discovery import Announcer
 from routes.mqtt.discovery_announcing import Announcing
+from routes.mqtt.fleet import Fleet
 from routes.mqtt.forwarder import Forwarder
 from routes.mqtt.in_tray import InTray
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.inlet import Inlet
 from routes.mqtt.leftovers import PATIENCE, Leftovers
 from routes.mqtt.listening import Listening
+from routes.mqtt.mail import Mail
+from routes.mqtt.manage import Manage
 from routes.mqtt.network_loop import Status
 from routes.mqtt.properties import of_message
 from routes.mqtt.session import Session
 from routes.mqtt.settings import Settings
 from routes.mqtt.telemetry import OUTWARD, STOPPED, Telemetry
 from routes.mqtt.topics import Topics, refuse_overlaps
+
+log = logging.getLogger(__name__)
 
 LEAVE = 2.0
 """Seconds that the farewell may take."""
@@ -54,13 +61,17 @@ TICK = 10.0
 """Hertz at which what waits for a moment is looked at, while there is any."""
 
 
-class MqttRouter(Router):
+class MqttRouter(Carrier):
     """Carries telemetry to a broker and calls from it."""
 
     Settings: ClassVar[type[msgspec.Struct]] = Settings
+    Fleet: ClassVar[type[Fleet]] = Fleet
+    """What ``gateway fleet`` asks a broker with."""
 
     _session: Session | None = None
     _forwarder: Forwarder | None = None
+    _mail: Mail | None = None
+    _manage: Manage | None = None
     _was_connected = False
 
     def start(self) -> None:
@@ -77,6 +88,8 @@ class MqttRouter(Router):
             admit=self.admit,
             say=self._say,
         )
+        self._mail = self._open_mail()
+        self._manage = self._make_manage()
         self._leftovers = Leftovers(
             self._topics,
             configured=self.parameter("configured", ()),
@@ -92,6 +105,8 @@ class MqttRouter(Router):
         ]
         self._inlets: tuple[Inlet, ...] = (
             self._calls,
+            *(self._mail.inlets() if self._mail else ()),
+            *([self._manage] if self._manage else ()),
             self._leftovers,
             *(self._announcing.inlets if self._announcing else ()),
             *self._listening,
@@ -113,7 +128,12 @@ class MqttRouter(Router):
         )
         self._telemetry = Telemetry(settings, self._topics, self._session, self._clock)
         self.watch(self._tray.fileno(), self._on_bell)
-        self.add_filter(callback=self._calls.on_answer, id="answers", kind="^(reply|bounce)$")
+        self.add_filter(
+            callback=self._calls.on_answer,
+            id="answers",
+            recipient=rf"^{re.escape(self.name)}\Z",
+            kind="^(reply|bounce)$",
+        )
         # The devices are known before the first call can come.
         terms = settings.spool.terms(self.name)
         for pattern in OUTWARD:
@@ -130,6 +150,8 @@ class MqttRouter(Router):
             )
             self.watch(self._forwarder.fileno(), self._on_bell)
             self._forwarder.begin()
+        if self._manage is not None:
+            self._manage.open()
         self._set_frequency()
         self._session.start()
 
@@ -137,7 +159,10 @@ class MqttRouter(Router):
         """Answer who still waits, say goodbye, give back thread and descriptors."""
         session = self._session
         if session is None:
+            self._close_mail()
             return
+        if self._manage is not None:
+            self._manage.close()
         self._calls.close()
         self._tray.empty()
         self._telemetry.take_back()
@@ -149,6 +174,7 @@ class MqttRouter(Router):
             forwarder.close()
         self.unwatch(self._tray.fileno())
         self._tray.close()
+        self._close_mail()
 
     def life(self) -> None:
         """Give up the calls whose time is over; keep the spool's house; do what else is due."""
@@ -186,6 +212,8 @@ class MqttRouter(Router):
             **(self._announcing.statistics() if self._announcing else {}),
             "listening": {each.subscription: each.statistics() for each in self._listening},
             "spool": self._forwarder.statistics() if self._forwarder else None,
+            "mail_between_gateways": self._mail.statistics() if self._mail else None,
+            "manage": self._manage.statistics() if self._manage else None,
             "session": msgspec.to_builtins(session.statistics()) if session else None,
         }
 
@@ -194,6 +222,8 @@ class MqttRouter(Router):
             self._calls.note_info(message)
             if self._announcing is not None:
                 self._announcing.note_info(message)
+        elif self._manage is not None and matches("devices/+/state", message.subject):
+            self._manage.note(message)
         if message.retain and message.subject.startswith("devices/"):
             self._leftovers.note(message)
         self._telemetry.say(message)
@@ -224,12 +254,15 @@ class MqttRouter(Router):
         self._leftovers.tick()
         if self._announcing is not None:
             self._announcing.tick()
+        if self._mail is not None:
+            self._mail.turn()
 
     def _is_busy(self) -> bool:
         return (
             bool(len(self._calls))
             or self._leftovers.is_waiting
             or (self._announcing is not None and self._announcing.is_waiting)
+            or (self._mail is not None and self._mail.is_busy)
         )
 
     def _make_announcing(self) -> Announcing | None:
@@ -258,6 +291,8 @@ class MqttRouter(Router):
         self._calls.hear(incoming)  # who refuses it, and counts
 
     def _on_state(self, state: ConnectionState) -> None:
+        if self._mail is not None:
+            self._mail.note(state)
         if self._session is not None:
             # A throttling broker changes the cause of one connection.
             if state.is_connected and not self._was_connected:
@@ -270,6 +305,48 @@ class MqttRouter(Router):
     def _say(self, topic: str, payload: bytes, **options: Any) -> bool:
         session = self._session
         return session is not None and session.publish(topic, payload, **options)
+
+    def _open_mail(self) -> Mail | None:
+        settings = self.settings
+        if settings.mail is None:
+            return None
+        mail: Mail | None = None
+        try:
+            mail = Mail(
+                settings.mail,
+                self,
+                file=self.memory_folder / "letters",
+                clock=self._clock,
+                say=self._say,
+                max_payload=settings.max_payload,
+            )
+            mail.open()
+        except (RefusedError, SpoolError) as error:
+            log.error("%s carries no mail between gateways: %s", self.name, str(error))
+            if mail is not None:
+                mail.close()
+            return None
+        self.watch(mail.fileno(), self._on_bell)
+        return mail
+
+    def _make_manage(self) -> Manage | None:
+        settings = self.settings
+        if settings.manage is None:
+            return None
+        return Manage(
+            settings.manage,
+            self,
+            self._topics,
+            clock=self._clock,
+            say=self._say,
+            max_payload=settings.max_payload,
+        )
+
+    def _close_mail(self) -> None:
+        mail, self._mail = self._mail, None
+        if mail is not None:
+            self.unwatch(mail.fileno())
+            mail.close()
 
     def _status(self) -> Status:
         now = self._clock.time()

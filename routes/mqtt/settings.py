@@ -18,6 +18,8 @@ from gateway.routing.access import Rule
 from routes.mqtt.broker_url import BrokerUrl
 from routes.mqtt.discovery_settings import DiscoverySettings
 from routes.mqtt.listening_settings import Listen
+from routes.mqtt.mail_settings import MailSettings
+from routes.mqtt.manage_settings import ManageSettings
 from routes.mqtt.qos import check as check_qos
 from routes.mqtt.spool_settings import SpoolSettings
 
@@ -112,7 +114,9 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
 
     ``allow`` are the rules for calls that come in; without any, none is
     carried out. ``reply_timeout`` (s) is how long a device may take to
-    answer one, ``max_calls`` how many may be under way at once.
+    answer one, ``max_calls`` how many may be under way at once. ``mail`` is
+    the mail between gateways, ``manage`` what may be done to this one from
+    afar; without them there is none, and nothing.
 
     ``listen`` are the foreign topics that become letters; ``discovery`` is there
     where Home Assistant is to be told of the devices.
@@ -127,6 +131,8 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     discovery: DiscoverySettings | None = None
     reply_timeout: Annotated[float, Meta(gt=0, le=600)] = 5.0
     max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    mail: MailSettings | None = None
+    manage: ManageSettings | None = None
     spool: SpoolSettings = SpoolSettings()
     qos: dict[str, Literal[0, 1]] = {}
 

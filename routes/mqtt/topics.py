@@ -106,7 +106,7 @@ class Topics:
 
         Not to ``$`` topics, not to wildcards; and not to where we would speak
         in the place of somebody else: this node's own status and devices
-        (but for their replies), any gateway's calls.
+        (but for their replies), any gateway's calls and mail.
         """
         try:
             check_topic(topic)
@@ -114,7 +114,7 @@ class Topics:
             return False
         if topic.startswith("$") or not _is_utf8(topic):
             return False
-        if topic.startswith(f"{ROOT}/") and topic.endswith("/call"):
+        if topic.startswith(f"{ROOT}/") and (topic.endswith("/call") or _MAIL.match(topic)):
             return False
         if topic.startswith(f"{self._base}/devices/"):
             return self.is_reserved(topic)
@@ -195,6 +195,7 @@ def _decode(match: re.Match[str]) -> str:
     return bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "surrogatepass")
 
 
+_MAIL = re.compile(rf"{ROOT}/[^/]+/mail/")
 _CODE = re.compile(r"(?:%[0-9A-F]{2})+")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateway import plugins
 from gateway.appliance import MOVES, Appliance
+from gateway.config.loading import load
 from gateway.config.provenance import Provenance
 from gateway.config.schema import (
     Configuration,
@@ -93,6 +94,41 @@ def test_mailboxes_have_room_for_what_every_device_tells_at_the_start(
         provenance=Provenance(),
     )
     assert Appliance(configuration).mailbox_size == size
+
+
+def test_a_route_that_is_born_again_reads_what_was_changed_once_it_is_told_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "gateway.toml"
+    text = f"""
+[gateway]
+sockets = "{tmp_path / "run"}"
+[routes.serial]
+[devices.bench]
+driver = "bench_board"
+port = "/dev/ttyUSB0"
+"""
+    (tmp_path / "run").mkdir()
+    file.write_text(text)
+    appliance = Appliance(load(file, find=plugins.find), file=str(file))
+    appliance.build()
+
+    def ports() -> list[str]:
+        devices = appliance.renewed_parameters("serial").get("devices", ())
+        return [device.link.port for device in devices]
+
+    file.write_text(text.replace("ttyUSB0", "ttyUSB1"))
+    assert ports() == []
+    appliance.renew()
+    assert ports() == ["/dev/ttyUSB1"]
+    assert appliance.renewed_parameters("nobody") == {}
+    file.write_text("[routes")
+    assert ports() == []
+    assert "serial goes on as it was" in caplog.text
+    file.write_text(text)
+    # A new start has read the newest as it is.
+    Appliance(load(file, find=plugins.find), file=str(file)).build()
+    assert ports() == []
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from msgspec import convert
+from msgspec.structs import replace
 
-from gateway.bus.directory import Book, Subscription
+from gateway.bus.directory import Subscription
 from gateway.bus.office import BOSS, Office
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.clock import RealClock
@@ -60,7 +61,7 @@ class LittleBus:
         lives = threading.Event()
         book = self.office.book
         names = {**book.incarnations, name: 1}
-        self.office.update(Book(book.version + 1, names, book.subscriptions))
+        self._tell(incarnations=names)
         box = self.office.open(name, 1, self.office.bind(name, 1))
 
         def report(level: str) -> None:
@@ -96,9 +97,10 @@ class LittleBus:
         answers: dict[str, Callable[[Any], Any]] = {
             "subscribe": lambda body: self._subscribe(message.sender, **convert(body, Subscribing)),
             "retain": lambda body: self._retain(decode(body["message"])),
+            "carry": lambda body: self._tell(carrier=message.sender),
         }
         result = answers.get(message.subject, lambda body: None)(message.body)
-        if message.subject == "subscribe":
+        if message.subject in ("subscribe", "carry"):
             self.office.answer(reply_to(message, self.office.new_id(), 0.0, result))
         return True
 
@@ -106,10 +108,14 @@ class LittleBus:
         book = self.office.book
         version = book.version + 1
         subscriptions = (*book.subscriptions, Subscription(name, pattern, version, spool))
-        self.office.update(Book(version, book.incarnations, subscriptions))
+        self._tell(subscriptions=subscriptions)
         return [
             encode(message) for topic, message in self._retained.items() if matches(pattern, topic)
         ]
+
+    def _tell(self, **changes: Any) -> None:
+        book = self.office.book
+        self.office.update(replace(book, version=book.version + 1, **changes))
 
     def _retain(self, message: Message) -> None:
         self._retained[message.subject] = message

@@ -176,6 +176,7 @@ class Mosquitto:
         version: str = "5",
         response_topic: str | None = None,
         correlation_data: str | None = None,
+        user_property: tuple[str, str] | None = None,
         username: str | None = None,
         password: str | None = None,
         timeout: float = DEADLINE,
@@ -194,6 +195,8 @@ class Mosquitto:
             command += ["-D", "publish", "response-topic", response_topic]
         if correlation_data is not None:
             command += ["-D", "publish", "correlation-data", correlation_data]
+        if user_property is not None:
+            command += ["-D", "publish", "user-property", *user_property]
         _run(command, payload.encode() if isinstance(payload, str) else payload, timeout)
 
     def listen(

@@ -29,6 +29,18 @@ def test_mail_for_a_route_goes_to_its_router() -> None:
     assert book.look_up("main") == ("main", 1)
 
 
+def test_mail_for_no_route_of_ours_goes_to_the_carrier() -> None:
+    book = Book(1, {"serial": 2, "mqtt": 3}, carrier="mqtt")
+    assert book.look_up("main@kitchen-pi") == ("mqtt", 3)
+    assert book.look_up("wheels@serial@kitchen-pi") == ("mqtt", 3)
+    assert book.look_up("wheels@serial") == ("serial", 2)
+    with pytest.raises(AddressError, match="did you mean 'serial'"):
+        book.look_up("serail")
+    gone = Book(1, {"serial": 2}, carrier="mqtt")
+    with pytest.raises(AddressError, match="nobody here is called 'mqtt'"):
+        gone.look_up("main@kitchen-pi")
+
+
 def test_nobody_is_an_error_that_says_who_is_there() -> None:
     book = Book(1, {"serial": 2, "main": 1})
     with pytest.raises(AddressError, match="did you mean 'serial'"):

@@ -1,0 +1,214 @@
+"""Letters from other gateways, one by one, without bus or broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.clock import VirtualClock
+from gateway.errors import MailboxFullError, RefusedError
+from gateway.mail.message import Message, bounce_of, reply_to
+from gateway.routing.carrier import AT_ONCE, Foreign
+from routes.mqtt import mail_memory
+from routes.mqtt.mail_envelope import Letter, MailTopics
+from routes.mqtt.mail_in import MailIn
+from routes.mqtt.mail_memory import MailMemory
+from routes.mqtt.mail_settings import MailRule, MailSettings
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL."""
+
+
+class World:
+    """The bus and the broker around a `MailIn`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = VirtualClock()
+        self.said: list[tuple[str, dict[str, Any]]] = []
+        self.brought: list[Foreign] = []
+        self.timeouts: list[float] = []
+        self.failure: BaseException | None = None
+        self.is_cut = False
+        self.memory: MailMemory | None = None
+
+    def open(self, **settings: Any) -> MailIn:
+        self.close()
+        self.memory = MailMemory(self.path, self.clock.monotonic(), run="1")
+        return MailIn(
+            MailSettings(**{"allow": (MailRule(sender="*", to="*"),), **settings}),
+            MailTopics("kitchen-pi"),
+            self.memory,
+            clock=self.clock,
+            bus=self,
+            say=self.say,
+            max_payload=1000,
+        )
+
+    def close(self) -> None:
+        if self.memory is not None:
+            self.memory.close()
+
+    def last(self) -> tuple[str, str]:
+        """Return what was said last: its kind, and a bounce's code."""
+        _, said = self.said[-1]
+        return said["kind"], said.get("code", "")
+
+    # What a `MailIn` uses
+
+    def say(self, topic: str, payload: bytes, **options: Any) -> bool:
+        self.said.append((topic, json.loads(payload)))
+        return not self.is_cut
+
+    def bring(self, letter: Foreign, *, timeout: float) -> Message:
+        self.timeouts.append(timeout)
+        if self.failure is not None:
+            raise self.failure
+        self.brought.append(letter)
+        return brought(letter)
+
+
+def brought(letter: Foreign) -> Message:
+    return Message(
+        letter.message_id, letter.thread_id, 1, 0.0, letter.sender, letter.recipient, "boil"
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path / "letters")
+    yield world
+    world.close()
+
+
+def letter(id: str = "a", **fields: Any) -> Letter:
+    told = {"sender": "main", "recipient": "cook", "subject": "boil", "thread": "t"}
+    return Letter(id=id, **{**told, **fields})
+
+
+def test_a_letter_is_brought_with_its_node_behind_its_sender_and_confirmed(world: World) -> None:
+    world.open().take("living-pi", letter(ttl=5.0, index=3, time=1.5, headers={"x": "y"}))
+    (found,) = world.brought
+    assert (found.message_id, found.sender, found.thread_id, found.thread_index) == (
+        "living-pi/a",
+        "main@living-pi",
+        "t",
+        3,
+    )
+    assert (found.expires_in, found.headers) == (5.0, {"x": "y", "written": "1.500"})
+    assert world.said == [
+        ("gateway/living-pi/mail/kitchen-pi", {"kind": "taken", "v": 1, "to": "a"})
+    ]
+
+
+def test_one_that_comes_again_is_told_again_what_became_of_it(world: World) -> None:
+    mail = world.open()
+    mail.take("living-pi", letter("a"))
+    world.failure = RefusedError("no")
+    mail.take("living-pi", letter("b"))
+    world.failure = None
+    for _ in range(2):
+        mail.take("living-pi", letter("a"))
+        assert world.last() == ("taken", "")
+        mail.take("living-pi", letter("b"))
+        assert world.last() == ("bounce", "refused")
+        mail = world.open()
+    assert [each.message_id for each in world.brought] == ["living-pi/a"]
+
+
+def test_two_gateways_may_use_one_id(world: World) -> None:
+    mail = world.open()
+    for node in ("living-pi", "attic-pi"):
+        mail.take(node, letter("a"))
+    assert [each.message_id for each in world.brought] == ["living-pi/a", "attic-pi/a"]
+
+
+def test_one_over_which_the_route_was_killed_is_in_doubt_and_not_delivered_again(
+    world: World,
+) -> None:
+    mail = world.open()
+    world.failure = KilledError()
+    with pytest.raises(KilledError):
+        mail.take("living-pi", letter("a"))
+    world.failure = None
+    world.open().take("living-pi", letter("a"))
+    assert (world.last(), world.brought) == (("bounce", "timeout"), [])
+
+
+def test_who_is_not_allowed_fills_no_memory(world: World) -> None:
+    mail = world.open(allow=(MailRule(sender="*@attic-pi", to="*"),))
+    mail.take("living-pi", letter("a"))
+    assert world.last() == ("bounce", "refused")
+    assert world.memory is not None
+    assert world.memory.begin("living-pi/a", 1.0) is None
+
+
+def test_what_could_not_be_known_again_is_put_off_without_an_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mail_memory, "MOST", 2)
+    mail = world.open()
+    for id in "abcd":
+        mail.take("living-pi", letter(id))
+    assert len(world.brought) == len(world.said) == 2
+    assert mail.statistics() == {"delivered": 2, "put_off": 2}
+    assert caplog.text.count("put off") == 1
+
+
+def test_who_reads_nothing_holds_up_the_others_once_a_second(world: World) -> None:
+    mail = world.open()
+    world.failure = MailboxFullError("full")
+    for id in "abc":
+        mail.take("living-pi", letter(id))
+    mail.take("living-pi", letter("d", recipient="other"))
+    world.clock.now += 1.5
+    mail.take("living-pi", letter("e"))
+    assert world.timeouts == [AT_ONCE, 0.0, 0.0, AT_ONCE, AT_ONCE]
+
+
+def test_answers_go_to_the_node_that_asked(world: World) -> None:
+    mail = world.open()
+    mail.take("living-pi", letter("a"))
+    asked = brought(world.brought[0])
+    mail.answer(reply_to(asked, "r", 0.0, {"x": b"y"}))
+    assert world.said[-1] == (
+        "gateway/living-pi/mail/kitchen-pi",
+        {
+            "kind": "reply",
+            "v": 1,
+            "to": "a",
+            "id": "r",
+            "subject": "boil",
+            "body": {"x": {"$bytes": "eQ=="}},
+        },
+    )
+    mail.answer(bounce_of(asked, "b", 0.0, RefusedError("half \ud800")))
+    assert world.said[-1][1]["reason"] == "half ?"
+
+
+@pytest.mark.parametrize("body", [float("nan"), "x" * 2000])
+def test_an_answer_that_cannot_travel_is_a_bounce(world: World, body: Any) -> None:
+    mail = world.open()
+    mail.take("living-pi", letter("a"))
+    mail.answer(reply_to(brought(world.brought[0]), "r", 0.0, body))
+    assert world.last() == ("bounce", "bad_body")
+
+
+@pytest.mark.parametrize("id", ["", "a", "attic-pi/a", "living-pi/"])
+def test_an_answer_to_what_did_not_come_from_there_is_dropped(world: World, id: str) -> None:
+    mail = world.open()
+    asked = Message(id, "t", 1, 0.0, "main@living-pi", "cook", "boil")
+    mail.answer(reply_to(asked, "r", 0.0, None))
+    assert (world.said, mail.statistics()) == ([], {"unasked": 1})
+
+
+def test_an_answer_that_finds_no_session_is_counted(world: World) -> None:
+    mail = world.open()
+    world.is_cut = True
+    mail.take("living-pi", letter("a"))
+    assert mail.statistics()["answers_lost"] == 1

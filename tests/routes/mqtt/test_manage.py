@@ -1,0 +1,307 @@
+"""Commands from afar, as the session's thread hears them: refused, put in line, on record."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway import plugins
+from gateway.clock import RealClock
+from gateway.config.loading import load
+from gateway.errors import RefusedError
+from gateway.mail.message import Message
+from routes.mqtt.incoming import Incoming
+from routes.mqtt.manage import WAITING, Manage
+from routes.mqtt.manage_commands import Commands, DeviceState
+from routes.mqtt.manage_config import NAME
+from routes.mqtt.manage_settings import ManageSettings
+from routes.mqtt.topics import Topics
+from tests.lab.os_processes import until
+
+DEADLINE = 10.0
+ALL = ("processes", "restart", "config", "configure", "updates", "log", "tail")
+
+
+class Steward:
+    """A route that is asked; ``ps`` waits until it may go on."""
+
+    name = "mqtt"
+    node = "lab"
+    application: Any = None
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+        self.restarted: list[str] = []
+        self.threads: list[threading.Thread] = []
+        self.sent: list[tuple[str, str, Any]] = []
+
+    def add_child_thread(self, name: str, target: Callable[[], object]) -> None:
+        self.threads.append(threading.Thread(target=target, name=name))
+        self.threads[-1].start()
+
+    def send(self, recipient: str, subject: str, body: Any = None) -> Message:
+        self.sent.append((recipient, subject, body))
+        return Message("1", "1", 1, 0.0, "mqtt", recipient, subject, body)
+
+    def wait_for_reply(self, message: Message, timeout: float = 5.0) -> Message:
+        assert self.may_go_on.wait(DEADLINE)
+        if message.recipient == "health":
+            return Message("2", "1", 2, 0.0, "health", "mqtt", message.subject, {"topic": "log/1"})
+        members = [
+            {
+                "name": name,
+                "state": "living",
+                "cause": "its birth is over",
+                "since": 1.0,
+                "mode": "fork",
+                "kind": "Router",
+                "restarts": 0,
+                "stuck": False,
+                "incarnation": 1,
+                "pid": 4711,
+            }
+            for name in ("mqtt", "serial")
+        ]
+        return Message("2", "1", 2, 0.0, "boss", "mqtt", "ps", members)
+
+    def restart_process(self, name: str, *, timeout: float = 25.0) -> None:
+        self.restarted.append(name)
+
+    def light_sleep(self, seconds: float) -> bool:
+        return True
+
+
+class Scene:
+    """A `Manage` and what it said."""
+
+    def __init__(self, *allow: Any) -> None:
+        self.steward = Steward()
+        self.said: list[tuple[str, dict[str, Any], bytes | None]] = []
+        self.manage = Manage(
+            ManageSettings(allow=allow),
+            self.steward,
+            Topics("lab"),
+            clock=RealClock(),
+            say=self.say,
+            max_payload=4096,
+        )
+        self.manage.open()
+
+    def say(self, topic: str, payload: bytes, **options: Any) -> bool:
+        self.said.append((topic, json.loads(payload), options["properties"].correlation_data))
+        return True
+
+    def hear(self, command: str, payload: bytes = b"", **fields: Any) -> None:
+        self.manage.hear(Incoming(f"gateway/lab/manage/{command}/call", payload, **fields))
+
+    def answers(self, count: int) -> list[dict[str, Any]]:
+        assert until(lambda: len(self.said) >= count, DEADLINE), self.said
+        return [body for _, body, _ in self.said]
+
+
+@pytest.fixture
+def scene() -> Iterator[Callable[..., Scene]]:
+    scenes: list[Scene] = []
+
+    def make(*allow: Any) -> Scene:
+        scenes.append(Scene(*allow))
+        return scenes[-1]
+
+    yield make
+    for each in scenes:
+        each.steward.may_go_on.set()
+        each.manage.close()
+        for thread in each.steward.threads:
+            thread.join(DEADLINE)
+
+
+def test_nothing_is_carried_out_unless_it_is_allowed(scene: Any) -> None:
+    here = scene()
+    for command in ALL:
+        here.hear(command)
+    said = here.answers(len(ALL))
+    assert {answer["error"]["code"] for answer in said} == {"refused"}
+    assert here.manage.statistics() == {"refused": len(ALL), "audit_lost": 0}
+    assert here.steward.sent == []
+
+
+def test_answers_go_where_the_caller_wants_them(scene: Any) -> None:
+    here = scene("updates")
+    here.hear("updates", b'{"args": {}, "id": 7}')
+    here.hear("updates", response_topic="me/1", correlation_data=b"x")
+    here.answers(2)
+    assert [(topic, data) for topic, _, data in here.said] == [
+        ("gateway/lab/manage/updates/reply", None),
+        ("me/1", b"x"),
+    ]
+    assert here.said[0][1]["id"] == 7
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"payload": b"no json"}, "bad_body: the call is no JSON"),
+        ({"payload": b"x" * 5000}, "bad_body: the call has 5000 bytes"),
+        ({"payload": b"[" * 100}, "bad_body: the call is nested deeper"),
+        ({"retained": True}, "expired: the call was retained"),
+        ({"duplicate": True}, "expired: the broker has sent this before"),
+        ({"response_topic": "gateway/other/mail/lab"}, "refused: no answer can go"),
+        ({"response_topic": "gateway/other/manage/restart/call"}, "refused: no answer can go"),
+    ],
+)
+def test_what_is_no_command_is_on_record(
+    scene: Any, caplog: pytest.LogCaptureFixture, fields: Any, said: str
+) -> None:
+    caplog.set_level("INFO", "gateway.audit")
+    here = scene(*ALL)
+    here.hear("restart", **{"payload": b"{}", **fields})
+    assert said in caplog.text
+    assert here.steward.restarted == []
+
+
+def test_commands_are_carried_out_one_after_the_other_and_so_many_may_wait(scene: Any) -> None:
+    here = scene("processes")
+    here.hear("processes")
+    assert until(lambda: here.steward.sent, DEADLINE)
+    for _ in range(WAITING + 1):
+        here.hear("processes")
+    assert here.answers(1)[0]["error"]["code"] == "mailbox_full"
+    here.steward.may_go_on.set()
+    assert sum(answer["ok"] for answer in here.answers(WAITING + 2)) == WAITING + 1
+
+
+def test_who_waits_when_the_route_stops_is_told_so(scene: Any) -> None:
+    here = scene("processes")
+    here.hear("processes")
+    assert until(lambda: here.steward.sent, DEADLINE)
+    here.hear("processes")
+    here.manage.close()
+    here.hear("processes")
+    assert [answer["error"]["reason"] for answer in here.answers(2)] == ["the gateway stops"] * 2
+
+
+def test_a_secret_in_a_change_is_not_written_down(
+    scene: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway.audit")
+    here = scene("configure")
+    text = '[devices.door.settings]\npin = 1234\npassword = "s3cret"\n'
+    here.hear("configure", json.dumps({"text": text}).encode())
+    answer = here.answers(1)[0]
+    assert "not started from a configuration file" in answer["error"]["reason"]
+    assert "configure" in caplog.text
+    assert "s3cret" not in caplog.text
+    assert "1234" not in caplog.text
+
+
+def test_log_and_tail_are_the_business_of_health(scene: Any) -> None:
+    here = scene("log", "tail")
+    here.steward.may_go_on.set()
+    here.hear("log", b'{"level": "debug"}')
+    here.hear("tail", b'{"seconds": 5}')
+    assert [answer["result"] for answer in here.answers(2)] == [{"topic": "log/1"}] * 2
+    assert here.steward.sent == [
+        ("health", "$log_stream", {"level": "debug"}),
+        ("health", "$tail", {"seconds": 5}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "why"),
+    [
+        ("restart", {}, "missing required field `process`"),
+        ("restart", {"process": 5}, 'write {"process": "serial"}'),
+        ("restart", {"process": "mqtt"}, "cannot restart itself"),
+        ("processes", {"all": True}, "unknown field `all`"),
+        ("configure", {"text": 5}, "Expected `str`"),
+        ("config", {}, "not started from a configuration file"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(command: str, arguments: Any, why: str) -> None:
+    steward = Steward()
+    commands = Commands(ManageSettings(), steward, dict[str, DeviceState], RealClock().monotonic)
+    with pytest.raises(RefusedError, match=why.replace("{", r"\{")):
+        commands.run(command, arguments)
+    assert steward.restarted == []
+
+
+CONFIGURATION = """
+[routes.serial]
+[routes.mqtt]
+[devices.bench]
+driver = "bench_board"
+port = "/dev/ttyUSB0"
+"""
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> tuple[Steward, Path]:
+    """A steward of a gateway that runs from a file, beside which changes are written."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(CONFIGURATION)
+    steward = Steward()
+    steward.may_go_on.set()
+    steward.application = SimpleNamespace(
+        file=str(file), load=partial(load, find=plugins.find), renew=lambda: None
+    )
+    return steward, file.parent / "conf.d" / NAME
+
+
+CHANGE = {"text": "[devices.bench]\nbaud = 9600\n"}
+
+
+def commands(steward: Steward, *states: DeviceState) -> Commands:
+    """Return commands that see the device in one state after the other."""
+    left = list(states)
+
+    def devices() -> dict[str, DeviceState]:
+        return {"bench": left.pop(0) if len(left) > 1 else left[0]}
+
+    return Commands(ManageSettings(settle=0.5), steward, devices, RealClock().monotonic)
+
+
+def test_a_change_is_kept_where_the_device_is_back_in_the_new_life(
+    configured: tuple[Steward, Path],
+) -> None:
+    steward, remote = configured
+    before = DeviceState("serial", 0, connected=True)
+    away = DeviceState("serial", 1, connected=False, state="open")
+    back = DeviceState("serial", 1, connected=True)
+    result = commands(steward, before, before, away, back).run("configure", CHANGE)
+    assert result == {"file": str(remote), "restarted": ["serial"]}
+    assert steward.restarted == ["serial"]
+    assert remote.read_text() == CHANGE["text"]
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        (DeviceState("serial", 0, connected=True), "nothing is heard of bench"),
+        (DeviceState("serial", 1, False, "stale", "it is mute"), "bench is stale: it is mute"),
+    ],
+)
+def test_what_an_earlier_life_said_of_a_device_is_no_proof(
+    configured: tuple[Steward, Path], after: DeviceState, why: str
+) -> None:
+    steward, remote = configured
+    before = DeviceState("serial", 0, connected=True)
+    with pytest.raises(RefusedError, match=f"taken back: {why}"):
+        commands(steward, before, after).run("configure", CHANGE)
+    assert steward.restarted == ["serial", "serial"]
+    assert not remote.exists()
+
+
+def test_a_device_that_was_away_before_need_not_come_back(
+    configured: tuple[Steward, Path],
+) -> None:
+    steward, remote = configured
+    absent = DeviceState("serial", 0, connected=False)
+    commands(steward, absent).run("configure", CHANGE)
+    assert remote.exists()

@@ -139,7 +139,11 @@ def burst(desk: CrowdedDesk, told: Told) -> list[tuple[Socketed, float]]:
 
 
 def speak_once(desk: CrowdedDesk, gateway: GatewayProcess, told: Told) -> None:
-    """Have each device say, by its name, that it is the right one."""
+    """Have each device say, by its name, that it is the right one, and each route answer.
+
+    What it takes to write to a mailbox is opened with the first letter, and stays: done
+    before anybody counts, it is counted at both ends.
+    """
     for each in desk.boards:
         assert not each.board.led
         for on in (True, False):
@@ -150,6 +154,10 @@ def speak_once(desk: CrowdedDesk, gateway: GatewayProcess, told: Told) -> None:
     for scanner in desk.scanners:
         scanner.scan(scanner.name)
         told.wait_scanned(scanner.name, scanner.name)
+    for route in ("serial", "usb"):
+        assert (
+            len(gateway.statistics(route)["devices"]) == {"serial": BOARDS, "usb": SCANNERS}[route]
+        )
 
 
 def leave_half_of_the_scanners(desk: CrowdedDesk, told: Told) -> None:

@@ -21,6 +21,7 @@ from gateway.device.usb import UsbIdentity
 EVERY: Final = 0.002
 """Seconds between two reports."""
 _CLASS_TO_INTERFACE: Final = 0x21
+_REMEMBERED: Final = 16
 
 
 class Scanner:
@@ -36,8 +37,8 @@ class Scanner:
             name="simulated scanner",
             serial_number="SCAN-0001",
         )
-        self.requests: list[tuple[int, int]] = []
-        """Class requests that it obeyed since it has power: request and value."""
+        self.requests: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
+        """The last class requests that it obeyed since it has power: request and value."""
         self._clock = clock
         self._suffix = suffix
         self._demo = demo

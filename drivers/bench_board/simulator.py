@@ -9,14 +9,14 @@ Run it by itself: ``python -m drivers.bench_board.simulator --link /tmp/board``.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
 from drivers.bench_board import protocol
 from drivers.bench_board.board import Board
-from gateway.clock import Clock, RealClock
-from gateway.device.simulated_port import SimulatedPort, serve
+from gateway.clock import RealClock
+from gateway.device.simulated_port import SimulatedPort
+from gateway.device.simulator_program import run
 
 HOW_TO = """\
 A bench board is plugged in at {link} (115200 baud, lines payload*XX).
@@ -26,20 +26,10 @@ Ctrl-C pulls the cable.
 """
 
 
-class SimulatedBoard(SimulatedPort):
+class SimulatedBoard(SimulatedPort[Board]):
     """A bench board that can be plugged in, unplugged and plugged in again."""
 
-    def __init__(
-        self,
-        link: str | os.PathLike[str],
-        *,
-        board: Board | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        """Name the link; `ValueError` where it cannot be made."""
-        clock = clock or RealClock()
-        self.board = board or Board(clock=clock)
-        super().__init__(link, self.board, clock=clock)
+    make_board = Board
 
     @property
     def led(self) -> bool:
@@ -47,28 +37,26 @@ class SimulatedBoard(SimulatedPort):
         return self.board.led
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve a simulated board until Ctrl-C or SIGTERM; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m drivers.bench_board.simulator",
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve it until Ctrl-C or SIGTERM; return the exit status."""
+    return run(
+        _made,
+        HOW_TO,
+        program="drivers.bench_board.simulator",
         description="A bench board without the board: its protocol on a pseudo-terminal.",
+        arguments=arguments,
+        add_arguments=lambda parser: parser.add_argument(
+            "--hz",
+            type=int,
+            default=0,
+            help=f"readings a second from the start, 0 to {protocol.MAX_HZ}",
+        ),
     )
-    parser.add_argument("--link", required=True, type=Path, help="symbolic link to put it behind")
-    parser.add_argument(
-        "--hz",
-        type=int,
-        default=0,
-        help=f"readings a second from the start, 0 to {protocol.MAX_HZ}",
-    )
-    options = parser.parse_args(arguments)
+
+
+def _made(options: argparse.Namespace) -> SimulatedBoard:
     clock = RealClock()
-    try:
-        board = Board(clock=clock, start_hz=options.hz)
-        simulated = SimulatedBoard(options.link, board=board, clock=clock)
-    except ValueError as error:
-        parser.error(str(error))
-    serve(simulated, HOW_TO.format(link=options.link))
-    return 0
+    return SimulatedBoard(options.link, Board(clock=clock, start_hz=options.hz), clock=clock)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ Run it by itself: ``python -m drivers.firmata.simulator --link /tmp/arduino``.
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
 from drivers.firmata.board import Arduino
-from gateway.clock import Clock, RealClock
-from gateway.device.simulated_port import SimulatedPort, serve
+from gateway.device.simulated_port import SimulatedPort
+from gateway.device.simulator_program import run
 
 HOW_TO = """\
 An Arduino Uno with StandardFirmata is plugged in at {link} (57600 baud).
@@ -23,36 +21,21 @@ Ctrl-C pulls the cable.
 """
 
 
-class SimulatedArduino(SimulatedPort):
+class SimulatedArduino(SimulatedPort[Arduino]):
     """An Arduino that can be plugged in, unplugged and plugged in again."""
 
-    def __init__(
-        self,
-        link: str | os.PathLike[str],
-        *,
-        board: Arduino | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        """Name the link; `ValueError` where it cannot be made."""
-        clock = clock or RealClock()
-        self.board = board or Arduino(clock=clock)
-        super().__init__(link, self.board, clock=clock)
+    make_board = Arduino
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve the simulated board until Ctrl-C or SIGTERM; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m drivers.firmata.simulator",
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve it until Ctrl-C or SIGTERM; return the exit status."""
+    return run(
+        lambda options: SimulatedArduino(options.link),
+        HOW_TO,
+        program="drivers.firmata.simulator",
         description="An Arduino without an Arduino: StandardFirmata on a pseudo-terminal.",
+        arguments=arguments,
     )
-    parser.add_argument("--link", required=True, type=Path, help="symbolic link to put it behind")
-    options = parser.parse_args(arguments)
-    try:
-        simulated = SimulatedArduino(options.link)
-    except ValueError as error:
-        parser.error(str(error))
-    serve(simulated, HOW_TO.format(link=options.link))
-    return 0
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ Run it by itself: ``python -m drivers.modbus_rtu.simulator --link /tmp/modbus``.
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
 from drivers.modbus_rtu.board import Line
-from gateway.clock import Clock, RealClock
-from gateway.device.simulated_port import SimulatedPort, serve
+from gateway.device.simulated_port import SimulatedPort
+from gateway.device.simulator_program import run
 
 HOW_TO = """\
 Two Modbus slaves are plugged in at {link}: 1 is a heater, 2 a door (any baud).
@@ -23,36 +21,21 @@ Ctrl-C pulls the cable.
 """
 
 
-class SimulatedLine(SimulatedPort):
+class SimulatedLine(SimulatedPort[Line]):
     """A Modbus line that can be plugged in, unplugged and plugged in again."""
 
-    def __init__(
-        self,
-        link: str | os.PathLike[str],
-        *,
-        board: Line | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        """Name the link; `ValueError` where it cannot be made."""
-        clock = clock or RealClock()
-        self.board = board or Line(clock=clock)
-        super().__init__(link, self.board, clock=clock)
+    make_board = Line
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve the simulated slaves until Ctrl-C or SIGTERM; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m drivers.modbus_rtu.simulator",
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve it until Ctrl-C or SIGTERM; return the exit status."""
+    return run(
+        lambda options: SimulatedLine(options.link),
+        HOW_TO,
+        program="drivers.modbus_rtu.simulator",
         description="A Modbus RTU line without a wire: two slaves on a pseudo-terminal.",
+        arguments=arguments,
     )
-    parser.add_argument("--link", required=True, type=Path, help="symbolic link to put it behind")
-    options = parser.parse_args(arguments)
-    try:
-        simulated = SimulatedLine(options.link)
-    except ValueError as error:
-        parser.error(str(error))
-    serve(simulated, HOW_TO.format(link=options.link))
-    return 0
 
 
 if __name__ == "__main__":

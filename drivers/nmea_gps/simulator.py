@@ -9,13 +9,13 @@ Run it by itself: ``python -m drivers.nmea_gps.simulator --link /tmp/gps``.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
 from drivers.nmea_gps.board import Receiver
-from gateway.clock import Clock, RealClock
-from gateway.device.simulated_port import SimulatedPort, serve
+from gateway.clock import RealClock
+from gateway.device.simulated_port import SimulatedPort
+from gateway.device.simulator_program import run
 
 HOW_TO = """\
 A GPS receiver is plugged in at {link} (NMEA 0183).
@@ -24,42 +24,35 @@ Ctrl-C pulls the cable.
 """
 
 
-class SimulatedReceiver(SimulatedPort):
+class SimulatedReceiver(SimulatedPort[Receiver]):
     """A receiver that can be plugged in, unplugged and plugged in again."""
 
-    def __init__(
-        self,
-        link: str | os.PathLike[str],
-        *,
-        board: Receiver | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        """Name the link; `ValueError` where it cannot be made."""
-        clock = clock or RealClock()
-        self.board = board or Receiver(clock=clock)
-        super().__init__(link, self.board, clock=clock)
+    make_board = Receiver
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve a simulated receiver until Ctrl-C or SIGTERM; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m drivers.nmea_gps.simulator",
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve it until Ctrl-C or SIGTERM; return the exit status."""
+    return run(
+        _made,
+        HOW_TO,
+        program="drivers.nmea_gps.simulator",
         description="A GPS receiver without a receiver: its sentences on a pseudo-terminal.",
+        arguments=arguments,
+        add_arguments=_add_arguments,
     )
-    parser.add_argument("--link", required=True, type=Path, help="symbolic link to put it behind")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hz", type=float, default=1.0, help="fixes a second, 0.1 to 20")
     parser.add_argument(
         "--fix-after", type=float, default=0.0, help="seconds until it knows where it is"
     )
-    options = parser.parse_args(arguments)
+
+
+def _made(options: argparse.Namespace) -> SimulatedReceiver:
     clock = RealClock()
-    try:
-        board = Receiver(clock=clock, hz=options.hz, fix_after=options.fix_after)
-        simulated = SimulatedReceiver(options.link, board=board, clock=clock)
-    except ValueError as error:
-        parser.error(str(error))
-    serve(simulated, HOW_TO.format(link=options.link))
-    return 0
+    board = Receiver(clock=clock, hz=options.hz, fix_after=options.fix_after)
+    return SimulatedReceiver(options.link, board, clock=clock)
 
 
 if __name__ == "__main__":

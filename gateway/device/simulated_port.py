@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-import sys
 import threading
 import tty
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from gateway.clock import Clock, RealClock
 
@@ -54,28 +53,44 @@ class Board(Protocol):
         ...
 
 
-class SimulatedPort:
+B = TypeVar("B", bound=Board)
+
+
+class SimulatedPort(Generic[B]):
     """A port whose board can be plugged in, unplugged and plugged in again.
 
     ``path`` is the symbolic link; it exists while the board is plugged in.
-    `start` and `stop` bracket the thread; ``with`` does both.
+    `start` and `stop` bracket the thread; ``with`` does both. A driver's own
+    says which board it is that is made where none is handed in::
+
+        class SimulatedLamp(SimulatedPort[Lamp]):
+            make_board = Lamp
     """
+
+    make_board: ClassVar[Callable[..., Any] | None] = None
+    """Makes the board, given its ``clock``."""
 
     def __init__(
         self,
         link: str | os.PathLike[str],
-        board: Board,
+        board: B | None = None,
         *,
         clock: Clock | None = None,
     ) -> None:
-        """Name the link; `ValueError` where it cannot be made."""
+        """Name the link; `ValueError` where it cannot be made, and without any board."""
         self.path = Path(link)
         if not self.path.parent.is_dir():
             raise ValueError(f"there is no folder {self.path.parent} to put the link in")
         if self.path.exists() and not self.path.is_symlink():
             raise ValueError(f"{self.path} exists and is no symbolic link; choose another path")
         self._clock = clock or RealClock()
-        self._board = board
+        # Asked of the class: a function there is no method of ours.
+        make_board = type(self).make_board
+        if board is None:
+            if make_board is None:
+                raise ValueError(f"{self.path} needs a board behind it")
+            board = make_board(clock=self._clock)
+        self.board: B = board
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
         self._wanted = self._reached = "stopped"
@@ -191,7 +206,7 @@ class SimulatedPort:
         epoll.register(self._master, select.EPOLLIN)
         tty.setraw(self._slave)  # a wire has no echo
         os.set_blocking(self._master, False)
-        self._board.reset()
+        self.board.reset()
         temporary = self.path.with_name(self.path.name + ".new")
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(os.ttyname(self._slave))
@@ -220,13 +235,13 @@ class SimulatedPort:
             elif events & select.EPOLLIN:
                 data = os.read(self._master, 4096)
                 self._received += len(data)
-                self._send(epoll, self._board.receive(data))
+                self._send(epoll, self.board.receive(data))
         if plugged:
-            self._send(epoll, self._board.poll())
+            self._send(epoll, self.board.poll())
         return called
 
     def _seconds_to_wait(self) -> float | None:
-        wake = self._board.wake
+        wake = self.board.wake
         return None if wake is None else max(0.0, wake - self._clock.monotonic())
 
     def _send(self, epoll: select.epoll, data: bytes) -> None:
@@ -245,18 +260,3 @@ class SimulatedPort:
         if bool(self._pending) != was_pending:
             events = select.EPOLLIN | (select.EPOLLOUT if self._pending else 0)
             epoll.modify(self._master, events)
-
-
-def serve(port: SimulatedPort, greeting: str) -> None:
-    """Serve ``port`` in this program until Ctrl-C, SIGTERM or SIGHUP; print ``greeting`` first."""
-    # Blocked before the thread starts, so that it inherits that: whichever
-    # signal comes is taken below, by the one who can end things in order.
-    ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    try:
-        with port:
-            sys.stdout.write(greeting)
-            sys.stdout.flush()
-            signal.sigwait(ends)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -25,7 +25,7 @@ import threading
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -54,6 +54,7 @@ class Setup(msgspec.Struct, frozen=True):
     length: int
 
 
+@runtime_checkable
 class UsbBoard(Board, Protocol):
     """A USB device in Python; what `receive` and `poll` return is one packet."""
 

@@ -103,6 +103,10 @@ class BoardWire:
         if not data or self.mute or not self.plugged:
             return
         self.bursts.append(data)
+        self.incoming += self.befall(data)
+
+    def befall(self, data: bytes) -> bytes:
+        """Count ``data``, which the board says; return what is left of it after what happens."""
         end = self.said + len(data)
         if self.pulled_at <= end:
             data = data[: max(0, int(self.pulled_at) - self.said)]
@@ -117,7 +121,7 @@ class BoardWire:
             data = data[:at] + self.damage[1](data[at : at + 1]) + data[at + 1 :]
             self.damage = None
         self.said = end
-        self.incoming += data
+        return data
 
 
 class WiredLink(Link):
@@ -142,8 +146,7 @@ class WiredLink(Link):
         self._check()
         incoming = self._wire.incoming
         if not incoming and not self._wire.plugged:
-            self._dead = True
-            raise LinkLostError("the cable was pulled")
+            raise self._pulled()
         count = len(incoming)
         if self._wire.slices is not None and incoming:
             count = next(self._wire.slices)
@@ -155,13 +158,16 @@ class WiredLink(Link):
         """Give ``data`` to the board."""
         self._check()
         if not self._wire.plugged:
-            self._dead = True
-            raise LinkLostError("the cable was pulled")
+            raise self._pulled()
         self._wire.hear(data)
 
     def close(self) -> None:
         """Use it no more."""
         self._closed = True
+
+    def _pulled(self) -> LinkLostError:
+        self._dead = True
+        return LinkLostError("the cable was pulled")
 
     def _check(self) -> None:
         if self._closed or self._dead:

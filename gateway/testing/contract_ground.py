@@ -23,10 +23,12 @@ import pytest
 
 from gateway.clock import Clock, RealClock, VirtualClock
 from gateway.device.driver import Driver
+from gateway.device.link import Opener
 from gateway.device.simulated_port import Board, SimulatedPort
+from gateway.device.simulated_usb import SimulatedUsb
 from gateway.errors import GatewayError
 from gateway.framing.frame import Frame
-from gateway.testing import terminal_device
+from gateway.testing import terminal_device, terminal_link
 from gateway.testing.generated import NoExampleError, argument_sets, wrong
 from gateway.testing.nonsense_host import NonsenseHost
 from gateway.testing.publications import CheckedOutside
@@ -53,7 +55,9 @@ class ContractGround:
     only_at_times: ClassVar[frozenset[str]] = frozenset()
     """Topics that the conversation need not bring, such as a rare fault."""
     packets: ClassVar[bool] = False
-    """Each read is a packet of the medium (USB), and never comes in slices."""
+    """It is on USB: each read is a packet, and never comes in slices."""
+    gathers: ClassVar[bool] = False
+    """One message is made of several frames, so that nonsense costs all of the one it hits."""
     proof: ClassVar[str] = ""
     """File of the test against real firmware, or of the recorded conversation: for gold."""
 
@@ -70,13 +74,21 @@ class ContractGround:
         """Return a board of another kind that speaks this protocol, where there is one."""
         return None
 
-    def make_simulator(self, path: Path) -> SimulatedPort:
+    def make_simulator(self, path: Path) -> SimulatedPort[Any] | SimulatedUsb:
         """Return the simulator behind ``path``; it takes ``board=`` and ``clock=``."""
         module, _, name = self.driver.simulator.partition(":")
         clock = RealClock()
         simulator = getattr(importlib.import_module(module), name)
-        made: SimulatedPort = simulator(path, board=self.make_board(clock), clock=clock)
+        made: SimulatedPort[Any] | SimulatedUsb = simulator(
+            path, board=self.make_board(clock), clock=clock
+        )
         return made
+
+    def make_opener(self, path: Path) -> Opener:
+        """Return what opens the simulator behind ``path``: a terminal, unless it is on USB."""
+        if self.packets:
+            raise NotImplementedError("make_opener: return what opens the simulator's socket")
+        return terminal_link.opener(path)
 
     def listener(self) -> tuple[Driver, ReceivedHost, list[bytes]]:
         """Return a driver after its handshake that nobody answers any more, and real frames.
@@ -136,7 +148,11 @@ class ContractGround:
         """
         outside = CheckedOutside(NAME)
         device = VirtualDevice(
-            self.hosted(), make_board or self.make_board, settings=self.settings, outside=outside
+            self.hosted(),
+            make_board or self.make_board,
+            settings=self.settings,
+            outside=outside,
+            packets=self.packets,
         )
         with device:
             outside.declared = device.driver.publications
@@ -145,13 +161,18 @@ class ContractGround:
         assert not outside.problems, f"{what}: {outside.problems[0]}"
 
     @contextmanager
-    def _terminal(self, folder: Path) -> Iterator[tuple[TerminalDevice, SimulatedPort]]:
+    def _simulated(
+        self, folder: Path
+    ) -> Iterator[tuple[TerminalDevice, SimulatedPort[Any] | SimulatedUsb]]:
         outside = CheckedOutside(terminal_device.NAME)
         simulator = self.make_simulator(folder / "board")
         simulator.start()
         try:
             device = TerminalDevice(
-                self.hosted(), simulator.path, settings=self.settings, outside=outside
+                self.hosted(),
+                self.make_opener(simulator.path),
+                settings=self.settings,
+                outside=outside,
             )
             with device:
                 yield device, simulator

@@ -2,7 +2,9 @@
 
 The contract (a subclass of `gateway.testing.driver_contract.DriverContract`)
 gives the driver and real frames to spoil. Every tenth input is a real one, and
-must go on being taken. The answers to handshake and commands are spoilt as well.
+must go on being taken; where a message is made of several frames (the contract's
+``gathers``), the whole conversation comes twice in a row instead, and nothing of its
+second time may be refused. The answers to handshake and commands are spoilt as well.
 Prints what became of them, and how much memory it cost; the seed is printed
 first, and by ``--seed`` the same run comes again.
 
@@ -17,9 +19,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
@@ -36,6 +39,7 @@ _ROOM = 8 * 2**20
 """Bytes by which the OS process may have grown at the end."""
 
 _REAL_EVERY = 10
+"""One input in so many is a real frame."""
 
 _ANSWER_EVERY = 20
 """Inputs for each of which the handshake and every command get one spoilt answer as well."""
@@ -78,20 +82,19 @@ def soak(contract: DriverContract, inputs: int, seed: int) -> Outcome:
     """Give the contract's driver ``inputs`` frames; what is no `GatewayError` rises."""
     driver, host, right = contract.listener()
     # A real frame that is refused in quiet times (an answer, say) is no measure.
-    good = [frame for frame in right if _is_taken(contract, host, frame)] or [b""]
+    good = [frame for frame in right if _is_taken(contract, host, frame)]
     began, before, refused = monotonic(), _resident(), 0
     real = real_refused = 0
-    for number, frame in enumerate(mutated_frames(Random(seed), right, inputs)):
+    mixed = _mixed(mutated_frames(Random(seed), right, inputs), good, gathers=contract.gathers)
+    for number, (frame, is_real) in enumerate(mixed):
         if number == _WARM:
             before = _resident()
-        if number % _REAL_EVERY == 0 and good != [b""]:
+        earlier = host.refused
+        contract.hear(driver, host, frame)
+        if is_real:
             real += 1
-            earlier = host.refused
-            contract.hear(driver, host, good[number // _REAL_EVERY % len(good)])
             real_refused += host.refused - earlier
         else:
-            earlier = host.refused
-            contract.hear(driver, host, frame)
             refused += host.refused - earlier
     seconds = monotonic() - began
     answers = contract.answer_with_nonsense(inputs // _ANSWER_EVERY, Random(seed))
@@ -105,6 +108,22 @@ def soak(contract: DriverContract, inputs: int, seed: int) -> Outcome:
         seconds=seconds,
         grown=_resident() - before,
     )
+
+
+def _mixed(
+    nonsense: Iterable[bytes], good: Sequence[bytes], *, gathers: bool
+) -> Iterator[tuple[bytes, bool]]:
+    """Put ``good`` frames in place of some of the nonsense; say which of them must be taken."""
+    run = [(frame, True) for frame in good]
+    if gathers:  # the first time it may still have half a message of the nonsense
+        run = [(frame, False) for frame in good] + run
+        for number, frame in enumerate(nonsense):
+            at = number % (_REAL_EVERY * len(run) or 1)
+            yield run[at] if at < len(run) else (frame, False)
+        return
+    for number, frame in enumerate(nonsense):
+        at, rest = divmod(number, _REAL_EVERY)
+        yield (frame, False) if rest or not run else run[at % len(run)]
 
 
 def _is_taken(contract: DriverContract, host: ReceivedHost, frame: bytes) -> bool:
@@ -138,7 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = SystemRandom().randrange(2**32) if options.seed is None else options.seed
     say = sys.stdout.write
     say(f"{options.contract}: seed {seed}\n")
-    outcome = soak(contract, options.inputs, seed)
+    logging.disable()  # what a driver has to say of each would be a million lines
+    try:
+        outcome = soak(contract, options.inputs, seed)
+    finally:
+        logging.disable(logging.NOTSET)
     say(f"{outcome}\n")
     if outcome.complaint:
         say(f"{outcome.complaint}\n")

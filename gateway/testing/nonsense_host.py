@@ -6,7 +6,8 @@ board, and what it answers is spoilt behind the checksum, as long as the driver
 still takes it for the answer. No thread, no link, no time that passes.
 
 Refused: as by `gateway.testing.received_host`; a question to which the board
-says nothing at once (`CallTimeoutError`).
+says nothing at once (`CallTimeoutError`); control transfers with a board that is not
+on USB (`RefusedError`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from random import Random
 
 from gateway.device.driver import Driver
 from gateway.device.simulated_port import Board
-from gateway.errors import CallTimeoutError
+from gateway.device.simulated_usb import UsbBoard
+from gateway.device.usb import ControlLink
+from gateway.errors import CallTimeoutError, RefusedError
 from gateway.framing.frame import Frame
 from gateway.testing.mutated import mutated_frames
+from gateway.testing.nonsense_link import NonsenseLink
 from gateway.testing.received_host import ReceivedHost
 
 _TRIES = 8
@@ -59,6 +63,12 @@ class NonsenseHost(ReceivedHost):
         """Give it to the board; what that says to it is not heard."""
         super().write(payload)
         self._exchange(payload)
+
+    def control_link(self) -> ControlLink:
+        """Return a link over which control transfers are answered as badly."""
+        if not isinstance(self._board, UsbBoard):
+            raise RefusedError("this board has no control endpoint")
+        return NonsenseLink(self._board, self._random)
 
     def _exchange(self, payload: bytes) -> list[bytes]:
         driver = self.driver

@@ -1,4 +1,4 @@
-"""A device on a real terminal, in real time: nothing is faked but the house around it.
+"""A device on its simulator, in real time: nothing is faked but the house around it.
 
 For what virtual time cannot show: descriptors that die, bytes that come when
 they come. Back-off waits are short, so that a board that was plugged in again
@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from random import Random
 from typing import Any, Self
 
 from gateway.bus.mailbox import Mailbox
 from gateway.clock import RealClock
 from gateway.device.driver import Driver, DriverHost
+from gateway.device.link import Opener
 from gateway.hosting.driver_thread import DriverThread
 from gateway.mail.message import Message
 from gateway.testing.fake_outside import FakeOutside
-from gateway.testing.terminal_link import opener
 
 NAME = "device"
 """What the device is called; its topics are below ``devices/device``."""
@@ -29,12 +28,12 @@ SECONDS = 30.0
 
 
 class TerminalDevice:
-    """One device at the terminal behind ``path``; ``with`` starts it and ends it."""
+    """One device at the end of what ``opener`` opens; ``with`` starts it and ends it."""
 
     def __init__(
         self,
         make_driver: Callable[[str, DriverHost, Mapping[str, Any] | None], Driver],
-        path: Path,
+        opener: Opener,
         *,
         settings: Mapping[str, Any] | None = None,
         outside: FakeOutside | None = None,
@@ -44,7 +43,7 @@ class TerminalDevice:
         self.thread = DriverThread(
             NAME,
             lambda host: make_driver(NAME, host, settings),
-            opener(path),
+            opener,
             self.outside,
             self._mailbox,
             clock=RealClock(),

@@ -39,6 +39,7 @@ from gateway.mail.message import Message
 from gateway.testing.board_wire import BoardWire, WiredLink
 from gateway.testing.fake_outside import FakeOutside
 from gateway.testing.lockstep import Lockstep
+from gateway.testing.usb_wire import UsbWire
 
 NAME = "device"
 """What the device is called; its topics are below ``devices/device``."""
@@ -60,11 +61,18 @@ class VirtualDevice:
         *,
         settings: Mapping[str, Any] | None = None,
         outside: FakeOutside | None = None,
+        packets: bool = False,
     ) -> None:
-        """Prepare the device; a driver's class is what makes a driver."""
+        """Prepare the device; a driver's class is what makes a driver.
+
+        With ``packets`` it is on USB, where each read brings one packet.
+        """
         self.pace = Lockstep()
         self.clock = self.pace.clock
-        self.wire = BoardWire(make_board(self.clock), self.clock)
+        board = make_board(self.clock)
+        self.wire = (
+            UsbWire(board, self.clock, self.pace.sleep) if packets else BoardWire(board, self.clock)
+        )
         self.outside = FakeOutside() if outside is None else outside
         self.drivers: list[Driver] = []
         """Every driver object that was made, one for each opening; the newest last."""

@@ -17,7 +17,9 @@ broker that forgot everything is told again.
 
 Refused, with a count: a letter that alone is over the bound in bytes; a
 letter that met a dying connection `ATTEMPTS` times (some brokers answer a
-message that they dislike by hanging up, and would do so for ever).
+message that they dislike by hanging up, and would do so for ever). A spooled
+one is only suspected then, since brokers die of other things as well: it is
+sent alone, and given up once that has cost as many connections again.
 
 At any moment: accepted = acknowledged + dropped + superseded + refused +
 given_up + queued + in_flight.
@@ -89,6 +91,7 @@ class Outbox:
         self._retained_bytes = 0
         self._due: dict[str, Letter] = {}
         self._in_flight: dict[Letter, None] = {}
+        self._alone: Letter | None = None  # in flight, and nothing else is to be
         self._accepted = self._acknowledged = self._dropped = self._superseded = 0
         self._refused = self._given_up = self._republished = self._forgotten = 0
 
@@ -113,7 +116,12 @@ class Outbox:
         return True
 
     def take(self) -> Letter | None:
-        """Hand out the next letter; it is in flight until `sent`, `deny` or `lost`."""
+        """Hand out the next letter; it is in flight until `sent`, `deny` or `lost`.
+
+        None where there is none, or where one that is suspected has to go alone.
+        """
+        if self._alone is not None:
+            return None
         if self._due:
             topic = next(iter(self._due))
             letter = self._due.pop(topic)
@@ -122,6 +130,10 @@ class Outbox:
             letter = (self._urgent or self._normal).popleft()
             self._bytes -= letter.size
         elif self._spooled:
+            if self._spooled[0].attempts >= ATTEMPTS:
+                if self._in_flight:
+                    return None
+                self._alone = self._spooled[0]
             letter = self._spooled.popleft()
         else:
             return None
@@ -131,7 +143,7 @@ class Outbox:
 
     def sent(self, letter: Letter) -> None:
         """The broker has it (QoS 1), or the socket took it (QoS 0)."""
-        self._in_flight.pop(letter, None)
+        self._landed(letter)
         letter.attempts = 0
         if self._is_settled(letter):
             self._acknowledged += 1
@@ -142,14 +154,14 @@ class Outbox:
 
     def deny(self, letter: Letter) -> None:
         """The broker, or its limits, said no; it is not tried again on this connection."""
-        self._in_flight.pop(letter, None)
+        self._landed(letter)
         if self._is_settled(letter):
             self._refused += 1
 
     def lost(self) -> None:
         """The connection is gone: what was in flight goes back to its head."""
         for letter in reversed(self._in_flight):
-            if letter.attempts >= ATTEMPTS:
+            if letter.attempts >= (ATTEMPTS if letter.settled is None else 2 * ATTEMPTS):
                 self._give_up(letter)
             elif letter.retain:
                 if self._retained.get(letter.topic) is not letter:
@@ -160,6 +172,7 @@ class Outbox:
                 (self._urgent if letter.urgent else self._normal).appendleft(letter)
                 self._bytes += letter.size
         self._in_flight.clear()
+        self._alone = None
         self._due = dict(self._retained)
         self._shed()
 
@@ -218,6 +231,11 @@ class Outbox:
         self._forget(letter)
         if self._is_settled(letter):
             self._given_up += 1
+
+    def _landed(self, letter: Letter) -> None:
+        self._in_flight.pop(letter, None)
+        if self._alone is letter:
+            self._alone = None
 
     def _is_settled(self, letter: Letter) -> bool:
         """Settle ``letter``; tell whether that is to be counted, since it was not before."""

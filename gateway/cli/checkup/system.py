@@ -46,11 +46,16 @@ def memory(facts: Facts) -> Iterator[Finding]:
     elif kind in _IN_MEMORY:
         yield fine("sockets", f"{facts.sockets} is in memory ({kind})")
     else:
+        mend = 'put it below /run, which is in memory: [gateway] sockets = "/run/gateway"'
+        if f"{facts.sockets}/".startswith("/run/"):
+            mend = (
+                "have /run in memory: sudo mount -t tmpfs tmpfs /run; in a container: --tmpfs /run"
+            )
         yield wrong(
             "sockets",
             f"{facts.sockets} is on a disk ({kind}): sockets outlive a power cut, and an SD card"
             " wears",
-            'put it below /run, which is in memory: [gateway] sockets = "/run/gateway"',
+            mend,
         )
 
 

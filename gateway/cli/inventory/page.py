@@ -90,7 +90,7 @@ def _commands(info: Mapping[str, Any], columns: int) -> list[str]:
             _parameter(each, about) for each, about in _tables(command.get("parameters")).items()
         )
         returns = str(command.get("returns") or "None")
-        unit = f" [{command['returns_unit']}]" if command.get("returns_unit") else ""
+        unit = _in_brackets(command.get("returns_unit"))
         answer = "" if returns == "None" else f" → {returns}{unit}"
         lines += hanging(f"  {text(name)}(", text(f"{parameters}){answer}"), columns)
         lines += _described(command, columns)
@@ -98,7 +98,7 @@ def _commands(info: Mapping[str, Any], columns: int) -> list[str]:
 
 
 def _parameter(name: str, about: Mapping[str, Any]) -> str:
-    unit = f" [{about['unit']}]" if about.get("unit") else ""
+    unit = _in_brackets(about.get("unit"))
     optional = "" if about.get("required", True) else " (optional)"
     return f"{name}: {about.get('type', '?')}{unit}{optional}"
 
@@ -117,7 +117,7 @@ def _publications(info: Mapping[str, Any], columns: int) -> list[str]:
         fields = ", ".join(
             _parameter(name, about) for name, about in _tables(each.get("fields")).items()
         )
-        unit = f" [{each['unit']}]" if each.get("unit") else ""
+        unit = _in_brackets(each.get("unit"))
         body = fields or f"{each.get('body', '?')}{unit}"
         lines += hanging(f"  {text(each.get('topic'))}: ", text(body), columns)
     return lines
@@ -180,3 +180,8 @@ def _list(value: object) -> list[Mapping[str, Any]]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         return []
     return [each for each in value if isinstance(each, Mapping)]
+
+
+def _in_brackets(unit: str | None) -> str:
+    """Return a unit as it stands behind a type; a mere number has none to show."""
+    return f" [{unit}]" if unit and unit != "1" else ""

@@ -96,7 +96,7 @@ def test_it_is_known_by_its_descriptors_and_told_to_be_a_boot_keyboard(
             "model": "simulated scanner",
             "serial_number": "SCAN-0001",
         }
-        assert scanner.board.requests == [(SET_PROTOCOL, BOOT_PROTOCOL), (SET_IDLE, 0)]
+        assert list(scanner.board.requests) == [(SET_PROTOCOL, BOOT_PROTOCOL), (SET_IDLE, 0)]
 
 
 def test_a_scanner_that_will_not_be_told_is_taken_as_it_is(

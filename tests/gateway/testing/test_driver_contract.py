@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import pytest
 
 from gateway.device import Driver, Heartbeat, Identity, command
-from gateway.errors import CallTimeoutError
+from gateway.errors import CallTimeoutError, ProtocolError
 from gateway.framing import Frame, Garbage
 from gateway.testing import lockstep
 from tests.gateway.testing.lamp import Lamp, LampContract
+from tests.gateway.testing.meter import LEVEL, Meter, MeterContract
 
 
 class TestLamp(LampContract):
     """First of all: a driver that is right is green."""
+
+
+class TestMeter(MeterContract):
+    """So is one of a USB device."""
 
 
 def contract_of(sinner: type[Driver], **more: Any) -> Any:
@@ -276,7 +282,7 @@ def test_tests_that_cannot_apply_are_not_there() -> None:
 
     plain = contract_of(Lamp)
     assert plain.test_the_heartbeat_is_answered is not None
-    assert plain.test_over_a_terminal_it_is_the_same is None  # it names no simulator
+    assert plain.test_over_its_simulator_it_is_the_same is None  # it names no simulator
     assert contract_of(Unasked).test_the_heartbeat_is_answered is None
     assert contract_of(Lamp, packets=True).test_every_slicing_of_the_stream_gives_the_same is None
 
@@ -287,3 +293,35 @@ def test_a_contract_without_a_board_says_what_is_missing() -> None:
 
     with pytest.raises(NotImplementedError, match="return the simulator's board"):
         Bare().test_the_handshake_says_who_is_there()
+
+
+def test_a_usb_driver_that_believes_every_answer() -> None:
+    class Believes(Meter):
+        @command
+        def level(self) -> Annotated[int, "%"]:
+            """Take what comes for a level."""
+            return self.control_in(LEVEL, 1)[0]
+
+    contract = type("Contract", (MeterContract,), {"driver": Believes})()
+    with pytest.raises(IndexError) as bug:
+        contract.test_an_answer_that_is_nonsense_is_refused_in_words()
+    assert bug.value.__notes__ == ["level({}) was answered with nonsense"]
+    with pytest.raises(AssertionError, match="lost: its driver raised IndexError"):
+        contract.test_a_byte_that_is_lost_anywhere_is_got_over()
+
+
+def test_a_usb_driver_that_waits_for_the_rest_of_its_message_for_ever() -> None:
+    class Sulks(Meter):
+        def received(self, frame: bytes) -> None:
+            if self.expected > 60:
+                raise ProtocolError("this is never long enough")
+            super().received(frame)
+
+    contract = type("Contract", (MeterContract,), {"driver": Sulks})()
+    with pytest.raises(AssertionError, match="it refuses what it took before"):
+        contract.test_nonsense_is_refused_in_words_or_ignored()
+
+
+def test_a_usb_driver_s_simulator_needs_an_opener(tmp_path: Path) -> None:
+    with pytest.raises(NotImplementedError, match="what opens the simulator's socket"):
+        MeterContract().make_opener(tmp_path)

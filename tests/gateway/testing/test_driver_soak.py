@@ -8,6 +8,7 @@ from gateway.device import Driver
 from gateway.errors import ProtocolError
 from gateway.testing import driver_soak
 from tests.gateway.testing.lamp import Lamp, LampContract
+from tests.gateway.testing.meter import Meter, MeterContract
 
 
 def contract_of(driver: type[Driver]) -> Any:
@@ -50,6 +51,25 @@ def test_a_driver_that_is_poisoned_is_told_of() -> None:
                 raise
 
     outcome = driver_soak.soak(contract_of(Sulks), 1000, seed=1)
+    assert "real frames were refused amid the nonsense" in outcome.complaint
+
+
+def test_messages_of_several_frames_come_whole_in_between() -> None:
+    outcome = driver_soak.soak(MeterContract(), 20_000, seed=1)
+    assert outcome.complaint == ""
+    assert outcome.real == 1000
+    assert outcome.published >= 1000 // 2
+
+
+def test_a_driver_that_never_gets_over_half_a_message_is_told_of() -> None:
+    class Sulks(Meter):
+        def received(self, frame: bytes) -> None:
+            if self.expected > 60:
+                raise ProtocolError("this is never long enough")
+            super().received(frame)
+
+    contract = type("Contract", (MeterContract,), {"driver": Sulks})()
+    outcome = driver_soak.soak(contract, 5000, seed=1)
     assert "real frames were refused amid the nonsense" in outcome.complaint
 
 

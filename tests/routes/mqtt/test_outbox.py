@@ -166,6 +166,37 @@ def test_what_is_spooled_is_never_dropped_and_settled_once():
     assert outbox.statistics().dropped == 0
 
 
+def test_a_spooled_letter_is_suspected_and_sent_alone_before_it_is_given_up():
+    outbox, done = box(), list[bytes]()
+    for payload in (b"poison", b"good"):
+        outbox.put(Letter("t", payload, qos=1, settled=partial(done.append, payload)))
+    for _ in range(ATTEMPTS):
+        assert payloads(outbox) == [b"poison", b"good"]
+        outbox.lost()
+    assert done == []
+    for _ in range(ATTEMPTS):
+        assert payloads(outbox) == [b"poison"], "from now on alone"
+        outbox.lost()
+    assert (done, outbox.statistics().given_up) == ([b"poison"], 1)
+    good = outbox.take()
+    assert outbox.take() is None
+    outbox.sent(good)
+    assert done == [b"poison", b"good"]
+    assert not outbox
+
+
+def test_a_letter_that_others_died_around_is_not_given_up():
+    outbox, done = box(), list[bytes]()
+    outbox.put(Letter("t", b"1", qos=1, settled=partial(done.append, b"1")))
+    for _ in range(2 * ATTEMPTS - 1):
+        letter = outbox.take()
+        outbox.lost()
+    letter = outbox.take()
+    outbox.sent(letter)
+    assert done == [b"1"]
+    assert outbox.statistics().given_up == 0
+
+
 @given(st.lists(actions, max_size=60))
 def test_whatever_happens_the_counts_balance_and_the_bounds_hold(steps):
     outbox = box(size=4, size_bytes=30, retained_size=3)

@@ -252,6 +252,13 @@ def test_sockets_belong_in_memory(kind: str | None, verdict: str) -> None:
     assert one(system.memory(facts(run_type=kind))).verdict == verdict
 
 
+def test_the_remedy_for_sockets_on_a_disk_is_not_where_they_are() -> None:
+    inside = one(system.memory(facts(run_type="ext4", sockets="/run/gateway")))
+    assert inside.mend.startswith("have /run in memory")
+    outside = one(system.memory(facts(run_type="ext4", sockets="/srv/sockets")))
+    assert outside.mend.startswith("put it below /run")
+
+
 def test_the_kernels_newest_complaint_is_told() -> None:
     finding = one(system.kernel(facts(kernel=("old", "usb 1-1: error -71"))))
     assert finding.says == "2 complaints about USB or power, the newest: usb 1-1: error -71"

@@ -125,14 +125,14 @@ def burst(desk: CrowdedDesk, told: Told) -> list[tuple[Socketed, float]]:
             desk.rest(0.05)
             each.pull()
             usable[each] = each.plug()
+    took = [
+        (each, told.connected_since(each.name, moment) - moment) for each, moment in usable.items()
+    ]
     codes = {
         each: str(dice.getrandbits(20)) for each in pulled if isinstance(each, SocketedScanner)
     }
     for scanner, code in codes.items():
         scanner.scan(code)
-    took = [
-        (each, told.connected_since(each.name, moment) - moment) for each, moment in usable.items()
-    ]
     for scanner, code in codes.items():
         told.wait_scanned(scanner.name, code)
     return took

@@ -103,10 +103,18 @@ class UsbBus:
         """Plug in what is no live USB device, such as a tty, in umockdev's words."""
         self._do("add", text=text)
 
-    def remove(self, path: str) -> None:
-        """Pull what `add` plugged in, by its path in /sys."""
-        self._do("uevent", path=path, action="remove")
-        self._do("remove", path=path)
+    def remove(self, *paths: str) -> None:
+        """Pull what `add` plugged in, by its paths in /sys, children before parents."""
+        for path in paths:
+            self._do("uevent", path=path, action="remove")
+        for path in paths:
+            self._do("remove", path=path)
+
+    def tell_late(self, path: str, **properties: str) -> None:
+        """Give the device at ``path`` what udev found out about it by now, and say so."""
+        for name, value in properties.items():
+            self._do("property", path=path, name=name, value=value)
+        self._do("uevent", path=path, action="add")
 
     def _do(self, order: str, **more: Any) -> Any:
         self._socket.sendall(json.dumps({"do": order, **more}).encode() + b"\n")

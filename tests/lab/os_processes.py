@@ -120,6 +120,12 @@ def resident_kilobytes(pid: int) -> int:
     raise ValueError(f"process {pid} occupies nothing: it has ended")
 
 
+def processor_seconds(pid: int) -> float:
+    """Return what ``pid`` has used of a processor so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def until(condition: Callable[[], bool], seconds: float) -> bool:
     """Look until ``condition`` holds; tell whether it did within ``seconds``."""
     deadline, pause = time.monotonic() + seconds, threading.Event()

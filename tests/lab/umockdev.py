@@ -76,12 +76,6 @@ class Umockdev:
 
     def remove(self, path: str) -> None:
         """Take a device and what hangs on it away, silently."""
-        # umockdev leaves the link by number lying where it made no file in /dev,
-        # and trips over it when the number comes again.
-        number = Path(f"{self.root}{path}/dev")
-        if number.is_file():
-            link = self.root / "sys" / "dev" / "char" / number.read_text().strip()
-            link.unlink(missing_ok=True)
         self._tell("remove", path=path)
 
     def unplug(self, *paths: str) -> None:

@@ -1,7 +1,8 @@
 """The other side of `tests.lab.umockdev`: holds the test bed, and does as it is told.
 
 It runs under umockdev-wrapper on the system's own Python, where umockdev's
-introspection lies, and imports nothing of the project. A command is a line of
+introspection lies, and imports nothing of the project; `tests.lab.usb_emulator`,
+which has a test bed too, obeys as it does. A command is a line of
 JSON on standard input, ``{"op": …}``; its answer, once it is done, is a line on
 standard output. It ends when its input does, and the bed goes with it.
 
@@ -35,6 +36,7 @@ def obey(bed: Any, command: dict[str, Any]) -> Any:
             wait_for_room(bed)
             return bed.uevent(command["path"], command["action"])
         case "remove":
+            forget_number(bed, command["path"])
             return bed.remove_device(command["path"])
         case "attribute":
             return bed.set_attribute(command["path"], command["name"], command["value"])
@@ -56,6 +58,18 @@ def wait_for_room(bed: Any) -> None:
             poll.register(probe, select.POLLOUT)
             if not poll.poll(READER * 1000):
                 raise TimeoutError(f"whoever listens at {path.name} reads nothing")
+
+
+def forget_number(bed: Any, path: str) -> None:
+    """Remove the link to the device at ``path`` by its number.
+
+    umockdev leaves it lying where it made no file in /dev, and trips over it when the
+    number comes again.
+    """
+    root = bed.get_root_dir()
+    number = Path(f"{root}{path}/dev")
+    if number.is_file():
+        Path(f"{root}/sys/dev/char/{number.read_text().strip()}").unlink(missing_ok=True)
 
 
 def main() -> None:

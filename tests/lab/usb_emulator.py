@@ -2,9 +2,9 @@
 """A USB device made of software, which the real libusb, pyusb and libudev take for one.
 
 A program of its own, run by the system's Python below ``umockdev-wrapper`` (it needs
-GObject introspection and nothing else); `tests.lab.live_usb` starts it and talks to it.
-umockdev shows the device to whoever is preloaded and shares its folder; this program
-answers the ioctls of usbfs.
+GObject introspection, `umockdev_testbed` beside it, and nothing else);
+`tests.lab.live_usb` starts it and talks to it. umockdev shows the device to whoever is
+preloaded and shares its folder; this program answers the ioctls of usbfs.
 
 A device's node is the slave of a pseudo-terminal, since libusb polls it: usbfs is
 writable when a finished transfer can be fetched, as a terminal is whose output flows,
@@ -27,6 +27,7 @@ import time
 import gi  # type: ignore[import-not-found]
 
 gi.require_version("UMockdev", "1.0")
+import umockdev_testbed  # type: ignore[import-not-found]  # noqa: E402
 from gi.repository import GLib, UMockdev  # type: ignore[import-not-found]  # noqa: E402
 
 SETINTERFACE, SETCONFIGURATION = 0x80085504, 0x80045505
@@ -331,6 +332,7 @@ class Emulator:
             *["E: {}={}".format(*item) for item in spec.get("properties", {}).items()],
             "H: descriptors=" + descriptors.hex().upper(),
         ]
+        umockdev_testbed.wait_for_room(self.testbed)
         self.testbed.add_from_string("\n".join(lines) + "\n\n")
 
     def plug(self, spec):
@@ -350,6 +352,7 @@ class Emulator:
         os.symlink(os.ttyname(device.slave), node)
         self.add_device(device.path, device.node, bytes.fromhex(spec["descriptors"]), spec)
         self.devices[spec["port"]] = device
+        umockdev_testbed.wait_for_room(self.testbed)
         self.testbed.uevent(device.path, "add")
         return spec["address"]
 
@@ -360,6 +363,7 @@ class Emulator:
         os.unlink(self.testbed.get_root_dir() + device.node)
         self.gone[device.node] = device
         device.vanish()
+        umockdev_testbed.wait_for_room(self.testbed)
         self.testbed.uevent(device.path, "remove")
         self.testbed.remove_device(device.path)
 
@@ -372,14 +376,8 @@ class Emulator:
                 self.unplug(order["port"])
             case "feed" | "stall" | "mute" | "speak" | "look" as word:
                 return self.devices[order["port"]].obey(word, order)
-            case "add":  # whatever else is plugged in, such as a tty
-                self.testbed.add_from_string(order["text"])
-            case "uevent":
-                self.testbed.uevent(order["path"], order["action"])
-            case "remove":
-                self.testbed.remove_device(order["path"])
-            case word:
-                raise ValueError(f"no such order: {word}")
+            case word:  # whatever concerns no live device, such as a tty
+                return umockdev_testbed.obey(self.testbed, {"op": word, **order})
         return None
 
     # The socket.
@@ -402,7 +400,7 @@ class Emulator:
             kept[:] = rest
             try:
                 answer = {"ok": self.obey(json.loads(line))}
-            except (KeyError, ValueError, GLib.Error) as error:
+            except (KeyError, ValueError, TimeoutError, GLib.Error) as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             connection.sendall(json.dumps(answer).encode() + b"\n")
         return True

@@ -13,6 +13,7 @@ again and again until a deadline (`until`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -88,13 +89,16 @@ def holdings(pid: int) -> Holdings:
     """Return what ``pid`` holds now; an ended one holds nothing."""
     threads: list[str] = []
     descriptors: dict[int, str] = {}
-    try:
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        threads += [(task / "comm").read_text().strip() for task in tasks]
+    # One that goes while we look takes no other with it: half a list is no list.
+    gone = contextlib.suppress(FileNotFoundError, ProcessLookupError)
+    with gone:
+        for task in list(Path(f"/proc/{pid}/task").iterdir()):
+            with gone:
+                threads.append((task / "comm").read_text().strip())
+    with gone:
         for number in os.listdir(f"/proc/{pid}/fd"):
-            descriptors[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
-    except (FileNotFoundError, ProcessLookupError):
-        pass  # it, or one of them, went while we looked: the next look tells
+            with gone:
+                descriptors[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
     return Holdings(threads, descriptors)
 
 

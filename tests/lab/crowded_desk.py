@@ -7,6 +7,8 @@ is known wherever it is plugged in; the others are identical and told apart by t
 
 Chance, handed in, decides how a thing is plugged in and pulled: its event before its
 node or after, its terminal dead before udev tells or after, in the middle of a code.
+Each time that a thing is plugged in it identifies itself as another
+(`Socketed.badge`), so that a late word about the time before is not taken for this one.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ import threading
 import time
 from pathlib import Path
 
+from drivers.bench_board.board import Board
+from drivers.bench_board.protocol import MODEL
 from drivers.bench_board.simulator import SimulatedBoard
-from tests.lab.live_scanner import LiveScanner
+from gateway.clock import RealClock
+from tests.lab.live_scanner import RELEASE, LiveScanner
 from tests.lab.live_usb import UsbBus
 from tests.lab.umockdev import outside_dev, paths_of, usb_serial
 
@@ -37,7 +42,14 @@ class Socketed:
         self.port = port
         self.serial = serial
         self.dice = dice
+        self.times = 0
+        """How often it has been plugged in."""
         self._pause = threading.Event()
+
+    @property
+    def badge(self) -> str:
+        """What it has identified itself as since it was plugged in, as a `proven` device tells."""
+        raise NotImplementedError
 
     def plug(self) -> float:
         """Plug it in; return the last moment before it was usable, since 1970."""
@@ -72,13 +84,19 @@ class SocketedBoard(Socketed):
         self._node = Path()
         self._paths: tuple[str, ...] = ()
 
+    @property
+    def badge(self) -> str:
+        return f"{MODEL} 1.0.{self.times}"
+
     def plug(self) -> float:
+        self.times += 1
         number = self.dice.choice(
             [number for number in range(20) if not (self._dev / f"ttyACM{number}").is_symlink()]
         )
         self._node = self._dev / f"ttyACM{number}"
         self._paths = paths_of(number, self.port)
         device = usb_serial(number, port=self.port, serial=self.serial, dev=outside_dev(self._dev))
+        self.board.board = Board(clock=RealClock(), firmware=f"1.0.{self.times}")
         self.board.plug()
         if self.dice.random() < HALF_BORN:
             self._bus.add(device)
@@ -124,7 +142,13 @@ class SocketedScanner(Socketed):
         super().__init__(name, port, serial, dice)
         self._scanner = LiveScanner(bus, port, serial)
 
+    @property
+    def badge(self) -> str:
+        return f"{self._scanner.model} {RELEASE}"
+
     def plug(self) -> float:
+        self.times += 1
+        self._scanner.model = f"Scanner {self.times}"
         self._scanner.port = self.port
         half_born = not self.serial and self.dice.random() < HALF_BORN
         usable = time.time()

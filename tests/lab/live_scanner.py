@@ -12,15 +12,17 @@ from tests.lab.live_usb import UsbBus
 from tests.lab.usb_descriptors import KEYBOARD, Device
 
 SCANNER = Device(vendor=0x05E0, product=0x1200, interfaces=(KEYBOARD,))
+RELEASE = "1.02"
 
 
 class LiveScanner:
-    """One scanner; ``port`` may be changed while it is unplugged."""
+    """One scanner; ``port`` and ``model`` may be changed while it is unplugged."""
 
     def __init__(self, bus: UsbBus, port: str, serial: str = "") -> None:
         self.bus = bus
         self.port = port
         self.serial = serial
+        self.model = "Scanner"
 
     def plug(self, *, nameless: bool = False) -> None:
         """Plug it in; ``nameless``: before udev knows where, which `name` tells it then."""
@@ -28,7 +30,7 @@ class LiveScanner:
         self.bus.plug(
             self.port,
             SCANNER,
-            strings={1: "ACME", 2: "Scanner", **({3: self.serial} if self.serial else {})},
+            strings={1: "ACME", 2: self.model, **({3: self.serial} if self.serial else {})},
             control={"21 0a": "", "21 0b": ""},
             drivers={0: "usbhid"},
             attributes={"serial": self.serial} if self.serial else {},

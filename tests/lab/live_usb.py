@@ -106,9 +106,7 @@ class UsbBus:
     def remove(self, *paths: str) -> None:
         """Pull what `add` plugged in, by its paths in /sys, children before parents."""
         for path in paths:
-            self._do("uevent", path=path, action="remove")
-        for path in paths:
-            self._do("remove", path=path)
+            self._do("pull", path=path)
 
     def tell_late(self, path: str, **properties: str) -> None:
         """Give the device at ``path`` what udev found out about it by now, and say so."""
@@ -180,6 +178,21 @@ class LiveUsb:
             "UMOCKDEV_DIR": self.root,
             "PYTHONPATH": path,
         }
+
+    def assert_everybody_hears(self) -> None:
+        """Fail where two who listen to udev's events have one socket between them.
+
+        umockdev names it by its descriptor's number, which two processes may well share;
+        the later of them then hears everything, and the other nothing.
+        """
+        names = [
+            line.split()[-1]
+            for line in Path("/proc/net/unix").read_text().splitlines()
+            if f"{self.root}/event" in line
+        ]
+        assert len(names) == len(set(names)), (
+            f"{names}: give the routes numbers of devices that lie farther apart"
+        )
 
     def play(
         self, scene: Callable[..., Any], *arguments: Any, seconds: float = SCENE_SECONDS

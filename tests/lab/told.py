@@ -48,14 +48,12 @@ class Told:
         for each in self._threads:
             each.join(DEADLINE)
 
-    def connected_since(self, name: str, moment: float) -> float:
-        """Wait until the device is connected since after ``moment``; return since when."""
+    def connected_as(self, name: str, badge: str) -> float:
+        """Wait until the device has identified itself as ``badge``; return since when it has."""
 
         def found() -> float | None:
             for body in reversed(self._states.get(name, [])):
-                if body["since"] < moment:
-                    return None
-                if body["state"] == "proven":
+                if body["state"] == "proven" and body["cause"].endswith(f": {badge}"):
                     return float(body["since"])
             return None
 
@@ -65,6 +63,17 @@ class Told:
             since = found()
         assert since is not None
         return since
+
+    def assert_stays(self, name: str, badge: str) -> None:
+        """Fail where the device has been lost since it identified itself as ``badge``."""
+        since = self.connected_as(name, badge)
+        with self._changed:
+            lost = [
+                body
+                for body in self._states[name]
+                if body["since"] > since and not body["connected"]
+            ]
+        assert not lost, f"{name} was lost, and nobody had pulled it: {lost}"
 
     def wait_absent(self, name: str) -> None:
         """Wait until the device is absent, and says what is looked for."""
@@ -79,11 +88,11 @@ class Told:
             assert absent, f"{name} is not absent: {last()}"
 
     def wait_scanned(self, name: str, code: str) -> None:
-        """Wait until the device has scanned ``code``; forget what it scanned before."""
+        """Wait until the device has scanned ``code``, and nothing else before; forget it."""
         with self._changed:
-            heard = self._changed.wait_for(lambda: code in self._scans.get(name, []), DEADLINE)
-            assert heard, f"{name} did not scan {code}: {self._scans}"
-            self._scans[name] = []
+            heard = self._changed.wait_for(lambda: self._scans.get(name), DEADLINE)
+            assert heard, f"{name} did not scan {code}"
+            assert self._scans.pop(name) == [code]
 
     def failures(self) -> list[tuple[str, dict[str, Any]]]:
         """Return every failure that has been told."""

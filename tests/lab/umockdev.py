@@ -79,12 +79,9 @@ class Umockdev:
         self._tell("remove", path=path)
 
     def unplug(self, *paths: str) -> None:
-        """Take devices away as the kernel does: events first, children before parents."""
+        """Take devices away as the kernel does: its event, then itself; children before parents."""
         for path in paths:
-            self.uevent(path, "remove")
-        for path in paths:
-            if os.path.isdir(f"{self.root}{path}"):
-                self.remove(path)
+            self._tell("pull", path=path)
 
     def set_attribute(self, path: str, name: str, value: str) -> None:
         """Change a sysfs attribute; silently."""

@@ -10,6 +10,10 @@ A device's node is the slave of a pseudo-terminal, since libusb polls it: usbfs 
 writable when a finished transfer can be fetched, as a terminal is whose output flows,
 and reports an error when the device is gone, as a terminal does whose master closed.
 
+What bites: an open that fails in /dev costs whoever opens a descriptor and one of 50
+places of umockdev's, for good. The node of a device that is gone therefore stays, and
+leads to a terminal that works; each ioctl on it says that the device is gone.
+
 Refused: an ioctl or a command that it does not know (an error, and the former is noted).
 """
 
@@ -185,6 +189,8 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc]
 
     def serve(self):
         """Finish every transfer that can be."""
+        # Who has closed the device has none in flight; the kernel takes them back.
+        self.pending = [each for each in self.pending if each.client.get_connected()]
         for transfer in list(self.pending):
             endpoint = transfer.endpoint
             if transfer.kind == CONTROL:
@@ -301,6 +307,7 @@ class Emulator:
         self.testbed = UMockdev.Testbed.new()
         self.devices = {}
         self.gone = {}  # by node, until another has it
+        self.tomb = os.openpty()
         self.address = 1
         self.add_device(BUS, "/dev/bus/usb/001/001", ROOT_HUB, {"port": "0", "address": 1})
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -349,7 +356,7 @@ class Emulator:
         self.testbed.attach_ioctl(device.node, device)
         node = self.testbed.get_root_dir() + device.node
         os.makedirs(os.path.dirname(node), exist_ok=True)
-        os.symlink(os.ttyname(device.slave), node)
+        lead(node, os.ttyname(device.slave))
         self.add_device(device.path, device.node, bytes.fromhex(spec["descriptors"]), spec)
         self.devices[spec["port"]] = device
         umockdev_testbed.wait_for_room(self.testbed)
@@ -358,14 +365,12 @@ class Emulator:
 
     def unplug(self, port):
         device = self.devices.pop(port)
-        # The node first: its terminal's number may be another's soon. Who has opened it by
-        # now still gets his answers, which are that it is gone.
-        os.unlink(self.testbed.get_root_dir() + device.node)
+        # The node first: its terminal's number may be another's soon. Who opens it, or has
+        # by now, still gets his answers, which are that it is gone.
+        lead(self.testbed.get_root_dir() + device.node, os.ttyname(self.tomb[1]))
         self.gone[device.node] = device
         device.vanish()
-        umockdev_testbed.wait_for_room(self.testbed)
-        self.testbed.uevent(device.path, "remove")
-        self.testbed.remove_device(device.path)
+        umockdev_testbed.obey(self.testbed, {"op": "pull", "path": device.path})
 
     def obey(self, order):
         """Carry out one order; return what it asks for."""
@@ -404,6 +409,12 @@ class Emulator:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             connection.sendall(json.dumps(answer).encode() + b"\n")
         return True
+
+
+def lead(link, target):
+    """Have ``link`` lead to ``target``, with no moment at which it leads nowhere."""
+    os.symlink(target, link + ".new")
+    os.replace(link + ".new", link)
 
 
 WORDS = ("stamp", "stall", "noise")

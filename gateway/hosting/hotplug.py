@@ -6,8 +6,8 @@ confirms the whole. Where events were lost (the socket overflowed) it is
 scanned at once; where none come, a glance every `GLANCE_EVERY` seconds sees
 that something is other than before. That a device was pulled is not taken on
 an event's word while the device is there: the event may be of one before it,
-in the same port, and late. A burst is told to the listeners as one
-`Change`. The stream is udevd's where one runs, else the kernel's (containers).
+in the same port, and late. A burst is told to the listeners at once: as a
+`Change` of what has gone, then one of what has come. The stream is udevd's where one runs, else the kernel's (containers).
 
 Refused: to go on in silence where libudev is not installed; `trouble` then
 says what to install, and nothing is ever present.
@@ -108,7 +108,7 @@ class Hotplug:
     def listen(self, listener: Listener) -> None:
         """Have ``listener`` called with every `Change`, on the watch's thread; before `start`.
 
-        The first change is all that was there before.
+        The first change is all that was there before. None has both gone and come.
         """
         self._listeners.append(listener)
 
@@ -257,16 +257,31 @@ class Hotplug:
     def _tell(self) -> None:
         change = self._presence.take_change()
         if change is not None:
-            self._present = self._presence.present()
             for device in change.gone:
                 log.debug("hot-plug: %s has gone", device.node or device.sys_path)
             for device in change.come:
                 log.debug("hot-plug: %s is there", device.node or device.sys_path)
+            self._tell_of(change)
         if not self._looked.is_set() and self._presence.has_been_scanned:
             self._looked.set()
-        if change is not None:
+
+    def _tell_of(self, change: Change) -> None:
+        """Tell what has gone before anybody may see what came in its place.
+
+        Whoever had the former lets go of the port by that; whoever looks for the latter
+        would find the port taken otherwise.
+        """
+        present = self._presence.present()
+        if change.gone:
+            stayed = {each.sys_path for each in self._present}
+            stayed -= {each.sys_path for each in change.gone}
+            self._present = tuple(each for each in present if each.sys_path in stayed)
             for listener in self._listeners:
-                listener(change)
+                listener(Change(change.gone, ()))
+        self._present = present
+        if change.come:
+            for listener in self._listeners:
+                listener(Change((), change.come))
 
     def _trouble(self, text: str, *arguments: str | float) -> None:
         # Words only: an error that a log's reader keeps would keep the stream open.

@@ -169,6 +169,11 @@ class LiveUsb:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    def pid(self) -> int:
+        """The emulator's process."""
+        return self._process.pid
+
+    @property
     def environment(self) -> dict[str, str]:
         """What a program must have in its environment to see this bus."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))

@@ -19,12 +19,15 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 PAUSE = 0.01
 """Seconds between two looks at /proc."""
+
+Waits = dict[int, dict[str, float]]
+"""Seconds by process and thread."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,31 @@ def processor_seconds(pid: int) -> float:
     """Return what ``pid`` has used of a processor so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def waits_for_a_core(pids: Iterable[int]) -> Waits:
+    """Return how many seconds each thread of ``pids`` has waited for a core, since it began."""
+    waits: Waits = {}
+    for pid in pids:
+        waits[pid] = {}
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    told = Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()
+                    waits[pid][task] = int(told[1]) / 1e9
+    return waits
+
+
+def held_up(before: Waits, now: Waits) -> float:
+    """Return how long the machine alone held up work that went from process to process.
+
+    Of each process it is its most patient thread's wait for a core: not more than the
+    work as a whole may have waited, and 0 on a machine that has a core to spare.
+    """
+    return sum(
+        max((now[pid][task] - before[pid].get(task, 0.0) for task in now[pid]), default=0.0)
+        for pid in now
+    )
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -7,7 +7,8 @@ scanned at once; where none come, a glance every `GLANCE_EVERY` seconds sees
 that something is other than before. That a device was pulled is not taken on
 an event's word while the device is there: the event may be of one before it,
 in the same port, and late. A burst is told to the listeners at once: as a
-`Change` of what has gone, then one of what has come. The stream is udevd's where one runs, else the kernel's (containers).
+`Change` of what has gone, then one of what has come. The stream is udevd's
+where one runs, else the kernel's (containers).
 
 Refused: to go on in silence where libudev is not installed; `trouble` then
 says what to install, and nothing is ever present.

@@ -15,7 +15,7 @@ from typing import Any, Self
 from gateway.client import Client, Publication
 from gateway.errors import CallTimeoutError, GatewayError
 
-DEADLINE = 15.0
+DEADLINE = 40.0
 """Seconds for whatever is waited for."""
 
 

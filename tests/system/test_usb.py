@@ -22,7 +22,7 @@ from tests.lab.live_usb import LiveUsb
 
 pytestmark = pytest.mark.needs("umockdev")
 
-DEADLINE = 15.0
+DEADLINE = 40.0
 PORTS = {"till": "1", "door": "2", "exit": "3"}
 SERIALS = {"till": "T-1"}
 
@@ -136,7 +136,7 @@ def gateway(live: LiveUsb, tmp_path: Path) -> Iterator[GatewayProcess]:
 
 @pytest.fixture
 def heard(gateway: GatewayProcess) -> Iterator[Heard]:
-    gateway.wait_for_log("unix_socket: connected")
+    gateway.wait_for_log("unix_socket: connected", DEADLINE)
     heard = Heard(gateway.sockets / "gateway.sock")
     yield heard
     heard.close()

@@ -36,6 +36,8 @@ def live() -> Iterator[LiveUsb]:
         live_scenes.stalls,
         live_scenes.time_runs_out,
         live_scenes.unplugged_in_every_transfer,
+        live_scenes.pulled_before_it_is_opened,
+        live_scenes.no_key_is_lost_between_two_reads,
         live_scenes.kernel_driver,
         live_scenes.configuration,
         live_scenes.reset_on_request,

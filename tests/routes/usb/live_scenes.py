@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import select
 import struct
 import threading
@@ -200,10 +201,13 @@ def unplugged_in_every_transfer(bus: UsbBus) -> None:
 def pulled_before_it_is_opened(bus: UsbBus) -> None:
     """Found, pulled, and opened only then: it is absent, and nothing of it stays open."""
     for _ in range(5):
-        device = look_up(plug_echo(bus), library())
+        place = plug_echo(bus)
+        device = look_up(place, library())
         bus.unplug(PORT)
         with pytest.raises(LinkAbsentError, match="nothing is plugged in"):
             Claim(device, "the device").take(BOTH, detach=True, reset=False)
+        # Whom the news has not reached yet opens it, and umockdev bears no open that fails.
+        os.close(os.open(place.node, os.O_RDWR))
 
 
 def no_key_is_lost_between_two_reads(bus: UsbBus) -> None:

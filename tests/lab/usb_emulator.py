@@ -405,7 +405,7 @@ class Emulator:
             kept[:] = rest
             try:
                 answer = {"ok": self.obey(json.loads(line))}
-            except (KeyError, ValueError, TimeoutError, GLib.Error) as error:
+            except (KeyError, ValueError, OSError, GLib.Error) as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             connection.sendall(json.dumps(answer).encode() + b"\n")
         return True

@@ -1,4 +1,4 @@
-"""The application that a configuration describes: one process for each route, and the crew.
+"""The application that a configuration describes: one process for each route, the crew, health.
 
 Routes and drivers are found by name among the plug-ins; what a route hosts is
 handed to it as data. Routers run as OS processes of their own, so that one
@@ -20,6 +20,9 @@ from gateway.errors import ConfigError
 from gateway.hosting.hosted_device import HostedDevice
 from gateway.process.process import Process
 from gateway.supervision.recruit import data_of_member
+
+HEALTH = "gateway.watchdog.process:Health"
+"""The class of the process that reports how the gateway is."""
 
 MOVES = 16
 """Letters that each mailbox has room for, for each device; one that starts tells of six things."""
@@ -53,11 +56,24 @@ class Appliance(Application):
                     "node": configuration.gateway.node,
                     "sockets": configuration.gateway.sockets,
                     "devices": self._devices_of(route.name),
+                    "configured": tuple(configuration.devices),
                 },
             )
 
         for name, member in configuration.crew.items():
             self.add_member({**data_of_member(member), "name": name})
+        if configuration.health.enabled:
+            # A thread of this OS process: what it costs beyond its code is a stack and a mailbox
+            # (docs/health.md has the figures). By name, since it is imported after the fork.
+            self.add_process(
+                "health",
+                HEALTH,
+                parameters={
+                    "settings": configuration.health,
+                    "node": configuration.gateway.node,
+                    "sockets": configuration.gateway.sockets,
+                },
+            )
 
     def _devices_of(self, route: str) -> list[HostedDevice]:
         hosted = []

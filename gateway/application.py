@@ -47,6 +47,7 @@ from gateway.clock import Clock, RealClock
 from gateway.errors import ConfigError, GatewayError
 from gateway.process.context import Mode
 from gateway.process.correspondent import STATISTICS
+from gateway.process.log_stream import release
 from gateway.process.process import Process
 from gateway.process.runner import begin, end
 from gateway.process.stepper import Stepper
@@ -447,6 +448,7 @@ class Application:
         with folder.explained():
             self._office = Office(folder.bus, clock=self._clock, ledgers=self._ledgers)
         stack.callback(self._office.shut)
+        stack.callback(release, self._office)
         self._office.clean()
         lives = self._make_lives(temporary=self._temporary)
         stack.callback(lives.stop_loops)

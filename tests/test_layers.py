@@ -59,6 +59,10 @@ PURE = (
     "gateway/device/heartbeat.py",
     "gateway/supervision/restart_policy.py",
     "gateway/watchdog/policy.py",
+    "gateway/watchdog/reading.py",
+    "gateway/watchdog/health.py",
+    "gateway/watchdog/judgement.py",
+    "gateway/process/log_rate.py",
 )
 """Codecs and decisions: no socket, thread, file or clock."""
 
@@ -83,6 +87,7 @@ IMPURE_CALLS = {"open", "input", "print", "now", "utcnow", "today"}
 FOREIGN = {
     "cobs": "gateway/framing",
     "paho": "routes/mqtt",
+    "prometheus_client": "routes/prometheus",
     "serial": "routes/serial",
     "usb": "routes/usb",
     "pyudev": "gateway/hosting",

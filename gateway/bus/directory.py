@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.bus.lanes import Policy
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import AddressError
 from gateway.mail.address import Address
 from gateway.mail.topic import matches
@@ -22,14 +23,14 @@ from gateway.mail.topic import matches
 class Subscription(msgspec.Struct, frozen=True, array_like=True):
     """One pattern of one mailbox, and the first version that knew of it.
 
-    With ``spool``, in bytes, what is not retained waits in files of so many at
-    the most, one for each writer, also while the mailbox is away.
+    With a ``spool`` what is not retained waits in files, one for each writer, also
+    while the mailbox is away.
     """
 
     mailbox: str
     pattern: str
     since: int
-    spool: int = 0
+    spool: SpoolTerms | None = None
 
 
 class Book(msgspec.Struct, frozen=True, array_like=True):
@@ -82,8 +83,8 @@ class Book(msgspec.Struct, frozen=True, array_like=True):
         }
         return list(found)
 
-    def spools(self, topic: str) -> dict[str, int]:
-        """Return the mailboxes for which ``topic`` waits in files, and how large those may be."""
+    def spools(self, topic: str) -> dict[str, SpoolTerms]:
+        """Return the mailboxes for which ``topic`` waits in files, and on which terms."""
         return {
             known.mailbox: known.spool
             for known in self.subscriptions

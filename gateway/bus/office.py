@@ -31,13 +31,14 @@ from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import BUFFER, Mailbox
 from gateway.bus.outlets import outlet_to
 from gateway.bus.pump import Pump
-from gateway.bus.spool import SpoolWriter
+from gateway.bus.spool_writer import SpoolWriter
 from gateway.bus.wire import Folder, Inlet, Outlet, socket_name
 from gateway.clock import Clock
 from gateway.errors import AddressError, GatewayError, RecipientGoneError
 from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
 from gateway.mail.message import Message, bounce_of
+from gateway.mail.topic import matches
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Office:
         self._targets: dict[str, Mailbox | Outlet] = {}
         self._outlets: dict[str, Outlet] = {}
         self._subscribers: dict[str, _Audience] = {}
-        self._spools: dict[str, SpoolWriter] = {}
+        self._spools: dict[tuple[str, bool], SpoolWriter] = {}
         self._spool_lock = threading.Lock()
         self._unwritten: Counter[str] = Counter()
         self._pump = Pump()
@@ -325,12 +326,13 @@ class Office:
 
     def _audience_of(self, topic: str) -> _Audience:
         book, spools = self.book, {}
-        for name, limit in book.spools(topic).items():
+        for name, terms in book.spools(topic).items():
+            synced = any(matches(pattern, topic) for pattern in terms.always)
             with self._spool_lock:
-                writer = self._spools.get(name)
+                writer = self._spools.get((name, synced))
                 if writer is None:
-                    writer = SpoolWriter(self.spool_folder(name), limit=limit)
-                    self._spools[name] = writer
+                    writer = SpoolWriter(self.spool_folder(name), terms, synced=synced)
+                    self._spools[name, synced] = writer
             spools[name] = writer
         names = [name for name in book.subscribers(topic) if name in book.incarnations]
         targets = {name: self._target_for(name, book.incarnations[name]) for name in names}

@@ -2,185 +2,80 @@
 
 ::
 
-    writer 1 ──► 4711.spool ──┐
-    writer 2 ──► 4712.spool ──┼──► `SpoolReader`: take … confirm
-    writer 3 ──► 4730.spool ──┘        ▲
-        └────────── bell ──────────────┘
+    memory   writer 1 ──► 4711.spool ──┐
+             writer 2 ──► 4712.spool ──┼──► `SpoolReader`: take … confirm
+               └──────── bell ─────────┘         │  ▲
+    flash    writer 2 ──► 4712.spool ────────────┼──┤    what is to survive `always`
+                                                 ▼  │
+                                               `Vault`    what waits longer than `window`
 
-Each OS process that writes has a file of its own in the mailbox's folder
-(`SpoolWriter`), so that one which stands still in the middle of a letter holds up
-nobody else. The reader takes letters out of all of them in turn and confirms
-each when its work is done; what it had not confirmed when it was killed it
-takes again. A writer does not need the reader: letters are written while it is
-away. What a dead writer left is read to its end, then its file is removed.
+Each OS process that writes has a file of its own (`SpoolWriter`), so that one which
+stands still in the middle of a letter holds up nobody else. The reader takes
+letters out of all of them in turn and confirms each when its work is done; what it
+had not confirmed when it was killed it takes again. A writer does not need the
+reader: letters are written while it is away. What a dead writer left is read to
+its end, then its file is removed.
 
-The folder lies on a memory file system, where writing costs no wear and nothing
-is synced: whoever is killed loses nothing, a power cut takes all of it.
+The files lie on a memory file system, where writing costs no wear and nothing is
+synced: whoever is killed loses nothing, a power cut takes all of it, unless the
+terms name a folder on flash (`SpoolTerms`). Then `keep` moves there what waits, and
+what is published on one of the patterns ``always`` goes there at once.
 
-Refused: two readers of one folder at a time (`SpoolError`).
+What has waited may be taken apart from what is new (`take_backlog`, `take_new`); within a
+topic nothing overtakes anything, but for the terms' ``live_first``.
+
+Refused: two readers of one mailbox at a time (`SpoolError`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
-from typing import NamedTuple
+from time import time
 
-from gateway.bus.spool_file import LOOK_AGAIN, SpoolBalance, SpoolFile
-from gateway.errors import SpoolError
+from gateway.bus.claim import Claim
+from gateway.bus.database import told
+from gateway.bus.progress import Progress
+from gateway.bus.spool_file import Fate, SpoolBalance, SpoolFile
+from gateway.bus.spool_source import AT_A_TIME, Source, Taken
+from gateway.bus.spool_terms import SpoolTerms
+from gateway.bus.spool_writer import BELL, SUFFIX, claim_of
+from gateway.bus.vault import Vault
+from gateway.errors import ProtocolError, SpoolError
+from gateway.mail.codec import decode
 from gateway.mail.message import Message
+from gateway.mail.topic import matches
 
 log = logging.getLogger(__name__)
 
-BELL = "bell"
-"""The named pipe into which writers ring."""
+VAULT = "vault"
+"""The name of the file on flash that is the reader's own."""
 
-STANDSTILL = 0.1
-"""Seconds that a writer bears with a reader that stands still in the middle of its file."""
+FULL = 0.5
+"""What part of a file in memory is used before it is moved to flash ahead of time."""
 
-AT_A_TIME = 64
-"""Letters that are taken from one file before the next has its turn."""
-
-
-class Claim:
-    """A locked file that says: whoever is called so lives. It is let go by dying."""
-
-    def __init__(self, path: Path, patience: float = 0.0) -> None:
-        """Take the lock within ``patience`` seconds; `BlockingIOError` where another one has it."""
-        self.path = path
-        deadline = monotonic() + patience
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Who held it before may have removed the file since we opened it.
-                if os.fstat(descriptor).st_nlink:
-                    self._descriptor = descriptor
-                    return
-            except OSError:
-                if monotonic() >= deadline:
-                    os.close(descriptor)
-                    raise
-                sleep(LOOK_AGAIN)
-            os.close(descriptor)
-
-    def remove(self) -> None:
-        """Remove the file and let go."""
-        self.path.unlink(missing_ok=True)
-        self.close()
-
-    def close(self) -> None:
-        """Let go; twice is fine."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-class SpoolWriter:
-    """This OS process's file in the folder of one durable mailbox; any thread may use it."""
-
-    def __init__(self, folder: Path, *, limit: int) -> None:
-        """Open the file on first use; ``limit`` is in bytes, and then the oldest give way."""
-        self._folder = folder
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._claim: Claim | None = None
-        self._file: SpoolFile | None = None
-        self._bell = -1
-        self._closed = False
-
-    def append(self, message: Message) -> None:
-        """Write ``message``: from here on it is not lost. Ring for the reader.
-
-        Raises `SpoolError` where the file cannot be written, and
-        `MailboxFullError` where its reader stands still in the middle of it.
-        """
-        file = self._file or self._opened()
-        file.append((message,), timeout=STANDSTILL)
-        self._ring()
-
-    def balance(self) -> SpoolBalance:
-        """Return what became of the letters of this writer's file."""
-        return (self._file or self._opened()).balance()
-
-    def close(self) -> None:
-        """Give the file back; what is in it is read all the same."""
-        with self._lock:
-            self._closed = True
-            if self._file is not None:
-                self._file.close()
-                self._file = None
-            if self._claim is not None:
-                self._claim.close()
-                self._claim = None
-            if self._bell >= 0:
-                os.close(self._bell)
-                self._bell = -1
-
-    def _opened(self) -> SpoolFile:
-        with self._lock:
-            if self._closed:
-                raise SpoolError(f"the spool in {self._folder} is closed: its OS process ends")
-            if self._file is None:
-                path = self._folder / f"{os.getpid()}.spool"
-                try:
-                    self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    # Its reader may just be looking whether our forerunner lives.
-                    self._claim = self._claim or Claim(path.with_suffix(".alive"), patience=1.0)
-                except OSError as error:
-                    raise SpoolError(f"{path} cannot be made: {error.strerror}") from error
-                self._file = SpoolFile(path, limit=self._limit)
-            return self._file
-
-    def _ring(self) -> None:
-        """Tell the reader, where there is one; a bell that rings already is fine.
-
-        The letter is in the file whatever becomes of this, so nothing is raised: who has
-        no descriptor left rings with a later letter.
-        """
-        with contextlib.suppress(OSError), self._lock:
-            if self._bell < 0 and not self._closed:
-                path = self._folder / BELL
-                self._bell = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            if self._bell >= 0:
-                os.write(self._bell, b"\0")
-
-
-class Taken(NamedTuple):
-    """A letter in the reader's hands, and where it is to be confirmed."""
-
-    message: Message
-    file: str
-    number: int
-
-
-class _Source:
-    """One writer's file as the reader sees it."""
-
-    def __init__(self, file: SpoolFile) -> None:
-        self.file = file
-        self.taken = 0
-        """The number of the last letter that was taken."""
-        self.done: list[int] = []
-        """Numbers that are to be taken out."""
+PLAUSIBLE = 1.6e9
+"""A clock below this (seconds since 1970: September 2020) has not been set yet."""
 
 
 class SpoolReader:
     """Whoever reads a durable mailbox; one thread's, but for `confirm`."""
 
-    def __init__(self, folder: Path, *, limit: int) -> None:
+    def __init__(self, folder: Path, terms: SpoolTerms) -> None:
         """Take over ``folder`` with all that waits there; `SpoolError` where another one reads."""
         self._folder = folder
-        self._limit = limit
+        self._terms = terms
         self._lock = threading.Lock()
-        self._sources: dict[str, _Source] = {}
+        self._done: list[Taken] = []
+        self._sources: dict[str, Source] = {}
         self._unreadable: set[str] = set()
+        self._vault: Vault | None = None
+        self._failing = ""
+        self._said: set[str] = set()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._claim = Claim(folder / "reader.alive")
@@ -190,6 +85,11 @@ class SpoolReader:
             os.mkfifo(folder / BELL, 0o600)
         # For both ends, so that it never reads as closed.
         self._bell = os.open(folder / BELL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._progress = Progress(folder / "progress")
+        self._open_vault()
+        self.begin()
+
+    # Taking
 
     def fileno(self) -> int:
         """Return what is readable as soon as something new was written; see `quiet`."""
@@ -201,90 +101,291 @@ class SpoolReader:
             while os.read(self._bell, 65536):
                 pass
 
+    def begin(self) -> None:
+        """Call backlog whatever waits now, as after an outage."""
+        self._look_for_files()
+        for source in self._sources.values():
+            source.begin()
+
     def take(self, most: int) -> list[Taken]:
-        """Return up to ``most`` letters that were not taken before, in order within each file."""
-        self._flush()
+        """Return up to ``most`` letters that were not taken before: what has waited goes first."""
+        self._look_for_files()
+        found = self.take_backlog(most)
+        return found + self.take_new(most - len(found))
+
+    def take_new(self, most: int) -> list[Taken]:
+        """Return up to ``most`` letters that have come since `begin`, every file in its turn."""
+        self.flush()
         self._look_for_files()
         found: list[Taken] = []
         # Whoever came last begins the next time.
-        names = list(self._sources)
-        for name in names:
+        for name in list(self._sources):
             source = self._sources.pop(name)
             self._sources[name] = source
-            letters = source.file.read(source.taken, min(AT_A_TIME, most - len(found)))
-            found.extend(Taken(each.message, name, each.number) for each in letters)
-            if letters:
-                source.taken = letters[-1].number
+            found += source.live(min(AT_A_TIME, most - len(found)), self._is_held)
             if len(found) >= most:
                 break
         return found
 
+    def take_backlog(self, most: int) -> list[Taken]:
+        """Return up to ``most`` letters that have waited, the oldest first."""
+        found = self._from_vault(most)
+        for source in sorted(self._sources.values(), key=_age):
+            if len(found) >= most:
+                break
+            found += source.backlog(most - len(found))
+        return found
+
+    @property
+    def has_backlog(self) -> bool:
+        """Tell whether `take_backlog` has more to give."""
+        return (self._vault is not None and bool(self._vault.unread)) or any(
+            source.has_backlog for source in self._sources.values()
+        )
+
+    def _is_held(self, subject: str) -> bool:
+        """Tell whether a letter about ``subject`` has to wait for older ones."""
+        waits = (self._vault is not None and subject in self._vault.unread) or any(
+            subject in source.held for source in self._sources.values()
+        )
+        return waits and not any(matches(first, subject) for first in self._terms.live_first)
+
+    def _from_vault(self, most: int) -> list[Taken]:
+        if self._vault is None:
+            return []
+        found: list[Taken] = []
+        with self._flash():
+            for row in self._vault.read(most):
+                try:
+                    message = decode(row.letter)
+                except ProtocolError:
+                    self._vault.confirm([row.number], "garbage")
+                    continue
+                fate = self._judge(message)
+                if fate is None:
+                    found.append(Taken(message, VAULT, row.number))
+                else:
+                    self._vault.confirm([row.number], fate)
+        return found
+
+    def _judge(self, message: Message) -> Fate | None:
+        oldest = time() - self._terms.max_age
+        # A clock that was not set when the letter was written says nothing of its age.
+        return "expired" if PLAUSIBLE < message.time < oldest else None
+
+    # Done with
+
     def confirm(self, letters: Iterable[Taken]) -> None:
-        """Note that ``letters`` are done with, from any thread; `take` and `close` remove them."""
+        """Note that ``letters`` are done with, from any thread; `flush` removes them."""
         with self._lock:
-            for letter in letters:
-                source = self._sources.get(letter.file)
-                if source is not None:
-                    source.done.append(letter.number)
+            self._done += letters
 
-    def balance(self) -> SpoolBalance:
-        """Return what became of the letters of all files that are there now."""
+    def flush(self) -> None:
+        """Take out what is done with; what cannot be taken out now is tried again."""
+        with self._lock:
+            done, self._done = self._done, []
+        stored: list[int] = []
+        for letter in done:
+            if letter.file == VAULT:
+                stored.append(letter.number)
+            elif letter.file in self._sources:
+                self._sources[letter.file].confirm(letter.number)
+        with self._flash():
+            for source in self._sources.values():
+                source.flush()
+            if self._vault is not None and stored:
+                self._vault.confirm(stored)
+
+    # Keeping it over a power cut
+
+    def keep(self) -> None:
+        """Move to flash what waited the last time already: to be called thrice in a ``window``.
+
+        Where flash fails, or the day's budget is spent, letters stay in memory; that
+        is said once, and in `statistics` for as long as it holds.
+        """
+        self.flush()
         self._look_for_files()
-        balances = [source.file.balance() for source in self._sources.values()]
-        return SpoolBalance(*map(sum, zip(*balances, strict=True))) if balances else _NOTHING
-
-    def close(self) -> None:
-        """Take out what is done with, and give everything back; the rest stays for the next."""
-        if self._bell < 0:
+        if not self._terms.flash:
             return
-        self._flush()
-        for source in self._sources.values():
-            source.file.close()
-        self._sources = {}
-        os.close(self._bell)
-        self._bell = -1
-        self._claim.close()
+        if self._vault is None:
+            self._open_vault()
+        if self._vault is None:
+            return
+        with self._flash():
+            self._vault.expire(time() - self._terms.max_age)
+            due = [source for source in self._memory() if source.is_due()]
+            for source in sorted(due, key=_age):
+                self._move(self._vault, source)
+            if self._failing:
+                log.info("the spool %s is kept on flash again", self._terms.flash)
+            self._failing = ""
+            self._said.clear()
+
+    def relieve(self) -> None:
+        """Move to flash what fills its file in memory; cheap, to be called often."""
+        if self._vault is not None:
+            with self._flash():
+                for source in self._memory():
+                    if source.file.fill() > FULL:
+                        self._move(self._vault, source)
+
+    def _move(self, vault: Vault, source: Source) -> None:
+        upto = source.file.last()
+        while rows := source.waiting(upto):
+            numbers = vault.store(source.file.identity, rows, source.in_hand)
+            source.moved(rows, numbers, VAULT)
+
+    def _memory(self) -> list[Source]:
+        return [source for source in self._sources.values() if not source.is_synced]
+
+    def _open_vault(self) -> None:
+        if self._terms.flash:
+            with self._flash():
+                self._vault = Vault(
+                    Path(self._terms.flash) / "vault.db",
+                    limit=self._terms.flash_limit,
+                    daily=self._terms.flash_daily,
+                    progress=self._progress,
+                )
+
+    @contextlib.contextmanager
+    def _flash(self) -> Iterator[None]:
+        """Bear with a card that fails or is full, and say so once."""
+        try:
+            yield
+        except SpoolError as error:
+            self._failing = str(error)
+            if self._failing not in self._said:
+                self._said.add(self._failing)
+                log.error("%s", error)
+
+    # Files
 
     def tidy(self) -> None:
         """Remove the empty files of dead writers; call it now and then."""
-        self._flush()
+        self.flush()
         for name, source in list(self._sources.items()):
+            source.flush(all_of_it=True)
             try:
-                claim = Claim((self._folder / name).with_suffix(".alive"))
+                claim = Claim(source.claim)
             except BlockingIOError:
                 continue
             # Nobody writes to it any more: empty now is empty for good.
             if source.file.read(0, 1):
                 claim.close()
-            else:
-                del self._sources[name]
-                source.file.remove()
-                claim.remove()
-
-    def _flush(self) -> None:
-        """Take out what is done with."""
-        for source in self._sources.values():
-            with self._lock:
-                done, source.done = source.done, []
-            if done and not source.file.confirm(done):
-                with self._lock:
-                    source.done += done
+                continue
+            self._progress.add(source.file.balance())
+            if self._vault is not None:
+                self._vault.forget(source.file.identity)
+            del self._sources[name]
+            source.file.remove()
+            claim.remove()
 
     def _look_for_files(self) -> None:
-        for name in os.listdir(self._folder):
-            if name.endswith(".spool") and name not in self._sources:
-                try:
-                    source = _Source(SpoolFile(self._folder / name, limit=self._limit))
-                except SpoolError as error:
-                    # Its writer stands still in the middle of making it, or the file
-                    # system fails: the others go on, and this one is tried again.
-                    if name not in self._unreadable:
-                        self._unreadable.add(name)
-                        log.warning("%s", error)
-                    continue
-                self._unreadable.discard(name)
-                with self._lock:
-                    self._sources[name] = source
+        added = False
+        for path in self._spools():
+            if str(path) not in self._sources:
+                added = self._add(path, synced=path.parent != self._folder) or added
+        if added:
+            self._call_the_dead_backlog()
+
+    def _spools(self) -> list[Path]:
+        """Return the files that writers have made, wherever they are."""
+        found = _spools_in(self._folder)
+        if self._terms.flash:
+            with self._flash(), told(Path(self._terms.flash)):
+                found += _spools_in(Path(self._terms.flash))
+        return found
+
+    def _add(self, path: Path, *, synced: bool) -> bool:
+        try:
+            terms = self._terms
+            file = SpoolFile(path, limit=terms.limit, policy=terms.policy, synced=synced)
+        except SpoolError as error:
+            # Its writer stands still in the middle of making it, or the file
+            # system fails: the others go on, and this one is tried again.
+            if str(path) not in self._unreadable:
+                self._unreadable.add(str(path))
+                log.warning("%s", error)
+            return False
+        self._unreadable.discard(str(path))
+        self._sources[str(path)] = Source(
+            file,
+            claim_of(self._folder, path, synced=synced),
+            judge=self._judge,
+            progress=self._progress if synced else None,
+        )
+        return True
+
+    def _call_the_dead_backlog(self) -> None:
+        """What a dead writer left goes before what its successor writes on the same topic."""
+        for source in self._sources.values():
+            try:
+                Claim(source.claim).close()
+            except BlockingIOError:
+                continue
+            source.begin()
+
+    # About it
+
+    def balance(self) -> SpoolBalance:
+        """Return what became of all letters, those of files that are gone counted as well.
+
+        What was moved to flash is not counted twice: ``moved`` is what has left memory
+        and is not known on flash, which is 0 at rest.
+        """
+        self._look_for_files()
+        balances = [source.file.balance() for source in self._sources.values()]
+        balances.append(self._progress.gone())
+        whole = SpoolBalance(*map(sum, zip(*balances, strict=True)))
+        if self._vault is None:
+            return whole
+        kept = self._vault.balance()
+        return SpoolBalance(
+            accepted=whole.accepted,
+            confirmed=whole.confirmed + kept.confirmed,
+            dropped=whole.dropped + kept.dropped,
+            garbage=whole.garbage + kept.garbage,
+            expired=whole.expired + kept.expired,
+            moved=whole.moved - kept.accepted,
+            queued=whole.queued + kept.queued,
+        )
+
+    def flash(self) -> dict[str, object] | None:
+        """Return how flash is used: None where it is not."""
+        if not self._terms.flash:
+            return None
+        vault = self._vault
+        return {
+            "queued": len(vault) if vault else 0,
+            "written_today": vault.budget.written if vault else 0,
+            "daily": self._terms.flash_daily,
+            "failing": self._failing,
+        }
+
+    def close(self) -> None:
+        """Take out what is done with, and give everything back; the rest stays for the next."""
+        if self._bell < 0:
+            return
+        self.flush()
+        for source in self._sources.values():
+            source.file.close()
+        self._sources = {}
+        if self._vault is not None:
+            self._vault.close()
+        self._progress.close()
+        os.close(self._bell)
+        self._bell = -1
+        self._claim.close()
 
 
-_NOTHING = SpoolBalance(0, 0, 0, 0, 0)
+def _spools_in(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in os.listdir(folder) if name.endswith(SUFFIX)]
+    except FileNotFoundError:
+        return []  # made by whoever writes first
+
+
+def _age(source: Source) -> float:
+    return source.file.made

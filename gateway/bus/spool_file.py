@@ -1,49 +1,37 @@
 """One file of letters on their way: written by one OS process, emptied by another.
 
 A letter is in the file when `SpoolFile.append` returns, and stays there until
-the reader says that it has arrived (`confirm`). Whoever is killed in between
+the reader says that it has arrived (`take_out`). Whoever is killed in between
 loses nothing: a letter is written whole or not at all, and what was not
 confirmed is read again. So a letter may be read twice, never not at all, and in
 the order in which it was written.
 
-It is an SQLite database with a write-ahead log. On a memory file system nothing
-is synced (a killed process leaves what it wrote, and a power cut takes the whole
-file); on flash each `append` is synced before it returns, so that many letters
-at a time are cheap and one is not.
+It is an SQLite database with a write-ahead log (`gateway.bus.database`). On flash
+each `append` is synced before it returns, so that many letters at a time are cheap
+and one is not.
 
 The file is bounded in bytes. What is full does as its policy says: ``block``
 waits for the reader, ``reject`` is refused at once, ``drop_oldest`` lets the
 oldest letters go, which is counted in the file itself.
 
-Refused: `MailboxFullError` as said, `SpoolError` for a file system that is full
-or read-only. A file that is no database any more is put aside for whoever
-wants to look, counted by its name, and begun anew.
+Refused: `MailboxFullError` as said, `SpoolError` for a file that cannot be used.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
+import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from gateway.bus.database import PAGE, Keeping, open_database, parts, result_code, told, transaction
 from gateway.bus.lanes import Policy
-from gateway.errors import (
-    BodyError,
-    GatewayError,
-    MailboxFullError,
-    ProtocolError,
-    SpoolError,
-)
-from gateway.mail.codec import decode, encode
+from gateway.errors import BodyError, MailboxFullError, SpoolError
+from gateway.mail.codec import encode
 from gateway.mail.message import Message
-
-PAGE = 4096
-"""Bytes of a page, in which the bound is counted."""
 
 SMALLEST = 64 * PAGE
 """Bytes that a file is allowed at least: the tables, and letters worth the name."""
@@ -60,36 +48,51 @@ SPARE = 32
 LOOK_AGAIN = 0.005
 """Seconds after which a writer that waits for room looks again."""
 
+LAST = (1 << 63) - 1
+"""The largest number that there can be."""
+
 _TABLES = """
-BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS letters (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
+    subject TEXT NOT NULL,
     letter BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-INSERT OR IGNORE INTO counts VALUES ('dropped', 0), ('garbage', 0);
-COMMIT;
+INSERT OR IGNORE INTO counts VALUES
+    ('dropped', 0), ('garbage', 0), ('expired', 0), ('moved', 0), ('identity', random()),
+    ('made', CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
 """
 
-# Who only opens the file needs no lock, which somebody who stands still may have.
-_HAS_TABLES = "SELECT 1 FROM sqlite_master WHERE name = 'counts'"
-_INSERT = "INSERT INTO letters (letter) VALUES (?)"
+_INSERT = "INSERT INTO letters (subject, letter) VALUES (?, ?)"
+
+Fate = Literal["dropped", "garbage", "expired", "moved"]
+"""What becomes of a letter that is taken out and has not arrived."""
+
+
+class BusyError(SpoolError):
+    """Somebody else is in the middle of changing the file."""
 
 
 class Spooled(NamedTuple):
-    """A letter in a file, and its number there; numbers grow and are never used twice."""
+    """A letter in a file, as it lies there; numbers grow and are never used twice."""
 
     number: int
-    message: Message
+    subject: str
+    letter: bytes
 
 
 class SpoolBalance(NamedTuple):
-    """What became of the letters of one file: accepted = confirmed + dropped + garbage + queued."""
+    """What became of the letters of a file, or of several.
+
+    accepted = confirmed + dropped + garbage + expired + moved + queued.
+    """
 
     accepted: int
     confirmed: int
     dropped: int
     garbage: int
+    expired: int
+    moved: int
     queued: int
 
 
@@ -98,7 +101,8 @@ class SpoolFile:
 
     ``limit`` is in bytes, the write-ahead log not counted, which is kept below
     a tenth of it or 1 MB. ``synced`` is for flash: what `append` has returned is
-    there after a power cut.
+    there after a power cut. ``identity`` is a number that no other file has,
+    ``made`` when it was begun, in seconds since 1970.
     """
 
     def __init__(
@@ -114,11 +118,15 @@ class SpoolFile:
         self.path = path
         self._limit = limit
         self._policy = policy
-        self._synced = synced
         self._lock = threading.Lock()
-        self._database: sqlite3.Connection | None = None
-        with _told(path):
-            self._database = self._open()
+        log = min(limit // 10, 1 << 20)
+        self._database: sqlite3.Connection | None = open_database(
+            path, Keeping(_TABLES, limit, log, synced)
+        )
+        with self._lock, told(path):
+            (self.identity,) = self._opened().execute(_IDENTITY).fetchone()
+            (made,) = self._opened().execute(_MADE).fetchone()
+        self.made: float = made / 1000
 
     # The writer's side
 
@@ -126,14 +134,15 @@ class SpoolFile:
         """Write ``messages``, all or none; they are in the file when this returns.
 
         Raises `MailboxFullError` where there is no room for them, for
-        ``timeout`` seconds under ``block``, and `BodyError` for text that is no
+        ``timeout`` seconds under ``block``, `BusyError` where somebody stands still in the
+        middle of changing the file for so long, and `BodyError` for text that is no
         Unicode.
         """
         try:
-            rows = [(encode(message),) for message in messages]
+            rows = [(message.subject, encode(message)) for message in messages]
         except UnicodeEncodeError as error:
             raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
-        size = sum(len(row[0]) for row in rows)
+        size = sum(len(letter) for _, letter in rows)
         if size > self._limit * LARGEST_PART:
             # Said before anything gives way for what would find no room all the same.
             raise MailboxFullError(
@@ -141,19 +150,27 @@ class SpoolFile:
                 f" it has {self._limit}; send less, or allow it more"
             )
         deadline = monotonic() + timeout
-        while not self._append(rows, size):
-            if self._policy == "reject" or monotonic() >= deadline:
-                waited = "" if self._policy == "reject" else f" for {timeout:g} s"
+        while True:
+            try:
+                if self._append(rows, size):
+                    return
+                at_once = self._policy == "reject"
+            except BusyError:
+                if monotonic() >= deadline:
+                    raise
+                at_once = False
+            if at_once or monotonic() >= deadline:
+                waited = "" if at_once else f" for {timeout:g} s"
                 raise MailboxFullError(
                     f"the spool {self.path.name!r} is full{waited} with {self._limit} bytes:"
                     " what reads it is slow, stuck or cut off"
                 )
             sleep(LOOK_AGAIN)
 
-    def _append(self, rows: list[tuple[bytes]], size: int) -> bool:
+    def _append(self, rows: list[tuple[str, bytes]], size: int) -> bool:
         """Write ``rows`` if there is room; tell whether there was."""
         make_room = False
-        with self._lock, _told(self.path):
+        with self._lock, told(self.path):
             database = self._opened()
             while True:
                 try:
@@ -163,13 +180,14 @@ class SpoolFile:
                         # A transaction by itself, at a third of the cost.
                         database.execute(_INSERT, rows[0])
                     else:
-                        with _transaction(database):
+                        with transaction(database):
                             database.executemany(_INSERT, rows)
                 except sqlite3.OperationalError as error:
-                    if _code(error) == sqlite3.SQLITE_BUSY:
-                        # Its reader stands still in the middle of a change.
-                        return False
-                    if _code(error) != sqlite3.SQLITE_FULL or self._is_disk_full(database, size):
+                    if result_code(error) == sqlite3.SQLITE_BUSY:
+                        raise BusyError(f"the spool {self.path.name!r} is being changed") from error
+                    if result_code(error) != sqlite3.SQLITE_FULL or self._is_disk_full(
+                        database, size
+                    ):
                         raise
                     if self._policy != "drop_oldest":
                         return False
@@ -179,7 +197,7 @@ class SpoolFile:
 
     def _let_go(self, database: sqlite3.Connection, size: int) -> int:
         """Drop the oldest letters, as many as ``size`` bytes need; count and return how many."""
-        with _transaction(database):
+        with transaction(database):
             oldest = database.execute(
                 "SELECT number, length(letter) FROM letters ORDER BY number LIMIT ?", (GIVE_WAY,)
             )
@@ -199,75 +217,71 @@ class SpoolFile:
 
         ``size`` bytes were to be written.
         """
+        return self._room(database) > SPARE + 2 * size // PAGE
+
+    def _room(self, database: sqlite3.Connection) -> int:
+        """Return how many pages are free."""
         (pages,) = database.execute("PRAGMA page_count").fetchone()
         (free,) = database.execute("PRAGMA freelist_count").fetchone()
-        room = self._limit // PAGE - pages + free
-        return bool(room > SPARE + 2 * size // PAGE)
+        return int(self._limit // PAGE - pages + free)
 
     # The reader's side
 
-    def read(self, after: int = 0, most: int = 256) -> list[Spooled]:
-        """Return up to ``most`` letters with a number above ``after``, oldest first.
+    def read(self, after: int = 0, most: int = 256, upto: int = LAST) -> list[Spooled]:
+        """Return up to ``most`` letters with numbers above ``after``, oldest first."""
+        with self._lock, told(self.path):
+            rows = self._opened().execute(_READ, (after, upto, most)).fetchall()
+        return [Spooled(*row) for row in rows]
 
-        What is no letter is counted and taken out; it would be in the way for ever.
+    def subjects(self, after: int, upto: int, but: Iterable[int] = ()) -> set[str]:
+        """Return what the letters with numbers above ``after``, up to ``upto``, are about.
+
+        Those with the numbers ``but`` are left out.
         """
-        with self._lock, _told(self.path):
-            database = self._opened()
-            rows = database.execute(
-                "SELECT number, letter FROM letters WHERE number > ? ORDER BY number LIMIT ?",
-                (after, most),
-            ).fetchall()
-            found: list[Spooled] = []
-            garbage: list[int] = []
-            for number, letter in rows:
-                try:
-                    found.append(Spooled(number, decode(letter)))
-                except ProtocolError:
-                    garbage.append(number)
-            if garbage:
-                self._throw_away(database, garbage)
-        return found
+        with self._lock, told(self.path):
+            bounds = (after, upto, json.dumps(list(but)))
+            rows = self._opened().execute(_SUBJECTS, bounds).fetchall()
+        return {subject for (subject,) in rows}
 
-    def _throw_away(self, database: sqlite3.Connection, garbage: list[int]) -> None:
-        """Take out what is no letter, unless the writer is in the way: then the next time."""
-        try:
-            with _transaction(database):
-                _count(database, "garbage", _delete(database, garbage))
-        except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY:
-                raise
+    def last(self) -> int:
+        """Return the number of the newest letter that is there; 0 for none."""
+        with self._lock, told(self.path):
+            (number,) = self._opened().execute(_LAST).fetchone()
+        return int(number)
 
-    def confirm(self, numbers: Sequence[int]) -> bool:
-        """Take out the letters that have arrived; False where the writer is in the way.
+    def fill(self) -> float:
+        """Return what part of its limit is used."""
+        with self._lock, told(self.path):
+            return 1.0 - self._room(self._opened()) * PAGE / self._limit
 
-        Then they are to be confirmed again later; a writer that stands still in
-        the middle of a letter holds up nobody.
+    def take_out(self, numbers: Sequence[int], fate: Fate | None = None) -> bool:
+        """Take out letters that have arrived, or that met ``fate``, which is counted.
+
+        False where the writer is in the way: then it is to be done again later; a writer
+        that stands still in the middle of a letter holds up nobody.
         """
-        with self._lock, _told(self.path):
+        with self._lock, told(self.path):
             database = self._opened()
             try:
-                with _transaction(database):
-                    _delete(database, numbers)
+                with transaction(database):
+                    gone = _delete(database, numbers)
+                    if fate is not None:
+                        _count(database, fate, gone)
             except sqlite3.OperationalError as error:
-                if _code(error) != sqlite3.SQLITE_BUSY:
+                if result_code(error) != sqlite3.SQLITE_BUSY:
                     raise
                 return False
         return True
 
     def balance(self) -> SpoolBalance:
         """Return what became of every letter that was ever written to this file."""
-        with self._lock, _told(self.path):
+        with self._lock, told(self.path):
             database = self._opened()
-            # In one statement, so that nobody writes in between.
-            accepted, queued, dropped, garbage = database.execute(
-                "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'letters'), 0),"
-                " (SELECT count(*) FROM letters),"
-                " (SELECT value FROM counts WHERE name = 'dropped'),"
-                " (SELECT value FROM counts WHERE name = 'garbage')"
+            accepted, queued, dropped, garbage, expired, moved = database.execute(
+                _BALANCE
             ).fetchone()
-        return SpoolBalance(
-            accepted, accepted - queued - dropped - garbage, dropped, garbage, queued
-        )
+        confirmed = accepted - queued - dropped - garbage - expired - moved
+        return SpoolBalance(accepted, confirmed, dropped, garbage, expired, moved, queued)
 
     # Its life
 
@@ -281,7 +295,7 @@ class SpoolFile:
     def remove(self) -> None:
         """Close it and remove it with all that is in it."""
         self.close()
-        for path in _parts(self.path):
+        for path in parts(self.path):
             path.unlink(missing_ok=True)
 
     def _opened(self) -> sqlite3.Connection:
@@ -289,56 +303,27 @@ class SpoolFile:
             raise SpoolError(f"the spool {self.path.name!r} is closed")
         return self._database
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            put_aside(self.path)
-            return self._connect()
 
-    def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        database = sqlite3.connect(
-            self.path, timeout=0.0, isolation_level=None, check_same_thread=False
-        )
-        try:
-            database.execute(f"PRAGMA page_size = {PAGE}")
-            # Whoever opens first makes the tables; the other one waits for that.
-            database.execute("PRAGMA busy_timeout = 250")
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute(f"PRAGMA synchronous = {'FULL' if self._synced else 'OFF'}")
-            (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
-            if not database.execute(_HAS_TABLES).fetchone():
-                database.executescript(_TABLES)
-            database.execute(f"PRAGMA max_page_count = {self._limit // PAGE}")
-            log = max(16, min(self._limit // 10, 1 << 20) // PAGE)
-            database.execute(f"PRAGMA wal_autocheckpoint = {log}")
-            database.execute("PRAGMA busy_timeout = 50")
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-
-def put_aside(path: Path) -> Path | None:
-    """Rename a broken file to the first free ``….broken-N``; return that, None where it is gone."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.broken-{number}")).exists():
-        number += 1
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(path, aside)
-        for part in _parts(path)[1:]:
-            part.unlink(missing_ok=True)
-        return aside
-    return None
-
-
-def _parts(path: Path) -> list[Path]:
-    return [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
+_READ = (
+    "SELECT number, subject, letter FROM letters WHERE number > ? AND number <= ?"
+    " ORDER BY number LIMIT ?"
+)
+_SUBJECTS = (
+    "SELECT DISTINCT subject FROM letters WHERE number > ? AND number <= ?"
+    " AND number NOT IN (SELECT value FROM json_each(?))"
+)
+_IDENTITY = "SELECT value FROM counts WHERE name = 'identity'"
+_MADE = "SELECT value FROM counts WHERE name = 'made'"
+_LAST = "SELECT coalesce(max(number), 0) FROM letters"
+# In one statement, so that nobody writes in between.
+_BALANCE = (
+    "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'letters'), 0),"
+    " (SELECT count(*) FROM letters),"
+    + ",".join(
+        f" (SELECT value FROM counts WHERE name = '{name}')"
+        for name in ("dropped", "garbage", "expired", "moved")
+    )
+)
 
 
 def _count(database: sqlite3.Connection, name: str, more: int) -> None:
@@ -349,46 +334,3 @@ def _delete(database: sqlite3.Connection, numbers: Sequence[int]) -> int:
     return database.executemany(
         "DELETE FROM letters WHERE number = ?", [(number,) for number in numbers]
     ).rowcount
-
-
-def _code(error: sqlite3.Error) -> int:
-    """Return the primary result code; the extended ones tell why in the byte above."""
-    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & 0xFF
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        # SQLite may have taken it back by itself, as where the disk is full.
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Raise what the file system has to say as `SpoolError`, with what to do about it."""
-    try:
-        yield
-    except GatewayError:
-        raise  # several of them are an OSError as well
-    except sqlite3.Error as error:
-        raise SpoolError(f"the spool {path} cannot be used: {error}; {_advice(error)}") from error
-    except OSError as error:
-        raise SpoolError(f"the spool {path} cannot be used: {error.strerror or error}") from error
-
-
-def _advice(error: sqlite3.Error) -> str:
-    return {
-        sqlite3.SQLITE_FULL: "its file system is full: free some space",
-        sqlite3.SQLITE_READONLY: "its file system is read-only",
-        sqlite3.SQLITE_CANTOPEN: "its folder is missing or not ours",
-        sqlite3.SQLITE_IOERR: "its file system is full or failing",
-        sqlite3.SQLITE_CORRUPT: "it is broken, and begun anew when it is opened next",
-        sqlite3.SQLITE_NOTADB: "it is no spool",
-    }.get(_code(error), "look at its folder")

@@ -10,7 +10,8 @@ nobody waits, a slow reader loses the oldest. The copies are numbered, so that
 the reader knows how many it has missed, wherever they were lost. What they
 hold is bounded (`gateway.mail.abridged`); bodies are shown, secrets included.
 
-Not shown: control mail, and the copies themselves.
+Not shown: control mail, the copies themselves, in which form ever they are
+published again, and the lines of the log.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from gateway.mail.message import BULK, Message
 
 NOTICE = "taps"
 """Under what the book carries the taps, by their ids."""
+
+UNSHOWN = ("tail/", "log/")
+"""With what the topics begin that are not copied: they would be copied again, for ever."""
 
 KINDS = ("letter", "reply", "bounce", "publication")
 """What can be watched."""
@@ -156,6 +160,8 @@ class Tapping:
     def copy(self, message: Message, error: GatewayError | None = None) -> None:
         """Send a copy to every tap that wants one."""
         if message.kind == "control":
+            return
+        if message.kind == "publication" and message.subject.startswith(UNSHOWN):
             return
         content: dict[str, Any] | None = None
         for tap in list(self._taps.values()):

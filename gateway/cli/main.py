@@ -26,6 +26,7 @@ COMMANDS = {
     "run": "run the gateway that a configuration file describes",
     "demo": "see it work: a simulated board and a broker, no hardware needed",
     "check": "find every mistake in a configuration file; starts nothing",
+    "health": "say whether the gateway is well, and what to do where it is not",
     "ps": "list the processes and devices of the running gateway",
     "send": "send one letter to an address and print the answer",
     "tail": "print the mail as it flows, or what is published",
@@ -46,6 +47,7 @@ examples:
   gateway demo --seconds 20               watch a board, a broker and a pulled cable
   gateway check /etc/gateway/gateway.toml
   gateway run -c /etc/gateway/gateway.toml
+  gateway health                          is it well, and what is to be done
   gateway ps                              who is there, and which boards are connected
   gateway send wheels@serial drive '{"left": 100, "right": 100}'
   gateway tail --to '*@serial'            the mail for the boards, as it flows

@@ -23,6 +23,7 @@ from gateway.config.schema import (
     Configuration,
     DeviceConfig,
     GatewaySettings,
+    HealthSettings,
     NoSettings,
     RouteConfig,
 )
@@ -34,9 +35,9 @@ DRIVERS, ROUTES = "gateway.drivers", "gateway.routes"
 PROCESSES = "module:qualname"
 """What is looked up as if it were a group: the classes of processes, each by its module."""
 
-SECTIONS = ("gateway", "routes", "devices", "crew")
+SECTIONS = ("gateway", "health", "routes", "devices", "crew")
 
-RESERVED = ("main", "boss")
+RESERVED = ("main", "boss", "health")
 """Names that the gateway itself bears."""
 
 
@@ -51,15 +52,21 @@ def assemble(
         if name not in SECTIONS:
             checker.unknown(name, (), SECTIONS)
     gateway = checker.struct(document.get("gateway", {}), GatewaySettings, ("gateway",))
+    health = checker.struct(document.get("health", {}), HealthSettings, ("health",))
     assembly = _Assembly(checker, find)
     routes = assembly.each(document, "routes", assembly.route)
     devices = assembly.each(document, "devices", assembly.device)
     crew = assembly.each(document, "crew", assembly.member)
     assembly.order(document, crew)
-    if checker.mistakes or gateway is None:
+    if checker.mistakes or gateway is None or health is None:
         return None
     return Configuration(
-        gateway=gateway, routes=routes, devices=devices, crew=crew, provenance=provenance
+        gateway=gateway,
+        health=health,
+        routes=routes,
+        devices=devices,
+        crew=crew,
+        provenance=provenance,
     )
 
 
@@ -93,6 +100,9 @@ class _Assembly:
     def route(self, name: str, table: dict[str, Any], path: Path) -> RouteConfig | None:
         """Make ``[routes.<name>]``; remember the router's class for the devices."""
         self._routers[name] = None
+        if name in RESERVED:
+            problem = f"the gateway itself has a process {name!r}"
+            self._checker.mistake(path, problem, "choose another name, and say its type")
         head, settings = _divide(table, _RouteHead)
         self._checker.struct(head, _RouteHead, path)
         kind = head.get("type", name)

@@ -19,9 +19,20 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import types
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 from msgspec import UNSET, convert
@@ -180,9 +191,15 @@ def commands_of(driver: type) -> dict[str, Command]:
 
 
 def type_text(annotation: object) -> str:
-    """Return a type as people write it, without its unit and bounds."""
+    """Return a type as people write it, without its unit and bounds.
+
+    >>> type_text(Annotated[int, Unit("V")] | None)
+    'int | None'
+    """
     if get_origin(annotation) is Annotated:
         return type_text(get_args(annotation)[0])
+    if get_origin(annotation) in _UNIONS:
+        return " | ".join(map(type_text, get_args(annotation)))
     if annotation is None or annotation is type(None):
         return "None"
     if isinstance(annotation, type) and get_origin(annotation) is None:
@@ -191,7 +208,13 @@ def type_text(annotation: object) -> str:
 
 
 def unit_of(annotation: object) -> str:
-    """Return the symbol of the `Unit` in an annotation, or empty text."""
+    """Return the symbol of the `Unit` in an annotation, or empty text.
+
+    >>> unit_of(Annotated[int, Unit("V")] | None)
+    'V'
+    """
+    if get_origin(annotation) in _UNIONS:
+        return next(filter(None, map(unit_of, get_args(annotation))), "")
     if get_origin(annotation) is Annotated:
         return next((each.symbol for each in get_args(annotation)[1:] if type(each) is Unit), "")
     return ""
@@ -231,6 +254,7 @@ def _is_plain(annotation: object) -> bool:
     return annotation in _PLAIN or get_origin(annotation) is Literal
 
 
+_UNIONS = frozenset({Union, types.UnionType})
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 _AS_THEY_ARE = (bytes, datetime)
 """Letters carry these as themselves; text is not read as one of them."""

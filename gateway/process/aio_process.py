@@ -176,7 +176,7 @@ class AsyncProcess(Process):
         async def stand() -> None:
             subscription = Subscription(pattern, self._noting(callback))
             self._subscriptions = (*self._subscriptions, subscription)
-            asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": 0})
+            asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": None})
             answer = await self._letters.wait_for(asked, timeout)
             self._offer(subscription, answer.body)
             await self._finish()

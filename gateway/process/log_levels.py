@@ -56,6 +56,8 @@ class Sieve:
     def __init__(self) -> None:
         self._levels = Levels()
         self._default = 0
+        self._floor: int | None = None
+        self._is_lowered = False
         self._as_it_was: dict[str, int] = {}
 
     def __call__(self, record: logging.LogRecord) -> bool:
@@ -63,7 +65,7 @@ class Sieve:
         where = here()
         record.__dict__["whereabouts"] = where
         levels = self._levels
-        if not levels.processes:
+        if not levels.processes and not self._is_lowered:
             return True
         wanted = [
             number(level)
@@ -75,16 +77,24 @@ class Sieve:
             wanted.append(number(level))
         return record.levelno >= (min(wanted) if wanted else self._default)
 
-    def apply(self, levels: Levels, processes: Collection[str]) -> None:
-        """Have ``levels`` hold in this OS process, where ``processes`` live."""
+    def apply(self, levels: Levels, processes: Collection[str], floor: int | None = None) -> None:
+        """Have ``levels`` hold in this OS process, where ``processes`` live.
+
+        Records from ``floor`` upwards are made as well, for handlers that say by
+        ``is_sieved = False`` that they judge for themselves.
+        """
         root = logging.getLogger()
-        if levels == self._levels and not levels.processes:
+        if levels == self._levels and not levels.processes and floor == self._floor:
             return
         self._as_it_was.setdefault("root", root.level)
         own = {name: level for name, level in levels.processes.items() if name in processes}
         self._default = number(levels.default) if levels.default else self._as_it_was["root"]
         self._levels = msgspec.structs.replace(levels, processes=own)
-        root.setLevel(min([self._default, *map(number, own.values())]))
+        self._floor = floor
+        # Only then are there records that the log which is written does not want.
+        self._is_lowered = floor is not None and floor < self._default
+        least = [self._default, *map(number, own.values())]
+        root.setLevel(min(least if floor is None else [*least, floor]))
         for name in self._as_it_was.keys() - levels.loggers.keys() - {"root"}:
             logging.getLogger(name).setLevel(self._as_it_was.pop(name))
         for name, level in levels.loggers.items():
@@ -92,7 +102,8 @@ class Sieve:
             self._as_it_was.setdefault(name, logger.level)
             logger.setLevel(number(level))
         for handler in root.handlers:
-            handler.addFilter(self)
+            if getattr(handler, "is_sieved", True):
+                handler.addFilter(self)
 
 
 sieve = Sieve()

@@ -13,9 +13,12 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from msgspec import to_builtins
+
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.spool import SpoolReader
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import GatewayError
 from gateway.mail.body import checked
 from gateway.mail.codec import decode, encode
@@ -81,16 +84,20 @@ class Subscriber(Correspondent):
             self._tell_boss("retain", {"version": version, "message": encode(message)})
 
     def subscribe(
-        self, pattern: str, callback: Callback, *, spool: int = 0, timeout: float = 5.0
+        self,
+        pattern: str,
+        callback: Callback,
+        *,
+        spool: SpoolTerms | None = None,
+        timeout: float = 5.0,
     ) -> None:
         """Call ``callback`` with each publication under ``pattern`` (MQTT's ``+`` and ``#``).
 
         Returns once the subscription stands, within ``timeout`` seconds; what
         is retained under the pattern has been handed to ``callback`` by then.
 
-        With ``spool``, in bytes, only what is retained comes to ``callback``. The
-        rest waits in files of so many bytes at the most, one for each OS process
-        that publishes, until `open_spool`'s reader has done with it: also while
+        With a ``spool`` only what is retained comes to ``callback``. The rest waits in
+        files on those terms until `open_spool`'s reader has done with it: also while
         this process is dead, and until it unsubscribes.
 
         >>> from gateway.testing.stage import play
@@ -105,23 +112,25 @@ class Subscriber(Correspondent):
         subscription = Subscription(pattern, callback)
         self._subscriptions = (*self._subscriptions, subscription)
         try:
-            asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": spool})
+            asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": to_builtins(spool)})
             snapshot = self._box.wait_for(asked, timeout).body
         except GatewayError:
             self._end([subscription])
             raise
         self._offer(subscription, snapshot)
 
-    def open_spool(self, limit: int) -> SpoolReader:
+    def open_spool(self, terms: SpoolTerms) -> SpoolReader:
         """Return the reader of what waits for this process in files; close it in the end.
 
-        ``limit`` is that of `subscribe`. Raises `SpoolError` where another reader
+        ``terms`` are those of `subscribe`. Raises `SpoolError` where another reader
         is open, or the folder cannot be used.
 
+        >>> from gateway.bus.spool_terms import SpoolTerms
         >>> from gateway.testing.stage import play
         >>> def scene(main):
-        ...     main.subscribe("weather", print, spool=1 << 20)
-        ...     reader = main.open_spool(1 << 20)
+        ...     terms = SpoolTerms(limit=1 << 20)
+        ...     main.subscribe("weather", print, spool=terms)
+        ...     reader = main.open_spool(terms)
         ...     main.publish("weather", "rain")
         ...     (taken,) = reader.take(10)
         ...     reader.confirm([taken])
@@ -130,7 +139,7 @@ class Subscriber(Correspondent):
         >>> play(scene)
         'rain'
         """
-        return SpoolReader(self._office.spool_folder(self.name), limit=limit)
+        return SpoolReader(self._office.spool_folder(self.name), terms)
 
     def _offer(self, subscription: Subscription, snapshot: list[bytes]) -> None:
         for packed in snapshot:

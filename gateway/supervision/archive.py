@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.bus.directory import Subscription
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.mail.message import Message
 from gateway.mail.topic import matches
 
@@ -25,12 +26,14 @@ class Archive:
         self._retained: dict[str, Message] = {}
         self._wills: dict[str, dict[str, Any]] = {}
 
-    def subscribe(self, mailbox: str, pattern: str, version: int, spool: int = 0) -> bool:
+    def subscribe(
+        self, mailbox: str, pattern: str, version: int, spool: SpoolTerms | None = None
+    ) -> bool:
         """Add a subscription as of ``version``; tell whether it is new.
 
         One with a ``spool`` takes the place of that of an earlier life.
         """
-        if spool:
+        if spool is not None:
             self.unsubscribe(mailbox, pattern)
         elif any(
             (known.mailbox, known.pattern) == (mailbox, pattern) for known in self.subscriptions

@@ -29,6 +29,7 @@ from gateway.clock import Clock
 from gateway.errors import CallTimeoutError, MailboxFullError, RecipientGoneError
 from gateway.mail.message import Message
 from gateway.process.context import Context, RunLevel
+from gateway.process.log_stream import release
 from gateway.process.process import Process
 from gateway.process.whereabouts import rename_os_process
 from gateway.supervision.life import end_of
@@ -119,6 +120,7 @@ class Child:
         finally:
             if self._reporter is not None:
                 self._reporter.stop()
+            release(self.office)
             tell_end(self.office, self.box, error or "", self.office.settle())
             self.office.shut()
         return 1 if error else 0

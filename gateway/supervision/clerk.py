@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from msgspec import convert
+
 from gateway.errors import RefusedError
 from gateway.mail.message import Message
 from gateway.supervision.accounts import Accounts
 from gateway.supervision.member import Member
 from gateway.supervision.noticeboard import Noticeboard
+from gateway.supervision.order_bodies import Subscribing
 
 
 class Clerk:
@@ -80,8 +83,11 @@ class Clerk:
     def _subscribe(self, message: Message) -> None:
         self.catch_up()
         if self._goes_on(message):
-            pattern, spool = message.body["pattern"], message.body["spool"]
-            self._board.answer(message, self._board.subscribe(message.sender, pattern, spool))
+            asked = convert(message.body, Subscribing)
+            self._board.answer(
+                message,
+                self._board.subscribe(message.sender, asked["pattern"], asked["spool"]),
+            )
 
     def _unsubscribe(self, message: Message) -> None:
         if self._goes_on(message):

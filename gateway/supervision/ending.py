@@ -47,7 +47,8 @@ class Ending:
                 log.debug("%s ends already", member.spec.name)
             except (GatewayError, OSError) as error:
                 # As where this OS process has no descriptor left; a TERM needs none.
-                log.warning("%s could not be told to end: %s", member.spec.name, error)
+                # As text: a record that is kept would keep what the error's frames hold.
+                log.warning("%s could not be told to end: %s", member.spec.name, str(error))
             # A life that reads no mail just now, as in `light_sleep`, hears a signal.
             if member.pidfd >= 0:
                 send_signal(member.pidfd, signal.SIGTERM)

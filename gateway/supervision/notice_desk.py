@@ -1,4 +1,4 @@
-"""Where the boss hears what is to be told to everybody: log levels, taps on the mail.
+"""Where the boss hears what is to be told to everybody: log levels, taps on the mail, the log.
 
 The boss's thread is the only user. What cannot be done is bounced to whoever
 asked; letters of a life that is over are left alone.
@@ -14,6 +14,7 @@ from msgspec import convert, to_builtins
 from gateway.bus.tapping import Tap
 from gateway.errors import GatewayError
 from gateway.mail.message import Message
+from gateway.process.log_stream import LogStream
 from gateway.supervision.noticeboard import Noticeboard
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class NoticeDesk:
             "tap": self._tap,
             "untap": self._untap,
             "renew": self._renew,
+            "log-stream": self._log_stream,
         }
 
     @property
@@ -49,6 +51,8 @@ class NoticeDesk:
         """End the taps that nobody renewed."""
         if self._board.notices.expire(self._monotonic()):
             log.warning("a tap on the mail is ended: its owner did not renew it")
+            self._board.tell_book()
+        if self._board.notices.end_stream(self._monotonic()):
             self._board.tell_book()
 
     def _log_level(self, message: Message) -> None:
@@ -85,6 +89,19 @@ class NoticeDesk:
     def _untap(self, message: Message) -> None:
         if self._is_current(message) and self._board.notices.untap(message.sender, message.body):
             self._board.tell_book()
+
+    def _log_stream(self, message: Message) -> None:
+        if not self._is_current(message):
+            return
+        stream = convert(message.body["stream"], LogStream)
+        notices, seconds = self._board.notices, message.body["seconds"]
+        try:
+            notices.stream_log(message.sender, stream, seconds, self._monotonic())
+        except GatewayError as error:
+            self._board.refuse(message, error)
+            return
+        self._board.tell_book()
+        self._board.answer(message, None)
 
     def _renew(self, message: Message) -> None:
         if self._is_current(message):

@@ -22,6 +22,7 @@ from gateway.bus.directory import Book
 from gateway.bus.lanes import Policy
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.tapping import bare, show
 from gateway.bus.wire import Outlet
 from gateway.errors import GatewayError
@@ -148,7 +149,7 @@ class Noticeboard:
 
     # Topics
 
-    def subscribe(self, mailbox: str, pattern: str, spool: int = 0) -> list[bytes]:
+    def subscribe(self, mailbox: str, pattern: str, spool: SpoolTerms | None = None) -> list[bytes]:
         """Add a subscription and return what is retained under ``pattern``, packed."""
         if self._archive.subscribe(mailbox, pattern, self._office.book.version + 1, spool):
             self.tell_book()

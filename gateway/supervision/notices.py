@@ -1,11 +1,11 @@
-"""What everybody is told besides who is there: log levels, and whose mail is watched.
+"""What everybody is told besides who is there: log levels, what watches the mail, and the log.
 
 The boss keeps it and writes it into the book, so that it reaches every OS
 process, and those that are forked later with their first book; `heed` makes it
 hold in one. Pure but for `heed`; time is handed in.
 
 Refused: levels and names that are none (`ConfigError`, `AddressError`), more
-than `MOST` taps (`RefusedError`).
+than `MOST` taps, a second one who streams the log (`RefusedError`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ from gateway.bus import tapping
 from gateway.bus.office import Office
 from gateway.bus.tapping import Tap
 from gateway.errors import AddressError, ConfigError, RefusedError
-from gateway.process import log_levels
+from gateway.process import log_levels, log_stream
 from gateway.process.log_levels import NAMES, Levels, sieve
+from gateway.process.log_stream import LogStream
 
 MOST = 16
 """Taps at a time."""
 
 LEASE = 15.0
 """Seconds that a tap stands unless its owner renews it."""
+
+LONGEST = 3600.0
+"""Seconds that the log is streamed at the most before its owner has to ask again."""
 
 
 _heeding = Lock()
@@ -39,7 +43,9 @@ def heed(office: Office, processes: Collection[str]) -> None:
     # Books may be read by one thread after the other: the newest is to be heeded last.
     with _heeding:
         found = office.book.notices.get(log_levels.NOTICE, {})
-        sieve.apply(msgspec.convert(found, Levels), processes)
+        stream = msgspec.convert(office.book.notices.get(log_stream.NOTICE, {}), LogStream)
+        sieve.apply(msgspec.convert(found, Levels), processes, stream.floor)
+        log_stream.follow(office, stream)
         tapping.follow(office)
 
 
@@ -50,6 +56,9 @@ class Notices:
         self.levels = Levels()
         self._taps: dict[str, Tap] = {}
         self._leases: dict[str, tuple[str, float]] = {}
+        self._stream = LogStream()
+        self._stream_owner = ""
+        self._stream_until: float | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Return what the book is to carry; empty where all is as at the start."""
@@ -58,6 +67,8 @@ class Notices:
             data[log_levels.NOTICE] = msgspec.to_builtins(self.levels)
         if self._taps:
             data[tapping.NOTICE] = msgspec.to_builtins(self._taps)
+        if self._stream != LogStream():
+            data[log_stream.NOTICE] = msgspec.to_builtins(self._stream)
         return data
 
     # Log levels
@@ -99,7 +110,12 @@ class Notices:
         self._leases[key] = (owner, now + LEASE)
 
     def untap(self, owner: str, id: str | None = None) -> bool:
-        """Remove a tap of ``owner``'s, or all where ``id`` is None; tell whether there was one."""
+        """Remove a tap of ``owner``'s, or all where ``id`` is None; tell whether there was one.
+
+        With the last of them goes what is streamed of the log for ``owner``.
+        """
+        if id is None and owner == self._stream_owner:
+            self._stream, self._stream_owner, self._stream_until = LogStream(), "", None
         gone = [
             key
             for key, (whose, _) in self._leases.items()
@@ -117,10 +133,36 @@ class Notices:
         """Remove the taps whose lease is over; tell whether there were any."""
         return self._remove([key for key, (_, due) in self._leases.items() if due <= now])
 
+    # The log
+
+    def stream_log(self, owner: str, stream: LogStream, seconds: float, now: float) -> None:
+        """Have the log streamed for ``owner`` as ``stream`` says, its level for ``seconds``."""
+        if self._stream_owner not in ("", owner):
+            raise RefusedError(f"the log is streamed by {self._stream_owner!r} already: ask that")
+        if stream.level and stream.level not in NAMES:
+            raise ConfigError(f"{stream.level!r} is no level: use {', '.join(NAMES)}")
+        if not 0 < seconds <= LONGEST:
+            raise ConfigError(f"{seconds:g} s is no lease: use up to {LONGEST:g} s")
+        if stream.rate < 1:
+            raise ConfigError(f"{stream.rate} lines a second are none: use 1 or more")
+        self._stream, self._stream_owner = stream, owner
+        self._stream_until = now + seconds if stream.level else None
+
+    def end_stream(self, now: float) -> bool:
+        """Stream no more where the time for that is over; tell whether it was."""
+        if self._stream_until is None or self._stream_until > now:
+            return False
+        self._stream = msgspec.structs.replace(self._stream, level="")
+        self._stream_until = None
+        return True
+
     @property
     def due(self) -> float | None:
         """When the first lease is over; None where there is none."""
-        return min((due for _, due in self._leases.values()), default=None)
+        dues = [due for _, due in self._leases.values()]
+        if self._stream_until is not None:
+            dues.append(self._stream_until)
+        return min(dues, default=None)
 
     def _remove(self, keys: list[str]) -> bool:
         for key in keys:

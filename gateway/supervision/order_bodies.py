@@ -13,11 +13,13 @@ from typing import Any, NotRequired, TypedDict
 
 import msgspec
 
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.tapping import Tap
 from gateway.errors import ProtocolError
 from gateway.mail.message import Message
 from gateway.mail.topic import check_pattern, check_topic
 from gateway.process.context import RunLevel
+from gateway.process.log_stream import LogStream
 
 
 class Ended(TypedDict):
@@ -35,10 +37,10 @@ class Retain(TypedDict):
 
 
 class Subscribing(TypedDict):
-    """A pattern, and how many bytes may wait for the subscriber in each file; 0 for none."""
+    """A pattern, and on which terms publications wait for the subscriber in files, if any do."""
 
     pattern: str
-    spool: int
+    spool: SpoolTerms | None
 
 
 class Will(TypedDict):
@@ -69,6 +71,13 @@ class LogLevel(TypedDict):
     level: str
 
 
+class NewLogStream(TypedDict):
+    """What is to be streamed of the log, and for how many seconds."""
+
+    stream: LogStream
+    seconds: float
+
+
 BODIES: dict[str, Any] = {
     "register": int,
     "level": RunLevel,
@@ -94,6 +103,7 @@ BODIES: dict[str, Any] = {
     "tap": NewTap,
     "untap": str | None,
     "renew": None,
+    "log-stream": NewLogStream,
 }
 """By subject, what `msgspec.convert` takes for the type of its body."""
 

@@ -46,7 +46,7 @@ def fits(value: Any, type_text: str) -> bool:
     >>> fits(3, "float"), fits(True, "int"), fits("a", "Literal['a', 'b']")
     (True, False, True)
     """
-    return any(_fits_one(value, part) for part in _members(type_text))
+    return any(_fits_one(value, part) for part in members(type_text))
 
 
 def _fits_one(value: Any, name: str) -> bool:
@@ -60,10 +60,10 @@ def _fits_one(value: Any, name: str) -> bool:
     return check is None or check(value)
 
 
-def _members(type_text: str) -> list[str]:
-    """Cut a union at its bars, but not inside brackets or quotes.
+def members(type_text: str) -> list[str]:
+    """Cut the text of a union at its bars, but not inside brackets or quotes.
 
-    >>> _members("int | Literal['a|b'] | None")
+    >>> members("int | Literal['a|b'] | None")
     ['int', "Literal['a|b']", 'None']
     """
     members, depth, quoted, begin = [], 0, False, 0

@@ -11,6 +11,7 @@ import errno
 import socket
 import ssl
 
+from routes.mqtt import tls_causes
 from routes.mqtt.broker_url import BrokerUrl
 
 # MQTT 5.0, sections 3.2.2.2 and 3.14.2.1. paho turns the five return codes
@@ -19,22 +20,23 @@ UNSUPPORTED_VERSION = 0x84
 """The broker is older than MQTT 5."""
 
 KEEPALIVE = 0x8D
-"""Also what paho says where it waited in vain for a PINGRESP."""
+"""What paho says where it waited in vain for a PINGRESP, and a broker where it waited for us."""
+
+TAKEN_OVER = 0x8E
 
 
-def of_error(error: BaseException, url: BrokerUrl, timeout: float) -> str:
-    """Say why the socket could not be opened or broke; ``timeout`` in seconds.
+def of_error(error: BaseException, url: BrokerUrl, timeout: float, *, now: float) -> str:
+    """Say why the socket could not be opened or broke.
 
-    >>> of_error(ConnectionRefusedError(), BrokerUrl("broker", 1883), 3.0)
+    ``timeout`` in seconds, ``now`` in seconds since 1970 by this machine's clock.
+
+    >>> of_error(ConnectionRefusedError(), BrokerUrl("broker", 1883), 3.0, now=0.0)
     'nobody listens at broker:1883: is the broker running, is the port right?'
     """
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"the certificate of {url.place} is not trusted ({error.verify_message}): "
-            "check ca_file, the name in the URL and this machine's clock"
-        )
+        return tls_causes.of_verification(error, url, now)
     if isinstance(error, ssl.SSLError) and not is_hang_up(error):
-        return _of_tls(error, url)
+        return tls_causes.of_tls(error, url)
     if isinstance(error, ConnectionRefusedError):
         return f"nobody listens at {url.place}: is the broker running, is the port right?"
     if isinstance(error, socket.gaierror | UnicodeError):
@@ -65,17 +67,6 @@ def is_hang_up(error: BaseException) -> bool:
     )
 
 
-def _of_tls(error: ssl.SSLError, url: BrokerUrl) -> str:
-    reason = error.reason or str(error)
-    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
-        return f"{url.place} asks for a client certificate: set cert_file and key_file"
-    if "ALERT" in reason:
-        return f"{url.place} refuses our certificate ({reason}): check cert_file and key_file"
-    if "WRONG_VERSION_NUMBER" in reason:
-        return f"{url.place} does not speak TLS: write mqtt://, or give the port that does"
-    return f"TLS with {url.place} failed: {reason}"
-
-
 def of_refusal(code: int, name: str, username: str, client_id: str) -> str:
     """Say why the broker refused CONNECT with the reason ``code`` called ``name``."""
     match code:
@@ -96,30 +87,81 @@ def of_refusal(code: int, name: str, username: str, client_id: str) -> str:
             return "the broker has banned this gateway: ask whoever runs it"
         case 0x97 | 0x9F:
             return f"the broker has had enough of us ({name.lower()}): ask whoever runs it"
+        case 0x9A | 0x9B:
+            return (
+                f"the broker does without what we cannot do without ({name.lower()}): "
+                "who is there is told by retained messages of QoS 1; use another broker"
+            )
+        case 0x9C | 0x9D:
+            return (
+                f"the broker sends us elsewhere ({name.lower()}): write its new place into broker"
+            )
     return f"the broker refuses us: {name.lower()}"
 
 
-def of_disconnect(code: int, name: str, client_id: str, keepalive: int) -> str:
-    """Say why an established connection ended with the reason ``code``."""
+def of_goodbye(code: int, name: str, client_id: str) -> str:
+    """Say why the broker ended an established connection with the reason ``code``."""
     match code:
+        case 0x81 | 0x82 | 0x93 | 0x94:
+            return f"the broker could not read what we sent ({name.lower()}): please report it"
         case 0x8B:
             return "the broker was shut down"
         case 0x8D:
-            return f"the broker has not answered for {keepalive} s: it hangs, or the network is cut"
+            return "the broker has not heard from us in time: this machine hung, or its network"
         case 0x8E:
             return (
-                f"another client took over our id {client_id!r}: "
-                "do two gateways bear the same node name?"
+                f"another client took over the session {client_id!r}: "
+                "give one of them another client_id"
             )
         case 0x87:
             return "the broker withdrew our permission: check its access list"
         case 0x95:
             return "the broker found a message of ours too large"
-        case 0x97 | 0x9F:
+        case 0x89 | 0x96 | 0x97 | 0x9F:
             return f"the broker has had enough of us ({name.lower()})"
         case 0x98:
             return "the broker's operator disconnected us"
+        case 0x9C | 0x9D:
+            return (
+                f"the broker sends us elsewhere ({name.lower()}): write its new place into broker"
+            )
     return f"the broker ended the connection: {name.lower()}"
+
+
+def of_no_answer(keepalive: int) -> str:
+    """Say that nothing has come for ``keepalive`` seconds, though we asked."""
+    return f"the broker has not answered for {keepalive} s: it hangs, or the network is cut"
+
+
+def of_rival(count: int, client_id: str, *, quiet: bool) -> str:
+    """Say what it means that ``count`` connections in a row were closed without a word.
+
+    ``quiet`` where the broker had answered all that we had sent on each.
+    """
+    otherwise = "" if quiet else "; or the broker dislikes a message of ours"
+    return (
+        f"the broker has admitted us and hung up {count} times in a row, without a word: it "
+        f"seems that another client took over the session {client_id!r}: "
+        f"give one of them another client_id{otherwise}"
+    )
+
+
+def of_violation(url: BrokerUrl, what: str) -> str:
+    """Say that the broker sent ``what``, which it may not."""
+    return f"{url.place} broke the protocol, it sent {what}: is that broker sound?"
+
+
+def of_flood(rate: int) -> str:
+    """Say that the broker sent more than ``rate`` packets a second."""
+    return (
+        f"the broker floods us with far more than receive_rate = {rate} messages a second: "
+        "find out who sends them, and whether the broker's access list lets everybody call us"
+    )
+
+
+def of_throttling(admitted: str) -> str:
+    """Say that messages wait since the broker has no room for them."""
+    return f"{admitted}, but throttles us (quota exceeded): messages wait, ask whoever runs it"
 
 
 def of_silent_close(url: BrokerUrl, *, admitted: bool) -> str:
@@ -148,11 +190,3 @@ def of_silence(url: BrokerUrl, timeout: float) -> str:
 def of_nonsense(url: BrokerUrl) -> str:
     """Say what it may mean that the answer to CONNECT was none."""
     return f"what answers at {url.place} does not speak MQTT: is the port right?"
-
-
-def of_short_lives(count: int, client_id: str) -> str:
-    """Say what it may mean that each of ``count`` connections was cut within seconds."""
-    return (
-        f"the broker has admitted us and soon hung up {count} times in a row: do two gateways "
-        f"bear the same node name (client id {client_id!r}), or does it dislike a message?"
-    )

@@ -75,12 +75,17 @@ class ReplyTo(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A call that can be sent to its device."""
+    """A call that can be sent to its device.
+
+    ``expires_in`` (s) is how long its caller wants it carried out, None where
+    that was not said.
+    """
 
     device: str
     command: str
     arguments: dict[str, Any]
     reply_to: ReplyTo
+    expires_in: float | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -125,7 +130,11 @@ def parse_call(
     if isinstance(opened, str):
         return Refusal("envelope", "bad_body", opened, reply_to)
     arguments, reply_to = opened.arguments, msgspec.structs.replace(reply_to, id=opened.id)
-    return _look_up(incoming.topic, topics, devices, arguments, reply_to)
+    found = _look_up(incoming.topic, topics, devices, arguments, reply_to)
+    if isinstance(found, Refusal) or incoming.expires_in is None:
+        return found
+    # What has a moment left gets a second.
+    return msgspec.structs.replace(found, expires_in=max(1, incoming.expires_in))
 
 
 def result_body(call: Call, result: Any, *, max_payload: int) -> bytes:
@@ -158,7 +167,7 @@ def _read(payload: bytes, max_payload: int) -> dict[str, Any] | tuple[Kind, str]
         return "too_large", f"the call has {size} bytes, more than max_payload = {max_payload}"
     if not payload:
         return {}
-    if _is_deeper_than(payload, DEPTH):
+    if is_deeper_than(payload, DEPTH):
         return "too_deep", f"the call is nested deeper than {DEPTH} levels"
     try:
         body = from_json(payload)
@@ -228,7 +237,8 @@ def _with_id(body: dict[str, Any], reply_to: ReplyTo) -> dict[str, Any]:
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
-def _is_deeper_than(data: bytes, limit: int) -> bool:
+def is_deeper_than(data: bytes, limit: int) -> bool:
+    """Tell whether JSON is nested deeper than ``limit``, without reading it."""
     depth = 0
     for match in _TOKEN.finditer(data):
         if match[0] in b"[{":

@@ -7,20 +7,23 @@ once; the next one begins with a fresh paho client, and so with nothing left
 over from the last. What is not yet acknowledged is the owner's to keep: paho
 is handed a message only when the socket took the one before.
 
+The owner's callbacks are not called by paho but after it, so that what they
+raise is told from what paho stumbles over.
+
 Not for several threads: whoever opened it turns and closes it. Refused, by
 cutting the connection: an incoming packet larger than ``packet_limit``, of
-which paho would otherwise collect up to 256 MB.
+which paho would otherwise collect up to 256 MB; whatever MQTT forbids a broker
+to send (see `violation`). A broker that reads nothing is not read either.
 """
 
 from __future__ import annotations
 
 import select
-import socket
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -28,35 +31,16 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from routes.mqtt.broker_url import BrokerUrl
 from routes.mqtt.incoming import Incoming
-from routes.mqtt.outbox import Letter
-from routes.mqtt.paho_client import BoundedClient, Ear
+from routes.mqtt.inlet import OwnToo
+from routes.mqtt.letter import Letter
+from routes.mqtt.login import Login, Will
+from routes.mqtt.paho_client import Ear, make_client
+from routes.mqtt.properties import NONE, Packed
 from routes.mqtt.protocol_choice import Version
-from routes.mqtt.tls import Context
+from routes.mqtt.reason import PACKET_TOO_LARGE, Reason
 
-_PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
-
-
-class Will(NamedTuple):
-    """What the broker says for us, retained, when we fall silent."""
-
-    topic: str
-    payload: bytes
-
-
-class Login(NamedTuple):
-    """As whom we come; ``tls`` is None for a plain socket."""
-
-    client_id: str
-    username: str = ""
-    password: str | None = None
-    tls: Context | None = None
-
-
-class Reason(NamedTuple):
-    """An MQTT reason code (MQTT 5.0, section 2.4) and its name."""
-
-    code: int
-    name: str
+_CLOGGED = 100
+"""Times that a broker is listened to while it reads nothing of ours."""
 
 
 class Connection:
@@ -84,16 +68,23 @@ class Connection:
         self.admitted = False
         self.refusal: Reason | None = None
         self.ending: Reason | None = None
+        self.said_goodbye = False
+        """Whether it was the broker that named the `ending`."""
         self.denied_subscriptions: list[str] = []
         self.acknowledged = 0
         self.receive_maximum = 65_535
         self.packet_maximum = 268_435_455
+        self.keepalive = keepalive
+        """Seconds; the broker may ask for another one than ours."""
         self._url = url
-        self._keepalive = keepalive
         self._packet_limit = packet_limit
         self._on_message = on_message
         self._on_acknowledged = on_acknowledged
         self._awaiting: dict[int, Letter] = {}
+        self._arrived: list[Incoming] = []
+        self._answered: list[tuple[Letter, Reason | None]] = []
+        self._violation = ""
+        self._clogged = 0
         self._subscribing: dict[int, Sequence[str]] = {}
         self._maximum_qos = 2
         self._retain_available = True
@@ -101,7 +92,14 @@ class Connection:
         self._is_5 = version == "5"
         self._is_probe = will is None
         self._tls = login.tls
-        self._client = self._make_client(version, login, will, connect_timeout)
+        self._client = make_client(version, login, will, logger=self._ear)
+        self._client.packet_limit = packet_limit
+        self._client.connect_timeout = connect_timeout
+        self._client.on_connect = self._connected
+        self._client.on_disconnect = self._disconnected
+        self._client.on_message = self._received
+        self._client.on_publish = self._published
+        self._client.on_subscribe = self._subscribed
 
     @property
     def error(self) -> BaseException | None:
@@ -112,6 +110,16 @@ class Connection:
     def oversized(self) -> int:
         """Bytes of the incoming packet over which we hung up, or 0."""
         return self._client.oversized
+
+    @property
+    def violation(self) -> str:
+        """What the broker sent that MQTT forbids it to send; empty where it did not."""
+        return self._violation or self._client.violation
+
+    @property
+    def packets(self) -> int:
+        """Packets that nobody waited for: all but acknowledgements."""
+        return self._client.packets - self.acknowledged
 
     @property
     def is_open(self) -> bool:
@@ -141,14 +149,14 @@ class Connection:
         """
         host, port = self._url.host, self._url.port
         if not self._is_5:
-            self._client.connect(host, port, self._keepalive)
+            self._client.connect(host, port, self.keepalive)
             return
         properties = None
         if not self._is_probe:
             properties = _properties(PacketTypes.CONNECT)
             properties.MaximumPacketSize = self._packet_limit
         # What was meant for us while we were away is stale by now.
-        self._client.connect(host, port, self._keepalive, clean_start=True, properties=properties)
+        self._client.connect(host, port, self.keepalive, clean_start=True, properties=properties)
 
     def turn(self, timeout: float, wake: int) -> bool:
         """Move what can be moved, wait up to ``timeout`` s; False once it is over.
@@ -160,15 +168,27 @@ class Connection:
         if sock is None:
             return False
         poll = select.poll()
-        writing = select.POLLOUT if self._client.want_write() else 0
-        poll.register(sock.fileno(), select.POLLIN | writing)
+        writing = self._client.want_write()
+        if not writing:
+            self._clogged = 0
+        # Each acknowledgement that a broker does not read waits in our memory.
+        reading = self._clogged < _CLOGGED
+        poll.register(
+            sock.fileno(),
+            (select.POLLIN if reading else 0) | (select.POLLOUT if writing else 0),
+        )
         poll.register(wake, select.POLLIN)
-        decrypted = self._url.tls and sock.pending() > 0
+        decrypted = reading and self._url.tls and sock.pending() > 0
         ready = dict(poll.poll(0 if decrypted else max(0, timeout) * 1000))
         events = ready.get(sock.fileno(), 0)
-        readable = decrypted or events & ~select.POLLOUT
-        if readable and self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            return False
+        if decrypted or events & ~select.POLLOUT:
+            read = self._client.loop_read()
+            if read == MQTTErrorCode.MQTT_ERR_PROTOCOL and not self.violation:
+                self._violation = "what is no packet"
+            self._clogged += writing
+            self._tell()
+            if read != MQTTErrorCode.MQTT_ERR_SUCCESS or self.violation:
+                return False
         if events & select.POLLOUT and self.is_open:
             self._client.loop_write()
         if self.is_open:
@@ -176,29 +196,34 @@ class Connection:
         return self.is_open
 
     def subscribe(self, topics: Sequence[str]) -> None:
-        """Ask for ``topics`` at QoS 1, without the echo of what we publish (MQTT 5)."""
+        """Ask for ``topics`` at QoS 1; without our own echo (MQTT 5), unless `OwnToo`."""
         if not topics:
             return
         if self._is_5:
-            options = SubscribeOptions(qos=1, noLocal=True)
-            _, identifier = self._client.subscribe([(topic, options) for topic in topics])
+            asked = [
+                (topic, SubscribeOptions(qos=1, noLocal=not isinstance(topic, OwnToo)))
+                for topic in topics
+            ]
+            _, identifier = self._client.subscribe(asked)
         else:
             _, identifier = self._client.subscribe([(topic, 1) for topic in topics])
         if identifier is not None:
             self._subscribing[identifier] = topics
 
-    def send(self, letter: Letter) -> None:
-        """Hand ``letter`` to the socket; only while `can_send`.
+    def send(self, letter: Letter, now: float) -> None:
+        """Hand ``letter`` to the socket at ``now`` (monotonic s); only while `can_send`.
 
         Under QoS 1 its acknowledgement comes later, under QoS 0 at once.
         """
-        if len(letter.payload) + len(letter.topic) + 64 > self.packet_maximum:
-            self._on_acknowledged(letter, Reason(0x95, "Packet too large"))
-            return
         properties = None
-        if self._is_5 and letter.correlation_data is not None:
-            properties = _properties(PacketTypes.PUBLISH)
-            properties.CorrelationData = letter.correlation_data
+        if self._is_5 and letter.properties is not NONE:
+            left = None if letter.deadline is None else letter.deadline - now
+            properties = Packed(letter.properties.pack(left))
+        packed = 1 if properties is None else len(properties.pack())
+        # Nine bytes at the most for the header, the lengths and the identifier.
+        if len(letter.payload) + len(letter.topic.encode()) + packed + 9 > self.packet_maximum:
+            self._on_acknowledged(letter, Reason(PACKET_TOO_LARGE, "Packet too large"))
+            return
         qos = min(letter.qos, self._maximum_qos)
         handed = self._client.publish(
             letter.topic,
@@ -228,42 +253,16 @@ class Connection:
             self._tls.close_last()
         self._client.on_disconnect = None
 
-    def _make_client(
-        self, version: Version, login: Login, will: Will | None, connect_timeout: float
-    ) -> BoundedClient:
-        client = BoundedClient(
-            CallbackAPIVersion.VERSION2,
-            client_id=login.client_id,
-            clean_session=None if version == "5" else True,
-            protocol=_PROTOCOLS[version],
-            # paho would go down to MQTT 3.1 by itself, in the middle of a read.
-            reconnect_on_failure=False,
-        )
-        client.packet_limit = self._packet_limit
-        client.connect_timeout = connect_timeout
-        client.max_inflight_messages_set(65_535)
-        client.max_queued_messages_set(65_535)
-        client.enable_logger(self._ear)
-        if will is not None:
-            client.will_set(will.topic, will.payload, qos=1, retain=True)
-        if login.username:
-            client.username_pw_set(login.username, login.password)
-        if login.tls is not None:
-            client.tls_set_context(login.tls)
-        client.on_socket_open = _send_at_once
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
-        client.on_message = self._received
-        client.on_publish = self._published
-        client.on_subscribe = self._subscribed
-        return client
-
     def _connected(
         self, _client: Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any
     ) -> None:
-        if code.is_failure:
-            self.refusal = Reason(code.value, code.getName())
+        if self.admitted:
+            self._violation = "a second answer to CONNECT"
             return
+        if code.is_failure:
+            self.refusal = Reason.of(code, properties)
+            return
+        self.keepalive = getattr(properties, "ServerKeepAlive", self.keepalive)
         self.receive_maximum = getattr(properties, "ReceiveMaximum", self.receive_maximum)
         self.packet_maximum = getattr(properties, "MaximumPacketSize", self.packet_maximum)
         self._maximum_qos = getattr(properties, "MaximumQoS", 2)
@@ -271,25 +270,37 @@ class Connection:
         self.admitted = True
 
     def _disconnected(
-        self, _client: Client, _data: Any, flags: Any, code: ReasonCode, _properties: Any
+        self, _client: Client, _data: Any, flags: Any, code: ReasonCode, properties: Any
     ) -> None:
         # A broker that hangs makes paho call this twice: the first knew why.
         # "Unspecified error" of paho's own making says less than the silence.
         own = not flags.is_disconnect_packet_from_server
         if self.ending is None and not (own and code.value == 0x80):
-            self.ending = Reason(code.value, code.getName())
+            self.ending, self.said_goodbye = Reason.of(code, properties), not own
 
     def _received(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        self._on_message(Incoming.of(message))
+        if self.admitted:
+            self._arrived.append(Incoming.of(message))
+        else:
+            self._violation = "a message before its answer to CONNECT"
 
     def _published(
-        self, _client: Client, _data: Any, identifier: int, code: ReasonCode, _properties: Any
+        self, _client: Client, _data: Any, identifier: int, code: ReasonCode, properties: Any
     ) -> None:
         letter = self._awaiting.pop(identifier, None)
         if letter is not None:
             self.acknowledged += 1
-            denied = code.value if code.is_failure else None
-            self._on_acknowledged(letter, Reason(denied, code.getName()) if denied else None)
+            denied = Reason.of(code, properties) if code.is_failure else None
+            self._answered.append((letter, denied))
+
+    def _tell(self) -> None:
+        """Call the owner with what paho has brought."""
+        answered, self._answered = self._answered, []
+        for letter, denied in answered:
+            self._on_acknowledged(letter, denied)
+        arrived, self._arrived = self._arrived, []
+        for incoming in arrived:
+            self._on_message(incoming)
 
     def _subscribed(
         self, _client: Client, _data: Any, identifier: int, codes: list[ReasonCode], _p: Any
@@ -298,12 +309,6 @@ class Connection:
         self.denied_subscriptions += [
             topic for topic, code in zip(topics, codes, strict=False) if code.is_failure
         ]
-
-
-def _send_at_once(_client: Client, _data: Any, sock: Any) -> None:
-    # An acknowledgement and the answer behind it are two small packets: Nagle
-    # would hold the second back until the broker's delayed TCP ACK, some 40 ms.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _properties(packet_type: int) -> Properties:

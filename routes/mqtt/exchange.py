@@ -16,7 +16,8 @@ from collections.abc import Callable
 import msgspec
 
 from routes.mqtt.connection_state import ConnectionState
-from routes.mqtt.outbox import Letter, Outbox, OutboxStatistics
+from routes.mqtt.letter import Letter
+from routes.mqtt.outbox import Outbox, OutboxStatistics
 
 
 class SessionStatistics(msgspec.Struct, frozen=True):
@@ -24,7 +25,11 @@ class SessionStatistics(msgspec.Struct, frozen=True):
 
     ``faults`` are exceptions that came out of callbacks or paho; ``denied``
     are messages and subscriptions that the broker's access list forbids, as
-    far as it says so (MQTT 5 only, and not for QoS 0).
+    far as it says so (MQTT 5 only, and not for QoS 0). ``refusals`` are
+    attempts that the broker refused; ``takeovers`` connections that another
+    client under our id ended, as far as can be told; ``violations`` those on
+    which the broker broke the protocol, ``floods`` those on which it sent far
+    too much; ``throttled`` letters that it had no room for, then.
     """
 
     attempts: int
@@ -33,6 +38,11 @@ class SessionStatistics(msgspec.Struct, frozen=True):
     received: int
     too_large: int
     denied: int
+    refusals: int
+    takeovers: int
+    violations: int
+    floods: int
+    throttled: int
     outbox: OutboxStatistics
 
 
@@ -47,9 +57,8 @@ class Exchange:
         self._changed = threading.Condition()
         self._wake = -1
         self._leaving = False
-        self._counts = dict.fromkeys(
-            ("attempts", "connections", "faults", "received", "too_large", "denied"), 0
-        )
+        fields = (name for name in SessionStatistics.__struct_fields__ if name != "outbox")
+        self._counts = dict.fromkeys(fields, 0)
 
     # For callers, from any thread.
 
@@ -143,10 +152,13 @@ class Exchange:
         with self._changed:
             self._counts[what] += 1
 
-    def take(self) -> Letter | None:
-        """Hand out the next letter, or None."""
+    def take(self, now: float) -> Letter | None:
+        """Hand out the next letter that is not too late at ``now`` (monotonic s), or None."""
         with self._changed:
-            return self._outbox.take()
+            letter = self._outbox.take(now)
+            if not self._outbox:  # the last were too late
+                self._changed.notify_all()
+            return letter
 
     def settle(self, letter: Letter, *, denied: bool) -> None:
         """The broker took ``letter``, or denied it."""
@@ -158,6 +170,12 @@ class Exchange:
                 self._outbox.sent(letter)
             if not self._outbox:
                 self._changed.notify_all()
+
+    def postpone(self, letter: Letter) -> None:
+        """The broker has no room for ``letter`` now."""
+        with self._changed:
+            self._outbox.postpone(letter)
+            self._counts["throttled"] += 1
 
     def lost(self) -> None:
         """The connection is gone: what was in flight waits for the next."""

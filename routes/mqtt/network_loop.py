@@ -20,29 +20,21 @@ from gateway.backoff import Backoff
 from gateway.clock import Clock
 from gateway.errors import ConfigError
 from routes.mqtt import causes
-from routes.mqtt.connection import Connection, Login, Reason, Will
+from routes.mqtt.connection import Connection
 from routes.mqtt.connection_state import ConnectionState, State
 from routes.mqtt.exchange import Exchange
 from routes.mqtt.incoming import Incoming
-from routes.mqtt.login import read_login
-from routes.mqtt.outbox import Letter
+from routes.mqtt.login import Login, Will, read_login
 from routes.mqtt.protocol_choice import ProtocolChoice
+from routes.mqtt.serving import STOPPED, Serving
 from routes.mqtt.settings import SessionSettings
+from routes.mqtt.standing import Standing
 
 log = logging.getLogger(__name__)
-
-SETTLED = 5.0
-"""Seconds that a connection must stand before the back-off begins anew. Two
-gateways of one name throw each other out at once, and must not spin."""
-
-SUSPICIOUS = 3
-"""Connections in a row that were not even so old when the broker hung up."""
 
 _HEADROOM = 1 << 20
 """Bytes that an incoming packet may have beyond ``max_payload``: enough for
 the caller of a command that is too large to be told so."""
-
-_STOPPED = "the session was stopped"
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -76,7 +68,9 @@ class NetworkLoop:
         calling: Calling,
         clock: Clock,
         backoff: Backoff,
+        throttle: Backoff,
     ) -> None:
+        """``backoff`` is for connections, ``throttle`` for letters that find no room."""
         self._settings = settings
         self._exchange = exchange
         self._calling = calling
@@ -84,10 +78,16 @@ class NetworkLoop:
         self._backoff = backoff
         self._url = settings.url
         self._choice = ProtocolChoice()
-        self._denied: set[str] = set()
-        self._short_lives = 0
-        # paho looks after its keepalive only when it is turned.
-        self._tick = min(settings.keepalive, settings.acknowledge_timeout) / 4
+        self._standing = Standing(settings.retry_ceiling)
+        self._serving = Serving(
+            settings,
+            exchange,
+            standing=self._standing,
+            clock=clock,
+            backoff=backoff,
+            throttle=throttle,
+            on_message=calling.on_message,
+        )
 
     def run(self) -> None:
         """Keep a connection until the exchange says stop."""
@@ -96,7 +96,7 @@ class NetworkLoop:
                 if not self._live_guarded():
                     self._exchange.stopping.wait(self._backoff.next())
         finally:
-            self._enter("disconnected", _STOPPED)
+            self._enter("disconnected", STOPPED)
             self._exchange.close()
 
     def _live_guarded(self) -> bool:
@@ -122,8 +122,8 @@ class NetworkLoop:
                 connection.open()
             except (OSError, UnicodeError) as error:
                 self._choice.ended()
-                timeout = self._settings.connect_timeout
-                self._enter("disconnected", causes.of_error(error, self._url, timeout))
+                self._standing.ended_otherwise()
+                self._enter("disconnected", self._cause_of_error(error))
                 return False
             in_time = self._await_answer(connection, timeout)
             if self._exchange.stopping.is_set():
@@ -141,6 +141,8 @@ class NetworkLoop:
                 return False
             return self._judge_failure(connection, timeout, in_time=in_time)
         finally:
+            if connection.violation or connection.oversized:
+                self._exchange.count("violations")
             connection.close()
             self._exchange.lost()
 
@@ -156,8 +158,8 @@ class NetworkLoop:
             keepalive=settings.keepalive,
             connect_timeout=settings.connect_timeout,
             packet_limit=settings.max_payload + _HEADROOM,
-            on_message=self._deliver,
-            on_acknowledged=self._settle,
+            on_message=self._serving.deliver,
+            on_acknowledged=self._serving.settle,
         )
 
     def _await_answer(self, connection: Connection, timeout: float) -> bool:
@@ -167,7 +169,7 @@ class NetworkLoop:
             rest = limit - self._clock.monotonic()
             if rest <= 0:
                 return False
-            if not self._turn(connection, rest):
+            if not self._serving.turn(connection, rest):
                 break
         return True
 
@@ -180,97 +182,82 @@ class NetworkLoop:
                 log.info("%s does not speak MQTT 5: going down to 3.1.1", self._url)
         elif refusal is not None:
             choice.answered()
+            self._exchange.count("refusals")
             at_once = False
         else:
             at_once = choice.hung_up() if in_time else choice.silent()
         # What is tried again at once has not failed yet.
         if not at_once:
+            self._standing.ended_otherwise()
             cause = self._cause_of_end(connection)
             self._enter("disconnected", cause if in_time else causes.of_silence(self._url, timeout))
         return at_once
 
     def _serve(self, connection: Connection) -> str:
         """Live on an admitted connection; return why it ended."""
-        exchange, version = self._exchange, self._choice.version
+        version = self._choice.version
         self._choice.admitted()
-        exchange.count("connections")
+        self._exchange.count("connections")
         self._enter("connected", f"the broker admitted us (MQTT {version})", version)
-        if exchange.stopping.is_set():
+        if self._exchange.stopping.is_set():
             # Nobody waited for the birth or the farewell to be said: leave unheard.
             connection.disconnect()
-            return _STOPPED
-        connection.subscribe(self._calling.subscriptions)
-        began = progress = self._clock.monotonic()
-        acknowledged = 0
-        self._short_lives += 1
-        while True:
-            self._hand_over(connection)
-            now = self._clock.monotonic()
-            if now - began >= SETTLED:
-                self._backoff.reset()
-                self._short_lives = 0
-            if connection.acknowledged != acknowledged or not connection.in_flight:
-                progress, acknowledged = now, connection.acknowledged
-            elif now - progress >= (timeout := self._settings.acknowledge_timeout):
-                return f"the broker acknowledges nothing for {timeout:g} s, though it answers"
-            if exchange.stopping.is_set():
-                # With the farewell unsaid, let the broker publish the will.
-                if exchange.is_empty:
-                    connection.disconnect()
-                return _STOPPED
-            if not self._turn(connection, self._tick):
-                return self._cause_of_end(connection)
+            return STOPPED
 
-    def _turn(self, connection: Connection, timeout: float) -> bool:
-        goes_on = connection.turn(timeout, self._exchange.wake)
-        self._exchange.awake()
-        for topic in connection.denied_subscriptions:
-            self._exchange.count("denied")
-            self._say_denied(topic, "subscribing to")
-        connection.denied_subscriptions.clear()
-        return goes_on
+        def show(cause: str) -> None:
+            self._enter("connected", cause, version)
 
-    def _hand_over(self, connection: Connection) -> None:
-        while connection.can_send and connection.in_flight < self._settings.in_flight:
-            letter = self._exchange.take()
-            if letter is None:
-                return
-            connection.send(letter)
+        cause = self._serving.serve(connection, self._calling.subscriptions, show)
+        if cause:
+            self._standing.ended_otherwise()
+        return cause or self._note_end(connection)
 
-    def _settle(self, letter: Letter, denied: Reason | None) -> None:
-        self._exchange.settle(letter, denied=denied is not None)
-        if denied is not None:
-            self._say_denied(letter.topic, f"({denied.name.lower()}) publishing to")
-
-    def _say_denied(self, topic: str, what: str) -> None:
-        # One line a topic, and not for ever more topics.
-        if topic not in self._denied and len(self._denied) < 100:
-            self._denied.add(topic)
-            log.warning("%s forbids %s %s: check its access list", self._url, what, topic)
-
-    def _deliver(self, incoming: Incoming) -> None:
-        self._exchange.count("received")
-        self._calling.on_message(incoming)
+    def _note_end(self, connection: Connection) -> str:
+        """Learn from how an admitted connection broke; return why it did."""
+        ending, standing = connection.ending, self._standing
+        if connection.violation or connection.oversized:
+            standing.ended_otherwise()
+        elif ending is not None and ending.code == causes.TAKEN_OVER:
+            standing.taken_over()
+        elif ending is not None or (connection.error and not causes.is_hang_up(connection.error)):
+            standing.ended_otherwise()
+        else:
+            standing.closed(self._clock.monotonic(), unanswered=connection.in_flight > 0)
+        if standing.is_contested:
+            self._exchange.count("takeovers")
+        return self._cause_of_end(connection)
 
     def _cause_of_end(self, connection: Connection) -> str:
         url, settings, client_id = self._url, self._settings, self._calling.client_id
-        if connection.refusal is not None:
-            return causes.of_refusal(*connection.refusal, settings.user, client_id)
+        standing, refusal, ending = self._standing, connection.refusal, connection.ending
+        if refusal is not None:
+            cause = causes.of_refusal(refusal.code, refusal.name, settings.user, client_id)
+            return cause + refusal.quote
         if connection.oversized:
             return (
                 f"the broker sent a message of {connection.oversized} bytes, "
                 f"far more than max_payload = {settings.max_payload}"
             )
-        if connection.ending is not None and not connection.admitted:
+        if ending is not None and connection.said_goodbye:
+            return causes.of_goodbye(ending.code, ending.name, client_id) + ending.quote
+        if connection.violation and connection.admitted:
+            return causes.of_violation(url, connection.violation)
+        if connection.violation or (ending is not None and not connection.admitted):
             return causes.of_nonsense(url)
-        if connection.ending is not None:
-            return causes.of_disconnect(*connection.ending, client_id, settings.keepalive)
+        if ending is not None and ending.code == causes.KEEPALIVE:
+            return causes.of_no_answer(connection.keepalive)
+        if ending is not None:
+            return f"the connection ended: {ending.name.lower()}"
         error = connection.error
         if error is not None and not causes.is_hang_up(error):
-            return causes.of_error(error, url, settings.connect_timeout)
-        if self._short_lives >= SUSPICIOUS:
-            return causes.of_short_lives(self._short_lives, client_id)
+            return self._cause_of_error(error)
+        if standing.is_contested:
+            return causes.of_rival(standing.closed_in_a_row, client_id, quiet=standing.is_quiet)
         return causes.of_silent_close(url, admitted=connection.admitted)
+
+    def _cause_of_error(self, error: BaseException) -> str:
+        now = self._clock.time()
+        return causes.of_error(error, self._url, self._settings.connect_timeout, now=now)
 
     def _enter(self, state: State, cause: str, protocol: str = "") -> None:
         """Change the state, and say so where it is news."""
@@ -279,7 +266,7 @@ class NetworkLoop:
         after = ConnectionState(state, str(self._url), cause, since, protocol)
         if not self._exchange.change_state(after):
             return
-        expected = after.is_connected or cause == _STOPPED
+        expected = after.is_connected or cause == STOPPED
         log.log(
             logging.INFO if expected else logging.WARNING, "%s: %s: %s", self._url, state, cause
         )

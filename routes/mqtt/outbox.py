@@ -1,6 +1,6 @@
 """What waits to go to the broker, and what is to be said again.
 
-No I/O, no clock, no lock: its owner brings the lock. Three lanes, in the
+No I/O, no clock, no lock: its owner brings time and lock. Four lanes, in the
 order in which they are emptied:
 
 1. **retained** values that the broker does not have yet, one per topic: a
@@ -13,7 +13,9 @@ order in which they are emptied:
 Lanes 2 and 3 are bounded together, in letters and in bytes; where they are
 full, the oldest of lane 3 goes first and is counted. Retained values are
 kept after they were acknowledged, and `lost` puts them all back in line: a
-broker that forgot everything is told again.
+broker that forgot everything is told again. Whatever has outlived its
+``deadline`` when its turn comes is not sent, and a retained value not said
+again: nobody wants it any more.
 
 Refused, with a count: a letter that alone is over the bound in bytes; a
 letter that met a dying connection `ATTEMPTS` times (some brokers answer a
@@ -22,40 +24,25 @@ one is only suspected then, since brokers die of other things as well: it is
 sent alone, and given up once that has cost as many connections again.
 
 At any moment: accepted = acknowledged + dropped + superseded + refused +
-given_up + queued + in_flight.
+given_up + expired + queued + in_flight.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Literal, get_args
 
 import msgspec
 
+from routes.mqtt.letter import Letter
+
+End = Literal["acknowledged", "dropped", "superseded", "refused", "given_up", "expired"]
+"""What becomes of a letter."""
+
 ATTEMPTS = 5
 """Connections that may die over one letter before it is given up."""
-
-
-@dataclass(slots=True, eq=False)
-class Letter:
-    """One MQTT message on its way out; ``payload`` as it goes over the wire."""
-
-    topic: str
-    payload: bytes
-    qos: int = 0
-    retain: bool = False
-    urgent: bool = False
-    correlation_data: bytes | None = None
-    settled: Callable[[], None] | None = None
-    """Is called once, when there is nothing left to do for the letter; it must not wait."""
-    attempts: int = field(default=0, init=False)
-    counted: bool = field(default=False, init=False)
-
-    @property
-    def size(self) -> int:
-        """What it weighs in the bounds: bytes of payload and topic."""
-        return len(self.payload) + len(self.topic) + len(self.correlation_data or b"")
 
 
 class OutboxStatistics(msgspec.Struct, frozen=True):
@@ -67,6 +54,7 @@ class OutboxStatistics(msgspec.Struct, frozen=True):
     superseded: int
     refused: int
     given_up: int
+    expired: int
     republished: int
     forgotten: int
     queued: int
@@ -91,19 +79,23 @@ class Outbox:
         self._retained_bytes = 0
         self._due: dict[str, Letter] = {}
         self._in_flight: dict[Letter, None] = {}
+        self._postponed: list[Letter] = []
+        self._handed_out = 0
         self._alone: Letter | None = None  # in flight, and nothing else is to be
-        self._accepted = self._acknowledged = self._dropped = self._superseded = 0
-        self._refused = self._given_up = self._republished = self._forgotten = 0
+        self._accepted = self._republished = self._forgotten = 0
+        self._ends: dict[End, int] = dict.fromkeys(get_args(End), 0)
+        self._to_tell: deque[Callable[[], None]] = deque()
 
     def __bool__(self) -> bool:
         """Tell whether anything waits to be sent or acknowledged."""
-        return bool(self._due or self._urgent or self._normal or self._spooled or self._in_flight)
+        queued = self._due or self._urgent or self._normal or self._spooled
+        return bool(queued or self._in_flight or self._postponed)
 
     def put(self, letter: Letter) -> bool:
         """Take ``letter``; False where it alone is over the bound in bytes."""
         self._accepted += 1
         if letter.size > self._size_bytes:
-            self._refused += 1
+            self._ends["refused"] += 1
             return False
         if letter.retain:
             self._keep(letter)
@@ -113,79 +105,77 @@ class Outbox:
             (self._urgent if letter.urgent else self._normal).append(letter)
             self._bytes += letter.size
             self._shed()
+        self._tell()
         return True
 
-    def take(self) -> Letter | None:
-        """Hand out the next letter; it is in flight until `sent`, `deny` or `lost`.
+    def take(self, now: float) -> Letter | None:
+        """Hand out the next letter; it is in flight until one of the next four methods.
 
         None where there is none, or where one that is suspected has to go alone.
+        ``now`` is in monotonic seconds.
         """
-        if self._alone is not None:
-            return None
-        if self._due:
-            topic = next(iter(self._due))
-            letter = self._due.pop(topic)
+        self._put_back(self._postponed)
+        self._postponed.clear()
+        while (letter := self._next()) is not None:
+            if letter.is_over(now):
+                self._landed(letter)
+                self._forget(letter)
+                self._settle(letter, "expired")
+                continue
+            self._handed_out += 1
             self._republished += letter.counted
-        elif self._urgent or self._normal:
-            letter = (self._urgent or self._normal).popleft()
-            self._bytes -= letter.size
-        elif self._spooled:
-            if self._spooled[0].attempts >= ATTEMPTS:
-                if self._in_flight:
-                    return None
-                self._alone = self._spooled[0]
-            letter = self._spooled.popleft()
-        else:
-            return None
-        letter.attempts += 1
-        self._in_flight[letter] = None
+            letter.attempts += 1
+            letter.taken = self._handed_out
+            self._in_flight[letter] = None
+            break
+        self._tell()
         return letter
 
     def sent(self, letter: Letter) -> None:
         """The broker has it (QoS 1), or the socket took it (QoS 0)."""
         self._landed(letter)
         letter.attempts = 0
-        if self._is_settled(letter):
-            self._acknowledged += 1
+        self._settle(letter, "acknowledged")
         # An empty retained message clears the topic (MQTT 5.0, 3.3.1.3): once
         # the broker has done so there is nothing left to say again.
         if letter.retain and not letter.payload:
             self._forget(letter)
+        self._tell()
 
     def deny(self, letter: Letter) -> None:
         """The broker, or its limits, said no; it is not tried again on this connection."""
         self._landed(letter)
-        if self._is_settled(letter):
-            self._refused += 1
+        self._settle(letter, "refused")
+        self._tell()
+
+    def postpone(self, letter: Letter) -> None:
+        """The broker has no room for it now: it is in line again, and not to blame."""
+        self._landed(letter)
+        letter.attempts -= 1
+        self._postponed.append(letter)
 
     def lost(self) -> None:
         """The connection is gone: what was in flight goes back to its head."""
-        for letter in reversed(self._in_flight):
+        back = self._postponed
+        for letter in self._in_flight:
             if letter.attempts >= (ATTEMPTS if letter.settled is None else 2 * ATTEMPTS):
-                self._give_up(letter)
-            elif letter.retain:
-                if self._retained.get(letter.topic) is not letter:
-                    self._supersede(letter)
-            elif letter.settled is not None:
-                self._spooled.appendleft(letter)
+                self._forget(letter)
+                self._settle(letter, "given_up")
             else:
-                (self._urgent if letter.urgent else self._normal).appendleft(letter)
-                self._bytes += letter.size
+                back.append(letter)
         self._in_flight.clear()
         self._alone = None
+        self._put_back(back)
+        self._postponed.clear()
         self._due = dict(self._retained)
-        self._shed()
+        self._tell()
 
     def statistics(self) -> OutboxStatistics:
         """Return the counts; one consistent picture if the owner holds the lock."""
-        waiting = sum(not letter.counted for letter in self._due.values())
+        waiting = sum(not each.counted for each in (*self._due.values(), *self._postponed))
         return OutboxStatistics(
             accepted=self._accepted,
-            acknowledged=self._acknowledged,
-            dropped=self._dropped,
-            superseded=self._superseded,
-            refused=self._refused,
-            given_up=self._given_up,
+            **self._ends,
             republished=self._republished,
             forgotten=self._forgotten,
             queued=waiting + len(self._urgent) + len(self._normal) + len(self._spooled),
@@ -195,11 +185,44 @@ class Outbox:
             retained_bytes=self._retained_bytes,
         )
 
+    def _next(self) -> Letter | None:
+        if self._alone is not None:
+            return None
+        if self._due:
+            return self._due.pop(next(iter(self._due)))
+        if self._urgent or self._normal:
+            letter = (self._urgent or self._normal).popleft()
+            self._bytes -= letter.size
+            return letter
+        if not self._spooled:
+            return None
+        if self._spooled[0].attempts >= ATTEMPTS:
+            if self._in_flight:
+                return None
+            self._alone = self._spooled[0]
+        return self._spooled.popleft()
+
+    def _put_back(self, letters: list[Letter]) -> None:
+        """Put what was handed out at the head of its lane again, in its order."""
+        for letter in sorted(letters, key=attrgetter("taken"), reverse=True):
+            if letter.retain:
+                if self._retained.get(letter.topic) is letter:
+                    self._due.setdefault(letter.topic, letter)
+                else:
+                    self._settle(letter, "superseded")
+            elif letter.settled is not None:
+                self._spooled.appendleft(letter)
+            else:
+                (self._urgent if letter.urgent else self._normal).appendleft(letter)
+                self._bytes += letter.size
+        if letters:
+            self._shed()
+
     def _keep(self, letter: Letter) -> None:
         self._forget(self._retained.get(letter.topic))
         older = self._due.pop(letter.topic, None)
         if older is not None:
-            self._supersede(older)
+            self._settle(older, "superseded")
         self._retained[letter.topic] = letter
         self._retained_bytes += letter.size
         self._due[letter.topic] = letter
@@ -209,8 +232,7 @@ class Outbox:
             self._forgotten += 1
             if self._due.get(oldest.topic) is oldest:
                 del self._due[oldest.topic]
-                if self._is_settled(oldest):
-                    self._dropped += 1
+                self._settle(oldest, "dropped")
 
     def _forget(self, letter: Letter | None) -> None:
         if letter is not None and self._retained.get(letter.topic) is letter:
@@ -221,27 +243,22 @@ class Outbox:
         while len(self._urgent) + len(self._normal) > self._size or self._bytes > self._size_bytes:
             oldest = (self._normal or self._urgent).popleft()
             self._bytes -= oldest.size
-            self._dropped += 1
-
-    def _supersede(self, letter: Letter) -> None:
-        if self._is_settled(letter):
-            self._superseded += 1
-
-    def _give_up(self, letter: Letter) -> None:
-        self._forget(letter)
-        if self._is_settled(letter):
-            self._given_up += 1
+            self._settle(oldest, "dropped")
 
     def _landed(self, letter: Letter) -> None:
         self._in_flight.pop(letter, None)
         if self._alone is letter:
             self._alone = None
 
-    def _is_settled(self, letter: Letter) -> bool:
-        """Settle ``letter``; tell whether that is to be counted, since it was not before."""
-        if letter.counted:
-            return False
-        letter.counted = True
-        if letter.settled is not None:
-            letter.settled()
-        return True
+    def _settle(self, letter: Letter, end: End) -> None:
+        """Count how ``letter`` ended, once."""
+        if not letter.counted:
+            letter.counted = True
+            self._ends[end] += 1
+            if letter.settled is not None:
+                self._to_tell.append(letter.settled)
+
+    def _tell(self) -> None:
+        """Tell who waits for it, when all is counted: should they raise, nothing is amiss here."""
+        while self._to_tell:
+            self._to_tell.popleft()()

@@ -1,35 +1,109 @@
-"""paho's client with two things that it lacks: a limit and a memory.
+"""paho's client with what it lacks: limits, a count and a memory.
 
 `BoundedClient` hangs up on a packet that is too large, instead of collecting
-up to 256 MB of it. `Ear` keeps the exception that paho logs where it should
-raise, since that one knows why the connection broke. Nothing else of paho is
-changed.
+up to 256 MB of it, and on what nobody asked for at all; it counts packets, and
+gives no identifier away that is still in use. `Ear` keeps the exception that
+paho logs where it should raise, since that one knows why the connection broke.
+Nothing else of paho is changed. This is the one place that leans on paho's
+inside; tests hold it against the real one.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
+import socket
+import struct
+from typing import Any
 
 from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.exception import MQTTException
+
+from routes.mqtt.login import Login, Will
+from routes.mqtt.protocol_choice import Version
+
+_PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
+
+_PUBLISH, _PUBREL = 0x30, 0x60
+_QOS_2 = 0x04
+
+_UNREADABLE = (MQTTException, ValueError, LookupError, TypeError, struct.error)
+"""What paho stumbles over when a packet is not what it says it is."""
 
 
 class BoundedClient(Client):
     """Hangs up before it reads a packet that is too large.
 
-    paho offers no limit, and under 3.1.1 none can be told to the broker. This
-    is the one place that leans on paho's inside; a test holds it against the
-    real one.
+    paho offers no limit, and under 3.1.1 none can be told to the broker.
+    Messages of QoS 2, for which nobody subscribes here, would be kept until
+    the broker releases them, 65,535 at once.
     """
 
     packet_limit = 0
     oversized = 0
+    packets = 0
+    """Packets that came, of whatever kind."""
+    violation = ""
+    """What came that may not come, or cannot be read; empty where nothing did."""
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > self.packet_limit:
             self.oversized = bufsize
             raise OSError(errno.EMSGSIZE, f"a packet of {bufsize} bytes")
         return super()._sock_recv(bufsize)
+
+    def _packet_handle(self) -> MQTTErrorCode:
+        self.packets += 1
+        command = self._in_packet["command"]
+        if (command & 0xF0 == _PUBLISH and command & _QOS_2) or command & 0xF0 == _PUBREL:
+            self.violation = "a message of QoS 2, for which nobody asked"
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        try:
+            done = super()._packet_handle()
+        except _UNREADABLE as error:
+            self.violation = f"a packet that cannot be read ({str(error)[:100]})"
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        if done == MQTTErrorCode.MQTT_ERR_PROTOCOL:
+            self.violation = f"a packet of type {command >> 4}, which has no place here"
+        return done
+
+    def _mid_generate(self) -> int:
+        # After 65,535 messages the first identifier comes again: were it still
+        # in use, its acknowledgement would pass for that of another message.
+        while (identifier := super()._mid_generate()) in self._out_messages:
+            pass
+        return identifier
+
+
+def make_client(version: Version, login: Login, will: Will | None, *, logger: Ear) -> BoundedClient:
+    """Return a client that is ready to connect, but for its limits and callbacks."""
+    client = BoundedClient(
+        CallbackAPIVersion.VERSION2,
+        client_id=login.client_id,
+        clean_session=None if version == "5" else True,
+        protocol=_PROTOCOLS[version],
+        # paho would go down to MQTT 3.1 by itself, in the middle of a read.
+        reconnect_on_failure=False,
+    )
+    # None of its own: it would look through all that are in flight at each acknowledgement.
+    client.max_inflight_messages_set(0)
+    client.max_queued_messages_set(65_535)
+    client.enable_logger(logger)
+    if will is not None:
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
+    if login.username:
+        client.username_pw_set(login.username, login.password)
+    if login.tls is not None:
+        client.tls_set_context(login.tls)
+    client.on_socket_open = _send_at_once
+    return client
+
+
+def _send_at_once(_client: Client, _data: Any, sock: Any) -> None:
+    # An acknowledgement and the answer behind it are two small packets: Nagle
+    # would hold the second back until the broker's delayed TCP ACK, some 40 ms.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Ear(logging.Logger):

@@ -1,75 +1,56 @@
 """The mqtt route: what happens on the bus, told at a broker, and calls from there.
 
-Out: whatever is published under ``devices/`` goes to
-``gateway/<node>/devices/…`` as JSON, retained where it was retained on the
-bus; a letter to ``some/topic@mqtt`` goes to that topic. What is not retained
-waits in the spool for the broker, and for this route should it be killed. In: calls as
-`routes.mqtt.commands` describes them, if the access list allows them, to
-``<device>@<the route that published its info>``; the answer, the bounce or
-the lapse of time goes back to the caller.
+Out: what is published on the bus (`routes.mqtt.telemetry`); a letter to
+``some/topic@mqtt`` goes to that topic. What is not retained waits in the spool
+for the broker, and for this route should it be killed. In: whatever one of the
+route's `Inlet`s has subscribed to: calls (`routes.mqtt.calls`), foreign topics
+(`routes.mqtt.listening`), and what an earlier run has left (`routes.mqtt.leftovers`).
+Home Assistant is told of the devices (`routes.mqtt.discovery_announcing`).
 
 The broker is talked to on the session's own thread. What it brings is judged
-there; only what may become a letter is handed to the process's thread, over a
-bounded queue.
+there; only what may become a letter is handed to the process's thread, through
+a bounded tray.
 
-Refused, with an error to the caller and a count: every call that cannot be
-carried out. Refused, with a bounce: letters out while there is no broker,
-since nobody wants them late; letters to this gateway's own topics.
+Refused, with a bounce: letters out while there is no broker, since nobody wants
+them late; letters to this gateway's own topics. Refused at the start: two
+subscriptions under which the same topic falls, since it may then come twice.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, ClassVar
 
 import msgspec
 
 from gateway import __version__
-from gateway.errors import (
-    BodyError,
-    GatewayError,
-    LinkLostError,
-    MailboxFullError,
-    RefusedError,
-)
+from gateway.errors import ConfigError, LinkLostError, RefusedError
 from gateway.mail.address import Address
 from gateway.mail.codec import to_json
 from gateway.mail.message import Message
 from gateway.mail.topic import matches
 from gateway.routing.router import Router
-from routes.mqtt.commands import (
-    Call,
-    Kind,
-    Refusal,
-    ReplyTo,
-    error_body,
-    parse_call,
-    result_body,
-)
+from routes.mqtt.calls import Calls
 from routes.mqtt.connection_state import ConnectionState
+from routes.mqtt.discovery import Announcer
+from routes.mqtt.discovery_announcing import Announcing
 from routes.mqtt.forwarder import Forwarder
+from routes.mqtt.in_tray import InTray
 from routes.mqtt.incoming import Incoming
+from routes.mqtt.inlet import Inlet
+from routes.mqtt.leftovers import PATIENCE, Leftovers
+from routes.mqtt.listening import Listening
 from routes.mqtt.network_loop import Status
-from routes.mqtt.pending import PendingCalls
 from routes.mqtt.session import Session
 from routes.mqtt.settings import Settings
-from routes.mqtt.topics import Topics
-
-log = logging.getLogger(__name__)
+from routes.mqtt.telemetry import OUTWARD, STOPPED, Telemetry
+from routes.mqtt.topics import Topics, refuse_overlaps
 
 LEAVE = 2.0
 """Seconds that the farewell may take."""
 
 TICK = 10.0
-"""Hertz at which deadlines of calls are looked at, while there are any."""
-
-_STOPPED = "the gateway was stopped"
+"""Hertz at which what waits for a moment is looked at, while there is any."""
 
 
 class MqttRouter(Router):
@@ -83,63 +64,98 @@ class MqttRouter(Router):
     def start(self) -> None:
         """Begin to talk to the broker, which need not be there."""
         settings: Settings = self.settings
-        self._topics = Topics(self.node)
-        self._infos: dict[str, Mapping[str, Any]] = {}
-        self._routes: dict[str, str] = {}
-        self._states: dict[str, Mapping[str, Any]] = {}
-        self._unwritable: set[str] = set()
-        self._pending = PendingCalls(settings.max_calls)
-        self._calls: deque[Call] = deque()
-        self._refused: Counter[Kind] = Counter()
-        self._refused_lock = threading.Lock()
-        self._answered = self._untold = 0
         self.frequency = 0.0
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._topics = Topics(self.node)
+        self._tray = InTray(settings.max_calls)
+        self._calls = Calls(
+            settings,
+            self._topics,
+            clock=self._clock,
+            tray=self._tray,
+            admit=self.admit,
+            say=self._say,
+        )
+        self._leftovers = Leftovers(
+            self._topics,
+            configured=self.parameter("configured", ()),
+            say=self._say,
+            ring=self._tray.ring,
+            clock=self._clock,
+            patience=self.parameter("patience", PATIENCE),
+        )
+        self._announcing = self._make_announcing()
+        self._listening = [
+            Listening(rule, send=self.send, tray=self._tray, clock=self._clock)
+            for rule in settings.listen
+        ]
+        self._inlets: tuple[Inlet, ...] = (
+            self._calls,
+            self._leftovers,
+            *(self._announcing.inlets if self._announcing else ()),
+            *self._listening,
+        )
+        try:
+            refuse_overlaps(each.subscription for each in self._inlets)
+        except ConfigError:
+            self._tray.close()
+            raise
         self._session = Session(
             settings,
             client_id=f"gateway-{self.node}",
             status=self._status(),
             clock=self._clock,
             random=self.parameter("random") or Random(),
-            subscriptions=[self._topics.calls],
+            subscriptions=[each.subscription for each in self._inlets],
             on_message=self._on_message,
             on_state=self._on_state,
         )
-        self.watch(self._bell, self._on_bell)
-        self.add_filter(callback=self._on_answer, id="answers", kind="^(reply|bounce)$")
+        self._telemetry = Telemetry(settings, self._topics, self._session, self._clock)
+        self.watch(self._tray.fileno(), self._on_bell)
+        self.add_filter(callback=self._calls.on_answer, id="answers", kind="^(reply|bounce)$")
         # The devices are known before the first call can come.
-        self.subscribe("devices/#", self._on_publication, spool=settings.spool_bytes)
-        if settings.spool_bytes:
-            reader = self.open_spool(settings.spool_bytes)
-            self._forwarder = Forwarder(reader, self._forward, self._bell, self._clock)
-            self.watch(reader.fileno(), self._on_bell)
-            self._forwarder.carry()
+        terms = settings.spool.terms(self.name)
+        for pattern in OUTWARD:
+            self.subscribe(pattern, self._on_publication, spool=terms)
+        if terms is not None:
+            self._forwarder = Forwarder(
+                self.open_spool(terms),
+                self._telemetry.say,
+                self._tray.ring,
+                self._clock,
+                replay_rate=settings.spool.replay_rate,
+                window=terms.window,
+            )
+            self.watch(self._forwarder.fileno(), self._on_bell)
+            self._forwarder.begin()
+        self._set_frequency()
         self._session.start()
 
     def stop(self) -> None:
         """Answer who still waits, say goodbye, give back thread and descriptors."""
-        session, self._session = self._session, None
+        session = self._session
         if session is None:
             return
-        for call in [*self._pending.clear(), *self._calls]:
-            self._answer_error(session, call.reply_to, "recipient_gone", "the gateway stops")
-        self._take_back(session)
+        self._calls.close()
+        self._tray.empty()
+        self._telemetry.take_back()
+        self._session = None
         session.stop(LEAVE)
         forwarder, self._forwarder = self._forwarder, None
         if forwarder is not None:
             self.unwatch(forwarder.fileno())
             forwarder.close()
-        self.unwatch(self._bell)
-        os.close(self._bell)
+        self.unwatch(self._tray.fileno())
+        self._tray.close()
 
     def life(self) -> None:
-        """Give up the calls whose time is over."""
-        for call in self._pending.expire(self._clock.monotonic()):
-            limit = self.settings.reply_timeout
-            reason = f"{call.device} has not answered {call.command!r} within {limit:g} s"
-            self._refuse(Refusal("timeout", "timeout", reason, call.reply_to))
-        if not len(self._pending):
-            self.frequency = 0.0
+        """Give up the calls whose time is over; keep the spool's house; do what else is due."""
+        self._calls.expire()
+        if self._forwarder is not None:
+            if self._forwarder.is_busy:
+                self._forwarder.carry()
+            self._forwarder.keep_house()
+        self._tick()
+        self._set_frequency()
 
     def outbound(self, message: Message) -> None:
         """Publish the body of a letter to ``topic@mqtt``, at QoS 1; confirm that it is queued."""
@@ -157,157 +173,96 @@ class MqttRouter(Router):
     def statistics(self) -> dict[str, Any]:
         """Return the route's counts, the session's, and refused calls by kind."""
         session = self._session
-        with self._refused_lock:
-            refused = {str(kind): count for kind, count in self._refused.items()}
         return {
             **super().statistics(),
-            "calls_pending": len(self._pending) if session else 0,
-            "calls_answered": self._answered,
-            "calls_refused": refused,
-            "publications_refused": self._untold,
+            **self._calls.statistics(),
+            **self._telemetry.statistics(),
+            **self._leftovers.statistics(),
+            **(self._announcing.statistics() if self._announcing else {}),
+            "listening": {each.subscription: each.statistics() for each in self._listening},
             "spool": self._forwarder.statistics() if self._forwarder else None,
             "session": msgspec.to_builtins(session.statistics()) if session else None,
         }
 
-    # From the bus
-
-    def _note_info(self, message: Message) -> None:
-        """Note what a device can do, and who hosts it: the owner of its info."""
-        name = message.subject.split("/")[1]
-        if isinstance(message.body, dict):
-            # A new dict each time: the session's thread reads it meanwhile.
-            self._infos = {**self._infos, name: message.body}
-            self._routes[name] = message.sender
-
-    def _take_back(self, session: Session) -> None:
-        """Leave no device connected at the broker: nobody will tell what becomes of it.
-
-        Routes stop side by side, so the device's own farewell may come too late.
-        """
-        for topic, state in self._states.items():
-            if state.get("connected"):
-                told = {"connected": False, "cause": _STOPPED, "since": self._clock.time()}
-                body = to_json({**state, "state": "absent", **told})
-                session.publish(self._topics.outward(topic), body, qos=1, retain=True)
-
     def _on_publication(self, message: Message) -> None:
-        topic = message.subject
-        if matches("devices/+/info", topic):
-            self._note_info(message)
-        elif matches("devices/+/state", topic) and isinstance(message.body, dict):
-            self._states[topic] = message.body
-        self._tell(message)
+        if matches("devices/+/info", message.subject):
+            self._calls.note_info(message)
+            if self._announcing is not None:
+                self._announcing.note_info(message)
+        if message.retain and message.subject.startswith("devices/"):
+            self._leftovers.note(message)
+        self._telemetry.say(message)
 
-    def _forward(self, message: Message, settled: Callable[[], None]) -> bool:
-        """Hand what waited in a file to the session; ``settled`` says when that was done with."""
-        return self._tell(message, settled)
+    def _on_bell(self, _events: int) -> None:
+        self._tray.empty()
+        if self._forwarder is not None:
+            self._forwarder.carry()
+        self._tick()
+        self._set_frequency()
 
-    def _tell(self, message: Message, settled: Callable[[], None] | None = None) -> bool:
-        """Publish what was published on the bus; False where that cannot be said."""
-        topic, session = message.subject, self._session
-        if session is None:
-            return False
-        kept = message.retain or matches("devices/+/events/+", topic)
-        try:
-            return session.publish(
-                self._topics.outward(topic),
-                to_json(message.body),
-                qos=1 if kept else self.settings.telemetry_qos,
-                retain=message.retain,
-                settled=settled,
-            )
-        except (BodyError, ValueError) as error:
-            self._untold += 1
-            if topic not in self._unwritable and len(self._unwritable) < 100:
-                self._unwritable.add(topic)
-                log.warning("%s cannot be told over MQTT: %s", topic, error)
-            return False
+    def _set_frequency(self) -> None:
+        """Look at the clock as often as is needed now."""
+        forwarder = self._forwarder
+        if self._is_busy() or (forwarder is not None and forwarder.is_busy):
+            wanted = TICK
+        else:
+            wanted = 6 / self.settings.spool.window if forwarder is not None else 0.0
+        if self.frequency != wanted:
+            self.frequency = wanted
 
-    def _on_answer(self, message: Message) -> None:
-        call, session = self._pending.take(message.thread_id), self._session
-        if call is None or session is None:
-            return
-        if message.kind == "bounce":
-            told = message.body if isinstance(message.body, dict) else {}
-            code, reason = told.get("code", "error"), told.get("reason", "no reason given")
-            self._refuse(Refusal("failed", str(code), str(reason), call.reply_to))
-            return
-        self._answered += 1
-        body = result_body(call, message.body, max_payload=self.settings.max_payload)
-        self._answer(session, call.reply_to, body)
+    def _on_connected(self) -> None:
+        if self._forwarder is not None:
+            self._forwarder.begin()
+            self._set_frequency()
 
-    # From the broker, on the session's thread
+    def _tick(self) -> None:
+        self._leftovers.tick()
+        if self._announcing is not None:
+            self._announcing.tick()
+
+    def _is_busy(self) -> bool:
+        return (
+            bool(len(self._calls))
+            or self._leftovers.is_waiting
+            or (self._announcing is not None and self._announcing.is_waiting)
+        )
+
+    def _make_announcing(self) -> Announcing | None:
+        settings = self.settings
+        if settings.discovery is None:
+            return None
+        return Announcing(
+            settings.discovery,
+            Announcer(settings.discovery, self._topics, node=self.node, version=__version__),
+            self._leftovers,
+            say=self._say,
+            ring=self._tray.ring,
+            allows=self.access.allows,
+            max_payload=settings.max_payload,
+            clock=self._clock,
+            random=self.parameter("random") or Random(),
+        )
+
+    # On the session's thread
 
     def _on_message(self, incoming: Incoming) -> None:
-        limit = self.settings.max_payload
-        parsed = parse_call(incoming, self._topics, self._infos, max_payload=limit)
-        if isinstance(parsed, Refusal):
-            self._refuse(parsed)
-        elif len(self._calls) >= self.settings.max_calls:
-            self._refuse(self._busy(parsed))
-        else:
-            self._calls.append(parsed)
-            with contextlib.suppress(BlockingIOError):  # it has been rung already
-                os.eventfd_write(self._bell, 1)
+        for inlet in self._inlets:
+            if matches(inlet.subscription, incoming.topic):
+                inlet.hear(incoming)
+                return
+        self._calls.hear(incoming)  # who refuses it, and counts
 
     def _on_state(self, state: ConnectionState) -> None:
         if self._session is not None:
+            if state.is_connected:
+                self._tray.put(self._on_connected)
             self.set_connection("connected" if state.is_connected else "waiting", state.cause)
 
-    # On the process's thread
+    # From either thread
 
-    def _on_bell(self, _events: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._bell)
-        if self._forwarder is not None:
-            self._forwarder.carry()
-        while self._calls:
-            refusal = self._carry(self._calls.popleft())
-            if refusal is not None:
-                self._refuse(refusal)
-
-    def _carry(self, call: Call) -> Refusal | None:
-        """Send ``call`` to its device; say why it cannot be sent."""
-        if self._pending.is_full:
-            return self._busy(call)
-        limit = self.settings.reply_timeout
-        recipient = f"{call.device}@{self._routes[call.device]}"
-        try:
-            letter = self.admit(recipient, call.command, call.arguments, expires_in=limit)
-        except GatewayError as error:
-            kind: Kind = (
-                "not_allowed"
-                if isinstance(error, RefusedError)
-                else "busy"
-                if isinstance(error, MailboxFullError)
-                else "undeliverable"
-            )
-            return Refusal(kind, error.code, str(error), call.reply_to)
-        self._pending.add(letter.thread_id, call, self._clock.monotonic() + limit)
-        if not self.frequency:
-            self.frequency = TICK
-        return None
-
-    def _busy(self, call: Call) -> Refusal:
-        reason = f"{self.settings.max_calls} calls are under way already"
-        return Refusal("busy", "mailbox_full", reason, call.reply_to)
-
-    # Answers, from either thread
-
-    def _refuse(self, refusal: Refusal) -> None:
-        with self._refused_lock:
-            self._refused[refusal.kind] += 1
+    def _say(self, topic: str, payload: bytes, **options: Any) -> bool:
         session = self._session
-        if refusal.reply_to is not None and session is not None:
-            self._answer_error(session, refusal.reply_to, refusal.code, refusal.reason)
-
-    def _answer_error(self, session: Session, reply_to: ReplyTo, code: str, reason: str) -> None:
-        self._answer(session, reply_to, error_body(reply_to, code, reason))
-
-    def _answer(self, session: Session, reply_to: ReplyTo, body: bytes) -> None:
-        session.publish(
-            reply_to.topic, body, qos=1, urgent=True, correlation_data=reply_to.correlation_data
-        )
+        return session is not None and session.publish(topic, payload, **options)
 
     def _status(self) -> Status:
         now = self._clock.time()
@@ -318,6 +273,6 @@ class MqttRouter(Router):
         return Status(
             topic=self._topics.status,
             online=body(online=True, cause="it was started", since=now),
-            offline=body(online=False, cause=_STOPPED),
+            offline=body(online=False, cause=STOPPED),
             lost=body(online=False, cause="the gateway fell silent: its power or its network?"),
         )

@@ -18,14 +18,18 @@ import threading
 from collections.abc import Callable, Sequence
 from random import Random
 
+import msgspec
+
 from gateway.backoff import Backoff
 from gateway.clock import Clock
 from gateway.mail.topic import check_topic
 from routes.mqtt.connection_state import ConnectionState
 from routes.mqtt.exchange import Exchange, SessionStatistics
 from routes.mqtt.incoming import Incoming
+from routes.mqtt.letter import Letter
 from routes.mqtt.network_loop import Calling, NetworkLoop, Status
-from routes.mqtt.outbox import Letter, Outbox
+from routes.mqtt.outbox import Outbox
+from routes.mqtt.properties import NONE, Properties
 from routes.mqtt.settings import SessionSettings
 
 log = logging.getLogger(__name__)
@@ -74,6 +78,7 @@ class Session:
             ),
             clock=clock,
             backoff=Backoff(settings.retry_first, settings.retry_ceiling, random),
+            throttle=Backoff(settings.retry_first, settings.retry_ceiling, random),
         )
         self._thread: threading.Thread | None = None
         # First of all retained values, and so the first word on each connection.
@@ -102,6 +107,7 @@ class Session:
         qos: int = 0,
         retain: bool = False,
         urgent: bool = False,
+        properties: Properties = NONE,
         correlation_data: bytes | None = None,
         settled: Callable[[], None] | None = None,
     ) -> bool:
@@ -110,14 +116,22 @@ class Session:
         False where it was refused: for its size, or because the session is
         stopping. ``urgent`` letters go before the others and are dropped
         after them. One with ``settled`` is never dropped; that is called, from
-        any thread, once the broker has it or never will. Raises `ValueError`
-        on a topic with wildcards or a QoS other than 0 and 1.
+        any thread, once the broker has it or never will. Of ``properties``,
+        ``expires_in`` holds under any MQTT, and the rest is left out under
+        3.1.1; ``correlation_data`` is one of them, for who has no other.
+        Raises `ValueError` on a topic with wildcards or half a surrogate pair
+        and on a QoS other than 0 and 1.
         """
         check_topic(topic)
+        topic.encode()
         if qos not in (0, 1):
             raise ValueError(f"QoS {qos} is not offered: use 0 or 1")
+        if correlation_data is not None:
+            properties = msgspec.structs.replace(properties, correlation_data=correlation_data)
+        lasts = properties.expires_in
+        deadline = None if lasts is None else self._clock.monotonic() + lasts
         return self._exchange.put(
-            Letter(topic, payload, qos, retain, urgent, correlation_data, settled)
+            Letter(topic, payload, qos, retain, urgent, properties, settled, deadline)
         )
 
     def statistics(self) -> SessionStatistics:

@@ -2,11 +2,13 @@
 
 Typed and bounded by msgspec, so that a mistake is found when the file is
 read. Refused: unknown keys, numbers out of their bounds, a URL that is none,
-TLS files without ``mqtts://``, a certificate without its key.
+TLS files without ``mqtts://``, a key without its certificate, a secret both as
+a file and as a credential.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -14,9 +16,14 @@ from msgspec import Meta
 
 from gateway.routing.access import Rule
 from routes.mqtt.broker_url import BrokerUrl
+from routes.mqtt.discovery_settings import DiscoverySettings
+from routes.mqtt.listening_settings import Listen
+from routes.mqtt.qos import check as check_qos
+from routes.mqtt.spool_settings import SpoolSettings
 
-LEAST_SPOOL = 1 << 20
-"""Bytes below which a spool is not worth its files."""
+_SECRETS = ("password", "ca", "cert", "key")
+
+_CREDENTIAL = re.compile(r"(?!\.\.?$)[^/:\s]{1,255}")
 
 
 class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -27,16 +34,29 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     waits while the broker is away, ``retained_size`` (topics) and again
     ``queue_bytes`` what is kept to be said again. ``max_payload`` (bytes)
     holds in both directions. ``in_flight`` is how many QoS 1 messages may
-    await the broker's acknowledgement at once.
+    await the broker's acknowledgement at once, if it takes as many; so many at
+    the most are said twice after an interruption. Over a line of 50 ms there and
+    back 100 carry five times as much as 20, and on the machine itself neither is
+    faster (``python -m benchmarks.mqtt_window``). ``receive_rate`` (packets a
+    second, ten seconds' worth at once) is what a broker may send that is no
+    acknowledgement, before we hang up.
+
+    A ``…_credential`` names one of systemd's credentials instead of a file:
+    ``LoadCredential=mqtt-password:/etc/…`` in the unit,
+    ``password_credential = "mqtt-password"`` here.
     """
 
     broker: str = "mqtt://localhost:1883"
     client_id: Annotated[str, Meta(max_length=128)] = ""
     username: str = ""
     password_file: str = ""
+    password_credential: str = ""
     ca_file: str = ""
+    ca_credential: str = ""
     cert_file: str = ""
+    cert_credential: str = ""
     key_file: str = ""
+    key_credential: str = ""
     keepalive: Annotated[int, Meta(ge=1, le=3600)] = 10
     connect_timeout: Annotated[float, Meta(ge=0.1, le=60)] = 3.0
     acknowledge_timeout: Annotated[float, Meta(ge=0.5, le=600)] = 30.0
@@ -46,7 +66,8 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     queue_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 4 << 20
     retained_size: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     max_payload: Annotated[int, Meta(ge=64, le=16 << 20)] = 64 << 10
-    in_flight: Annotated[int, Meta(ge=1, le=1000)] = 20
+    in_flight: Annotated[int, Meta(ge=1, le=1000)] = 100
+    receive_rate: Annotated[int, Meta(ge=1, le=1_000_000)] = 500
     telemetry_qos: Literal[0, 1] = 0
 
     def __post_init__(self) -> None:
@@ -55,12 +76,13 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise ValueError(
                 f"two user names: {url.username!r} in broker, {self.username!r} beside"
             )
-        if self.password_file and not (url.username or self.username):
-            raise ValueError("password_file is of no use without username")
-        if self.key_file and not self.cert_file:
-            raise ValueError("key_file is of no use without cert_file")
-        if (self.ca_file or self.cert_file) and not url.tls:
-            raise ValueError(f"ca_file and cert_file need TLS: write broker = 'mqtts://{url.host}'")
+        password, ca, cert, key = (self._named(what) for what in _SECRETS)
+        if password and not self.user:
+            raise ValueError(f"{password} is of no use without username")
+        if key and not cert:
+            raise ValueError(f"{key} is of no use without cert_file or cert_credential")
+        if (needs_tls := ca or cert) and not url.tls:
+            raise ValueError(f"{needs_tls} needs TLS: write broker = 'mqtts://{url.host}'")
         if self.retry_first > self.retry_ceiling:
             raise ValueError("retry_first is more than retry_ceiling")
 
@@ -74,6 +96,16 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         """The user name, from wherever it was given; empty for none."""
         return self.username or self.url.username
 
+    def _named(self, what: str) -> str:
+        """Return the key under which ``what`` is named, checked; empty where it is not."""
+        file, credential = f"{what}_file", f"{what}_credential"
+        name = getattr(self, credential)
+        if name and getattr(self, file):
+            raise ValueError(f"{file} and {credential} both name the {what}: leave one out")
+        if name and not _CREDENTIAL.fullmatch(name):
+            raise ValueError(f"{credential} is a name as LoadCredential= gives it, not {name!r}")
+        return credential if name else file if getattr(self, file) else ""
+
 
 class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All of ``[routes.mqtt]``.
@@ -82,20 +114,22 @@ class Settings(SessionSettings, frozen=True, forbid_unknown_fields=True, kw_only
     carried out. ``reply_timeout`` (s) is how long a device may take to
     answer one, ``max_calls`` how many may be under way at once.
 
-    ``spool_bytes`` is how much of what is not retained may wait in memory files
-    for the broker, for each OS process that publishes; beyond that the oldest
-    gives way. It is not lost where this route is killed. 0 has it wait in the
-    route's own memory, within ``queue_size``.
+    ``listen`` are the foreign topics that become letters; ``discovery`` is there
+    where Home Assistant is to be told of the devices.
+
+    ``spool`` says how telemetry waits for the broker: see `SpoolSettings`.
+    ``qos`` says for which topics another quality of service holds than
+    ``telemetry_qos``: see `routes.mqtt.qos`.
     """
 
     allow: tuple[Rule, ...] = ()
+    listen: Annotated[tuple[Listen, ...], Meta(max_length=100)] = ()
+    discovery: DiscoverySettings | None = None
     reply_timeout: Annotated[float, Meta(gt=0, le=600)] = 5.0
     max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 100
-    spool_bytes: Annotated[int, Meta(ge=0, le=1 << 34)] = 16 << 20
+    spool: SpoolSettings = SpoolSettings()
+    qos: dict[str, Literal[0, 1]] = {}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if 0 < self.spool_bytes < LEAST_SPOOL:
-            raise ValueError(
-                f"spool_bytes is 0 for no spool, or at least {LEAST_SPOOL}, not {self.spool_bytes}"
-            )
+        check_qos(self.qos)

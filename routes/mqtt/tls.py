@@ -2,8 +2,8 @@
 
 Certificates are always checked, host names too; there is no option to turn
 that off. Refused with `ConfigError` that names the file: one that cannot be
-read or holds no certificate, a key behind a pass phrase (nobody is there to
-type it).
+read or holds no certificate, a key that belongs to another certificate or
+lies behind a pass phrase (nobody is there to type it).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import ssl
 from typing import Any
 
 from gateway.errors import ConfigError
+from routes.mqtt import credentials
+from routes.mqtt.credentials import Source
 from routes.mqtt.settings import SessionSettings
 
 
@@ -38,22 +40,50 @@ class Context(ssl.SSLContext):
 def make_context(settings: SessionSettings) -> Context:
     """Return the context for the files that ``settings`` name."""
     context = Context(ssl.PROTOCOL_TLS_CLIENT)
-    if settings.ca_file:
-        try:
-            context.load_verify_locations(settings.ca_file)
-        except OSError as error:
-            raise ConfigError(_unusable("ca_file", settings.ca_file, error)) from error
-    else:
+    authority = credentials.find(settings, "ca")
+    if authority is None:
         context.load_default_certs()
-    if settings.cert_file:
+    else:
+        _require(authority, _CERTIFICATE, "certificate")
         try:
-            context.load_cert_chain(
-                settings.cert_file, settings.key_file or None, password=lambda: ""
-            )
+            context.load_verify_locations(authority.path)
         except OSError as error:
-            raise ConfigError(_unusable("cert_file", settings.cert_file, error)) from error
+            raise ConfigError(f"{authority} cannot be used: {_words(error)}") from error
+    certificate = credentials.find(settings, "cert")
+    if certificate is not None:
+        _load_own(context, certificate, credentials.find(settings, "key") or certificate)
     return context
 
 
-def _unusable(key: str, path: str, error: OSError) -> str:
-    return f"{key} {path} cannot be used: {error.strerror or error}"
+_CERTIFICATE, _KEY = b"CERTIFICATE-----", b"PRIVATE KEY-----"
+
+_LONGEST = 1 << 20
+"""Bytes that a file of certificates may have."""
+
+
+def _load_own(context: Context, certificate: Source, key: Source) -> None:
+    _require(certificate, _CERTIFICATE, "certificate")
+    text = _require(key, _KEY, "private key")
+    if b"ENCRYPTED" in text:
+        raise ConfigError(
+            f"{key} lies behind a pass phrase, and nobody is there to type it: "
+            f"write it without one, with openssl pkey -in {key.path} -out <new file>"
+        )
+    try:
+        context.load_cert_chain(certificate.path, key.path, password=lambda: "")
+    except OSError as error:
+        if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigError(f"{key} is not the key of {certificate}") from error
+        both = f"{certificate}" if key == certificate else f"{certificate} with {key}"
+        raise ConfigError(f"{both} cannot be used: {_words(error)}") from error
+
+
+def _require(source: Source, mark: bytes, what: str) -> bytes:
+    text = source.read(_LONGEST)
+    if mark not in text:
+        raise ConfigError(f"{source} holds no {what} in PEM, which begins with -----BEGIN")
+    return text
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)

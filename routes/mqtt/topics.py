@@ -18,8 +18,11 @@ would pass for a call, a reply or the status.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import combinations, zip_longest
 from typing import NamedTuple
 
+from gateway.errors import ConfigError
 from gateway.mail.topic import LIMIT, check_topic
 
 ROOT = "gateway"
@@ -47,16 +50,12 @@ class Topics:
         self._base = f"{ROOT}/{to_level(node)}"
         self.status = f"{self._base}/status"
         self.calls = f"{self._base}/devices/+/+/call"
+        self.infos = f"{self._base}/devices/+/info"
 
     def outward(self, bus_topic: str) -> str:
         """Return where what is published as ``bus_topic`` goes."""
         check_topic(bus_topic)
-        topic = f"{self._base}/{'/'.join(map(_quote, bus_topic.split('/')))}"
-        if len(topic.encode()) > LIMIT:
-            raise ValueError(f"{bus_topic[:40]!r}… is too long for MQTT")
-        if self.is_reserved(topic):
-            raise ValueError(f"{bus_topic!r} is no topic for MQTT: calls and status go there")
-        return topic
+        return self._checked(_quote_levels(bus_topic), bus_topic)
 
     def call(self, topic: str) -> CallTopic:
         """Cut the ``topic`` of a call; `ValueError` where it is none of this node's."""
@@ -68,6 +67,22 @@ class Topics:
         return CallTopic(
             from_level(device), from_level(command), f"{base}/devices/{device}/{command}/reply"
         )
+
+    def call_to(self, device: str, command: str) -> str:
+        """Return where a call of ``command`` goes."""
+        return f"{self._base}/devices/{to_level(device)}/{to_level(command)}/call"
+
+    def of_device(self, device: str, topic: str) -> str:
+        """Return where what ``device`` publishes as ``topic`` goes; refuses as `outward` does."""
+        check_topic(topic)
+        return self._checked(f"devices/{to_level(device)}/{_quote_levels(topic)}", topic)
+
+    def device_of(self, topic: str) -> str:
+        """Return whose info ``topic`` is; `ValueError` where it is none of this node's."""
+        device = topic.removeprefix(f"{self._base}/devices/").removesuffix("/info")
+        if topic != f"{self._base}/devices/{device}/info":
+            raise ValueError(f"{topic!r} is not the topic of a device's info")
+        return from_level(device)
 
     def default_reply(self, topic: str) -> str | None:
         """Return where the answer to a call goes, however its names are spelt.
@@ -105,6 +120,40 @@ class Topics:
             return self.is_reserved(topic)
         return topic != self.status
 
+    def _checked(self, levels: str, told_as: str) -> str:
+        topic = f"{self._base}/{levels}"
+        if len(topic.encode()) > LIMIT:
+            raise ValueError(f"{told_as[:40]!r}… is too long for MQTT")
+        if self.is_reserved(topic):
+            raise ValueError(f"{told_as!r} is no topic for MQTT: calls and status go there")
+        return topic
+
+
+def overlap(one: str, other: str) -> bool:
+    """Tell whether some topic falls under both patterns; a broker may then send it twice.
+
+    >>> overlap("plant/+/on", "plant/soil/+"), overlap("plant/+/on", "plant/soil/off")
+    (True, False)
+    """
+    for mine, theirs in zip_longest(one.split("/"), other.split("/")):
+        if "#" in (mine, theirs):
+            return True  # it also stands for no level at all
+        if mine is None or theirs is None:
+            return False
+        if "+" not in (mine, theirs) and mine != theirs:
+            return False
+    return True
+
+
+def refuse_overlaps(patterns: Iterable[str]) -> None:
+    """Raise `ConfigError` where a topic falls under two of the patterns."""
+    for one, other in combinations(patterns, 2):
+        if overlap(one, other):
+            raise ConfigError(
+                f"{one!r} and {other!r} are subscribed to, and some topic falls under both:"
+                " it might come twice; make one of them narrower"
+            )
+
 
 def to_level(name: str) -> str:
     """Return ``name`` as one level of a topic.
@@ -126,6 +175,10 @@ def from_level(level: str) -> str:
     if not name or _quote(name) != level:
         raise ValueError(f"{level!r} is not how a name is spelt in a topic")
     return name
+
+
+def _quote_levels(topic: str) -> str:
+    return "/".join(map(_quote, topic.split("/")))
 
 
 def _quote(text: str) -> str:

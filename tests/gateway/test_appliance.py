@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,9 +11,17 @@ import pytest
 from gateway import plugins
 from gateway.appliance import MOVES, Appliance
 from gateway.config.provenance import Provenance
-from gateway.config.schema import Configuration, DeviceConfig, GatewaySettings, NoSettings
+from gateway.config.schema import (
+    Configuration,
+    DeviceConfig,
+    GatewaySettings,
+    HealthSettings,
+    NoSettings,
+    RouteConfig,
+)
 from gateway.device import Driver, Heartbeat, Identity
 from gateway.framing import Line
+from gateway.routing.router import Router
 
 
 class PatienceSettings(msgspec.Struct, frozen=True):
@@ -84,3 +93,52 @@ def test_mailboxes_have_room_for_what_every_device_tells_at_the_start(
         provenance=Provenance(),
     )
     assert Appliance(configuration).mailbox_size == size
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_health_is_a_thread_of_the_main_process_unless_it_is_switched_off(
+    monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    monkeypatch.setattr(plugins, "find", lambda group, name: Router)
+    settings = HealthSettings(enabled=enabled)
+    configuration = Configuration(
+        gateway=GatewaySettings(node="lab", sockets="/run/lab"),
+        health=settings,
+        routes={"x": RouteConfig(name="x", type="x", settings=NoSettings())},
+        devices={},
+        provenance=Provenance(),
+    )
+    appliance = Appliance(configuration)
+    appliance.build()
+    health = appliance._specs.get("health")
+    if not enabled:
+        assert health is None
+        return
+    assert health is not None
+    assert health.mode == "thread"
+    assert health.find_class().__name__ == "Health"
+    assert health.parameters == {"settings": settings, "node": "lab", "sockets": "/run/lab"}
+
+
+def test_every_route_knows_all_devices_that_are_configured(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(plugins, "find", lambda group, name: Patient)
+    configuration = Configuration(
+        gateway=GatewaySettings(sockets=str(tmp_path)),
+        routes={"mqtt": RouteConfig(name="mqtt", type="mqtt", settings=NoSettings())},
+        devices={
+            name: DeviceConfig(
+                name=name, driver="x", route="serial", link=NoSettings(), settings=NoSettings()
+            )
+            for name in ("quick", "slow")
+        },
+        provenance=Provenance(),
+    )
+    added: dict[str, Any] = {}
+    appliance = Appliance(configuration)
+    monkeypatch.setattr(
+        appliance, "add_process", lambda name, kind, **options: added.update({name: options})
+    )
+    appliance.build()
+    parameters = added["mqtt"]["parameters"]
+    assert parameters["configured"] == ("quick", "slow")
+    assert parameters["devices"] == []

@@ -12,8 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec import convert
+
 from gateway.bus.directory import Book, Subscription
 from gateway.bus.office import BOSS, Office
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.clock import RealClock
 from gateway.mail.codec import decode, encode
 from gateway.mail.message import Message, reply_to
@@ -21,6 +24,7 @@ from gateway.mail.topic import matches
 from gateway.process.context import Context
 from gateway.process.process import Process
 from gateway.process.runner import run
+from gateway.supervision.order_bodies import Subscribing
 
 DEADLINE = 10.0
 
@@ -90,7 +94,7 @@ class LittleBus:
 
     def _on_control(self, message: Message) -> bool:
         answers: dict[str, Callable[[Any], Any]] = {
-            "subscribe": lambda body: self._subscribe(message.sender, **body),
+            "subscribe": lambda body: self._subscribe(message.sender, **convert(body, Subscribing)),
             "retain": lambda body: self._retain(decode(body["message"])),
         }
         result = answers.get(message.subject, lambda body: None)(message.body)
@@ -98,7 +102,7 @@ class LittleBus:
             self.office.answer(reply_to(message, self.office.new_id(), 0.0, result))
         return True
 
-    def _subscribe(self, name: str, pattern: str, spool: int) -> list[bytes]:
+    def _subscribe(self, name: str, pattern: str, spool: SpoolTerms | None) -> list[bytes]:
         book = self.office.book
         version = book.version + 1
         subscriptions = (*book.subscriptions, Subscription(name, pattern, version, spool))

@@ -41,6 +41,7 @@ class Received(NamedTuple):
     qos: int
     retained: bool
     correlation_data: str = ""
+    user: str = ""
 
 
 class Mosquitto:
@@ -205,7 +206,7 @@ class Mosquitto:
     ) -> Listener:
         """Return a foreign subscriber that is subscribed already; close it, or use ``with``."""
         command = self._client("mosquitto_sub", version, username, password)
-        command += ["-d", "-q", str(qos), "-F", _MARK + "%q %r %x %t\t%D"]
+        command += ["-d", "-q", str(qos), "-F", _MARK + "%q %r %x %t\t%D\t%P"]
         for topic in topics:
             command += ["-t", topic]
         return Listener(command)
@@ -364,9 +365,11 @@ _MARK = "MESSAGE "
 def _messages(lines: Iterable[str]) -> Iterable[Received]:
     for line in lines:
         if line.startswith(_MARK):
-            fields, _, correlation = line[len(_MARK) :].partition("\t")
+            fields, correlation, user = line[len(_MARK) :].split("\t")
             qos, retained, payload, topic = fields.split(" ", 3)
-            yield Received(topic, bytes.fromhex(payload), int(qos), retained == "1", correlation)
+            yield Received(
+                topic, bytes.fromhex(payload), int(qos), retained == "1", correlation, user
+            )
 
 
 def _run(command: Sequence[str], given: bytes = b"", timeout: float = DEADLINE) -> None:

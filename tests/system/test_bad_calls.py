@@ -134,7 +134,7 @@ def test_a_burst_of_calls_is_answered_one_by_one(lasting: Bench) -> None:
 def test_nothing_of_all_that_was_a_bug(lasting: Bench) -> None:
     assert not [line for line in lasting.gateway.log if "Traceback" in line or "ERROR" in line]
     assert lasting.gateway.statistics("mqtt")["session"]["faults"] == 0
-    assert [each["restarts"] for each in lasting.gateway.ask({"op": "ps"})["processes"]] == [0] * 4
+    assert [each["restarts"] for each in lasting.gateway.ask({"op": "ps"})["processes"]] == [0] * 5
 
 
 def test_a_retained_call_is_refused_when_it_is_met_again(

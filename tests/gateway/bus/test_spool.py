@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bus.spool import SpoolReader, SpoolWriter
+from gateway.bus.spool import SpoolReader
+from gateway.bus.spool_file import SpoolBalance
+from gateway.bus.spool_terms import SpoolTerms
+from gateway.bus.spool_writer import SpoolWriter
 from gateway.errors import SpoolError
 from gateway.mail.message import Message
 
-LIMIT = 1 << 20
+TERMS = SpoolTerms(limit=1 << 20)
 
 
 def letter(number: int) -> Message:
@@ -31,14 +34,14 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reader(folder: Path) -> Iterator[SpoolReader]:
-    made = SpoolReader(folder, limit=LIMIT)
+    made = SpoolReader(folder, TERMS)
     yield made
     made.close()
 
 
 @pytest.fixture
 def writer(folder: Path) -> Iterator[SpoolWriter]:
-    made = SpoolWriter(folder, limit=LIMIT)
+    made = SpoolWriter(folder, TERMS)
     yield made
     made.close()
 
@@ -88,7 +91,7 @@ def test_the_reader_is_rung_for_what_is_written(reader: SpoolReader, writer: Spo
 def test_letters_wait_for_a_reader_that_is_not_there_yet(writer: SpoolWriter, folder: Path) -> None:
     for number in range(10):
         writer.append(letter(number))
-    reader = SpoolReader(folder, limit=LIMIT)
+    reader = SpoolReader(folder, TERMS)
     assert bodies(reader) == list(range(10))
     reader.close()
 
@@ -96,21 +99,21 @@ def test_letters_wait_for_a_reader_that_is_not_there_yet(writer: SpoolWriter, fo
 def test_what_was_not_confirmed_is_taken_again_by_the_next(
     writer: SpoolWriter, folder: Path
 ) -> None:
-    first = SpoolReader(folder, limit=LIMIT)
+    first = SpoolReader(folder, TERMS)
     for number in range(4):
         writer.append(letter(number))
     taken = first.take(4)
     first.confirm(taken[:1] + taken[2:3])
     first.close()
-    second = SpoolReader(folder, limit=LIMIT)
+    second = SpoolReader(folder, TERMS)
     assert bodies(second) == [1, 3]
-    assert second.balance() == (4, 2, 0, 0, 2)
+    assert second.balance() == SpoolBalance(4, 2, 0, 0, 0, 0, 2)
     second.close()
 
 
 def test_a_second_reader_is_refused(reader: SpoolReader, folder: Path) -> None:
     with pytest.raises(SpoolError, match="has a reader already"):
-        SpoolReader(folder, limit=LIMIT)
+        SpoolReader(folder, TERMS)
     assert not rings(reader)
 
 
@@ -118,7 +121,7 @@ def test_no_more_is_taken_than_asked_for_and_every_writer_has_its_turn(
     reader: SpoolReader, writer: SpoolWriter, folder: Path
 ) -> None:
     def write() -> None:
-        other = SpoolWriter(folder, limit=LIMIT)
+        other = SpoolWriter(folder, TERMS)
         for number in range(100, 400):
             other.append(letter(number))
 
@@ -140,23 +143,29 @@ def test_a_dead_writers_letters_are_read_and_then_its_file_goes(
     reader: SpoolReader, folder: Path
 ) -> None:
     def write() -> None:
-        other = SpoolWriter(folder, limit=LIMIT)
+        other = SpoolWriter(folder, TERMS)
         other.append(letter(1))
 
     with child(write) as pid:
         taken = reader.take(10)
         reader.confirm(taken)
         reader.tidy()
-        assert (folder / f"{pid}.spool").exists()  # it lives, and may write again
+        assert (folder / f"{pid}-1.spool").exists()  # it lives, and may write again
     reader.tidy()
-    assert sorted(path.name for path in folder.iterdir()) == ["bell", "reader.alive"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "bell",
+        "progress",
+        "progress-shm",
+        "progress-wal",
+        "reader.alive",
+    ]
 
 
 def test_a_dead_writers_file_stays_as_long_as_something_is_in_it(
     reader: SpoolReader, folder: Path
 ) -> None:
     def write() -> None:
-        other = SpoolWriter(folder, limit=LIMIT)
+        other = SpoolWriter(folder, TERMS)
         other.append(letter(1))
         other.append(letter(2))
 
@@ -164,17 +173,17 @@ def test_a_dead_writers_file_stays_as_long_as_something_is_in_it(
         first, second = reader.take(10)
     reader.confirm([first])
     reader.tidy()
-    assert (folder / f"{pid}.spool").exists()
+    assert (folder / f"{pid}-1.spool").exists()
     reader.confirm([second])
     reader.tidy()
-    assert not (folder / f"{pid}.spool").exists()
+    assert not (folder / f"{pid}-1.spool").exists()
 
 
 def test_a_writer_that_stands_still_in_a_letter_holds_up_nobody_else(
     reader: SpoolReader, writer: SpoolWriter, folder: Path
 ) -> None:
     def write() -> None:
-        other = SpoolWriter(folder, limit=LIMIT)
+        other = SpoolWriter(folder, TERMS)
         other.append(letter(7))
         assert other._file is not None
         assert other._file._database is not None
@@ -208,11 +217,27 @@ def test_a_file_that_cannot_be_opened_yet_holds_up_nobody_else(
     assert reader.balance().accepted == 1
 
 
+def test_a_reader_that_stands_still_in_a_file_has_a_new_one_begun(
+    writer: SpoolWriter, folder: Path
+) -> None:
+    writer.append(letter(1))
+    stuck = sqlite3.connect(folder / f"{os.getpid()}-1.spool", isolation_level=None)
+    stuck.execute("BEGIN IMMEDIATE")
+    for number in range(2, 5):
+        writer.append(letter(number))
+    stuck.execute("ROLLBACK")
+    stuck.close()
+    assert (folder / f"{os.getpid()}-2.spool").exists()
+    reader = SpoolReader(folder, TERMS)
+    assert bodies(reader) == [1, 2, 3, 4], "in their order"
+    reader.close()
+
+
 def test_a_successor_of_the_same_number_goes_on_in_the_same_file(
     reader: SpoolReader, folder: Path
 ) -> None:
     for number in (1, 2):
-        writer = SpoolWriter(folder, limit=LIMIT)
+        writer = SpoolWriter(folder, TERMS)
         writer.append(letter(number))
         writer.close()
     assert bodies(reader) == [1, 2]
@@ -230,7 +255,7 @@ def test_a_bell_that_cannot_be_rung_loses_no_letter(writer: SpoolWriter, folder:
     (folder / "bell").mkdir()  # nothing that could be written to
     writer.append(letter(1))
     (folder / "bell").rmdir()
-    reader = SpoolReader(folder, limit=LIMIT)
+    reader = SpoolReader(folder, TERMS)
     assert bodies(reader) == [1]
     writer.append(letter(2))
     assert rings(reader)

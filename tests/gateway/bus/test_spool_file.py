@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.bus.spool_file import SMALLEST, SpoolFile
+from gateway.bus.spool_file import LAST, SMALLEST, BusyError, SpoolBalance, Spooled, SpoolFile
 from gateway.errors import BodyError, MailboxFullError, SpoolError
+from gateway.mail.codec import decode
 from gateway.mail.message import Message
 from tests.lab.os_processes import until
 
@@ -29,7 +30,13 @@ def letter(number: int, size: int = 80, topic: str = "devices/board/analogue") -
 
 
 def numbers(spool: SpoolFile, after: int = 0, most: int = 10_000) -> list[int]:
-    return [found.message.body["number"] for found in spool.read(after, most)]
+    return [number_of(found) for found in spool.read(after, most)]
+
+
+def number_of(found: Spooled) -> int:
+    body = decode(found.letter).body
+    assert isinstance(body, dict)
+    return int(body["number"])
 
 
 @pytest.fixture
@@ -43,12 +50,12 @@ def test_letters_stay_in_order_until_they_are_confirmed(spool: SpoolFile) -> Non
     spool.append([letter(1)])
     spool.append([letter(2), letter(3)])
     first, second, third = spool.read()
-    assert first.message == letter(1)
+    assert (first.subject, decode(first.letter)) == ("devices/board/analogue", letter(1))
     assert numbers(spool, after=first.number) == [2, 3]
-    assert spool.confirm([first.number, third.number])
+    assert spool.take_out([first.number, third.number])
     assert numbers(spool) == [2]
-    assert spool.balance() == (3, 2, 0, 0, 1)
-    assert spool.confirm([first.number])  # twice is fine
+    assert spool.balance() == SpoolBalance(3, 2, 0, 0, 0, 0, 1)
+    assert spool.take_out([first.number])  # twice is fine
     assert spool.balance().confirmed == 2
     assert second.number > first.number
 
@@ -68,7 +75,7 @@ def test_what_was_not_confirmed_is_there_for_the_next_reader(
 def test_numbers_are_never_used_twice(spool: SpoolFile) -> None:
     spool.append([letter(1)])
     (only,) = spool.read()
-    spool.confirm([only.number])
+    spool.take_out([only.number])
     spool.append([letter(2)])
     assert spool.read()[0].number > only.number
 
@@ -87,7 +94,7 @@ def test_a_full_file_refuses_and_says_so(tmp_path: Path, policy: str) -> None:
     assert "the spool 'mail' is full" in refusal
     assert numbers(spool) == list(range(written))
     # Room again as soon as something has arrived.
-    spool.confirm([found.number for found in spool.read(most=20)])
+    spool.take_out([found.number for found in spool.read(most=20)])
     spool.append([letter(written, 1000)], timeout=0.0)
     assert spool.balance().dropped == 0
     assert (tmp_path / "mail").stat().st_size <= SMALLEST
@@ -141,17 +148,17 @@ def test_a_writer_that_stands_still_holds_up_no_reader(spool: SpoolFile) -> None
         writer.execute("BEGIN IMMEDIATE")
         assert numbers(spool) == [1]
         began = time.monotonic()
-        assert not spool.confirm([found.number])
+        assert not spool.take_out([found.number])
         assert time.monotonic() - began < 2.0
         writer.execute("ROLLBACK")
     writer.close()
-    assert spool.confirm([found.number])
+    assert spool.take_out([found.number])
 
 
 def test_a_reader_that_stands_still_holds_its_writer_up_to_the_deadline(spool: SpoolFile) -> None:
     with sqlite3.connect(spool.path, isolation_level=None) as reader:
         reader.execute("BEGIN IMMEDIATE")
-        with pytest.raises(MailboxFullError, match="slow, stuck or cut off"):
+        with pytest.raises(BusyError, match="is being changed"):
             spool.append([letter(1)], timeout=0.1)
         reader.execute("ROLLBACK")
     reader.close()
@@ -184,25 +191,45 @@ def test_a_page_that_was_spoilt_is_noticed_at_open(tmp_path: Path) -> None:
     again.close()
 
 
-def test_what_is_no_letter_is_counted_and_taken_out(spool: SpoolFile) -> None:
+def test_what_does_not_arrive_is_counted_as_what_became_of_it(spool: SpoolFile) -> None:
+    spool.append([letter(number) for number in range(6)])
+    first, second, third, *_ = spool.read()
+    assert spool.take_out([first.number], "garbage")
+    assert spool.take_out([second.number], "expired")
+    assert spool.take_out([third.number, first.number], "moved")  # the first is gone already
+    assert spool.balance() == SpoolBalance(
+        accepted=6, confirmed=0, dropped=0, garbage=1, expired=1, moved=1, queued=3
+    )
+
+
+def test_nothing_is_taken_out_while_the_writer_is_in_the_way(spool: SpoolFile) -> None:
     spool.append([letter(1)])
-    with sqlite3.connect(spool.path) as other:
-        other.execute("INSERT INTO letters (letter) VALUES (x'c1c1')")
-    other.close()
-    spool.append([letter(2)])
-    assert numbers(spool) == [1, 2]
-    assert spool.balance() == (3, 0, 0, 1, 2)
-
-
-def test_what_is_no_letter_stays_while_the_writer_is_in_the_way(spool: SpoolFile) -> None:
     with sqlite3.connect(spool.path, isolation_level=None) as writer:
-        writer.execute("INSERT INTO letters (letter) VALUES (x'c1c1')")
         writer.execute("BEGIN IMMEDIATE")
-        assert numbers(spool) == []
+        assert not spool.take_out([1], "garbage")
         writer.execute("ROLLBACK")
     writer.close()
-    assert numbers(spool) == []
-    assert spool.balance() == (1, 0, 0, 1, 0)
+    assert spool.balance().queued == 1
+    assert spool.take_out([1], "garbage")
+
+
+def test_it_tells_what_it_holds_and_how_full_it_is(spool: SpoolFile) -> None:
+    assert (spool.last(), spool.subjects(0, LAST)) == (0, set())
+    empty = spool.fill()
+    spool.append([letter(number, size=400, topic=f"topic/{number % 2}") for number in range(1000)])
+    assert spool.last() == 1000
+    assert spool.subjects(0, 1) == {"topic/0"}
+    assert spool.subjects(0, LAST) == {"topic/0", "topic/1"}
+    assert empty < 0.1 < 0.4 < spool.fill() < 0.9
+
+
+def test_no_two_files_are_the_same(spool: SpoolFile, tmp_path: Path) -> None:
+    again = SpoolFile(spool.path, limit=1 << 20)
+    other = SpoolFile(tmp_path / "other.spool", limit=1 << 20)
+    assert again.identity == spool.identity != other.identity
+    assert abs(spool.made - time.time()) < 60.0
+    for file in (again, other):
+        file.close()
 
 
 def test_text_that_is_no_unicode_is_refused_and_nothing_is_written(spool: SpoolFile) -> None:
@@ -244,13 +271,15 @@ def test_whatever_is_done_to_it_the_balance_holds(
             written += step
         elif step == "confirm":
             taken = spool.read(most=3)
-            assert spool.confirm([found.number for found in taken])
+            assert spool.take_out([found.number for found in taken])
             del expected[: len(taken)]
         else:
             spool.close()
             spool = SpoolFile(path, limit=1 << 20)
         assert numbers(spool) == expected
-        assert spool.balance() == (written, written - len(expected), 0, 0, len(expected))
+        assert spool.balance() == SpoolBalance(
+            written, written - len(expected), 0, 0, 0, 0, len(expected)
+        )
     spool.remove()
     assert list(path.parent.iterdir()) == []
 
@@ -285,9 +314,9 @@ def test_whoever_is_killed_at_any_moment_loses_nothing(tmp_path: Path) -> None:
         last = 0
         while True:
             for found in spool.read(last, 32):
-                os.write(log, b"%8d" % found.message.body["number"])
+                os.write(log, b"%8d" % number_of(found))
                 last = found.number
-                spool.confirm([found.number])
+                spool.take_out([found.number])
 
     def start(job: object) -> int:
         child = os.fork()

@@ -175,3 +175,18 @@ def test_a_recipient_that_was_restarted_is_still_found(
     follow(here)
     here.open("worker", 2, here.bind("worker", 2))
     assert here.look_up_again("worker").incarnation == 2
+
+
+@pytest.mark.parametrize(
+    ("topic", "is_shown"), [("tail/1", False), ("log/serial", False), ("tailor/1", True)]
+)
+def test_what_tells_of_the_mail_is_not_copied_again(
+    offices: Offices, letter: MakeLetter, topic: str, is_shown: bool
+) -> None:
+    here, _ = offices(worker=0, watcher=0)
+    tell(here, t=Tap("watcher"))
+    here.publish(letter(topic, kind="publication"))
+    # A letter may be about whatever it likes.
+    send(here, letter(topic))
+    kinds = [copy["kind"] for copy in contents(box_of(here, "watcher"))]
+    assert kinds == (["publication", "letter"] if is_shown else ["letter"])

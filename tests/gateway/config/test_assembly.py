@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from gateway.config.schema import Configuration, NoSettings
+from gateway.config.schema import Configuration, HealthSettings, NoSettings
 
 Load = Callable[[str], Configuration]
 Mistakes = Callable[[str], list[str]]
@@ -62,6 +62,12 @@ def test_a_whole_house(loaded: Load) -> None:
     assert str(house.provenance.of("devices", "wheels", "settings", "rate")).endswith(":18")
 
 
+def test_health_is_reported_unless_told_otherwise(loaded: Load) -> None:
+    assert loaded("").health == HealthSettings(enabled=True, period=30.0)
+    house = loaded("[health]\nenabled = false\ntemperature_warning = 70")
+    assert (house.health.enabled, house.health.temperature_warning) == (False, 70.0)
+
+
 def test_nothing_configured_is_a_configuration(loaded: Load) -> None:
     house = loaded("")
     assert house.gateway.node == os.uname().nodename
@@ -78,6 +84,20 @@ def test_nothing_configured_is_a_configuration(loaded: Load) -> None:
         ("[gateway]\nnoed = 'a'", ["2: gateway.noed: unknown key; did you mean 'node'?"]),
         ("[gateway]\nnode = 'a/b'", ['2: gateway.node: cannot be "a/b"; write text: letters, …']),
         ("[gateway]\nsockets = 'run'", ['2: gateway.sockets: cannot be "run"; write text: a f…']),
+        (
+            "[health]\nperiod = 0",
+            ["2: health.period: cannot be 0; write a number from 1 to 86400 (…"],
+        ),
+        ("[health]\nstate = 'x'", ['2: health.state: cannot be "x"; write text: a folder, from …']),
+        ("[health]\nenable = true", ["2: health.enable: unknown key; did you mean 'enabled'?"]),
+        (
+            "[health]\ntemperature_warning = 90",
+            ["2: health.temperature_warning: temperature_warning is above temperature_critical: …"],
+        ),
+        (
+            "[routes.health]\ntype = 'mqtt'",
+            ["1: routes.health: the gateway itself has a process 'health'; …"],
+        ),
         ("[routes.'a b']\ntype = 'mqtt'", ['1: routes."a b": cannot be a name; use letters, …']),
         ("[routes.ros]", ["1: routes.ros: no 'ros'; ask"]),
         ("[routes.m]\ntype = 'ros'", ["2: routes.m.type: no 'ros'; ask"]),

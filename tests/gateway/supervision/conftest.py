@@ -21,6 +21,7 @@ PATIENCE = 20.0
 HEAD = """
 import logging, os, signal, sys, threading, time
 from gateway.application import Application
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import *
 from gateway.mail.message import Message
 from gateway.process.process import Process
@@ -28,6 +29,7 @@ from gateway.supervision.restart import RestartPolicy
 
 logging.basicConfig(level=logging.WARNING)
 SOCKETS = sys.argv[1]
+TERMS = SpoolTerms(limit=1 << 20)
 SOON = RestartPolicy(first=0.01, ceiling=0.01, most=1000)
 ONCE = RestartPolicy("temporary")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.bus.tapping import Tap
-from gateway.errors import AddressError, ConfigError, RefusedError
+from gateway.errors import AddressError, ConfigError, GatewayError, RefusedError
+from gateway.process.log_stream import LogStream
 from gateway.supervision.notices import LEASE, MOST, Notices
 
 TAP = Tap("tap@door")
@@ -78,3 +79,52 @@ def test_taps_are_bounded() -> None:
     notices.untap("door", "3")
     with pytest.raises(RefusedError, match="already"):
         notices.tap("door", "4", TAP, 0.0)
+
+
+def test_the_log_is_streamed_until_its_time_is_over_and_warnings_for_ever() -> None:
+    notices = Notices()
+    stream = LogStream("debug", 10, "health")
+    notices.stream_log("health", stream, 60.0, 100.0)
+    assert notices.due == 160.0
+    assert notices.as_data()["log_stream"] == {
+        "level": "debug",
+        "rate": 10,
+        "warnings_to": "health",
+    }
+    assert not notices.end_stream(159.0)
+    assert notices.end_stream(160.0)
+    assert notices.as_data()["log_stream"]["level"] == ""
+    assert notices.due is None
+
+
+def test_what_is_streamed_ends_with_its_owner() -> None:
+    notices = Notices()
+    notices.stream_log("health", LogStream("debug"), 60.0, 0.0)
+    notices.untap("somebody")
+    notices.untap("health", "a tap of its own")
+    assert notices.as_data() != {}
+    notices.untap("health")
+    assert notices.as_data() == {}
+    notices.stream_log("other", LogStream("info"), 60.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("owner", "stream", "seconds", "said"),
+    [
+        ("other", LogStream("info"), 1.0, "streamed by 'health' already"),
+        ("health", LogStream("loud"), 1.0, "is no level"),
+        ("health", LogStream("info"), 0.0, "is no lease"),
+        ("health", LogStream("info"), 3601.0, "is no lease"),
+        ("health", LogStream("info"), float("nan"), "is no lease"),
+        ("health", LogStream("info", 0), 1.0, "are none"),
+    ],
+)
+def test_what_cannot_be_streamed_is_refused_and_leaves_all_as_it_was(
+    owner: str, stream: LogStream, seconds: float, said: str
+) -> None:
+    notices = Notices()
+    notices.stream_log("health", LogStream(warnings_to="health"), 1.0, 0.0)
+    before = notices.as_data()
+    with pytest.raises(GatewayError, match=said):
+        notices.stream_log(owner, stream, seconds, 0.0)
+    assert notices.as_data() == before

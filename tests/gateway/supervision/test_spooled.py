@@ -10,8 +10,8 @@ import pytest
 KEEPER = """
     class Keeper(Process):
         def birth(self):
-            self.subscribe("numbers/#", lambda m: say("retained", m.body), spool=1 << 20)
-            self.reader = self.open_spool(1 << 20)
+            self.subscribe("numbers/#", lambda m: say("retained", m.body), spool=TERMS)
+            self.reader = self.open_spool(TERMS)
             self.watch(self.reader.fileno(), self.on_bell)
             self.on_bell(0)
         def on_bell(self, events):
@@ -70,13 +70,13 @@ def test_what_was_written_before_the_end_is_read_after_the_next_start(
     class Main(Process):
         def birth(self):
             if not os.path.exists({str(tmp_path / "second")!r}):
-                self.subscribe("numbers/#", print, spool=1 << 20)
+                self.subscribe("numbers/#", print, spool=TERMS)
                 for number in range(10):
                     self.publish("numbers/one", number)
                 open({str(tmp_path / "second")!r}, "x").close()
                 self.die()
             else:
-                reader = self.open_spool(1 << 20)
+                reader = self.open_spool(TERMS)
                 say([each.message.body for each in reader.take(100)])
                 reader.close()
                 self.die()
@@ -93,8 +93,8 @@ def test_unsubscribing_ends_it(start: Any) -> None:
     program = start("""
     class Main(Process):
         def birth(self):
-            self.subscribe("numbers/#", print, spool=1 << 20)
-            reader = self.open_spool(1 << 20)
+            self.subscribe("numbers/#", print, spool=TERMS)
+            reader = self.open_spool(TERMS)
             self.publish("numbers/one", 1)
             self.unsubscribe("numbers/#")
             while self.application and self._office.book.spools("numbers/one"):

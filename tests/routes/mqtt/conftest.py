@@ -8,12 +8,12 @@ from random import Random
 from typing import Any
 
 import pytest
-import trustme
 
 from gateway.clock import RealClock
 from routes.mqtt.network_loop import Status
 from routes.mqtt.session import Session
 from routes.mqtt.settings import SessionSettings
+from tests.lab.certificates import make_certificates
 from tests.lab.mosquitto import Mosquitto
 
 STATUS = Status(
@@ -62,13 +62,5 @@ def make_session() -> Iterator[Callable[..., Session]]:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an authority, a server's and a client's certificate, made for this run."""
-    folder = tmp_path_factory.mktemp("certificates")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "ca.crt"))
-    for name, identity in (("server", "localhost"), ("client", "gateway@lab.invalid")):
-        addresses = ("127.0.0.1",) if name == "server" else ()
-        issued = authority.issue_cert(identity, *addresses, common_name=identity)
-        issued.private_key_pem.write_to_path(str(folder / f"{name}.key"))
-        issued.cert_chain_pems[0].write_to_path(str(folder / f"{name}.crt"))
-    return folder
+    """The folder that `tests.lab.certificates` describes."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))

@@ -56,6 +56,12 @@ def topic_of(command):
     return f"gateway/lab/devices/board/{command}/call"
 
 
+def test_a_call_is_wanted_as_long_as_its_message_lasts():
+    assert parse(expires_in=2).expires_in == 2
+    assert parse(expires_in=0).expires_in == 1
+    assert parse().expires_in is None
+
+
 # The envelope.
 
 

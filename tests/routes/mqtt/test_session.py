@@ -12,8 +12,10 @@ from queue import SimpleQueue
 import pytest
 
 from routes.mqtt.incoming import Incoming
+from routes.mqtt.properties import Properties
 from tests.lab.mosquitto import DEADLINE, Mosquitto
 from tests.lab.mqtt_ends import Deaf
+from tests.lab.os_processes import until
 
 pytestmark = pytest.mark.needs("mosquitto")
 
@@ -96,15 +98,6 @@ def test_the_broker_publishes_the_will_of_a_killed_gateway(broker):
     assert (will.payload, will.retained) == (b"lost", True)
 
 
-def test_two_gateways_of_one_name_are_told_so(broker, make_session):
-    first = make_session(broker.url)
-    second = make_session(broker.url)
-    # This mosquitto throws the older one out without a word.
-    for session in (first, second):
-        found = session.wait_for_state(lambda state: "same node name" in state.cause, DEADLINE)
-        assert found is not None
-
-
 # What is said.
 
 
@@ -159,6 +152,53 @@ def test_correlation_data_goes_back_with_a_reply(broker, make_session):
         assert heard.wait_for_count(1)[0].correlation_data == "call-7"
 
 
+def test_under_mqtt_5_a_message_bears_its_properties(broker, make_session):
+    received: SimpleQueue[Incoming] = SimpleQueue()
+    listener = make_session(
+        broker.url, client_id="other", subscriptions=["in/#"], on_message=received.put
+    )
+    broker.wait_for_log(r"other 1 in/#")
+    session = make_session(broker.url)
+    properties = Properties(
+        expires_in=3600.0,
+        response_topic="answers/1",
+        correlation_data=b"7",
+        content_type="application/json",
+        user=(("message_id", "m-1"), ("thread_id", "t-1")),
+    )
+    session.publish("in/a", b"{}", qos=1, properties=properties)
+    incoming = received.get(timeout=DEADLINE)
+    assert incoming.expires_in is not None
+    assert 3500 < incoming.expires_in <= 3600
+    assert incoming == Incoming(
+        topic="in/a",
+        payload=b"{}",
+        response_topic="answers/1",
+        correlation_data=b"7",
+        expires_in=incoming.expires_in,
+        content_type="application/json",
+        user=(("message_id", "m-1"), ("thread_id", "t-1")),
+    )
+    assert listener.statistics().received == 1
+
+
+def test_a_foreign_client_can_tell_repeats_by_the_message_id(broker, make_session):
+    session = make_session(broker.url)
+    with broker.listen("in/#") as heard:
+        user = (("message_id", "m-1"), ("thread_id", "t-1"))
+        session.publish("in/a", b"", qos=1, properties=Properties(user=user))
+        assert heard.wait_for_count(1)[0].user == "message_id:m-1 thread_id:t-1"
+
+
+def test_the_broker_forgets_a_retained_message_when_it_expires(broker, make_session):
+    session = make_session(broker.url)
+    with broker.listen("in/#") as heard:
+        session.publish("in/a", b"1", qos=1, retain=True, properties=Properties(expires_in=0.5))
+        session.publish("in/b", b"2", qos=1, retain=True)
+        heard.wait_for_count(2)
+    assert until(lambda: broker.sub("in/#")[0].topic == "in/b", DEADLINE)
+
+
 def test_its_own_words_do_not_come_back(broker, make_session):
     received: SimpleQueue[Incoming] = SimpleQueue()
     session = make_session(broker.url, subscriptions=["in/#"], on_message=received.put)
@@ -169,10 +209,10 @@ def test_its_own_words_do_not_come_back(broker, make_session):
     assert received.get(timeout=DEADLINE).topic == "in/foreign"
 
 
-@pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0b"])
+@pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0b", "a/\ud800"])
 def test_a_topic_that_nobody_can_publish_to_is_misuse(make_session, topic):
     session = make_session("mqtt://127.0.0.1:9")
-    with pytest.raises(ValueError, match="topic"):
+    with pytest.raises(ValueError, match=r"topic|surrogates"):
         session.publish(topic, b"")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from queue import SimpleQueue
 
@@ -10,8 +11,10 @@ import pytest
 
 from routes.mqtt.connection_state import ConnectionState
 from routes.mqtt.incoming import Incoming
+from routes.mqtt.properties import Properties
 from tests.lab.mosquitto import DEADLINE, Mosquitto, free_port
 from tests.lab.mqtt_ends import Babbler, Mute
+from tests.lab.os_processes import until
 from tests.routes.mqtt.test_session import await_connected, await_disconnected, await_drained
 
 pytestmark = pytest.mark.needs("mosquitto")
@@ -68,7 +71,12 @@ def test_an_outage_is_shown_with_its_cause_and_its_beginning(broker, make_sessio
 
 @pytest.mark.parametrize(
     ("code", "cause"),
-    [(0x8B, "was shut down"), (0x8E, "same node name"), (0x98, "operator"), (0x00, "normal")],
+    [
+        (0x8B, "was shut down"),
+        (0x8E, "another client took over the session 'gateway-lab': give one of them"),
+        (0x98, "operator"),
+        (0x00, "normal"),
+    ],
 )
 def test_a_broker_that_says_why_it_leaves_is_quoted(make_session, code, cause):
     connack, disconnect = b"\x20\x03\x00\x00\x00", bytes([0xE0, 0x01, code])
@@ -93,6 +101,26 @@ def test_during_an_outage_the_queue_is_bounded_and_drops_are_counted(broker, mak
     outbox = await_drained(session)
     assert outbox.dropped == 150
     assert outbox.accepted == outbox.acknowledged + outbox.dropped + outbox.superseded
+
+
+def test_what_expires_during_an_outage_is_not_sent_afterwards(broker, make_session):
+    session, settled = make_session(broker.url), threading.Event()
+    await_connected(session)
+    await_drained(session)
+    broker.kill()
+    await_disconnected(session)
+    brief = Properties(expires_in=0.001)
+    session.publish("t", b"stale", qos=1, properties=brief)
+    session.publish("t", b"stale", qos=1, properties=brief, settled=settled.set)
+    lasting = Properties(expires_in=60.0)
+    session.publish("t", b"fresh", qos=1, retain=True, properties=lasting)
+    broker.start()
+    with broker.listen("t") as heard:
+        outbox = await_drained(session)
+        assert heard.wait_for_count(1)[0].payload == b"fresh"
+    assert settled.is_set()
+    assert outbox.expired == 2
+    assert outbox.accepted == outbox.acknowledged + outbox.expired + outbox.superseded
 
 
 def test_a_frozen_broker_is_noticed_by_its_silence(broker, make_session):
@@ -166,8 +194,8 @@ def test_a_callback_that_raises_costs_the_connection_not_the_thread(broker, make
     broker.wait_for_log(r"gateway-lab 1 in/#")
     with broker.listen(STATUS) as heard:
         broker.pub("in/a", "bad")
-        heard.wait_for(lambda message: b"lost" in message.payload)
-        heard.wait_for(lambda message: not message.retained and b"true" in message.payload)
+        heard.wait_for_next(lambda message: b"lost" in message.payload)
+        heard.wait_for_next(lambda message: b"true" in message.payload)
     await_connected(session)
     broker.pub("in/a", "good")
     seen = [received.get(timeout=DEADLINE).payload for _ in range(2)]
@@ -175,6 +203,23 @@ def test_a_callback_that_raises_costs_the_connection_not_the_thread(broker, make
     statistics = session.statistics()
     assert (statistics.faults, statistics.connections) == (1, 2)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_whoever_waits_for_a_letter_and_raises_costs_the_connection_not_the_thread(
+    broker, make_session
+):
+    def fail():
+        raise RuntimeError("a bug")
+
+    session = make_session(broker.url)
+    await_connected(session)
+    session.publish("t", b"1", qos=1, settled=fail)
+    assert until(lambda: session.statistics().faults == 1, DEADLINE)
+    await_connected(session)
+    session.publish("t", b"2", qos=1)
+    outbox = await_drained(session)
+    assert (outbox.acknowledged, outbox.accepted) == (3, 3)
+    assert session.statistics().connections == 2
 
 
 def test_a_listener_to_states_that_raises_costs_nothing(broker, make_session):

@@ -10,7 +10,8 @@ from queue import SimpleQueue
 import pytest
 
 from routes.mqtt.incoming import Incoming
-from tests.lab.mosquitto import DEADLINE, free_port
+from routes.mqtt.properties import Properties
+from tests.lab.mosquitto import DEADLINE, Received, free_port
 from tests.lab.mqtt_ends import OldBroker
 from tests.routes.mqtt.test_session import await_connected, await_disconnected, await_drained
 
@@ -68,6 +69,19 @@ def test_a_broker_that_hangs_up_on_mqtt_5_is_spoken_to_in_3_1_1(broker, make_ses
         assert broker.sub("t")[0].payload == b"1"
         assert session.stop(5.0)
         assert b"stopped" in broker.sub("gateway/lab/status")[0].payload
+
+
+@pytest.mark.needs("mosquitto")
+def test_under_3_1_1_what_has_no_place_there_is_left_out(broker, make_session):
+    with OldBroker(broker.port) as old, broker.listen("in/#") as heard:
+        session = make_session(old.url)
+        assert await_connected(session).protocol == "3.1.1"
+        properties = Properties(
+            expires_in=60.0, response_topic="r", correlation_data=b"7", user=(("a", "b"),)
+        )
+        session.publish("in/a", b"1", qos=1, properties=properties)
+        assert heard.wait_for_count(1) == [Received("in/a", b"1", 1, False)]
+        assert session.stop(5.0)
 
 
 @pytest.mark.needs("mosquitto")

@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 from gateway.bus.spool import SpoolReader
+from gateway.bus.spool_file import SpoolBalance
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.process.process import Process
 from routes.mqtt.router import MqttRouter
-from routes.mqtt.settings import LEAST_SPOOL, Settings
+from routes.mqtt.settings import Settings
+from routes.mqtt.spool_settings import LEAST, SpoolSettings
 from tests.lab.little_bus import DEADLINE, LittleBus
 from tests.lab.mosquitto import Mosquitto, Received
 
@@ -65,8 +68,8 @@ def test_an_outage_longer_than_any_queue_loses_nothing(bus, broker) -> None:
         heard.wait_for_count(3000, timeout=30)
         assert numbers(heard) == list(range(3000))
     bus.end(router)
-    reader = SpoolReader(bus.office.spool_folder("mqtt"), limit=LEAST_SPOOL)
-    assert reader.balance() == (3000, 3000, 0, 0, 0)
+    reader = SpoolReader(bus.office.spool_folder("mqtt"), SpoolTerms(limit=LEAST))
+    assert reader.balance() == SpoolBalance(3000, 3000, 0, 0, 0, 0, 0)
     reader.close()
 
 
@@ -87,7 +90,7 @@ def test_what_a_stopped_route_had_not_sent_its_successor_sends(bus, broker) -> N
 
 def test_without_a_spool_it_waits_in_memory_as_far_as_there_is_room(bus, broker) -> None:
     board = bus.run(Board, "board")
-    router = run_router(bus, broker, spool_bytes=0, queue_size=10)
+    router = run_router(bus, broker, spool=SpoolSettings(bytes=0), queue_size=10)
     broker.wait_for_log("gateway-lab 1")
     broker.freeze()
     for number in range(500):
@@ -98,8 +101,8 @@ def test_without_a_spool_it_waits_in_memory_as_far_as_there_is_room(bus, broker)
 
 
 def test_a_spool_too_small_to_be_of_use_is_refused() -> None:
-    with pytest.raises(ValueError, match="spool_bytes is 0 for no spool, or at least"):
-        Settings(spool_bytes=LEAST_SPOOL - 1)
+    with pytest.raises(ValueError, match="bytes is 0 for no spool, or at least"):
+        SpoolSettings(bytes=LEAST - 1)
 
 
 PROGRAM = """

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.errors import ConfigError
 from gateway.mail.topic import check_topic, matches
-from routes.mqtt.topics import Topics, from_level, to_level
+from routes.mqtt.topics import Topics, from_level, overlap, refuse_overlaps, to_level
 
 NAMES = st.text(min_size=1, max_size=40)
 TOPICS = Topics("kitchen-pi")
@@ -82,6 +85,55 @@ def test_a_call_is_read_back_and_falls_under_what_is_subscribed(node, device, co
 def test_any_other_topic_is_no_call(topic):
     with pytest.raises(ValueError):
         TOPICS.call(topic)
+
+
+@given(NAMES, NAMES, NAMES)
+def test_an_info_and_a_call_are_where_they_are_looked_for(node, device, command):
+    topics = Topics(node)
+    info = topics.of_device(device, "info")
+    assert matches(topics.infos, info)
+    assert topics.device_of(info) == device
+    call = topics.call(topics.call_to(device, command))
+    assert (call.device, call.command) == (device, command)
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        *("gateway/other/devices/wheels/info", "gateway/kitchen-pi/devices/wheels/state", ""),
+        *("gateway/kitchen-pi/devices/info", "gateway/kitchen-pi/devices/a/b/info"),
+    ],
+)
+def test_any_other_topic_is_no_info(topic):
+    with pytest.raises(ValueError):
+        TOPICS.device_of(topic)
+
+
+@pytest.mark.parametrize("topic", ["led/call", "led/reply", "+", ""])
+def test_no_device_publishes_what_would_pass_for_a_call(topic):
+    with pytest.raises(ValueError):
+        TOPICS.of_device("wheels", topic)
+
+
+LEVELS = st.sampled_from(["a", "b", "+"])
+PATTERNS = st.builds(
+    lambda levels, tail: "/".join([*levels, *tail]),
+    st.lists(LEVELS, min_size=1, max_size=3),
+    st.sampled_from([[], ["#"]]),
+)
+EVERY_TOPIC = ["/".join(each) for n in range(1, 6) for each in itertools.product("abc", repeat=n)]
+
+
+@given(PATTERNS, PATTERNS)
+def test_two_patterns_overlap_where_some_topic_falls_under_both(one, other):
+    both = any(matches(one, topic) and matches(other, topic) for topic in EVERY_TOPIC)
+    assert overlap(one, other) == overlap(other, one) == both
+
+
+def test_two_subscriptions_that_overlap_are_refused_by_name():
+    with pytest.raises(ConfigError, match=r"'plant/#' and 'plant/\+/on'"):
+        refuse_overlaps(["a", "plant/#", "plant/+/on"])
+    refuse_overlaps(["plant/+/off", "plant/+/on", TOPICS.calls, TOPICS.infos])
 
 
 @given(st.lists(NAMES.filter(lambda name: "\0" not in name), min_size=1, max_size=5))

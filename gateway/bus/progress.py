@@ -1,0 +1,83 @@
+"""Which letters on flash are done with, remembered in memory.
+
+Crossing letters off one by one would wear the card more than writing them did.
+So what is done with is noted here, on a memory file system, and taken out there
+many at a time. A killed reader's successor knows it all; after a power cut the
+letters that were not taken out yet go once more.
+
+Also here, for the same successor: what became of the letters of files that are gone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from gateway.bus.database import PAGE, Keeping, open_database, told, transaction
+from gateway.bus.spool_file import SpoolBalance
+
+LIMIT = 64 << 20
+"""Bytes of the file at the most: some millions of letters."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS done (
+    file INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (file, number)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+
+
+class Progress:
+    """One file; any thread of its reader may use it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._database: sqlite3.Connection = open_database(path, Keeping(_TABLES, LIMIT, 64 * PAGE))
+
+    def note(self, file: int, numbers: Iterable[int]) -> None:
+        """Note that the letters with ``numbers`` of ``file``, an identity, are done with."""
+        with self._lock, told(self._path), transaction(self._database):
+            self._database.executemany(
+                "INSERT OR IGNORE INTO done VALUES (?, ?)", [(file, number) for number in numbers]
+            )
+
+    def known(self, file: int) -> list[int]:
+        """Return what was noted of ``file`` and not forgotten."""
+        with self._lock, told(self._path):
+            rows = self._database.execute(
+                "SELECT number FROM done WHERE file = ? ORDER BY number", (file,)
+            ).fetchall()
+        return [number for (number,) in rows]
+
+    def forget(self, file: int, numbers: Iterable[int]) -> None:
+        """Forget letters that have been taken out."""
+        with self._lock, told(self._path), transaction(self._database):
+            self._database.executemany(
+                "DELETE FROM done WHERE file = ? AND number = ?",
+                [(file, number) for number in numbers],
+            )
+
+    def add(self, balance: SpoolBalance) -> None:
+        """Add what became of the letters of a file that goes."""
+        with self._lock, told(self._path), transaction(self._database):
+            self._database.executemany(
+                "INSERT INTO counts VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                list(balance._asdict().items()),
+            )
+
+    def gone(self) -> SpoolBalance:
+        """Return what became of the letters of all files that are gone."""
+        with self._lock, told(self._path):
+            counts = dict(self._database.execute("SELECT name, value FROM counts").fetchall())
+        return SpoolBalance(*(counts.get(name, 0) for name in SpoolBalance._fields))
+
+    def close(self) -> None:
+        """Give the file back; what is in it stays."""
+        with self._lock:
+            self._database.close()

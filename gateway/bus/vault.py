@@ -1,0 +1,367 @@
+"""What a power cut must not take: letters on flash, many at a time.
+
+Belongs to the reader of a spool, and to nobody else. `store` packs letters into
+batches, compresses them and has them synced before it returns: a card wears by
+the number of commits more than by the number of letters. `read` gives letters back
+in the order in which they were stored; what is done with is remembered in memory
+(`gateway.bus.progress`), and a batch goes once all of it is done with.
+
+Letters of one file are numbered there, and `store` knows the last number of each:
+a reader that is killed after it stored, and before it took them out, stores
+none of them twice.
+
+Bounded in bytes, where the oldest batches give way, and in what may be written in a
+day. Refused: `SpoolError` where the file system says no, or the day's budget is
+spent. A batch that is spoilt is counted as garbage, letter for letter.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
+from pathlib import Path
+from time import time
+from typing import NamedTuple
+
+import msgspec
+
+from gateway.bus.database import Keeping, open_database, result_code, told, transaction
+from gateway.bus.flash_budget import FlashBudget
+from gateway.bus.progress import Progress
+from gateway.bus.spool_file import Fate, SpoolBalance, Spooled
+from gateway.errors import SpoolError
+
+BATCH = 1024
+"""Letters of a batch, at the most."""
+
+BATCH_BYTES = 256 << 10
+"""Bytes of a batch, before it is packed; one large letter may be more."""
+
+CLEAR_UP = 16
+"""Batches that are done with before they are taken out, which costs a commit."""
+
+LOG = 4 << 20
+"""Bytes of the write-ahead log before it goes into the file: pages that change often go once."""
+
+_SHIFT = 16
+"""A letter's number is its batch's, shifted by so many bits, and its place in that."""
+
+_PLACE = (1 << _SHIFT) - 1
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS batches (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    count INTEGER NOT NULL,
+    newest REAL NOT NULL,
+    subjects BLOB NOT NULL,
+    letters BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS sources (identity INTEGER PRIMARY KEY, last INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+INSERT OR IGNORE INTO counts VALUES
+    ('stored', 0), ('confirmed', 0), ('dropped', 0), ('garbage', 0), ('expired', 0),
+    ('day', 0), ('written', 0), ('identity', random());
+"""
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    subject: str
+    letter: bytes
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[_Packed]).decode
+_unpack_subjects = msgspec.msgpack.Decoder(list[str]).decode
+
+
+class _Batch:
+    """What is remembered of a batch while it lies on flash."""
+
+    def __init__(self, count: int, newest: float, subjects: Iterable[str]) -> None:
+        self.count = count
+        self.newest = newest
+        self.subjects = Counter(set(subjects))
+        self.done: dict[int, Fate | None] = {}
+        """The places that are done with, and what became of those that have not arrived."""
+        self.taken: set[int] = set()
+        """The places of letters that somebody had taken before they were stored here."""
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.done) == self.count
+
+    def give_up(self, fate: Fate) -> None:
+        """All that has not arrived meets ``fate``."""
+        for place in range(self.count):
+            self.done.setdefault(place, fate)
+
+
+class _Row(NamedTuple):
+    letter_count: int
+    newest: float
+    subjects: bytes
+    letters: bytes
+
+
+class Vault:
+    """One file on flash; any thread of its reader may use it."""
+
+    def __init__(self, path: Path, *, limit: int, daily: int, progress: Progress) -> None:
+        """Open or make it; ``limit`` and ``daily``, what may be written in a day, are in bytes."""
+        self.path = path
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._database: sqlite3.Connection | None = open_database(
+            path, Keeping(_TABLES, limit, LOG, synced=True, exclusive=True)
+        )
+        self._batches: dict[int, _Batch] = {}
+        self._forgotten: list[int] = []
+        # What is to be read: batches in their order, the first one unpacked, and the
+        # place in it.
+        self._unread: dict[int, _Batch] = {}
+        self._unpacked: list[_Packed] | None = None
+        self._place = 0
+        self.unread: Counter[str] = Counter()
+        """Subjects of the batches that have not been read to their end."""
+        with told(path):
+            self._load()
+            counts = self._counts()
+        self.identity = counts["identity"]
+        self.budget = FlashBudget(daily, day=counts["day"], written=counts["written"])
+        for number in progress.known(self.identity):
+            batch = self._batches.get(number >> _SHIFT)
+            if batch is not None:
+                batch.done[number & _PLACE] = None
+        self.clear_up()
+
+    def _load(self) -> None:
+        rows = self._opened().execute(
+            "SELECT number, count, newest, subjects FROM batches ORDER BY number"
+        )
+        for number, count, newest, subjects in rows:
+            self._add(number, _Batch(count, newest, _unpack_subjects(subjects)))
+
+    def _add(self, number: int, batch: _Batch) -> None:
+        self._batches[number] = self._unread[number] = batch
+        self.unread.update(batch.subjects)
+
+    # In
+
+    def store(
+        self, source: int, letters: Sequence[Spooled], taken: Container[int] = ()
+    ) -> list[int]:
+        """Write ``letters`` of the file ``source``, an identity; return the numbers they have here.
+
+        They are synced when this returns. 0 stands for one that was stored before. Those
+        whose number there is ``taken`` are not read from here: somebody has them.
+        """
+        now = time()
+        self.budget.check(now)
+        with self._lock, told(self.path), self.budget.measured():
+            while True:
+                try:
+                    return self._store(source, letters, taken, now)
+                except sqlite3.OperationalError as error:
+                    if result_code(error) != sqlite3.SQLITE_FULL or not self._give_way():
+                        raise
+
+    def _store(
+        self, source: int, letters: Sequence[Spooled], taken: Container[int], now: float
+    ) -> list[int]:
+        database, added = self._opened(), dict[int, _Batch]()
+        with transaction(database):
+            found = database.execute(
+                "SELECT last FROM sources WHERE identity = ?", (source,)
+            ).fetchone()
+            last = found[0] if found else 0
+            new = [letter for letter in letters if letter.number > last]
+            numbers = [0] * (len(letters) - len(new))
+            for part in _parts(new):
+                row = _row(part, now)
+                batch = database.execute(
+                    "INSERT INTO batches (count, newest, subjects, letters) VALUES (?, ?, ?, ?)",
+                    row,
+                ).lastrowid
+                assert batch is not None
+                made = added[batch] = _Batch(row.letter_count, now, [each.subject for each in part])
+                for place, letter in enumerate(part):
+                    numbers.append(batch << _SHIFT | place)
+                    if letter.number in taken:
+                        made.taken.add(place)
+            for gone in self._forgotten:
+                database.execute("DELETE FROM sources WHERE identity = ?", (gone,))
+            if new:
+                database.execute(
+                    "INSERT INTO sources VALUES (?, ?)"
+                    " ON CONFLICT (identity) DO UPDATE SET last = excluded.last",
+                    (source, new[-1].number),
+                )
+                self._count("stored", len(new))
+            # Of this commit the next one tells: it is not known before it is made.
+            self._set("day", self.budget.day)
+            self._set("written", self.budget.written)
+        self._forgotten.clear()
+        for number, made in added.items():
+            self._add(number, made)
+        return numbers
+
+    def forget(self, source: int) -> None:
+        """Forget a file that is gone; on flash as well, with what is stored next."""
+        with self._lock:
+            self._forgotten.append(source)
+
+    def _give_way(self) -> bool:
+        """Take the oldest batch out; tell whether there was one."""
+        number = next(iter(self._batches), None)
+        if number is None:
+            return False
+        self._batches[number].give_up("dropped")
+        self._take_out([number])
+        return True
+
+    # Out
+
+    def read(self, most: int) -> list[Spooled]:
+        """Return up to ``most`` letters that were not read before, oldest first."""
+        found: list[Spooled] = []
+        with self._lock, told(self.path):
+            while self._unread and len(found) < most:
+                number, batch = next(iter(self._unread.items()))
+                letters = self._letters(number, batch)
+                place = self._place
+                if place >= len(letters):
+                    self._turn_over(number)
+                    continue
+                if place not in batch.done and place not in batch.taken:
+                    letter = letters[place]
+                    found.append(Spooled(number << _SHIFT | place, letter.subject, letter.letter))
+                self._place += 1
+        return found
+
+    def _letters(self, number: int, batch: _Batch) -> list[_Packed]:
+        """Return the letters of the first unread batch; what is spoilt is done with."""
+        if self._unpacked is None:
+            query = "SELECT letters FROM batches WHERE number = ?"
+            (packed,) = self._opened().execute(query, (number,)).fetchone()
+            try:
+                self._unpacked = _unpack(zlib.decompress(packed))
+            except (zlib.error, msgspec.MsgspecError):
+                self._unpacked = []
+                batch.give_up("garbage")
+        return self._unpacked
+
+    def _turn_over(self, number: int) -> None:
+        """Be done with reading a batch, if it has not been read."""
+        if number in self._unread:
+            if next(iter(self._unread)) == number:
+                self._unpacked, self._place = None, 0
+            self.unread -= self._unread.pop(number).subjects
+
+    def confirm(self, numbers: Sequence[int], fate: Fate | None = None) -> None:
+        """Note that letters are done with: they have arrived, or met ``fate``."""
+        with self._lock:
+            for number in numbers:
+                batch = self._batches.get(number >> _SHIFT)
+                if batch is not None:
+                    batch.done.setdefault(number & _PLACE, fate)
+        self._progress.note(self.identity, numbers)
+        done = sum(batch.is_done for batch in self._batches.values())
+        if done >= CLEAR_UP or done == len(self._batches):
+            self.clear_up()
+
+    def clear_up(self) -> None:
+        """Take the batches out that are done with."""
+        with self._lock, told(self.path):
+            self._take_out([number for number, batch in self._batches.items() if batch.is_done])
+
+    def expire(self, before: float) -> None:
+        """Let the batches go whose newest letter was stored before ``before``, since 1970."""
+        with self._lock, told(self.path):
+            old = [number for number, batch in self._batches.items() if batch.newest < before]
+            for number in old:
+                self._batches[number].give_up("expired")
+            self._take_out(old)
+
+    def _take_out(self, numbers: Sequence[int]) -> None:
+        if not numbers:
+            return
+        fates: Counter[str] = Counter()
+        for number in numbers:
+            fates.update(fate or "confirmed" for fate in self._batches[number].done.values())
+        database = self._opened()
+        with self.budget.measured(), transaction(database):
+            database.executemany(
+                "DELETE FROM batches WHERE number = ?", [(number,) for number in numbers]
+            )
+            for fate, count in fates.items():
+                self._count(fate, count)
+        for number in numbers:
+            self._turn_over(number)
+            batch = self._batches.pop(number)
+            self._progress.forget(self.identity, [number << _SHIFT | each for each in batch.done])
+
+    # About it
+
+    def __len__(self) -> int:
+        """Return how many letters wait here."""
+        return sum(batch.count - len(batch.done) for batch in self._batches.values())
+
+    def balance(self) -> SpoolBalance:
+        """Return what became of every letter that was ever stored here."""
+        with self._lock, told(self.path):
+            counts = self._counts()
+            done: Counter[str] = Counter()
+            for batch in self._batches.values():
+                done.update(fate or "confirmed" for fate in batch.done.values())
+            queued = len(self)
+        return SpoolBalance(
+            accepted=counts["stored"],
+            confirmed=counts["confirmed"] + done["confirmed"],
+            dropped=counts["dropped"] + done["dropped"],
+            garbage=counts["garbage"] + done["garbage"],
+            expired=counts["expired"] + done["expired"],
+            moved=0,
+            queued=queued,
+        )
+
+    def close(self) -> None:
+        """Give the file back; what is in it stays. A second time does nothing."""
+        with self._lock:
+            database, self._database = self._database, None
+            if database is not None:
+                database.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise SpoolError(f"the spool {self.path.name!r} is closed")
+        return self._database
+
+    def _counts(self) -> dict[str, int]:
+        return dict(self._opened().execute("SELECT name, value FROM counts").fetchall())
+
+    def _count(self, name: str, more: int) -> None:
+        self._opened().execute("UPDATE counts SET value = value + ? WHERE name = ?", (more, name))
+
+    def _set(self, name: str, value: int) -> None:
+        self._opened().execute("UPDATE counts SET value = ? WHERE name = ?", (value, name))
+
+
+def _parts(letters: Sequence[Spooled]) -> Iterator[Sequence[Spooled]]:
+    """Cut ``letters`` into batches."""
+    begin = size = 0
+    for index, letter in enumerate(letters):
+        if index > begin and (index - begin >= BATCH or size + len(letter.letter) > BATCH_BYTES):
+            yield letters[begin:index]
+            begin, size = index, 0
+        size += len(letter.letter)
+    if begin < len(letters):
+        yield letters[begin:]
+
+
+def _row(letters: Sequence[Spooled], now: float) -> _Row:
+    subjects = sorted({letter.subject for letter in letters})
+    packed = zlib.compress(_pack([_Packed(each.subject, each.letter) for each in letters]), 1)
+    return _Row(len(letters), now, _pack(subjects), packed)

@@ -1,0 +1,103 @@
+"""What the gateway tells of itself, kept for the report: states, moves, statistics, errors.
+
+Holds the newest of everything, bounded; opens nothing and asks nobody. Used by
+one thread. What a foreign process publishes in another shape is left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.mail.message import Message
+from gateway.watchdog.health import ErrorLine, Facts, Told
+from gateway.watchdog.reading import Reading, failed
+
+MOST = 4096
+"""Names of one kind that are kept."""
+
+TEXT = 1000
+"""Characters of one error that are kept."""
+
+
+class Ears:
+    """What was heard so far; ``errors`` is how many lines of the log are remembered."""
+
+    def __init__(self, errors: int) -> None:
+        self.processes: dict[str, Told] = {}
+        self.routes: dict[str, Told] = {}
+        self.devices: dict[str, Told] = {}
+        self.moves: dict[str, Told] = {}
+        self.statistics: dict[str, Reading] = {}
+        self._errors: deque[ErrorLine] = deque(maxlen=errors)
+        self._errors_seen: Counter[str] = Counter()
+        self._lost: dict[str, int] = {}
+        self._lost_at: dict[str, float] = {}
+
+    def hear(self, message: Message, at: float) -> None:
+        """Take in what was published on ``<kind>/<name>/state`` or ``devices/<name>/moves``.
+
+        ``at`` is the moment at which it was heard.
+        """
+        kind, name, what = message.subject.split("/", 2)
+        table = self.moves if what == "moves" else getattr(self, kind)
+        if message.body is None:
+            table.pop(name, None)
+        elif isinstance(message.body, dict) and (name in table or len(table) < MOST):
+            table[name] = Told(message.body, at)
+
+    def hear_error(self, body: object) -> None:
+        """Take in a line of the log, as `gateway.process.log_stream` makes it."""
+        if not isinstance(body, dict):
+            return
+        level = str(body.get("level", ""))
+        left_out = body.get("left_out")
+        self._errors_seen[level] += left_out if isinstance(left_out, int) else 1
+        line = ErrorLine(
+            time=float(body.get("time", 0.0)),
+            level=level,
+            process=str(body.get("process", "")),
+            logger=str(body.get("logger", "")),
+            text=str(body.get("text", ""))[:TEXT],
+        )
+        self._errors.append(line)
+
+    def hear_statistics(self, route: str, body: object, at: float) -> None:
+        """Take in what ``route`` answered."""
+        if not isinstance(body, dict):
+            return
+        self.statistics[route] = Reading(body, at)
+        spool = body.get("spool")
+        dropped = spool.get("dropped") if isinstance(spool, dict) else None
+        if isinstance(dropped, int):
+            if dropped > self._lost.get(route, 0):
+                self._lost_at[route] = at
+            self._lost[route] = dropped
+
+    def miss_statistics(self, route: str, at: float, reason: str) -> None:
+        """Note that ``route`` does not answer, in place of what it answered before."""
+        self.statistics[route] = failed(at, reason)
+
+    def facts(self, machine: Mapping[str, Reading]) -> Facts:
+        """Return all of it, and what was read of the ``machine``."""
+        return Facts(
+            machine=machine,
+            processes=self.processes,
+            routes=self.routes,
+            devices=self.devices,
+            moves=self.moves,
+            statistics=self.statistics,
+            spool_losses=self._lost_at,
+            errors=tuple(self._errors),
+            errors_seen=self._errors_seen,
+        )
+
+    def counts(self) -> dict[str, Any]:
+        """Return how much is kept."""
+        return {
+            "processes": len(self.processes),
+            "routes": len(self.routes),
+            "devices": len(self.devices),
+            "errors": len(self._errors),
+        }

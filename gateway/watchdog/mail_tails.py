@@ -1,0 +1,169 @@
+"""The mail as it flows, published for a limited time for who asked by letter.
+
+What ``gateway tail`` shows at the front door goes out on ``tail/<id>``
+instead, so that whoever cannot stand at that door, as one behind a broker, can
+follow it. The copies are those of `gateway.process.mail_tap`; so many a second
+are published, and each says how many were ``missed`` before it. The last one of
+all is ``{"end": why}``.
+
+Bodies are shown, secrets included: whom a route lets write ``$tail`` here may
+read all mail. Refused (`RefusedError`): more than `MOST` at a time, times
+longer than an hour, and filters that are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gateway.clock import Clock
+from gateway.errors import RefusedError
+from gateway.process.log_rate import LogRate
+from gateway.process.mail_tap import RENEW_EVERY, MailTap
+from gateway.process.process import Process
+from gateway.watchdog.leases import checked_seconds
+
+TOPIC = "tail"
+"""The topics are ``tail/<id>``."""
+
+MOST = 8
+
+Glob = Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class TailRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is asked for; ``seconds`` of 0 end the tail ``id``."""
+
+    seconds: float
+    id: str = ""
+    sender: Glob = "*"
+    recipient: Glob = "*"
+    subject: Glob = "*"
+    kinds: Annotated[
+        tuple[Literal["letter", "reply", "bounce", "publication"], ...], Meta(max_length=4)
+    ] = ()
+
+
+class _Tail:
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.missed = 0
+
+
+class MailTails:
+    """The tails of one gateway; all methods are for the thread of ``process``."""
+
+    def __init__(self, process: Process, clock: Clock, rate: int) -> None:
+        self._process = process
+        self._clock = clock
+        self._rate = LogRate(rate)
+        self._ids = map(str, count(1))
+        self._tails: dict[str, _Tail] = {}
+        self._tap: MailTap | None = None
+        self._renew_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._tails)
+
+    def ask(self, body: object) -> dict[str, Any]:
+        """Begin or end a tail as a letter's ``body`` says; return its id, topic and end."""
+        try:
+            request = msgspec.convert(body, TailRequest)
+        except msgspec.ValidationError as error:
+            raise RefusedError(
+                f'this asks for no tail: {error}; write {{"seconds": 60}}, and as filters'
+                " sender, recipient, subject, kinds"
+            ) from error
+        seconds = checked_seconds(request.seconds)
+        if seconds <= 0:
+            if request.id not in self._tails:
+                raise RefusedError(f"there is no tail {request.id!r} to be ended")
+            self._end(request.id, "it was asked to end")
+            return {"id": request.id, "topic": f"{TOPIC}/{request.id}", "seconds": 0.0}
+        if request.id:
+            raise RefusedError("a tail that begins is given its id: ask for it without one")
+        if len(self._tails) >= MOST:
+            raise RefusedError(f"the mail is told {MOST} times already: wait until one has ended")
+        return self._begin(request, seconds)
+
+    def step(self, now: float) -> None:
+        """End what is over, and renew the lease of the rest."""
+        for id in [id for id, tail in self._tails.items() if now >= tail.until]:
+            self._end(id, "its time is over")
+        if self._tap is not None and now >= self._renew_at:
+            self._tap.renew()
+            self._renew_at = now + RENEW_EVERY
+
+    def due(self) -> float | None:
+        """Return when `step` is to be called at the latest, in monotonic seconds."""
+        if self._tap is None:
+            return None
+        return min(self._renew_at, *(tail.until for tail in self._tails.values()))
+
+    def close(self) -> None:
+        """Tell no mail any more."""
+        for id, tail in self._tails.items():
+            self._publish_end(id, tail, "the gateway stops")
+        # The boss ends the taps of who is gone by itself: to ask for each would be a flood
+        # of new books, at the very moment at which everybody is told to end.
+        self._tails = {}
+        self._close_unused()
+
+    def _begin(self, request: TailRequest, seconds: float) -> dict[str, Any]:
+        tap = self._tap
+        if tap is None:
+            tap = self._tap = MailTap(self._process)
+            self._process.watch(tap.fileno(), self._on_copies)
+            self._renew_at = self._clock.monotonic() + RENEW_EVERY
+        id = next(self._ids)
+        try:
+            tap.follow(
+                id,
+                sender=request.sender,
+                recipient=request.recipient,
+                subject=request.subject,
+                kinds=request.kinds,
+            )
+        except BaseException:
+            # A boss that was late may yet open it.
+            tap.forget(id)
+            self._close_unused()
+            raise
+        self._tails[id] = _Tail(self._clock.monotonic() + seconds)
+        until = self._clock.time() + seconds
+        return {"id": id, "topic": f"{TOPIC}/{id}", "seconds": seconds, "until": until}
+
+    def _end(self, id: str, why: str) -> None:
+        tail = self._tails.pop(id)
+        if self._tap is not None:
+            self._tap.forget(id)
+        self._publish_end(id, tail, why)
+        self._close_unused()
+
+    def _publish_end(self, id: str, tail: _Tail, why: str) -> None:
+        self._process.publish(f"{TOPIC}/{id}", {"end": why, "missed": tail.missed})
+
+    def _close_unused(self) -> None:
+        if self._tap is not None and not self._tails:
+            self._process.unwatch(self._tap.fileno())
+            self._tap.close()
+            self._tap = None
+
+    def _on_copies(self, _events: int) -> None:
+        if self._tap is None:
+            return
+        publish: Callable[[str, Any], None] = self._process.publish
+        for copy in self._tap.take():
+            tail = self._tails.get(copy.id)
+            if tail is None:
+                continue
+            tail.missed += copy.missed
+            if not self._rate.lets(self._clock.monotonic()):
+                tail.missed += 1
+                continue
+            missed, tail.missed = tail.missed, 0
+            publish(f"{TOPIC}/{copy.id}", {**copy.content, "missed": missed})

@@ -1,0 +1,70 @@
+"""What is kept of what the gateway tells: the newest, bounded."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.mail.message import Message
+from gateway.watchdog import ears as module
+from gateway.watchdog.ears import TEXT, Ears
+
+
+def told(topic: str, body: object) -> Message:
+    return Message("1", "1", 1, 0.0, "x", "", topic, body, kind="publication", retain=True)
+
+
+def line(text: str, **more: object) -> dict[str, object]:
+    return {"time": 1.0, "level": "error", "process": "p", "logger": "l", "text": text, **more}
+
+
+def test_the_newest_state_of_each_is_kept_until_it_is_taken_back() -> None:
+    ears = Ears(3)
+    for topic in ("processes/a/state", "routes/a/state", "devices/a/state", "devices/a/moves"):
+        ears.hear(told(topic, {"state": "x"}), 5.0)
+        ears.hear(told(topic, {"state": topic}), 6.0)
+        ears.hear(told(topic, "nonsense"), 7.0)
+    facts = ears.facts({})
+    for table in (facts.processes, facts.routes, facts.devices, facts.moves):
+        assert table["a"].at == 6.0
+    assert facts.moves["a"].body == {"state": "devices/a/moves"}
+    ears.hear(told("devices/a/state", None), 8.0)
+    assert ears.facts({}).devices == {}
+    assert ears.facts({}).moves != {}
+
+
+def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 2)
+    ears = Ears(3)
+    for name in "abc":
+        ears.hear(told(f"devices/{name}/state", {}), 5.0)
+    assert list(ears.facts({}).devices) == ["a", "b"]
+
+
+def test_the_last_errors_are_kept_and_all_are_counted() -> None:
+    ears = Ears(2)
+    for number in range(4):
+        ears.hear_error(line(str(number)))
+    ears.hear_error(line("7 lines were left out", level="warning", left_out=7))
+    ears.hear_error("nonsense")
+    facts = ears.facts({})
+    assert [each.text for each in facts.errors] == ["3", "7 lines were left out"]
+    assert facts.errors_seen == {"error": 4, "warning": 7}
+
+
+def test_an_error_is_kept_in_part() -> None:
+    ears = Ears(2)
+    ears.hear_error(line("x" * 9000))
+    assert len(ears.facts({}).errors[0].text) == TEXT
+
+
+def test_a_spool_that_drops_more_than_before_has_lost_letters() -> None:
+    ears = Ears(2)
+    ears.hear_statistics("mqtt", {"spool": {"dropped": 0}}, 1.0)
+    assert ears.facts({}).spool_losses == {}
+    ears.hear_statistics("mqtt", {"spool": {"dropped": 3}}, 2.0)
+    ears.hear_statistics("mqtt", {"spool": {"dropped": 3}}, 3.0)
+    assert ears.facts({}).spool_losses == {"mqtt": 2.0}
+    # A new life begins to count anew.
+    ears.hear_statistics("mqtt", {"spool": {"dropped": 0}}, 4.0)
+    ears.hear_statistics("mqtt", {"spool": {"dropped": 1}}, 5.0)
+    assert ears.facts({}).spool_losses == {"mqtt": 5.0}

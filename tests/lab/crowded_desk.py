@@ -209,9 +209,14 @@ class CrowdedDesk:
         self.all: list[Socketed] = [*self.boards, *self.scanners]
 
     def configuration(self, folder: Path) -> str:
-        """Return the text of a file for all of them, found by what they are."""
+        """Return the text of a file for all of them, found by what they are.
+
+        Without health: it asks the routes at its own times, and with its first question
+        they open what they keep for it, which is no descriptor that a cycle has cost.
+        """
         return (
             f'[gateway]\nnode = "lab"\nsockets = "{folder / "run"}"\n'
+            "[health]\nenabled = false\n"
             "[routes.serial]\n[routes.usb]\n[routes.unix_socket]\n"
             + "".join(each.table() for each in self.all)
         )

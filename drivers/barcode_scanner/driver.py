@@ -5,7 +5,9 @@ is typed into no window, and reads the keys itself. Scanners answer no questions
 own: who is there is what the USB descriptors say, and whether it is there the bus knows.
 
 Refused: what is not ended by the key that is set, does not begin with the prefix, or is
-no text; it is counted as nonsense and published by nobody.
+no text; it is counted as nonsense and published by nobody. The log tells of the first
+after each connecting, the tenth, the hundredth: a scanner that is set up wrongly is so
+with every code.
 """
 
 from __future__ import annotations
@@ -69,6 +71,8 @@ class BarcodeScanner(UsbDriver):
         chosen: BarcodeScannerSettings = self.settings
         self._keyboard = Keyboard()
         self._reader = Reader(chosen.prefix, ENDS[chosen.suffix], chosen.limit)
+        self._wrong = 0
+        self._told_at = 1
 
     def handshake(self) -> Identity:
         """Say who is there, and have it report keys as a boot keyboard, and only when they move."""
@@ -91,10 +95,16 @@ class BarcodeScanner(UsbDriver):
                 scan = self._reader.press(key)
             except ProtocolError as error:
                 # The other keys of this report may begin the next code.
-                log.warning("%s: %s", self.name, error)
+                self._note(error)
                 wrong = error
             else:
                 if scan is not None:
                     self.publish("scan", scan)
         if wrong is not None:
             raise wrong
+
+    def _note(self, wrong: ProtocolError) -> None:
+        self._wrong += 1
+        if self._wrong == self._told_at:
+            self._told_at *= 10
+            log.warning("%s: %s (wrong codes so far: %d)", self.name, wrong, self._wrong)

@@ -158,9 +158,12 @@ class MatchedBerth(Berth):
         """Say what ``change`` means here; what has gone is no more claimed."""
         with self._lock:
             pulled = _gone(self.occupant, change)
+            candidates = change.come
             if pulled is not None:
                 self._vacate()
-            come = self.occupant is None and any(self._match(each) for each in change.come)
+                # Its successor may have come, and been told of, before it was known to be gone.
+                candidates = self._hotplug.present()
+            come = self.occupant is None and any(self._match(each) for each in candidates)
         return News(pulled, come)
 
     def told(self) -> dict[str, Any] | None:

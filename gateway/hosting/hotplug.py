@@ -4,8 +4,11 @@ pyudev's monitor hands in events, in a poll loop of our own. They are hints:
 each has its device looked at, and a little later a scan, which is the truth,
 confirms the whole. Where events were lost (the socket overflowed) it is
 scanned at once; where none come, a glance every `GLANCE_EVERY` seconds sees
-that something is other than before. A burst is told to the listeners as one
-`Change`. The stream is udevd's where one runs, else the kernel's (containers).
+that something is other than before. That a device was pulled is not taken on
+an event's word while the device is there: the event may be of one before it,
+in the same port, and late. A burst is told to the listeners at once: as a
+`Change` of what has gone, then one of what has come. The stream is udevd's
+where one runs, else the kernel's (containers).
 
 Refused: to go on in silence where libudev is not installed; `trouble` then
 says what to install, and nothing is ever present.
@@ -39,6 +42,8 @@ GLANCE_EVERY: Final = 2.0
 """Seconds between two looks at whether something changed that nobody told of."""
 CONFIRM_AFTER: Final = 0.5
 """Seconds after an event until a scan confirms what it led to."""
+DOUBT: Final = 0.05
+"""Seconds after an event told that something was pulled which is there, until a scan decides."""
 LISTEN_AGAIN: Final = 10.0
 """Seconds until a stream of events that broke, or was refused, is opened again."""
 DRAIN: Final = 256
@@ -95,6 +100,7 @@ class Hotplug:
         self._source = ""
         self._glanced: Glance | None = None
         self._glance_at = self._scan_at = -inf
+        self._doubt_at = inf
         self._listen_at = -inf
         self._wake = -1
 
@@ -103,7 +109,7 @@ class Hotplug:
     def listen(self, listener: Listener) -> None:
         """Have ``listener`` called with every `Change`, on the watch's thread; before `start`.
 
-        The first change is all that was there before.
+        The first change is all that was there before. None has both gone and come.
         """
         self._listeners.append(listener)
 
@@ -169,11 +175,11 @@ class Hotplug:
             self._glance_at = now + GLANCE_EVERY
             if udev.glance() != self._glanced:
                 self._scan_at = -inf
-        if now >= min(self._scan_at, self._presence.due):
+        if now >= min(self._scan_at, self._doubt_at, self._presence.due):
             self._scan(udev, now)
         self._tell()
         # What was done may have taken a while; what became due meanwhile is next.
-        due = min(self._glance_at, self._scan_at, self._presence.due)
+        due = min(self._glance_at, self._scan_at, self._doubt_at, self._presence.due)
         wait = max(0.0, due - self._clock.monotonic())
         for descriptor, _ in epoll.poll(wait, 2):
             if descriptor != self._wake:
@@ -221,16 +227,21 @@ class Hotplug:
             self.counts.events += 1
             now = self._clock.monotonic()
             self._scan_at = min(self._scan_at, now + CONFIRM_AFTER)
-            if device.action == "remove":
-                self._presence.removed(device.sys_path)
-            elif (there := udev.look(device.sys_path)) is not None:
+            there = udev.look(device.sys_path)
+            if there is not None and device.action != "remove":
                 self._presence.added(there, now)
+            elif there is not None and self._presence.knows(there):
+                # It came after the one that this is about, and a scan has found it; or it
+                # is this very one, and is just going.
+                self._doubt_at = min(self._doubt_at, now + DOUBT)
             else:
                 self._presence.removed(device.sys_path)
 
     def _scan(self, udev: Udev, now: float) -> None:
         """Look at everything; what is found is the truth."""
-        self._scan_at = inf
+        if now >= self._scan_at:
+            self._scan_at = inf  # one that is to confirm is not made needless by an earlier one
+        self._doubt_at = inf
         try:
             # Before the scan: what changes during it is seen at the next glance.
             self._glanced = udev.glance()
@@ -247,16 +258,31 @@ class Hotplug:
     def _tell(self) -> None:
         change = self._presence.take_change()
         if change is not None:
-            self._present = self._presence.present()
             for device in change.gone:
                 log.debug("hot-plug: %s has gone", device.node or device.sys_path)
             for device in change.come:
                 log.debug("hot-plug: %s is there", device.node or device.sys_path)
+            self._tell_of(change)
         if not self._looked.is_set() and self._presence.has_been_scanned:
             self._looked.set()
-        if change is not None:
+
+    def _tell_of(self, change: Change) -> None:
+        """Tell what has gone before anybody may see what came in its place.
+
+        Whoever had the former lets go of the port by that; whoever looks for the latter
+        would find the port taken otherwise.
+        """
+        present = self._presence.present()
+        if change.gone:
+            stayed = {each.sys_path for each in self._present}
+            stayed -= {each.sys_path for each in change.gone}
+            self._present = tuple(each for each in present if each.sys_path in stayed)
             for listener in self._listeners:
-                listener(change)
+                listener(Change(change.gone, ()))
+        self._present = present
+        if change.come:
+            for listener in self._listeners:
+                listener(Change((), change.come))
 
     def _trouble(self, text: str, *arguments: str | float) -> None:
         # Words only: an error that a log's reader keeps would keep the stream open.

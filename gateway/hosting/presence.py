@@ -57,6 +57,11 @@ class Presence:
         """Return all that is there, in the order of their paths: of their ports."""
         return tuple(self._table[path] for path in sorted(self._table))
 
+    def knows(self, device: PluggedDevice) -> bool:
+        """Whether it is ``device`` that is in the table, and not one before it or after."""
+        known = self._table.get(device.sys_path)
+        return known is not None and known.is_same(device)
+
     def added(self, device: PluggedDevice, now: float) -> None:
         """An event told of ``device``, as it was read then (monotonic seconds)."""
         self._unready.pop(device.sys_path, None)

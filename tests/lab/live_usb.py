@@ -103,10 +103,16 @@ class UsbBus:
         """Plug in what is no live USB device, such as a tty, in umockdev's words."""
         self._do("add", text=text)
 
-    def remove(self, path: str) -> None:
-        """Pull what `add` plugged in, by its path in /sys."""
-        self._do("uevent", path=path, action="remove")
-        self._do("remove", path=path)
+    def remove(self, *paths: str) -> None:
+        """Pull what `add` plugged in, by its paths in /sys, children before parents."""
+        for path in paths:
+            self._do("pull", path=path)
+
+    def tell_late(self, path: str, **properties: str) -> None:
+        """Give the device at ``path`` what udev found out about it by now, and say so."""
+        for name, value in properties.items():
+            self._do("property", path=path, name=name, value=value)
+        self._do("uevent", path=path, action="add")
 
     def _do(self, order: str, **more: Any) -> Any:
         self._socket.sendall(json.dumps({"do": order, **more}).encode() + b"\n")
@@ -163,6 +169,11 @@ class LiveUsb:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    def pid(self) -> int:
+        """The emulator's process."""
+        return self._process.pid
+
+    @property
     def environment(self) -> dict[str, str]:
         """What a program must have in its environment to see this bus."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
@@ -172,6 +183,21 @@ class LiveUsb:
             "UMOCKDEV_DIR": self.root,
             "PYTHONPATH": path,
         }
+
+    def assert_everybody_hears(self) -> None:
+        """Fail where two who listen to udev's events have one socket between them.
+
+        umockdev names it by its descriptor's number, which two processes may well share;
+        the later of them then hears everything, and the other nothing.
+        """
+        names = [
+            line.split()[-1]
+            for line in Path("/proc/net/unix").read_text().splitlines()
+            if f"{self.root}/event" in line
+        ]
+        assert len(names) == len(set(names)), (
+            f"{names}: give the routes numbers of devices that lie farther apart"
+        )
 
     def play(
         self, scene: Callable[..., Any], *arguments: Any, seconds: float = SCENE_SECONDS

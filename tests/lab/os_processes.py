@@ -13,17 +13,21 @@ again and again until a deadline (`until`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 PAUSE = 0.01
 """Seconds between two looks at /proc."""
+
+Waits = dict[int, dict[str, float]]
+"""Seconds by process and thread."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +92,16 @@ def holdings(pid: int) -> Holdings:
     """Return what ``pid`` holds now; an ended one holds nothing."""
     threads: list[str] = []
     descriptors: dict[int, str] = {}
-    try:
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        threads += [(task / "comm").read_text().strip() for task in tasks]
+    # One that goes while we look takes no other with it: half a list is no list.
+    gone = contextlib.suppress(FileNotFoundError, ProcessLookupError)
+    with gone:
+        for task in list(Path(f"/proc/{pid}/task").iterdir()):
+            with gone:
+                threads.append((task / "comm").read_text().strip())
+    with gone:
         for number in os.listdir(f"/proc/{pid}/fd"):
-            descriptors[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
-    except (FileNotFoundError, ProcessLookupError):
-        pass  # it, or one of them, went while we looked: the next look tells
+            with gone:
+                descriptors[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
     return Holdings(threads, descriptors)
 
 
@@ -118,6 +125,37 @@ def resident_kilobytes(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
     raise ValueError(f"process {pid} occupies nothing: it has ended")
+
+
+def processor_seconds(pid: int) -> float:
+    """Return what ``pid`` has used of a processor so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def waits_for_a_core(pids: Iterable[int]) -> Waits:
+    """Return how many seconds each thread of ``pids`` has waited for a core, since it began."""
+    waits: Waits = {}
+    for pid in pids:
+        waits[pid] = {}
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    told = Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()
+                    waits[pid][task] = int(told[1]) / 1e9
+    return waits
+
+
+def held_up(before: Waits, now: Waits) -> float:
+    """Return how long the machine alone held up work that went from process to process.
+
+    Of each process it is its most patient thread's wait for a core: not more than the
+    work as a whole may have waited, and 0 on a machine that has a core to spare.
+    """
+    return sum(
+        max((now[pid][task] - before[pid].get(task, 0.0) for task in now[pid]), default=0.0)
+        for pid in now
+    )
 
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -76,21 +76,12 @@ class Umockdev:
 
     def remove(self, path: str) -> None:
         """Take a device and what hangs on it away, silently."""
-        # umockdev leaves the link by number lying where it made no file in /dev,
-        # and trips over it when the number comes again.
-        number = Path(f"{self.root}{path}/dev")
-        if number.is_file():
-            link = self.root / "sys" / "dev" / "char" / number.read_text().strip()
-            link.unlink(missing_ok=True)
         self._tell("remove", path=path)
 
     def unplug(self, *paths: str) -> None:
-        """Take devices away as the kernel does: events first, children before parents."""
+        """Take devices away as the kernel does: its event, then itself; children before parents."""
         for path in paths:
-            self.uevent(path, "remove")
-        for path in paths:
-            if os.path.isdir(f"{self.root}{path}"):
-                self.remove(path)
+            self._tell("pull", path=path)
 
     def set_attribute(self, path: str, name: str, value: str) -> None:
         """Change a sysfs attribute; silently."""

@@ -2,13 +2,17 @@
 """A USB device made of software, which the real libusb, pyusb and libudev take for one.
 
 A program of its own, run by the system's Python below ``umockdev-wrapper`` (it needs
-GObject introspection and nothing else); `tests.lab.live_usb` starts it and talks to it.
-umockdev shows the device to whoever is preloaded and shares its folder; this program
-answers the ioctls of usbfs.
+GObject introspection, `umockdev_testbed` beside it, and nothing else);
+`tests.lab.live_usb` starts it and talks to it. umockdev shows the device to whoever is
+preloaded and shares its folder; this program answers the ioctls of usbfs.
 
 A device's node is the slave of a pseudo-terminal, since libusb polls it: usbfs is
 writable when a finished transfer can be fetched, as a terminal is whose output flows,
 and reports an error when the device is gone, as a terminal does whose master closed.
+
+What bites: an open that fails in /dev costs whoever opens a descriptor and one of 50
+places of umockdev's, for good. The node of a device that is gone therefore stays, and
+leads to a terminal that works; each ioctl on it says that the device is gone.
 
 Refused: an ioctl or a command that it does not know (an error, and the former is noted).
 """
@@ -27,6 +31,7 @@ import time
 import gi  # type: ignore[import-not-found]
 
 gi.require_version("UMockdev", "1.0")
+import umockdev_testbed  # type: ignore[import-not-found]  # noqa: E402
 from gi.repository import GLib, UMockdev  # type: ignore[import-not-found]  # noqa: E402
 
 SETINTERFACE, SETCONFIGURATION = 0x80085504, 0x80045505
@@ -184,6 +189,8 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc]
 
     def serve(self):
         """Finish every transfer that can be."""
+        # Who has closed the device has none in flight; the kernel takes them back.
+        self.pending = [each for each in self.pending if each.client.get_connected()]
         for transfer in list(self.pending):
             endpoint = transfer.endpoint
             if transfer.kind == CONTROL:
@@ -300,6 +307,7 @@ class Emulator:
         self.testbed = UMockdev.Testbed.new()
         self.devices = {}
         self.gone = {}  # by node, until another has it
+        self.tomb = os.openpty()
         self.address = 1
         self.add_device(BUS, "/dev/bus/usb/001/001", ROOT_HUB, {"port": "0", "address": 1})
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -331,6 +339,7 @@ class Emulator:
             *["E: {}={}".format(*item) for item in spec.get("properties", {}).items()],
             "H: descriptors=" + descriptors.hex().upper(),
         ]
+        umockdev_testbed.wait_for_room(self.testbed)
         self.testbed.add_from_string("\n".join(lines) + "\n\n")
 
     def plug(self, spec):
@@ -347,21 +356,21 @@ class Emulator:
         self.testbed.attach_ioctl(device.node, device)
         node = self.testbed.get_root_dir() + device.node
         os.makedirs(os.path.dirname(node), exist_ok=True)
-        os.symlink(os.ttyname(device.slave), node)
+        lead(node, os.ttyname(device.slave))
         self.add_device(device.path, device.node, bytes.fromhex(spec["descriptors"]), spec)
         self.devices[spec["port"]] = device
+        umockdev_testbed.wait_for_room(self.testbed)
         self.testbed.uevent(device.path, "add")
         return spec["address"]
 
     def unplug(self, port):
         device = self.devices.pop(port)
-        # The node first: its terminal's number may be another's soon. Who has opened it by
-        # now still gets his answers, which are that it is gone.
-        os.unlink(self.testbed.get_root_dir() + device.node)
+        # The node first: its terminal's number may be another's soon. Who opens it, or has
+        # by now, still gets his answers, which are that it is gone.
+        lead(self.testbed.get_root_dir() + device.node, os.ttyname(self.tomb[1]))
         self.gone[device.node] = device
         device.vanish()
-        self.testbed.uevent(device.path, "remove")
-        self.testbed.remove_device(device.path)
+        umockdev_testbed.obey(self.testbed, {"op": "pull", "path": device.path})
 
     def obey(self, order):
         """Carry out one order; return what it asks for."""
@@ -372,14 +381,8 @@ class Emulator:
                 self.unplug(order["port"])
             case "feed" | "stall" | "mute" | "speak" | "look" as word:
                 return self.devices[order["port"]].obey(word, order)
-            case "add":  # whatever else is plugged in, such as a tty
-                self.testbed.add_from_string(order["text"])
-            case "uevent":
-                self.testbed.uevent(order["path"], order["action"])
-            case "remove":
-                self.testbed.remove_device(order["path"])
-            case word:
-                raise ValueError(f"no such order: {word}")
+            case word:  # whatever concerns no live device, such as a tty
+                return umockdev_testbed.obey(self.testbed, {"op": word, **order})
         return None
 
     # The socket.
@@ -402,10 +405,16 @@ class Emulator:
             kept[:] = rest
             try:
                 answer = {"ok": self.obey(json.loads(line))}
-            except (KeyError, ValueError, GLib.Error) as error:
+            except (KeyError, ValueError, OSError, GLib.Error) as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             connection.sendall(json.dumps(answer).encode() + b"\n")
         return True
+
+
+def lead(link, target):
+    """Have ``link`` lead to ``target``, with no moment at which it leads nowhere."""
+    os.symlink(target, link + ".new")
+    os.replace(link + ".new", link)
 
 
 WORDS = ("stamp", "stall", "noise")

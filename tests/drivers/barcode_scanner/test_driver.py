@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -22,6 +22,7 @@ from drivers.barcode_scanner.scan import Scan
 from drivers.barcode_scanner.simulator import SimulatedScanner
 from gateway.bus.mailbox import Mailbox
 from gateway.clock import RealClock
+from gateway.device import DriverHost
 from gateway.device.simulated_usb import Setup
 from gateway.errors import ProtocolError
 from gateway.hosting.driver_thread import DriverThread
@@ -134,6 +135,23 @@ def test_keys_that_are_no_scan_are_counted_as_nonsense(tmp_path: Path) -> None:
         assert hosted.wait_for_scans(1) == ["good"]
         assert hosted.thread.statistics().nonsense == 2
         assert hosted.thread.state.connected
+
+
+def test_a_scanner_that_is_set_up_wrongly_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outside = FakeOutside()
+    driver = BarcodeScanner("till", cast(DriverHost, outside), {"prefix": "#"})
+    for _ in range(1000):
+        for report in typed("typed by hand"):
+            driver.received(report)
+        with pytest.raises(ProtocolError):
+            driver.received(next(typed("\n")))
+        driver.received(bytes(8))
+    told = [each.message for each in caplog.records if each.levelname == "WARNING"]
+    assert len(told) == 4
+    assert "does not begin with '#'" in told[0]
+    assert told[-1].endswith("(wrong codes so far: 1000)")
 
 
 def test_a_tab_may_end_each_code(tmp_path: Path) -> None:

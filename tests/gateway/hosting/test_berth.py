@@ -139,6 +139,16 @@ def test_news_are_what_concerns_it() -> None:
     assert berth.changed(both) == (tty(0), True)
 
 
+def test_a_successor_that_was_told_of_before_the_pull_is_found_by_it() -> None:
+    place = Place(tty(0, serial="A"))
+    berth = place.matched("a", ID_SERIAL_SHORT="A")
+    berth()
+    place.hotplug.devices = (tty(0, serial="A"), tty(1, serial="A"))
+    assert berth.changed(come(tty(1, serial="A"))) == (None, False)
+    place.hotplug.devices = (tty(1, serial="A"),)
+    assert berth.changed(gone(tty(0, serial="A"))) == (tty(0, serial="A"), True)
+
+
 def test_one_that_came_after_the_pull_is_not_taken_for_the_pulled() -> None:
     place = Place(tty(0, seen=5.0))
     berth = place.matched("a", ID_SERIAL_SHORT="S0")

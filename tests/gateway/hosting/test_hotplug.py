@@ -81,11 +81,11 @@ class FakeUdev:
         self.glances = 0
 
     def monitor(self, source: str, buffer: int | None = None) -> FakeMonitor:
-        self.streams.append(source)
         if self.refuse is not None:
             raise self.refuse
         monitor = FakeMonitor()
         self.open_monitor = weakref.ref(monitor)
+        self.streams.append(source)  # last: whoever waits for it has a monitor to tell
         return monitor
 
     def glance(self) -> Any:
@@ -117,6 +117,7 @@ class Watched:
         self.udev = udev
         self.changed = threading.Condition()
         self.changes: list[Change] = []
+        self.seen: list[set[str]] = []
         self.watch = Hotplug(("tty",), clock=RealClock(), open_udev=self._open, udevd=udevd)
         self.watch.listen(self._note)
 
@@ -127,6 +128,7 @@ class Watched:
     def _note(self, change: Change) -> None:
         with self.changed:
             self.changes.append(change)
+            self.seen.append({each.node[-1] for each in self.watch.present()})
             self.changed.notify_all()
 
     def present(self) -> set[str]:
@@ -196,6 +198,40 @@ def test_events_are_told_at_once_and_confirmed_by_one_scan(watch: Watch) -> None
     watched.wait_for(lambda: watched.udev.scans >= 2)
     assert watched.watch.counts.events == 6
     assert watched.udev.scans <= 4
+
+
+def test_a_late_word_of_one_before_it_costs_nothing_that_a_scan_has_found(watch: Watch) -> None:
+    watched = watch(tty(0, inode=1))
+    assert watched.present() == {"0"}
+    watched.plug(tty(0, inode=2), told=False)  # pulled and plugged in again
+    watched.wait_for(lambda: len(watched.changes) == 3)
+    watched.udev.tell(Event("remove", tty(0).sys_path), Event("add", tty(0).sys_path))
+    watched.wait_for(lambda: watched.watch.counts.events == 2)
+    scans = watched.udev.scans
+    watched.wait_for(lambda: watched.udev.scans > scans)  # it has been doubted
+    assert len(watched.changes) == 3
+
+
+def test_what_took_another_s_place_is_seen_once_that_has_been_told_to_be_gone(
+    watch: Watch,
+) -> None:
+    watched = watch(tty(0, inode=1), tty(1))
+    assert watched.present() == {"0", "1"}
+    watched.plug(tty(0, inode=2), told=False)
+    watched.plug(tty(2), told=False)
+    watched.wait_for(lambda: len(watched.changes) == 3)
+    assert watched.changes[1] == Change((tty(0, inode=1),), ())
+    assert [each.inode for each in watched.changes[2].come] == [2, tty(2).inode]
+    assert watched.seen[1:] == [{"1"}, {"0", "1", "2"}]
+
+
+def test_what_is_still_there_when_it_is_told_to_be_pulled_is_gone_when_it_is(watch: Watch) -> None:
+    watched = watch(tty(0), looks_the_same=True)
+    assert watched.present() == {"0"}
+    watched.udev.tell(Event("remove", tty(0).sys_path))
+    watched.wait_for(lambda: watched.watch.counts.events == 1)
+    watched.pull(tty(0), told=False)
+    watched.wait_for(lambda: watched.present() == set())
 
 
 def test_an_overflow_is_counted_and_made_good_by_a_scan(watch: Watch) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import select
 import struct
 import threading
@@ -26,7 +27,10 @@ from gateway.framing.raw import Raw
 from gateway.hosting.driver_thread import DriverThread
 from gateway.mail.message import Message
 from gateway.testing.fake_outside import FakeOutside
+from routes.usb.claim import Claim
+from routes.usb.library import library, look_up
 from routes.usb.place import UsbPlace
+from routes.usb.pump import TURN
 from routes.usb.settings import UsbSettings
 from routes.usb.usb_link import UsbLink, UsbOpener
 from tests.lab.live_usb import UsbBus
@@ -192,6 +196,32 @@ def unplugged_in_every_transfer(bus: UsbBus) -> None:
     with opened(place) as link:
         link.write(b"back")
         assert next_packet(link) == b"back"
+
+
+def pulled_before_it_is_opened(bus: UsbBus) -> None:
+    """Found, pulled, and opened only then: it is absent, and nothing of it stays open."""
+    for _ in range(5):
+        place = plug_echo(bus)
+        device = look_up(place, library())
+        bus.unplug(PORT)
+        with pytest.raises(LinkAbsentError, match="nothing is plugged in"):
+            Claim(device, "the device").take(BOTH, detach=True, reset=False)
+        # Whom the news has not reached yet opens it, and umockdev bears no open that fails.
+        os.close(os.open(place.node, os.O_RDWR))
+
+
+def no_key_is_lost_between_two_reads(bus: UsbBus) -> None:
+    """Packets come just as the pump's reads run out of time, and each arrives."""
+    place = plug_echo(bus)
+    dice = Random(11)
+    with opened(place) as link:
+        for number in range(60):
+            # About when a read ends for want of bytes, and before the next begins.
+            threading.Event().wait(TURN + dice.uniform(-0.004, 0.004))
+            packet = struct.pack("<I", number)
+            bus.feed(PORT, packet)
+            assert next_packet(link) == packet
+        assert link.read() == b""
 
 
 def reading(link: UsbLink) -> None:

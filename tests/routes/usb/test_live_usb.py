@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from benchmarks.metronome import Metronome
 from tests.lab.live_usb import LiveUsb, UsbBus
 from tests.routes.usb import live_scenes
 
@@ -15,6 +16,9 @@ IDLE_SHARE = 0.01
 """Of a core, that an idle device may cost."""
 LATENESS = 0.005
 """Seconds from the end of a transfer to `received`."""
+WAKE_UPS = 4
+"""Of sleepers on that way, each as late as the machine is: libusb, the emulator that it asks
+for the transfer, libusb again, the driver's thread."""
 
 
 @pytest.fixture
@@ -32,6 +36,8 @@ def live() -> Iterator[LiveUsb]:
         live_scenes.stalls,
         live_scenes.time_runs_out,
         live_scenes.unplugged_in_every_transfer,
+        live_scenes.pulled_before_it_is_opened,
+        live_scenes.no_key_is_lost_between_two_reads,
         live_scenes.kernel_driver,
         live_scenes.configuration,
         live_scenes.reset_on_request,
@@ -61,8 +67,19 @@ def test_an_idle_device_costs_hardly_any_cpu(
 def test_a_transfer_reaches_the_driver_within_milliseconds(
     live: LiveUsb, record_property: Callable[..., None]
 ) -> None:
-    late = live.play(live_scenes.lateness, 300)
-    p50, p99 = late[len(late) // 2], late[len(late) * 99 // 100]
-    record_property("seconds from transfer to received", f"p50 {p50:.6f}, p99 {p99:.6f}")
-    # The longest are those of a machine that does something else; the usual one is ours.
-    assert p50 <= LATENESS, f"p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms"
+    metronome = Metronome()
+    try:
+        late = live.play(live_scenes.lateness, 300)
+        idle = metronome.stop()
+    finally:
+        metronome.close()
+    p50, p99, machine = hundredth(late, 50), hundredth(late, 99), hundredth(idle, 99)
+    figures = f"p50 {p50:.6f}, p99 {p99:.6f}; an idle program on this machine: p99 {machine:.6f}"
+    record_property("seconds from transfer to received", figures)
+    assert p50 <= LATENESS, figures
+    assert p99 <= LATENESS + WAKE_UPS * machine, figures
+
+
+def hundredth(seconds: list[float], which: int) -> float:
+    """Return what ``which`` of 100 keep."""
+    return sorted(seconds)[len(seconds) * which // 100]

@@ -22,6 +22,7 @@ from routes.mqtt.commands import Refusal, parse_call, result_body
 from routes.mqtt.connection_state import ConnectionState
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.network_loop import Status
+from routes.mqtt.properties import JSON, Properties
 from routes.mqtt.session import Session
 from routes.mqtt.settings import SessionSettings
 from routes.mqtt.topics import Topics
@@ -145,13 +146,8 @@ class Node:
         self.answered += 1
         body = result_body(call, None, max_payload=self._max_payload)
         reply_to = call.reply_to
-        self.session.publish(
-            reply_to.topic,
-            body,
-            qos=1,
-            urgent=True,
-            correlation_data=reply_to.correlation_data,
-        )
+        properties = Properties(correlation_data=reply_to.correlation_data, content_type=JSON)
+        self.session.publish(reply_to.topic, body, qos=1, urgent=True, properties=properties)
 
 
 def name_of(number: int) -> str:

@@ -34,8 +34,8 @@ TIDY_EVERY = 30.0
 RELIEVE_EVERY = 0.1
 """Seconds after which it is seen whether a file fills."""
 
-RING_AT = 8
-"""Letters that are done with before the route's thread is woken to take them out."""
+ENOUGH = 64
+"""Letters in hand with which the session has enough to do: nobody needs to hurry."""
 
 PASSES = 3
 """How often the backlog may give nothing before something else has its turn."""
@@ -73,12 +73,14 @@ class Forwarder:
         *,
         replay_rate: float,
         window: float,
+        in_flight: int,
     ) -> None:
         """Read from ``reader``; ``ring``, from any thread, when letters are done with.
 
         ``replay_rate`` is in letters a second. In memory alone lies nothing that is
         older than ``window`` seconds, where the reader has flash: at each third of it
-        goes there what was seen a third before, and the last is for the card.
+        goes there what was seen a third before, and the last is for the card. ``in_flight``
+        is how many letters may go twice where this process is killed.
         """
         self._reader = reader
         self._say = say
@@ -88,6 +90,7 @@ class Forwarder:
         self._lock = threading.Lock()
         self._done: list[Taken] = []
         self._in_hand = 0
+        self._ring_at = max(1, in_flight // 4)
         self._unsaid = 0
         now = clock.monotonic()
         self._pace = Pace(replay_rate, now=now)
@@ -105,6 +108,11 @@ class Forwarder:
     def fileno(self) -> int:
         """Return the descriptor of the bell that writers ring."""
         return self._reader.fileno()
+
+    @property
+    def has_enough(self) -> bool:
+        """Tell whether the writers' bell may be left unheard for now."""
+        return self._in_hand >= ENOUGH
 
     @property
     def is_busy(self) -> bool:
@@ -198,6 +206,6 @@ class Forwarder:
         """Note that ``letter`` is done with, from any thread; ring for many, or for the last."""
         with self._lock:
             self._done.append(letter)
-            enough = len(self._done) >= min(RING_AT, self._in_hand)
+            enough = len(self._done) >= min(self._ring_at, self._in_hand)
         if enough:
             self._ring()

@@ -80,6 +80,11 @@ class BoundedClient(Client):
             raise OSError(errno.EMSGSIZE, f"a packet of {bufsize} bytes")
         if not self._arrived:
             self._arrived = super()._sock_recv(AT_ONCE)
+            sock: Any = self.socket()
+            if sock is not None:
+                # Brokers hold a second acknowledgement back until the first has been
+                # confirmed (Nagle), and the kernel confirms it after 40 ms (tcp(7)).
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         taken, self._arrived = self._arrived[:bufsize], self._arrived[bufsize:]
         return taken
 

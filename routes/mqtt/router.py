@@ -70,6 +70,7 @@ class MqttRouter(Carrier):
 
     _session: Session | None = None
     _forwarder: Forwarder | None = None
+    _heeds_writers = False
     _mail: Mail | None = None
     _manage: Manage | None = None
     _was_connected = False
@@ -147,8 +148,9 @@ class MqttRouter(Carrier):
                 self._clock,
                 replay_rate=settings.spool.replay_rate,
                 window=terms.window,
+                in_flight=settings.in_flight,
             )
-            self.watch(self._forwarder.fileno(), self._on_bell)
+            self._heed_writers()
             self._forwarder.begin()
         if self._manage is not None:
             self._manage.open()
@@ -170,7 +172,8 @@ class MqttRouter(Carrier):
         session.stop(LEAVE)
         forwarder, self._forwarder = self._forwarder, None
         if forwarder is not None:
-            self.unwatch(forwarder.fileno())
+            if self._heeds_writers:
+                self.unwatch(forwarder.fileno())
             forwarder.close()
         self.unwatch(self._tray.fileno())
         self._tray.close()
@@ -183,6 +186,7 @@ class MqttRouter(Carrier):
             if self._forwarder.is_busy:
                 self._forwarder.carry()
             self._forwarder.keep_house()
+            self._heed_writers()
         self._tick()
         self._set_frequency()
 
@@ -232,8 +236,19 @@ class MqttRouter(Carrier):
         self._tray.empty()
         if self._forwarder is not None:
             self._forwarder.carry()
+            self._heed_writers()
         self._tick()
         self._set_frequency()
+
+    def _heed_writers(self) -> None:
+        """Listen to the writers' bell, unless the session has enough to do as it is."""
+        forwarder = self._forwarder
+        if forwarder is not None and self._heeds_writers == forwarder.has_enough:
+            self._heeds_writers = not forwarder.has_enough
+            if self._heeds_writers:
+                self.watch(forwarder.fileno(), self._on_bell)
+            else:
+                self.unwatch(forwarder.fileno())
 
     def _set_frequency(self) -> None:
         """Look at the clock as often as is needed now."""

@@ -12,7 +12,7 @@ carries over whatever state the last noise left it in. After each input:
   frames by their checksum may another frame have taken the place of one: it
   stands in the input byte for byte, begins before the one that is lost and ends
   within it, so that whoever hands on each frame once it is whole, and no byte
-  twice, loses it too (docs/decisions/0007-a-frame-by-chance.md). These are
+  twice, loses it too (docs/decisions/0011-a-frame-by-chance.md). These are
   counted apart;
 - no `Garbage` is longer than the limit, and the decoder keeps no more bytes
   than its longest frame and its noise can have.

@@ -19,6 +19,7 @@ def test_without_a_table_what_must_not_be_lost_goes_at_qos_1():
     assert table.of("devices/wheels/odometry", retain=False) == 0
     assert table.of("devices/wheels/state", retain=True) == 1
     assert table.of("devices/wheels/events/stall", retain=False) == 1
+    assert table.of("devices/wheels/events/pong", retain=False) == 0
     assert QosTable({}, otherwise=1).of("devices/wheels/odometry", retain=False) == 1
 
 

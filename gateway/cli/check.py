@@ -17,7 +17,8 @@ SUMMARY = "find every mistake in a configuration file; starts nothing"
 EPILOG = """\
 Files in conf.d beside FILE are laid over it in the order of their names, and checked
 with it. Each mistake is a line on standard output: file, line, key, what is wrong and
-what would be right.
+what would be right. What is no mistake and yet worth a thought goes to
+standard error.
 
 examples:
   gateway check /etc/gateway/gateway.toml
@@ -36,16 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the mistakes; return 0 where there is none and 2 where there are."""
     from gateway import plugins
+    from gateway.cli.memory_folder import remark_on
     from gateway.config.loading import load
     from gateway.config.mistake import ConfigErrors, Mistake
 
     mistakes: Sequence[Mistake] = ()
-    said = ""
+    said = remark = ""
     try:
         configuration = load(arguments.file, find=plugins.find)
     except ConfigErrors as errors:
         mistakes = errors.mistakes
     else:
+        remark = remark_on(configuration.gateway.sockets)
         routes, devices = len(configuration.routes), len(configuration.devices)
         said = f"{_count(routes, 'route')}, {_count(devices, 'device')}"
         if configuration.crew:
@@ -55,7 +58,12 @@ def run(arguments: argparse.Namespace) -> int:
             {name: getattr(mistake, name) for name in ("file", "line", "key", "problem", "advice")}
             for mistake in mistakes
         ]
-        report = {"file": arguments.file, "ok": not mistakes, "mistakes": found}
+        report = {
+            "file": arguments.file,
+            "ok": not mistakes,
+            "mistakes": found,
+            "remarks": [remark] if remark else [],
+        }
         print(json.dumps(report, ensure_ascii=False, indent=2))
     elif mistakes:
         for mistake in mistakes:
@@ -64,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{_count(len(mistakes), 'mistake')} found", file=sys.stderr)
     else:
         print(f"{arguments.file}: fine: {said}")
+        if remark:
+            print(f"mind: {remark}", file=sys.stderr)
     return 2 if mistakes else 0
 
 

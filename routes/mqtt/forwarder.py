@@ -129,9 +129,7 @@ class Forwarder:
         self._reader.quiet()
         self._confirm()
         now = self._clock.monotonic()
-        if now >= self._relieve_at:
-            self._relieve_at = now + RELIEVE_EVERY
-            self._reader.relieve()
+        self._relieve(now)
         while (room := IN_HAND - self._in_hand) > 0:
             taken = self._reader.take_new(room)
             self._hand_on(taken)
@@ -143,6 +141,7 @@ class Forwarder:
     def keep_house(self) -> None:
         """Do what is due from time to time; to be called six times in a window, at the least."""
         now = self._clock.monotonic()
+        self._relieve(now)
         if now >= self._keep_at:
             self._keep_at = now + self._keep_every
             self._confirm()
@@ -165,6 +164,11 @@ class Forwarder:
             "forwarded": self.forwarded,
             "replayed": self.replayed,
         }
+
+    def _relieve(self, now: float) -> None:
+        if now >= self._relieve_at:
+            self._relieve_at = now + RELIEVE_EVERY
+            self._reader.relieve()
 
     def _replay(self, now: float) -> None:
         """Hand on what has waited, as far as the pace allows."""

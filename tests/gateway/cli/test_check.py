@@ -106,12 +106,23 @@ def test_five_different_mistakes_as_json(file: Path, capsys: pytest.CaptureFixtu
         assert advice in one["advice"]
 
 
+@pytest.fixture
+def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.cli.memory_folder.file_system_of", lambda folder, table: "tmpfs")
+
+
+@pytest.mark.usefixtures("in_memory")
 def test_a_correct_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text("[routes.serial]\n[devices.a]\ndriver = 'bench_board'\nport = '/dev/x'\n")
     assert main(["check", str(file)]) == 0
     assert capsys.readouterr().out == f"{file}: fine: 1 route, 1 device\n"
     assert main(["check", "--json", str(file)]) == 0
-    assert json.loads(capsys.readouterr().out) == {"file": str(file), "ok": True, "mistakes": []}
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(file),
+        "ok": True,
+        "mistakes": [],
+        "remarks": [],
+    }
 
 
 def test_an_empty_file_is_fine_and_says_how_little_is_in_it(
@@ -176,7 +187,7 @@ def test_the_installed_command_names_what_the_installed_plugins_refuse(file: Pat
 
 def test_the_installed_command_finds_nothing_wrong_in_a_correct_file(file: Path) -> None:
     file.write_text(
-        "[routes.serial]\n[routes.mqtt]\n[routes.unix_socket]\n"
+        "[gateway]\nsockets = '/dev/shm/x'\n[routes.serial]\n[routes.mqtt]\n[routes.unix_socket]\n"
         "[devices.board]\ndriver = 'bench_board'\nport = '/dev/ttyACM0'\n"
     )
     done = run_installed(file)

@@ -125,7 +125,11 @@ def test_a_board_is_listed_told_and_missed(testbed: Umockdev, tmp_path: Path) ->
 
             board.unplug()
             testbed.unplug(*paths_of(0))
-            gone = machine.ask_until(lambda report: report["unplugged"])
+            gone = machine.ask_until(
+                lambda report: (
+                    [each["state"]["state"] for each in report["unplugged"]] == ["absent"]
+                )
+            )
             assert ports(gone) == {"/dev/ttyACM1": (None, "")}
             (wheels,) = gone["unplugged"]
             assert (wheels["device"], wheels["state"]["state"]) == ("wheels", "absent")

@@ -36,7 +36,7 @@ from routes.mqtt.inlet import OwnToo
 from routes.mqtt.letter import Letter
 from routes.mqtt.login import Login, Will
 from routes.mqtt.paho_client import Ear, make_client
-from routes.mqtt.properties import NONE, Packed
+from routes.mqtt.properties import NONE
 from routes.mqtt.protocol_choice import Version
 from routes.mqtt.reason import PACKET_TOO_LARGE, Reason
 
@@ -102,7 +102,8 @@ class Connection:
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
         self._client.on_message = self._received
-        self._client.on_publish = self._published
+        self._client.on_acknowledged = self._acknowledged
+        self._client.in_use = self._awaiting
         self._client.on_subscribe = self._subscribed
 
     @property
@@ -203,6 +204,7 @@ class Connection:
         """Read what is there: all that came with it, but for a flood."""
         for _ in range(_PACKETS):
             read = self._client.loop_read()
+            self._client.take_acknowledgements()
             if read != MQTTErrorCode.MQTT_ERR_SUCCESS or not self._client.has_more():
                 break
             if self.violation or not self.is_open or self._client.want_write():
@@ -238,25 +240,24 @@ class Connection:
 
         Under QoS 1 its acknowledgement comes later, under QoS 0 at once.
         """
-        properties = None
-        if self._is_5 and letter.properties is not NONE:
+        topic, packed = letter.topic.encode(), b""
+        if self._is_5:
             left = None if letter.deadline is None else letter.deadline - now
-            properties = Packed(letter.properties.pack(left))
-        packed = 1 if properties is None else len(properties.pack())
+            packed = b"\0" if letter.properties is NONE else letter.properties.pack(left)
         # Nine bytes at the most for the header, the lengths and the identifier.
-        if len(letter.payload) + len(letter.topic.encode()) + packed + 9 > self.packet_maximum:
+        if len(letter.payload) + len(topic) + len(packed) + 9 > self.packet_maximum:
             self._on_acknowledged(letter, Reason(PACKET_TOO_LARGE, "Packet too large"))
             return
         qos = min(letter.qos, self._maximum_qos)
-        handed = self._client.publish(
-            letter.topic,
+        identifier = self._client.send_publish(
+            topic,
             letter.payload,
-            qos,
-            letter.retain and self._retain_available,
-            properties,
+            qos=qos,
+            retain=letter.retain and self._retain_available,
+            properties=packed,
         )
         if qos:
-            self._awaiting[handed.mid] = letter
+            self._awaiting[identifier] = letter
         elif self.is_open:
             self._on_acknowledged(letter, None)
 
@@ -307,13 +308,10 @@ class Connection:
         else:
             self._violation = "a message before its answer to CONNECT"
 
-    def _published(
-        self, _client: Client, _data: Any, identifier: int, code: ReasonCode, properties: Any
-    ) -> None:
+    def _acknowledged(self, identifier: int, denied: Reason | None) -> None:
         letter = self._awaiting.pop(identifier, None)
         if letter is not None:
             self.acknowledged += 1
-            denied = Reason.of(code, properties) if code.is_failure else None
             self._answered.append((letter, denied))
 
     def _tell(self) -> None:

@@ -15,14 +15,21 @@ import errno
 import logging
 import socket
 import struct
+from collections.abc import Callable, Container
+from time import monotonic
 from typing import Any
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.exception import MQTTException
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from routes.mqtt.login import Login, Will
+from routes.mqtt.packets import PUBACK, cut_puback, pack_publish
 from routes.mqtt.protocol_choice import Version
+from routes.mqtt.reason import Reason
 
 _PROTOCOLS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
@@ -31,6 +38,9 @@ _QOS_2 = 0x04
 
 AT_ONCE = 64 << 10
 """Bytes that are read from the socket, or kept for it, at a time."""
+
+_FAILURE = 0x80
+"""From here on a reason code is one of failure (MQTT 5.0, section 2.4)."""
 
 _UNREADABLE = (MQTTException, ValueError, LookupError, TypeError, struct.error)
 """What paho stumbles over when a packet is not what it says it is."""
@@ -53,9 +63,63 @@ class BoundedClient(Client):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.on_acknowledged: Callable[[int, Reason | None], None] = lambda identifier, reason: None
+        self.in_use: Container[int] = ()
+        """Identifiers of what the broker has not acknowledged."""
         self._arrived = b""
         self._leaving = bytearray()
         self._corked = self._stuck = False
+
+    def send_publish(
+        self, topic: bytes, payload: bytes, *, qos: int, retain: bool, properties: bytes
+    ) -> int:
+        """Send a PUBLISH and return its identifier; see `routes.mqtt.packets`.
+
+        ``on_acknowledged`` is called with that, and with a reason where the broker denies it.
+        """
+        identifier = self._mid_generate() if qos else 0
+        self._leaving += pack_publish(
+            topic,
+            payload,
+            qos=qos,
+            retain=retain,
+            identifier=identifier,
+            properties=properties,
+        )
+        if not self._corked or len(self._leaving) >= AT_ONCE:
+            self._send_kept()
+        return identifier
+
+    def take_acknowledgements(self) -> None:
+        """Take note of what has been read, as long as that is acknowledgements."""
+        at = 0
+        # Unless paho is in the middle of a packet.
+        while self._in_packet["command"] == 0 and not self.violation:
+            found = cut_puback(self._arrived, at)
+            if found is None:
+                break
+            at = found.end
+            self.packets += 1
+            self._acknowledge(found.identifier, found.rest)
+        if at:
+            self._arrived = self._arrived[at:]
+            self._last_msg_in = monotonic()
+
+    def _acknowledge(self, identifier: int, rest: bytes) -> None:
+        if not rest or rest[0] < _FAILURE:
+            self.on_acknowledged(identifier, None)
+            return
+        try:
+            # paho's types have no annotations.
+            code: Any = ReasonCode(PacketTypes.PUBACK)
+            properties: Any = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]
+            code.unpack(rest[:1])
+            if len(rest) > 1:
+                properties.unpack(rest[1:])
+        except _UNREADABLE as error:
+            self.violation = f"a packet that cannot be read ({str(error)[:100]})"
+        else:
+            self.on_acknowledged(identifier, Reason.of(code, properties))
 
     def has_more(self) -> bool:
         """Tell whether something has been read that was not looked at."""
@@ -116,6 +180,7 @@ class BoundedClient(Client):
                 self._leaving.clear()
                 break
             del self._leaving[:sent]
+            self._last_msg_out = monotonic()
         self._stuck = bool(self._leaving)
 
     def _packet_handle(self) -> MQTTErrorCode:
@@ -124,6 +189,10 @@ class BoundedClient(Client):
         if (command & 0xF0 == _PUBLISH and command & _QOS_2) or command & 0xF0 == _PUBREL:
             self.violation = "a message of QoS 2, for which nobody asked"
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        packet = bytes(self._in_packet["packet"])
+        if command == PUBACK and len(packet) >= 2:
+            self._acknowledge(int.from_bytes(packet[:2], "big"), packet[2:])
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
         try:
             done = super()._packet_handle()
         except _UNREADABLE as error:
@@ -136,7 +205,7 @@ class BoundedClient(Client):
     def _mid_generate(self) -> int:
         # After 65,535 messages the first identifier comes again: were it still
         # in use, its acknowledgement would pass for that of another message.
-        while (identifier := super()._mid_generate()) in self._out_messages:
+        while (identifier := super()._mid_generate()) in self.in_use:
             pass
         return identifier
 

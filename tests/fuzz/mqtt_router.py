@@ -89,6 +89,8 @@ def soak_router(inputs: int, seed: int) -> RouterTally:
             bus.run(House, "serial")
             router = bus.run(MqttRouter, "mqtt", settings=settings(broker), node=NODE)
             assert isinstance(router, MqttRouter)
+            # What is published before that is nobody's.
+            broker.wait_for_log(rf"gateway-{NODE} 1 gateway/{NODE}/devices/\+/\+/call")
             memory = 0
             while publisher.made < inputs:
                 tally.published += len(publisher.publish(min(500, inputs - publisher.made)))

@@ -9,7 +9,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 
 from gateway.mail.message import Message
-from routes.mqtt.properties import NONE, Packed, Properties, of_message
+from routes.mqtt.properties import NONE, Properties, of_message
 
 texts = st.text(max_size=200).filter(str.isprintable)
 
@@ -47,11 +47,6 @@ def test_paho_reads_what_is_packed(left, response_topic, correlation_data, conte
 
 def test_nothing_is_one_byte_and_weighs_nothing():
     assert (NONE.pack(None), NONE.size, Properties().size) == (b"\0", 0, 0)
-
-
-def test_what_is_packed_goes_through_paho_as_it_is():
-    packed = Properties(content_type="text/plain").pack(3.0)
-    assert Packed(packed).pack() == packed
 
 
 @pytest.mark.parametrize(

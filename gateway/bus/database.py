@@ -33,7 +33,8 @@ class Keeping(NamedTuple):
     ``tables`` are made where there is none called ``counts``; ``limit`` is in bytes.
     ``log`` is after how many bytes of its write-ahead log that goes into the file.
     ``exclusive`` is for one that nobody else ever opens: then there is no index of
-    the log beside it, which flash would have to bear as well.
+    the log beside it, which flash would have to bear as well. ``page`` is in bytes:
+    a commit writes whole ones.
     """
 
     tables: str
@@ -41,6 +42,7 @@ class Keeping(NamedTuple):
     log: int
     synced: bool = False
     exclusive: bool = False
+    page: int = PAGE
 
 
 # Who only opens the file needs no lock, which somebody who stands still may have.
@@ -66,7 +68,7 @@ def _connect(path: Path, keeping: Keeping) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
     try:
-        database.execute(f"PRAGMA page_size = {PAGE}")
+        database.execute(f"PRAGMA page_size = {keeping.page}")
         if keeping.exclusive:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
         # Whoever opens first makes the tables; the other one waits for that.
@@ -78,8 +80,8 @@ def _connect(path: Path, keeping: Keeping) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(verdict)
         if not database.execute(_HAS_TABLES).fetchone():
             database.executescript(f"BEGIN IMMEDIATE; {keeping.tables} COMMIT;")
-        database.execute(f"PRAGMA max_page_count = {keeping.limit // PAGE}")
-        database.execute(f"PRAGMA wal_autocheckpoint = {max(16, keeping.log // PAGE)}")
+        database.execute(f"PRAGMA max_page_count = {keeping.limit // keeping.page}")
+        database.execute(f"PRAGMA wal_autocheckpoint = {max(16, keeping.log // keeping.page)}")
         database.execute("PRAGMA busy_timeout = 50")
     except BaseException:
         database.close()

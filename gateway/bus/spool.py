@@ -332,8 +332,8 @@ class SpoolReader:
     def balance(self) -> SpoolBalance:
         """Return what became of all letters, those of files that are gone counted as well.
 
-        What was moved to flash is not counted twice: ``moved`` is what has left memory
-        and is not known on flash, which is 0 at rest.
+        What was moved to flash counts as what it is there, so that ``moved`` is 0 but for
+        what a power cut has taken of flash itself.
         """
         self._look_for_files()
         balances = [source.file.balance() for source in self._sources.values()]
@@ -342,14 +342,17 @@ class SpoolReader:
         if self._vault is None:
             return whole
         kept = self._vault.balance()
+        lingering = sum(source.lingering for source in self._memory())
+        # What a full file let go after it was stored on flash is not lost.
+        rescued = max(0, kept.accepted - whole.moved - lingering)
         return SpoolBalance(
             accepted=whole.accepted,
             confirmed=whole.confirmed + kept.confirmed,
-            dropped=whole.dropped + kept.dropped,
+            dropped=whole.dropped + kept.dropped - rescued,
             garbage=whole.garbage + kept.garbage,
             expired=whole.expired + kept.expired,
-            moved=whole.moved - kept.accepted,
-            queued=whole.queued + kept.queued,
+            moved=whole.moved + lingering + rescued - kept.accepted,
+            queued=whole.queued + kept.queued - lingering,
         )
 
     def flash(self) -> dict[str, object] | None:

@@ -48,6 +48,12 @@ SPARE = 32
 LOOK_AGAIN = 0.005
 """Seconds after which a writer that waits for room looks again."""
 
+PATIENCE = 0.05
+"""Seconds that a reader tries to get a word in."""
+
+GAP = 0.0002
+"""Seconds between two of its tries."""
+
 LAST = (1 << 63) - 1
 """The largest number that there can be."""
 
@@ -260,18 +266,25 @@ class SpoolFile:
         False where the writer is in the way: then it is to be done again later; a writer
         that stands still in the middle of a letter holds up nobody.
         """
+        deadline = monotonic() + PATIENCE
         with self._lock, told(self.path):
             database = self._opened()
-            try:
-                with transaction(database):
-                    gone = _delete(database, numbers)
-                    if fate is not None:
-                        _count(database, fate, gone)
-            except sqlite3.OperationalError as error:
-                if result_code(error) != sqlite3.SQLITE_BUSY:
-                    raise
-                return False
-        return True
+            # A writer in full flow leaves gaps that SQLite's own waits are too long to hit.
+            database.execute("PRAGMA busy_timeout = 0")
+            while True:
+                try:
+                    with transaction(database):
+                        gone = _delete(database, numbers)
+                        if fate is not None:
+                            _count(database, fate, gone)
+                except sqlite3.OperationalError as error:
+                    if result_code(error) != sqlite3.SQLITE_BUSY:
+                        raise
+                    if monotonic() >= deadline:
+                        return False
+                    sleep(GAP)
+                else:
+                    return True
 
     def balance(self) -> SpoolBalance:
         """Return what became of every letter that was ever written to this file."""

@@ -27,7 +27,7 @@ from gateway.mail.message import Message
 AT_A_TIME = 64
 """Letters that are taken from one file before the next has its turn."""
 
-AT_ONCE = 4 << 20
+AT_ONCE = 512 << 10
 """Bytes that are moved to flash in one go."""
 
 SYNCED_AT_A_TIME = 256
@@ -191,6 +191,11 @@ class Source:
             size += sum(len(row.letter) for row in more)
             after = more[-1].number
         return rows
+
+    @property
+    def lingering(self) -> int:
+        """How many letters lie here still, and on flash already."""
+        return sum(fate == "moved" for fate in self._leaving.values())
 
     def moved(self, rows: list[Spooled], numbers: list[int], place: str) -> list[Taken]:
         """Note that ``rows`` lie at ``place`` now, with ``numbers``; return those in hand."""

@@ -43,6 +43,9 @@ BATCH_BYTES = 256 << 10
 CLEAR_UP = 16
 """Batches that are done with before they are taken out, which costs a commit."""
 
+PAGE = 1024
+"""Bytes of a page. A small batch is a page or two, and some that change with each commit."""
+
 LOG = 4 << 20
 """Bytes of the write-ahead log before it goes into the file: pages that change often go once."""
 
@@ -51,19 +54,21 @@ _SHIFT = 16
 
 _PLACE = (1 << _SHIFT) - 1
 
+_LAST = "last of "
+"""Before a file's identity: the name of the count that has the last number stored of it."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS batches (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER PRIMARY KEY,
     count INTEGER NOT NULL,
     newest REAL NOT NULL,
     subjects BLOB NOT NULL,
     letters BLOB NOT NULL
 );
-CREATE TABLE IF NOT EXISTS sources (identity INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT OR IGNORE INTO counts VALUES
     ('stored', 0), ('confirmed', 0), ('dropped', 0), ('garbage', 0), ('expired', 0),
-    ('day', 0), ('written', 0), ('identity', random());
+    ('day', 0), ('written', 0), ('batch', 0), ('identity', random());
 """
 
 
@@ -115,7 +120,7 @@ class Vault:
         self._progress = progress
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = open_database(
-            path, Keeping(_TABLES, limit, LOG, synced=True, exclusive=True)
+            path, Keeping(_TABLES, limit, LOG, synced=True, exclusive=True, page=PAGE)
         )
         self._batches: dict[int, _Batch] = {}
         self._forgotten: list[int] = []
@@ -173,36 +178,31 @@ class Vault:
     ) -> list[int]:
         database, added = self._opened(), dict[int, _Batch]()
         with transaction(database):
-            found = database.execute(
-                "SELECT last FROM sources WHERE identity = ?", (source,)
-            ).fetchone()
-            last = found[0] if found else 0
+            counts = self._counts()
+            # All that changes with each commit stands in one table, and so in one page.
+            last, number = counts.get(f"{_LAST}{source}", 0), counts["batch"]
             new = [letter for letter in letters if letter.number > last]
             numbers = [0] * (len(letters) - len(new))
             for part in _parts(new):
+                number += 1
                 row = _row(part, now)
-                batch = database.execute(
-                    "INSERT INTO batches (count, newest, subjects, letters) VALUES (?, ?, ?, ?)",
-                    row,
-                ).lastrowid
-                assert batch is not None
-                made = added[batch] = _Batch(row.letter_count, now, [each.subject for each in part])
+                database.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", (number, *row))
+                made = added[number] = _Batch(
+                    row.letter_count, now, [each.subject for each in part]
+                )
                 for place, letter in enumerate(part):
-                    numbers.append(batch << _SHIFT | place)
+                    numbers.append(number << _SHIFT | place)
                     if letter.number in taken:
                         made.taken.add(place)
             for gone in self._forgotten:
-                database.execute("DELETE FROM sources WHERE identity = ?", (gone,))
+                database.execute("DELETE FROM counts WHERE name = ?", (f"{_LAST}{gone}",))
             if new:
-                database.execute(
-                    "INSERT INTO sources VALUES (?, ?)"
-                    " ON CONFLICT (identity) DO UPDATE SET last = excluded.last",
-                    (source, new[-1].number),
-                )
+                self._set(f"{_LAST}{source}", new[-1].number)
+                self._set("batch", number)
                 self._count("stored", len(new))
-            # Of this commit the next one tells: it is not known before it is made.
-            self._set("day", self.budget.day)
-            self._set("written", self.budget.written)
+                # Of this commit the next one tells: it is not known before it is made.
+                self._set("day", self.budget.day)
+                self._set("written", self.budget.written)
         self._forgotten.clear()
         for number, made in added.items():
             self._add(number, made)
@@ -346,7 +346,7 @@ class Vault:
         self._opened().execute("UPDATE counts SET value = value + ? WHERE name = ?", (more, name))
 
     def _set(self, name: str, value: int) -> None:
-        self._opened().execute("UPDATE counts SET value = ? WHERE name = ?", (value, name))
+        self._opened().execute("INSERT OR REPLACE INTO counts VALUES (?, ?)", (name, value))
 
 
 def _parts(letters: Sequence[Spooled]) -> Iterator[Sequence[Spooled]]:

@@ -116,8 +116,8 @@ class Forwarder:
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether there is something that waits for its time."""
-        return self._reader.has_backlog
+        """Tell whether there is something that waits for its time, or fills its file."""
+        return self.has_enough or self._reader.has_backlog
 
     def begin(self) -> None:
         """There is a connection again: what waits now has waited."""

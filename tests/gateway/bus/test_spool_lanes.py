@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -355,3 +356,21 @@ def drain(scene: Scene, came: list[tuple[str, int]], in_hand: list[Taken]) -> in
     in_hand[:] = scene.reader.take_backlog(4) + scene.reader.take_new(4)
     came += told(in_hand)
     return len(in_hand) + scene.reader.has_backlog
+
+
+def test_what_a_full_file_lets_go_after_it_was_stored_on_flash_is_not_lost(scene: Scene) -> None:
+    text = "x" * 4000
+    for number in range(100):
+        scene.writer.append(replace(letter("a", number), body=text))
+    blocker = sqlite3.connect(next(scene.memory.glob("*.spool")), isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    scene.keep()  # stored, and not taken out of memory: somebody is in the way
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert scene.reader.balance() == (100, 0, 0, 0, 0, 0, 100)
+    for number in range(100, 260):
+        scene.writer.append(replace(letter("a", number), body=text))
+    assert scene.writer.balance().dropped > 0
+    scene.reader.flush()
+    balance = scene.reader.balance()
+    assert (balance.accepted, balance.dropped, balance.queued) == (260, 0, 260)

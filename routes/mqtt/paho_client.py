@@ -39,8 +39,8 @@ _QOS_2 = 0x04
 AT_ONCE = 64 << 10
 """Bytes that are read from the socket, or kept for it, at a time."""
 
-_FAILURE = 0x80
-"""From here on a reason code is one of failure (MQTT 5.0, section 2.4)."""
+_TAKEN = (0x00, 0x10)
+"""Success, and success without anybody who listens (MQTT 5.0, section 3.4.2.1)."""
 
 _UNREADABLE = (MQTTException, ValueError, LookupError, TypeError, struct.error)
 """What paho stumbles over when a packet is not what it says it is."""
@@ -106,7 +106,7 @@ class BoundedClient(Client):
             self._last_msg_in = monotonic()
 
     def _acknowledge(self, identifier: int, rest: bytes) -> None:
-        if not rest or rest[0] < _FAILURE:
+        if not rest or rest[0] in _TAKEN:
             self.on_acknowledged(identifier, None)
             return
         try:

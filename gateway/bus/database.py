@@ -34,7 +34,8 @@ class Keeping(NamedTuple):
     ``log`` is after how many bytes of its write-ahead log that goes into the file.
     ``exclusive`` is for one that nobody else ever opens: then there is no index of
     the log beside it, which flash would have to bear as well. ``page`` is in bytes:
-    a commit writes whole ones.
+    a commit writes whole ones. ``patience``, in seconds, is for one whom it stands in the
+    way of at the opening.
     """
 
     tables: str
@@ -43,6 +44,7 @@ class Keeping(NamedTuple):
     synced: bool = False
     exclusive: bool = False
     page: int = PAGE
+    patience: float = 0.25
 
 
 # Who only opens the file needs no lock, which somebody who stands still may have.
@@ -66,13 +68,24 @@ def open_database(path: Path, keeping: Keeping) -> sqlite3.Connection:
 
 def _connect(path: Path, keeping: Keeping) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        # Nobody sees it before it is whole: to make one takes locks that others trip over.
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
+        for part in parts(unfinished):
+            part.unlink(missing_ok=True)
+        _open_at(unfinished, keeping).close()
+        os.rename(unfinished, path)
+    return _open_at(path, keeping)
+
+
+def _open_at(path: Path, keeping: Keeping) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
     try:
         database.execute(f"PRAGMA page_size = {keeping.page}")
         if keeping.exclusive:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
         # Whoever opens first makes the tables; the other one waits for that.
-        database.execute("PRAGMA busy_timeout = 250")
+        database.execute(f"PRAGMA busy_timeout = {round(keeping.patience * 1000)}")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA synchronous = {'FULL' if keeping.synced else 'OFF'}")
         (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()

@@ -108,7 +108,8 @@ class SpoolFile:
     ``limit`` is in bytes, the write-ahead log not counted, which is kept below
     a tenth of it or 1 MB. ``synced`` is for flash: what `append` has returned is
     there after a power cut. ``identity`` is a number that no other file has,
-    ``made`` when it was begun, in seconds since 1970.
+    ``made`` when it was begun, in seconds since 1970. ``patience``, in seconds, is for
+    whoever stands in the way at the opening.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class SpoolFile:
         limit: int,
         policy: Policy = "drop_oldest",
         synced: bool = False,
+        patience: float = 0.25,
     ) -> None:
         if limit < SMALLEST:
             raise ValueError(f"a spool has at least {SMALLEST} bytes, not {limit}")
@@ -127,7 +129,7 @@ class SpoolFile:
         self._lock = threading.Lock()
         log = min(limit // 10, 1 << 20)
         self._database: sqlite3.Connection | None = open_database(
-            path, Keeping(_TABLES, limit, log, synced)
+            path, Keeping(_TABLES, limit, log, synced, patience=patience)
         )
         with self._lock, told(path):
             (self.identity,) = self._opened().execute(_IDENTITY).fetchone()

@@ -23,6 +23,9 @@ SUFFIX = ".spool"
 BELL = "bell"
 """The named pipe into which writers ring."""
 
+OPENING = 2.0
+"""Seconds that the opening of a file may take, where its reader does the same."""
+
 STANDSTILL = 0.1
 """Seconds after which a writer leaves a reader that stands still in the middle of its file alone.
 """
@@ -102,7 +105,11 @@ class SpoolWriter:
                 except OSError as error:
                     raise SpoolError(f"{path} cannot be made: {error.strerror}") from error
                 self._file = SpoolFile(
-                    path, limit=self._terms.limit, policy=self._terms.policy, synced=self._synced
+                    path,
+                    limit=self._terms.limit,
+                    policy=self._terms.policy,
+                    synced=self._synced,
+                    patience=OPENING,
                 )
             return self._file
 

@@ -290,6 +290,7 @@ def test_power_cuts_lose_no_more_than_is_said(
     ages = [min(cut - noted[number] for cut in cuts if cut >= noted[number]) for number in lost]
     print(f"lost of {len(noted)}: {len(lost)}, the oldest {max(ages, default=0.0):.2f} s old")
     print(f"lost by cut: {sorted(Counter(round(age) for age in ages).items())}")
+    print((folder / "errors").read_text()[-2000:])
     assert max(ages, default=0.0) <= WINDOW
     if always:
         assert lost == []

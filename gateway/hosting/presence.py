@@ -63,8 +63,14 @@ class Presence:
         return known is not None and known.is_same(device)
 
     def added(self, device: PluggedDevice, now: float) -> None:
-        """An event told of ``device``, as it was read then (monotonic seconds)."""
+        """An event told of ``device``, as it was read then (monotonic seconds).
+
+        No two have one node: whatever had this one's before has been pulled.
+        """
         self._unready.pop(device.sys_path, None)
+        former = self._holder_of(device)
+        if former is not None:
+            self.removed(former)
         self._put(device, now)
 
     def removed(self, sys_path: str) -> None:
@@ -80,6 +86,8 @@ class Presence:
         unready = self._unready
         self._unready = {}
         for path, (device, ready) in found.items():
+            if path not in self._table and self._holder_of(device) in found:
+                continue  # what is just going: an event has told of its node's next holder
             deadline = unready.get(path, now + READY_WITHIN)
             if ready or path in self._table or now >= deadline:
                 # What was there before us was born long ago.
@@ -87,6 +95,13 @@ class Presence:
             else:
                 self._unready[path] = deadline
         self._scanned = True
+
+    def _holder_of(self, device: PluggedDevice) -> str | None:
+        """Return the path of another one that has the node of ``device``."""
+        for path, known in self._table.items():
+            if device.node and known.node == device.node and path != device.sys_path:
+                return path
+        return None
 
     def take_change(self) -> Change | None:
         """Return what has changed since this was last called; None where nothing has."""

@@ -175,3 +175,21 @@ def test_who_follows_the_changes_knows_what_the_last_scan_saw(
         tty(number).sys_path: inode for number, inode in truth.items()
     }
     assert tuple(known[path] for path in sorted(known)) == presence.present()
+
+
+def test_who_comes_with_a_node_has_pulled_whoever_had_it_before() -> None:
+    presence = Presence()
+    presence.scanned(ready(tty(0, port="4")), 0.0)
+    presence.take_change()
+    presence.added(tty(0, port="1"), 1.0)
+    change = presence.take_change()
+    assert change is not None
+    assert [each.sys_path for each in change.gone] == [tty(0, port="4").sys_path]
+    assert [each.sys_path for each in change.come] == [tty(0, port="1").sys_path]
+    # The former lingers in /sys for a moment, and then does not.
+    presence.scanned(ready(tty(0, port="1"), tty(0, port="4")), 2.0)
+    assert presence.take_change() is None
+    presence.scanned(ready(tty(0, port="1")), 3.0)
+    assert presence.take_change() is None
+    presence.scanned(ready(tty(0, port="4")), 4.0)
+    assert told(presence) == (["0"], ["0"]), "and may come back"

@@ -70,7 +70,7 @@ def _connect(path: Path, keeping: Keeping) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         # Nobody sees it before it is whole: to make one takes locks that others trip over.
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
+        unfinished = path.with_name(f"{path.name}.new")
         for part in parts(unfinished):
             part.unlink(missing_ok=True)
         _open_at(unfinished, keeping).close()

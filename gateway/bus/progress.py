@@ -5,7 +5,8 @@ So what is done with is noted here, on a memory file system, and taken out there
 many at a time. A killed reader's successor knows it all; after a power cut the
 letters that were not taken out yet go once more.
 
-Also here, for the same successor: what became of the letters of files that are gone.
+Also here, for the same successor: what became of the letters of files that are gone,
+and how many lay on flash already when this memory began.
 """
 
 from __future__ import annotations
@@ -76,6 +77,18 @@ class Progress:
         with self._lock, told(self._path):
             counts = dict(self._database.execute("SELECT name, value FROM counts").fetchall())
         return SpoolBalance(*(counts.get(name, 0) for name in SpoolBalance._fields))
+
+    def carried(self, file: int, accepted: int) -> int:
+        """Return how many letters ``file`` had taken in when it was first asked about.
+
+        ``accepted`` is how many it has taken in by now.
+        """
+        name = f"carried {file}"
+        with self._lock, told(self._path), transaction(self._database):
+            self._database.execute("INSERT OR IGNORE INTO counts VALUES (?, ?)", (name, accepted))
+            query = "SELECT value FROM counts WHERE name = ?"
+            (value,) = self._database.execute(query, (name,)).fetchone()
+        return int(value)
 
     def close(self) -> None:
         """Give the file back; what is in it stays."""

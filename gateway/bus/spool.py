@@ -190,11 +190,13 @@ class SpoolReader:
                 stored.append(letter.number)
             elif letter.file in self._sources:
                 self._sources[letter.file].confirm(letter.number)
-        with self._flash():
-            for source in self._sources.values():
-                source.flush()
-            if self._vault is not None and stored:
+        # Each by itself: where one file fails, the others go on.
+        if self._vault is not None and stored:
+            with self._flash():
                 self._vault.confirm(stored)
+        for source in self._sources.values():
+            with self._flash():
+                source.flush()
 
     # Keeping it over a power cut
 
@@ -223,8 +225,11 @@ class SpoolReader:
             self._said.clear()
 
     def relieve(self) -> None:
-        """Move to flash what fills its file in memory; cheap, to be called often."""
-        if self._vault is not None:
+        """Move to flash what fills its file in memory; cheap, to be called often.
+
+        Where flash fails it is `keep` that tries again.
+        """
+        if self._vault is not None and not self._failing:
             with self._flash():
                 for source in self._memory():
                     if source.file.fill() > FULL:
@@ -248,6 +253,8 @@ class SpoolReader:
                     daily=self._terms.flash_daily,
                     progress=self._progress,
                 )
+                # Noted before anything is stored by us.
+                self._progress.carried(self._vault.identity, self._vault.balance().accepted)
 
     @contextlib.contextmanager
     def _flash(self) -> Iterator[None]:
@@ -266,7 +273,8 @@ class SpoolReader:
         """Remove the empty files of dead writers; call it now and then."""
         self.flush()
         for name, source in list(self._sources.items()):
-            source.flush(all_of_it=True)
+            with self._flash():
+                source.flush(all_of_it=True)
             try:
                 claim = Claim(source.claim)
             except BlockingIOError:
@@ -333,7 +341,8 @@ class SpoolReader:
         """Return what became of all letters, those of files that are gone counted as well.
 
         What was moved to flash counts as what it is there, so that ``moved`` is 0 but for
-        what a power cut has taken of flash itself.
+        what was lost with a vault that broke. What lay there before the last power cut,
+        which took the counts of memory, counts as accepted once more.
         """
         self._look_for_files()
         balances = [source.file.balance() for source in self._sources.values()]
@@ -342,16 +351,18 @@ class SpoolReader:
         if self._vault is None:
             return whole
         kept = self._vault.balance()
+        carried = self._progress.carried(self._vault.identity, kept.accepted)
         lingering = sum(source.lingering for source in self._memory())
         # What a full file let go after it was stored on flash is not lost.
-        rescued = max(0, kept.accepted - whole.moved - lingering)
+        stored = kept.accepted - carried
+        rescued = max(0, stored - whole.moved - lingering)
         return SpoolBalance(
-            accepted=whole.accepted,
+            accepted=whole.accepted + carried,
             confirmed=whole.confirmed + kept.confirmed,
             dropped=whole.dropped + kept.dropped - rescued,
             garbage=whole.garbage + kept.garbage,
             expired=whole.expired + kept.expired,
-            moved=whole.moved + lingering + rescued - kept.accepted,
+            moved=whole.moved + lingering + rescued - stored,
             queued=whole.queued + kept.queued - lingering,
         )
 

@@ -123,6 +123,7 @@ class Vault:
             path, Keeping(_TABLES, limit, LOG, synced=True, exclusive=True, page=PAGE)
         )
         self._batches: dict[int, _Batch] = {}
+        self._finished: set[int] = set()
         self._forgotten: list[int] = []
         # What is to be read: batches in their order, the first one unpacked, and the
         # place in it.
@@ -137,9 +138,7 @@ class Vault:
         self.identity = counts["identity"]
         self.budget = FlashBudget(daily, day=counts["day"], written=counts["written"])
         for number in progress.known(self.identity):
-            batch = self._batches.get(number >> _SHIFT)
-            if batch is not None:
-                batch.done[number & _PLACE] = None
+            self._finish(number, None)
         self.clear_up()
 
     def _load(self) -> None:
@@ -251,6 +250,7 @@ class Vault:
             except (zlib.error, msgspec.MsgspecError):
                 self._unpacked = []
                 batch.give_up("garbage")
+                self._finished.add(number)
         return self._unpacked
 
     def _turn_over(self, number: int) -> None:
@@ -264,18 +264,22 @@ class Vault:
         """Note that letters are done with: they have arrived, or met ``fate``."""
         with self._lock:
             for number in numbers:
-                batch = self._batches.get(number >> _SHIFT)
-                if batch is not None:
-                    batch.done.setdefault(number & _PLACE, fate)
+                self._finish(number, fate)
         self._progress.note(self.identity, numbers)
-        done = sum(batch.is_done for batch in self._batches.values())
-        if done >= CLEAR_UP or done == len(self._batches):
+        if len(self._finished) >= min(CLEAR_UP, len(self._batches)):
             self.clear_up()
+
+    def _finish(self, number: int, fate: Fate | None) -> None:
+        batch = self._batches.get(number >> _SHIFT)
+        if batch is not None:
+            batch.done.setdefault(number & _PLACE, fate)
+            if batch.is_done:
+                self._finished.add(number >> _SHIFT)
 
     def clear_up(self) -> None:
         """Take the batches out that are done with."""
         with self._lock, told(self.path):
-            self._take_out([number for number, batch in self._batches.items() if batch.is_done])
+            self._take_out(sorted(self._finished))
 
     def expire(self, before: float) -> None:
         """Let the batches go whose newest letter was stored before ``before``, since 1970."""
@@ -300,6 +304,7 @@ class Vault:
                 self._count(fate, count)
         for number in numbers:
             self._turn_over(number)
+            self._finished.discard(number)
             batch = self._batches.pop(number)
             self._progress.forget(self.identity, [number << _SHIFT | each for each in batch.done])
 

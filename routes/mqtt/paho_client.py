@@ -66,7 +66,8 @@ class BoundedClient(Client):
         self.on_acknowledged: Callable[[int, Reason | None], None] = lambda identifier, reason: None
         self.in_use: Container[int] = ()
         """Identifiers of what the broker has not acknowledged."""
-        self._arrived = b""
+        # What has been read, and how far that was looked at: nothing is copied for a byte.
+        self._arrived, self._at = b"", 0
         self._leaving = bytearray()
         self._corked = self._stuck = False
 
@@ -92,17 +93,16 @@ class BoundedClient(Client):
 
     def take_acknowledgements(self) -> None:
         """Take note of what has been read, as long as that is acknowledgements."""
-        at = 0
+        before = self._at
         # Unless paho is in the middle of a packet.
         while self._in_packet["command"] == 0 and not self.violation:
-            found = cut_puback(self._arrived, at)
+            found = cut_puback(self._arrived, self._at)
             if found is None:
                 break
-            at = found.end
+            self._at = found.end
             self.packets += 1
             self._acknowledge(found.identifier, found.rest)
-        if at:
-            self._arrived = self._arrived[at:]
+        if self._at > before:
             self._last_msg_in = monotonic()
 
     def _acknowledge(self, identifier: int, rest: bytes) -> None:
@@ -123,7 +123,7 @@ class BoundedClient(Client):
 
     def has_more(self) -> bool:
         """Tell whether something has been read that was not looked at."""
-        return bool(self._arrived)
+        return self._at < len(self._arrived)
 
     def cork(self) -> None:
         """Keep what is sent from here on, up to `AT_ONCE` bytes, until `uncork`."""
@@ -142,14 +142,15 @@ class BoundedClient(Client):
         if bufsize > self.packet_limit:
             self.oversized = bufsize
             raise OSError(errno.EMSGSIZE, f"a packet of {bufsize} bytes")
-        if not self._arrived:
-            self._arrived = super()._sock_recv(AT_ONCE)
+        if not self.has_more():
+            self._arrived, self._at = super()._sock_recv(AT_ONCE), 0
             sock: Any = self.socket()
             if sock is not None:
                 # Brokers hold a second acknowledgement back until the first has been
                 # confirmed (Nagle), and the kernel confirms it after 40 ms (tcp(7)).
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        taken, self._arrived = self._arrived[:bufsize], self._arrived[bufsize:]
+        taken = self._arrived[self._at : self._at + bufsize]
+        self._at += len(taken)
         return taken
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
@@ -189,8 +190,8 @@ class BoundedClient(Client):
         if (command & 0xF0 == _PUBLISH and command & _QOS_2) or command & 0xF0 == _PUBREL:
             self.violation = "a message of QoS 2, for which nobody asked"
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
-        packet = bytes(self._in_packet["packet"])
-        if command == PUBACK and len(packet) >= 2:
+        if command == PUBACK and len(self._in_packet["packet"]) >= 2:
+            packet = bytes(self._in_packet["packet"])
             self._acknowledge(int.from_bytes(packet[:2], "big"), packet[2:])
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         try:

@@ -22,6 +22,7 @@ from gateway.bus.spool import SpoolReader
 from gateway.bus.spool_source import Taken
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
+from gateway.errors import SpoolError
 from gateway.mail.message import Message
 from tests.lab.os_processes import until
 
@@ -198,6 +199,40 @@ def test_a_power_cut_takes_only_what_was_in_memory(scene: Scene) -> None:
     scene.write("a", 3)
     scene.cut_power()
     assert scene.waited() == [("a", 1), ("a", 2)]
+
+
+def test_the_balance_holds_over_a_power_cut(scene: Scene) -> None:
+    scene.write("a", 1, 2, 3)
+    scene.keep()
+    scene.confirm(scene.reader.take_backlog(1))
+    scene.cut_power()
+    assert scene.reader.balance() == (3, 0, 0, 0, 0, 0, 3), "the cut took the word of the first"
+    scene.write("a", 4)
+    scene.keep()
+    scene.confirm(scene.reader.take(10))
+    assert scene.reader.balance() == (4, 4, 0, 0, 0, 0, 0)
+    scene.again()
+    assert scene.reader.balance() == (4, 4, 0, 0, 0, 0, 0)
+
+
+def test_a_file_that_fails_keeps_no_other_from_being_confirmed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.write("a", 1)
+    scene.keep()
+    scene.synced.append(letter("b", 1))
+    scene.write("c", 1)
+    taken = scene.reader.take(10)
+    assert len(taken) == 3
+    (bad,) = (each for each in scene.reader._sources.values() if each.is_synced)
+
+    def fail(**options: object) -> None:
+        raise SpoolError("the card is out")
+
+    monkeypatch.setattr(bad, "flush", fail)
+    scene.confirm(taken)
+    balance = scene.reader.balance()
+    assert (balance.confirmed, balance.queued) == (2, 1)
 
 
 def test_what_is_always_on_flash_survives_a_power_cut_at_once(scene: Scene) -> None:

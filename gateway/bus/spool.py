@@ -19,7 +19,8 @@ its end, then its file is removed.
 The files lie on a memory file system, where writing costs no wear and nothing is
 synced: whoever is killed loses nothing, a power cut takes all of it, unless the
 terms name a folder on flash (`SpoolTerms`). Then `keep` moves there what waits, and
-what is published on one of the patterns ``always`` goes there at once.
+what is published on one of the patterns ``always`` goes there at once. At an
+orderly end all of it goes there (`put_away`): the machine may be about to restart.
 
 What has waited may be taken apart from what is new (`take_backlog`, `take_new`); within a
 topic nothing overtakes anything, but for the terms' ``live_first``.
@@ -200,11 +201,11 @@ class SpoolReader:
 
     # Keeping it over a power cut
 
-    def keep(self) -> None:
+    def keep(self, *, all_of_it: bool = False) -> None:
         """Move to flash what waited the last time already: to be called thrice in a ``window``.
 
-        Where flash fails, or the day's budget is spent, letters stay in memory; that
-        is said once, and in `statistics` for as long as it holds.
+        Or ``all_of_it``. Where flash fails, or the day's budget is spent, letters stay in
+        memory; that is said once, and in `statistics` for as long as it holds.
         """
         self.flush()
         self._look_for_files()
@@ -216,7 +217,7 @@ class SpoolReader:
             return
         with self._flash():
             self._vault.expire(time() - self._terms.max_age)
-            due = [source for source in self._memory() if source.is_due()]
+            due = [source for source in self._memory() if all_of_it or source.is_due()]
             for source in sorted(due, key=_age):
                 self._move(self._vault, source)
             if self._failing:
@@ -392,6 +393,17 @@ class SpoolReader:
         os.close(self._bell)
         self._bell = -1
         self._claim.close()
+
+
+def put_away(folder: Path, terms: SpoolTerms) -> None:
+    """Move all that waits in ``folder`` to flash, at an orderly end: no writer is left.
+
+    Where the terms name no flash, or flash fails, it stays in memory. `SpoolError` where
+    its reader has not ended.
+    """
+    if terms.flash and _spools_in(folder):
+        with contextlib.closing(SpoolReader(folder, terms)) as reader:
+            reader.keep(all_of_it=True)
 
 
 def _spools_in(folder: Path) -> list[Path]:

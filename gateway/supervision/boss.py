@@ -29,7 +29,7 @@ from typing import Any
 from gateway.bus.baton import Leave
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
-from gateway.errors import GatewayError, RefusedError
+from gateway.errors import GatewayError, RefusedError, SpoolError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
 from gateway.process.correspondent import STATISTICS
@@ -203,7 +203,20 @@ class Boss:
         if self._failed:
             self._end_threads(timeout)
         self._accounts.end()
+        self._put_away()
         return [name for name, member in self.members.items() if member.runs]
+
+    def _put_away(self) -> None:
+        """Have flash keep what waits in durable mailboxes: memory may be gone soon."""
+        spools = self._board.spools()
+        if spools:
+            # SQLite is nothing that every gateway has to load.
+            from gateway.bus.spool import put_away
+        for mailbox, terms in spools.items():
+            try:
+                put_away(self._office.spool_folder(mailbox), terms)
+            except SpoolError as error:
+                log.error("what waits for %s stays in memory: %s", mailbox, error)
 
     def _end_threads(self, timeout: float) -> None:
         """Do for the threads what a boss that failed cannot; the fork server ends the forked."""

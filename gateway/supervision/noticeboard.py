@@ -175,6 +175,11 @@ class Noticeboard:
         if self._archive.unsubscribe(mailbox, pattern):
             self.tell_book()
 
+    def spools(self) -> dict[str, SpoolTerms]:
+        """Return whose mailbox is durable, on which terms."""
+        known = self._archive.subscriptions
+        return {each.mailbox: each.spool for each in known if each.spool is not None}
+
     def retain(self, packed: bytes, version: int) -> None:
         """Keep a publication whose owner had the book of ``version`` when it wrote it."""
         kept = decode(packed)

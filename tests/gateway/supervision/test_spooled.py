@@ -89,6 +89,59 @@ def test_what_was_written_before_the_end_is_read_after_the_next_start(
     assert second.said == [str(list(range(10)))]
 
 
+@pytest.mark.parametrize("publisher", ["thread", "fork"])
+def test_an_orderly_end_leaves_nothing_in_memory_alone(
+    start: Any, tmp_path: Path, publisher: str
+) -> None:
+    """Everybody ends, some with a last word, and the machine restarts."""
+    flash = tmp_path / "flash"
+    program = start(f"""
+    import shutil
+    from pathlib import Path
+    from msgspec.structs import replace
+    from gateway.bus.spool import SpoolReader
+    TERMS = replace(TERMS, flash={str(flash)!r})
+    class Keeper(Process):
+        def birth(self):
+            self.subscribe("numbers/#", print, spool=TERMS)
+            self.reader = self.open_spool(TERMS)
+            self.add_filter(subject="confirm", callback=self.on_confirm)
+        def on_confirm(self, message):
+            self.reader.confirm(self.reader.take(1))
+            self.reader.flush()
+            self.reader.take(1)
+            self.reply(message)
+        def death(self):
+            self.reader.close()
+    class Publisher(Process):
+        def birth(self):
+            self.add_filter(subject="go", callback=self.on_go)
+        def on_go(self, message):
+            for number in range(10):
+                self.publish("numbers/one", number)
+            self.reply(message)
+        def death(self):
+            self.publish("numbers/one", "the last word")
+    class Main(Process):
+        def birth(self):
+            self.wait_for_reply(self.send("publisher", "go"), 10)
+            self.wait_for_reply(self.send("keeper", "confirm"), 10)
+            self.die()
+    class App(Application):
+        def build(self):
+            self.add_process("keeper", Keeper, mode="fork")
+            self.add_process("publisher", Publisher, mode={publisher!r}, depends=["keeper"])
+    app = App(main=Main, sockets=SOCKETS)
+    app.run()
+    shutil.rmtree(SOCKETS)
+    reader = SpoolReader(Path(SOCKETS), TERMS)
+    say([each.message.body for each in reader.take(100)])
+    reader.close()
+    """)
+    assert program.end() == 0, program.complaints()
+    assert program.said == [str([*range(1, 10), "the last word"])]
+
+
 def test_unsubscribing_ends_it(start: Any) -> None:
     program = start("""
     class Main(Process):

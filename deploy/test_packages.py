@@ -98,6 +98,14 @@ NEEDS = {
             trial=("unshare", "--mount", "--net", "true"),
         ),
         Need(
+            name="systemd",
+            tests="the gateway's unit, by the real systemd in namespaces of its own",
+            packages=("systemd", "iproute2"),
+            programs=("systemd-analyze", "systemd-sysusers", "systemctl", "nsenter", "ip"),
+            files=("/lib/systemd/systemd",),
+            trial=("unshare", "--mount", "--pid", "--net", "--cgroup", "--fork", "true"),
+        ),
+        Need(
             name="ser2net",
             tests="rfc2217:// ports against the server that people have",
             packages=("ser2net",),

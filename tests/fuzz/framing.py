@@ -11,9 +11,9 @@ carries over whatever state the last noise left it in. After each input:
 - every embedded frame has come out, in order. Only where a framing knows its
   frames by their checksum may another frame have taken the place of one: it
   stands in the input byte for byte, begins before the one that is lost and ends
-  within it, so that whoever hands on each frame once it is whole, and no byte
-  twice, loses it too (docs/decisions/0011-a-frame-by-chance.md). These are
-  counted apart;
+  within it or behind it, so that whoever reads what was sent like that, and no
+  byte twice, loses it too (docs/decisions/0011-a-frame-by-chance.md). These
+  are counted apart;
 - no `Garbage` is longer than the limit, and the decoder keeps no more bytes
   than its longest frame and its noise can have.
 """
@@ -60,6 +60,8 @@ class Tally:
     """Embedded frames whose place an impostor took."""
     completed: int = 0
     """Of these: by a damaged frame that lacked what they happen to begin with, one byte."""
+    carried: int = 0
+    """Of these: by a frame that goes on behind them, as one that carries a frame does."""
     garbage: int = 0
     most_kept: int = 0
     read: bytes = b""
@@ -70,7 +72,7 @@ class Tally:
         return (
             f"{self.inputs:>9,} inputs {self.octets:>12,} bytes {self.embedded:>9,} embedded, "
             f"{self.recovered:>9,} recovered, {self.replaced} replaced by chance "
-            f"({self.completed} by one byte), "
+            f"({self.completed} by one byte, {self.carried} within one), "
             f"{self.impostors:,} noise believed, {self.garbage:,} garbage, "
             f"at most {self.most_kept} bytes kept, {self.inputs / self.seconds:,.0f} inputs/s"
         )
@@ -181,9 +183,10 @@ def count_replaced(
     lost = [each for each in sent if each.span not in came]
     for each in lost:
         begin, end = each.span
-        over = [span for span in came if span.begin < begin < span.end <= end]
+        over = [span for span in came if span.begin < begin < span.end]
         assert over, f"{where}: {each} is lost; there came {frames} at {came}"
         tally.completed += over[0].end - begin == 1
+        tally.carried += over[0].end > end
     tally.replaced += len(lost)
     return len(lost)
 

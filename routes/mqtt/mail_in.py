@@ -119,8 +119,11 @@ class MailIn:
             self.counts["delivered"] += 1
             said = Taken(to=letter.id)
         packed = write(said)
-        self._memory.end(key, packed)
-        self._answer(node, packed)
+        try:
+            self._memory.end(key, packed)
+        finally:
+            # Told even where it cannot be noted: only who repeats it then is told of a doubt.
+            self._answer(node, packed)
 
     def refuse(self, node: str, id: str, error: GatewayError) -> None:
         """Tell ``node`` that its letter ``id`` cannot be read."""

@@ -37,6 +37,7 @@ from gateway.errors import (
 )
 from gateway.mail.address import Address
 from gateway.mail.message import Message
+from gateway.routing.carrier import Patience
 from routes.mqtt.inlet import Outlet
 from routes.mqtt.mail_envelope import Bounce, Letter, MailTopics, Reply, Taken, bounce, write
 from routes.mqtt.mail_memory import MailMemory
@@ -81,11 +82,13 @@ class Broker(Protocol):
 class Bus(Protocol):
     """What brings answers in: `gateway.routing.carrier.Carrier`."""
 
-    def bring_answer(self, asked: Message, message_id: str, subject: str, body: Any) -> Message:
+    def bring_answer(
+        self, asked: Message, message_id: str, subject: str, body: Any, *, timeout: float
+    ) -> Message:
         """Deliver a reply."""
         ...
 
-    def bring_bounce(self, asked: Message, bounce: dict[str, str]) -> Message:
+    def bring_bounce(self, asked: Message, bounce: dict[str, str], *, timeout: float) -> Message:
         """Deliver a bounce."""
         ...
 
@@ -138,6 +141,7 @@ class MailOut:
         self._freed = False
         self._look_at = 0.0
         self._awaited: dict[str, _Entry] = {}
+        self._patience = Patience()
         self.counts: Counter[str] = Counter()
         now = clock.monotonic()
         for known in memory.outgoing():
@@ -352,19 +356,23 @@ class MailOut:
 
     def _bring(self, entry: _Entry, said: Reply | Bounce) -> None:
         """Deliver an answer to whoever wrote the letter of ``entry``, which is done with."""
+        asked, now = entry.letter, self._clock.monotonic()
+        timeout = self._patience.left(asked.sender, now)
         try:
             if not entry.answerable:
                 # Who bears the sender's name by now never wrote it.
                 self.counts["answers_lost"] += 1
             elif isinstance(said, Reply):
                 id = f"{entry.node}/{said.id}"
-                self._bus.bring_answer(entry.letter, id, said.subject, said.body)
+                self._bus.bring_answer(asked, id, said.subject, said.body, timeout=timeout)
             else:
                 told = {"code": said.code, "reason": said.reason}
-                self._bus.bring_bounce(entry.letter, told)
-        except GatewayError:
+                self._bus.bring_bounce(asked, told, timeout=timeout)
+        except GatewayError as error:
+            if isinstance(error, MailboxFullError):
+                self._patience.found_full(asked.sender, now)
             self.counts["answers_lost"] += 1
-        self._memory.forget(entry.letter.message_id)
+        self._memory.forget(asked.message_id)
 
     def _hold(self, entry: _Entry) -> None:
         self._open[entry.letter.message_id] = entry

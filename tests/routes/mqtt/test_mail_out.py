@@ -18,6 +18,7 @@ from gateway.errors import (
     SpoolError,
 )
 from gateway.mail.message import Message
+from gateway.routing.carrier import AT_ONCE
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.mail_envelope import Bounce, MailTopics, Reply, Taken
 from routes.mqtt.mail_memory import MailMemory
@@ -38,7 +39,8 @@ class World:
         self.lasts: list[float] = []
         self.answers: list[tuple[str, Any]] = []
         self.bounces: list[tuple[str, str]] = []
-        self.is_gone = False
+        self.is_gone = self.is_full = False
+        self.timeouts: list[float] = []
         self.memory: MailMemory | None = None
         self.run = "1"
 
@@ -95,17 +97,24 @@ class World:
         self.said.append((topic, json.loads(payload)))
         return True
 
-    def bring_answer(self, asked: Message, message_id: str, subject: str, body: Any) -> Message:
-        if self.is_gone:
-            raise RecipientGoneError("main is gone")
+    def bring_answer(
+        self, asked: Message, message_id: str, subject: str, body: Any, *, timeout: float
+    ) -> Message:
+        self._fail(timeout)
         self.answers.append((asked.message_id, body))
         return asked
 
-    def bring_bounce(self, asked: Message, bounce: dict[str, str]) -> Message:
-        if self.is_gone:
-            raise RecipientGoneError("main is gone")
+    def bring_bounce(self, asked: Message, bounce: dict[str, str], *, timeout: float) -> Message:
+        self._fail(timeout)
         self.bounces.append((asked.message_id, bounce["code"]))
         return asked
+
+    def _fail(self, timeout: float) -> None:
+        self.timeouts.append(timeout)
+        if self.is_gone:
+            raise RecipientGoneError("main is gone")
+        if self.is_full:
+            raise MailboxFullError("main reads nothing")
 
 
 @pytest.fixture
@@ -228,6 +237,19 @@ def test_an_answer_to_the_dead_is_counted(world: World) -> None:
     world.is_gone = True
     out.on_answer("kitchen-pi", Reply(to="a", id="r", subject="x"))
     assert out.statistics()["answers_lost"] == 1
+
+
+def test_who_reads_no_answer_holds_up_the_others_once_a_second(world: World) -> None:
+    out = world.open()
+    for id in "abcd":
+        out.carry(letter(world, id))
+    world.is_full = True
+    for id in "abc":
+        out.on_answer("kitchen-pi", Reply(to=id, id="r", subject="x"))
+    world.clock.now += 1.5
+    out.on_answer("kitchen-pi", Bounce(to="d", code="refused", reason="x"))
+    assert world.timeouts == [AT_ONCE, 0.0, 0.0, AT_ONCE]
+    assert out.statistics()["answers_lost"] == 4
 
 
 def test_a_letter_that_expires_is_known_to_be_lost_only_where_it_never_left(world: World) -> None:

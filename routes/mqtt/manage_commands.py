@@ -35,6 +35,10 @@ STEADY = 1.0
 """Seconds that a restarted route has to live without dying before it is believed."""
 
 
+DEAD = -1
+"""Stands for the incarnation of what does not live."""
+
+
 class Steward(Protocol):
     """The process in whose name things are done."""
 
@@ -131,7 +135,8 @@ class Commands:
         except OSError as error:
             if isinstance(error, GatewayError):
                 raise
-            raise ConfigError(f"{error.filename}: {error.strerror}") from error
+            where = f"{error.filename}: " if error.filename else "the configuration: "
+            raise ConfigError(f"{where}{error.strerror}") from error
 
     def recover(self) -> str:
         """Take back a change that was on trial when we were killed; say what was done."""
@@ -225,7 +230,7 @@ class Commands:
     def _what_is_wrong(self, lives: Mapping[str, int], wanted: Mapping[str, str]) -> str:
         """Say what is not as it was before: a route that died again, a device that is away."""
         for name, incarnation in self._lives(lives).items():
-            if incarnation != lives[name]:
+            if incarnation != lives[name] or incarnation == DEAD:
                 return f"{name} does not stay alive: {self._ps()[name]['cause']}"
         devices = self._devices()
         for name in wanted:
@@ -256,7 +261,7 @@ class Commands:
     def _lives(self, routes: Mapping[str, int] | tuple[str, ...]) -> dict[str, int]:
         members = self._ps()
         return {
-            name: members[name]["incarnation"] if members[name]["state"] == "living" else -1
+            name: members[name]["incarnation"] if members[name]["state"] == "living" else DEAD
             for name in routes
         }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ import pytest
 from gateway import plugins
 from gateway.clock import RealClock
 from gateway.config.loading import load
-from gateway.errors import CallTimeoutError, RefusedError
+from gateway.errors import CallTimeoutError, ConfigError, RefusedError
 from gateway.mail.message import Message
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.manage import WAITING, Manage
@@ -36,6 +38,7 @@ class Steward:
     name = "mqtt"
     node = "lab"
     application: Any = None
+    state = "living"
 
     def __init__(self) -> None:
         self.may_go_on = threading.Event()
@@ -58,7 +61,7 @@ class Steward:
         members = [
             {
                 "name": name,
-                "state": "living",
+                "state": self.state,
                 "cause": "its birth is over",
                 "since": 1.0,
                 "mode": "fork",
@@ -326,6 +329,31 @@ def test_a_change_over_which_nobody_can_watch_is_taken_back(
         commands(steward, BEFORE).run("configure", CHANGE)
     assert list(remote.parent.iterdir()) == []
     assert steward.restarted == ["serial"]
+
+
+def test_a_change_that_leaves_a_route_dead_is_taken_back_whatever_it_hosts(
+    configured: tuple[Steward, Path],
+) -> None:
+    steward, remote = configured
+    steward.state = "waiting"
+    absent = DeviceState("serial", 0, connected=False)
+    with pytest.raises(RefusedError, match="taken back: serial does not stay alive"):
+        commands(steward, absent).run("configure", CHANGE)
+    assert not remote.exists()
+
+
+def test_a_full_disk_refuses_a_change_and_leaves_no_trial(
+    configured: tuple[Steward, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steward, remote = configured
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ConfigError, match="the configuration: No space left"):
+        commands(steward, BEFORE).run("configure", CHANGE)
+    assert (list(remote.parent.iterdir()), steward.restarted) == ([], [])
 
 
 class KilledError(BaseException):

@@ -28,6 +28,34 @@ AT_ONCE = 0.2
 """Seconds that one who reads nothing may hold up the mail of all others."""
 
 
+AGAIN = 1.0
+"""Seconds until it may do so again."""
+
+READERS = 64
+"""Mailboxes at the most that are remembered as full."""
+
+
+class Patience:
+    """How long the mail of all waits for one mailbox: `AT_ONCE`, but not for each letter to it.
+
+    >>> patience = Patience()
+    >>> patience.found_full("cook", now=5.0)
+    >>> patience.left("cook", now=5.5), patience.left("cook", now=6.0), patience.left("main", 5.5)
+    (0.0, 0.2, 0.2)
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def left(self, recipient: str, now: float) -> float:
+        """Return the seconds that a letter to ``recipient`` may wait for room."""
+        return AT_ONCE if now >= self._until.get(recipient, 0.0) else 0.0
+
+    def found_full(self, recipient: str, now: float) -> None:
+        """Note that there was no room, at ``now`` in monotonic seconds."""
+        self._until = {**dict(list(self._until.items())[1 - READERS :]), recipient: now + AGAIN}
+
+
 class Foreign(msgspec.Struct, frozen=True, kw_only=True):
     """A letter as another gateway wrote it; ``expires_in`` is in seconds from now."""
 
@@ -120,22 +148,32 @@ class Carrier(Router):
         target.deliver(message, timeout)
         return message
 
-    def bring_answer(self, asked: Message, message_id: str, subject: str, body: Any) -> Message:
+    def bring_answer(
+        self,
+        asked: Message,
+        message_id: str,
+        subject: str,
+        body: Any,
+        *,
+        timeout: float = AT_ONCE,
+    ) -> Message:
         """Deliver the reply of another gateway to the letter ``asked``; return it.
 
         Raises `RecipientGoneError` where whoever asked is gone.
         """
         body, body_type = checked(body)
         answer = reply_to(asked, message_id, self._clock.time(), body, "reply", subject, body_type)
-        self._office.answer(self._as_foreign(answer), AT_ONCE)
+        self._office.answer(self._as_foreign(answer), timeout)
         return answer
 
-    def bring_bounce(self, asked: Message, bounce: Mapping[str, str]) -> Message:
+    def bring_bounce(
+        self, asked: Message, bounce: Mapping[str, str], *, timeout: float = AT_ONCE
+    ) -> Message:
         """Tell who wrote ``asked`` that it failed: ``bounce`` has the code and the reason."""
         told = reply_to(
             asked, self._office.new_id(), self._clock.time(), dict(bounce), kind="bounce"
         )
-        self._office.answer(self._as_foreign(told), AT_ONCE)
+        self._office.answer(self._as_foreign(told), timeout)
         return told
 
     def is_here(self, name: str) -> bool:

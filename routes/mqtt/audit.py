@@ -10,6 +10,8 @@ Used by one thread at a time.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 from collections.abc import Mapping
@@ -66,15 +68,16 @@ class Audit:
             log.error("%s cannot be written: %s", self._file, error.strerror)
 
     def _write(self, file: Path, line: bytes) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if file.stat().st_size + len(line) > self._limit:
+                file.replace(file.with_name(f"{file.name}.1"))
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(descriptor).st_size + len(line) > self._limit:
-                file.replace(file.with_name(f"{file.name}.1"))
-                os.close(descriptor)
-                descriptor = os.open(
-                    file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-                )
-            os.write(descriptor, line)
+            written = os.write(descriptor, line)
+            if written < len(line):
+                # The next line is to begin a line.
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
 

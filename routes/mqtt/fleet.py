@@ -4,7 +4,8 @@ A mere listener: it publishes nothing, has no will, and leaves no session behind
 speaks MQTT 3.1.1, which every broker does, and asks for QoS 0.
 
 Refused: what is no status, no health report, no device's state (counted); more than
-`MOST` gateways. What goes wrong with the connection is a `LinkLostError` that says why.
+`MOST` gateways, or `MOST_DEVICES` of all of them. What goes wrong with the connection is a
+`LinkLostError` that says why.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import socket
 from time import monotonic, time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -27,6 +28,9 @@ from routes.mqtt.topics import ROOT, from_level
 
 MOST = 100_000
 """Gateways that are listed at the most."""
+
+MOST_DEVICES = 1_000_000
+"""Devices that are counted at the most, of all gateways together."""
 
 PATTERNS = (f"{ROOT}/+/status", f"{ROOT}/+/health", f"{ROOT}/+/devices/+/state")
 
@@ -56,6 +60,9 @@ class _Device(msgspec.Struct, frozen=True):
     connected: bool = False
 
 
+T = TypeVar("T")
+
+
 class Listing:
     """What was heard, put together; opens nothing."""
 
@@ -65,6 +72,7 @@ class Listing:
         self._statuses: dict[str, _Status] = {}
         self._health: dict[str, _Health] = {}
         self._devices: dict[str, dict[str, bool]] = {}
+        self._device_count = 0
 
     def hear(self, incoming: Incoming) -> None:
         """Take in what a gateway retains, or no longer; leave out what is nonsense."""
@@ -76,24 +84,29 @@ class Listing:
             self.refused += 1
 
     def _take(self, node: str, kind: str, rest: list[str], payload: bytes) -> None:
-        if node not in self._statuses and len(self._statuses) >= MOST:
-            raise ValueError("one gateway too many")
+        # Half a surrogate pair can be spelt in a topic, and be printed nowhere.
+        node.encode()
         if kind == "status":
-            if payload:
-                self._statuses[node] = msgspec.json.decode(payload, type=_Status)
-            else:
-                self._statuses.pop(node, None)
+            _keep(self._statuses, node, payload, _Status)
         elif kind == "health":
-            if payload:
-                self._health[node] = msgspec.json.decode(payload, type=_Health)
-            else:
-                self._health.pop(node, None)
-        elif kind == "devices":
-            devices = self._devices.setdefault(node, {})
-            if payload:
-                devices[rest[0]] = msgspec.json.decode(payload, type=_Device).connected
-            else:
-                devices.pop(rest[0], None)
+            _keep(self._health, node, payload, _Health)
+        elif kind == "devices" and len(rest) == 2:
+            self._take_device(node, rest[0], payload)
+
+    def _take_device(self, node: str, name: str, payload: bytes) -> None:
+        devices = self._devices.get(node, {})
+        before = len(devices)
+        if payload:
+            device = msgspec.json.decode(payload, type=_Device)
+            if name not in devices and self._device_count >= MOST_DEVICES:
+                raise ValueError("one device too many")
+            devices[name] = device.connected
+            self._devices[node] = devices
+        else:
+            devices.pop(name, None)
+            if not devices:
+                self._devices.pop(node, None)
+        self._device_count += len(devices) - before
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return one entry a gateway, by name."""
@@ -120,6 +133,16 @@ class Listing:
                 else []
             ),
         }
+
+
+def _keep(known: dict[str, T], node: str, payload: bytes, kind: type[T]) -> None:
+    """Note what ``node`` says, or that it says nothing any more."""
+    if not payload:
+        known.pop(node, None)
+    elif node not in known and len(known) >= MOST:
+        raise ValueError("one gateway too many")
+    else:
+        known[node] = msgspec.json.decode(payload, type=kind)
 
 
 class Fleet:

@@ -10,6 +10,7 @@ Refused, with a count: what is no envelope, what the broker retained, more than
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -67,32 +68,32 @@ class Mail:
         self._refused: Counter[str] = Counter()
         self._memory_failed = 0
         self._lock = threading.Lock()
-        try:
-            self._memory = MailMemory(file, clock.monotonic(), run=str(os.getppid()))
-        except SpoolError:
-            self._tray.close()
-            raise
         self._nodes = Nodes(bus.node, self._tray.ring)
-        self._in = MailIn(
-            settings,
-            self._topics,
-            self._memory,
-            clock=clock,
-            bus=bus,
-            say=say,
-            max_payload=max_payload,
-        )
-        self._out = MailOut(
-            settings,
-            self._topics,
-            self._memory,
-            self._nodes,
-            clock=clock,
-            bus=bus,
-            broker=self,
-            say=say,
-            max_payload=max_payload,
-        )
+        with contextlib.ExitStack() as opened:
+            opened.callback(self._tray.close)
+            self._memory = MailMemory(file, clock.monotonic(), run=_run())
+            opened.callback(self._memory.close)
+            self._in = MailIn(
+                settings,
+                self._topics,
+                self._memory,
+                clock=clock,
+                bus=bus,
+                say=say,
+                max_payload=max_payload,
+            )
+            self._out = MailOut(
+                settings,
+                self._topics,
+                self._memory,
+                self._nodes,
+                clock=clock,
+                bus=bus,
+                broker=self,
+                say=say,
+                max_payload=max_payload,
+            )
+            opened.pop_all()
         self._only = tuple(settings.peers) if settings.only_peers else ()
 
     def inlets(self) -> list[Inlet]:
@@ -210,3 +211,15 @@ class Mail:
             "memory_failed": self._memory_failed,
             **self._nodes.statistics(),
         }
+
+
+def _run() -> str:
+    """Return what names the present run of the gateway, whose process all routes are made by."""
+    parent = os.getppid()
+    try:
+        started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        # It has ended since, and so will this route.
+        started = ""
+    # In a container, the next run may well have the same number.
+    return f"{parent} {started}"

@@ -27,7 +27,7 @@ from gateway.errors import (
 )
 from gateway.mail.address import Address
 from gateway.mail.message import Message
-from gateway.routing.carrier import AT_ONCE, Foreign
+from gateway.routing.carrier import Foreign, Patience
 from routes.mqtt.inlet import Outlet
 from routes.mqtt.mail_envelope import Bounce, Letter, MailTopics, Reply, Taken, bounce, write
 from routes.mqtt.mail_memory import MailMemory
@@ -66,7 +66,7 @@ class MailIn:
         self._say = say
         self._max_payload = max_payload
         self._access = MailAccess(settings.allow)
-        self._full: dict[str, float] = {}
+        self._patience = Patience()
         self.counts: Counter[str] = Counter()
 
     def take(self, node: str, letter: Letter) -> None:
@@ -90,7 +90,6 @@ class MailIn:
             self._answer(node, known or bounce(letter.id, _in_doubt(self._topics.node)))
             return
         said: Taken | Bounce
-        full_until = self._full.get(letter.recipient, 0.0)
         now = self._clock.monotonic()
         try:
             self._bus.bring(
@@ -107,20 +106,22 @@ class MailIn:
                     receipt=letter.receipt,
                     headers={**letter.headers, "written": f"{letter.time:.3f}"},
                 ),
-                timeout=AT_ONCE if now >= full_until else 0.0,
+                timeout=self._patience.left(letter.recipient, now),
             )
         except GatewayError as error:
             if isinstance(error, MailboxFullError):
-                # Who reads nothing holds up the others' mail once, and not at each letter.
-                self._full = {**dict(list(self._full.items())[-63:]), letter.recipient: now + 1.0}
+                self._patience.found_full(letter.recipient, now)
             self.counts["undeliverable"] += 1
             said = bounce(letter.id, error)
         else:
             self.counts["delivered"] += 1
             said = Taken(to=letter.id)
         packed = write(said)
-        self._memory.end(key, packed)
-        self._answer(node, packed)
+        try:
+            self._memory.end(key, packed)
+        finally:
+            # Told even where it cannot be noted: only who repeats it then is told of a doubt.
+            self._answer(node, packed)
 
     def refuse(self, node: str, id: str, error: GatewayError) -> None:
         """Tell ``node`` that its letter ``id`` cannot be read."""

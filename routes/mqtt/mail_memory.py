@@ -17,13 +17,12 @@ said. Refused: a file system that is full or read-only (`SpoolError`).
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.bus.database import put_aside, told
 from gateway.errors import ProtocolError, SpoolError
 from gateway.mail.codec import decode, encode
 from gateway.mail.message import Message
@@ -72,24 +71,17 @@ class MailMemory:
         """``run`` names the present run of the gateway, which has many lives of a route."""
         self.path = path
         self._run = run
+        # How many are known is counted when the first comes.
         self._known, self._tidy_at = 0, now
-        with self._told():
+        with told(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                self._database = self._open()
+                self._database = self._open(now)
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise
-                aside = path.with_name(f"{path.name}.broken")
-                log.error("%s is broken (%s): put aside as %s", path, error, aside.name)
-                path.replace(aside)
-                self._database = self._open()
-            # Nothing is from the future: the machine was started since.
-            for table, column in (("outgoing", "published"), ("incoming", "heard")):
-                found = self._database.execute(f"SELECT max({column}) FROM {table}").fetchone()[0]
-                if found is not None and found > now:
-                    self._database.execute(f"DELETE FROM {table}")
-            self._tidy(now)
+                log.error("%s is broken (%s): put aside as %s", path, error, put_aside(path))
+                self._database = self._open(now)
 
     def close(self) -> None:
         """Give the file back; what is in it stays."""
@@ -99,7 +91,7 @@ class MailMemory:
 
     def add(self, letter: Message, deadline: float) -> None:
         """Remember a letter until `forget`."""
-        with self._told():
+        with told(self.path):
             self._database.execute(
                 "INSERT OR REPLACE INTO outgoing VALUES (?, ?, ?, NULL, 0, ?)",
                 (letter.message_id, encode(letter), deadline, self._run),
@@ -107,14 +99,14 @@ class MailMemory:
 
     def published(self, letter: Message, now: float) -> None:
         """Note when a letter was published first."""
-        with self._told():
+        with told(self.path):
             self._database.execute(
                 "UPDATE outgoing SET published = ? WHERE id = ?", (now, letter.message_id)
             )
 
     def taken(self, letter: Message, deadline: float) -> None:
         """Note that the other side has a letter, whose answer is awaited until ``deadline``."""
-        with self._told():
+        with told(self.path):
             self._database.execute(
                 "UPDATE outgoing SET taken = 1, letter = ?, deadline = ? WHERE id = ?",
                 (encode(letter), deadline, letter.message_id),
@@ -122,13 +114,13 @@ class MailMemory:
 
     def forget(self, id: str) -> None:
         """Forget a letter that is done with."""
-        with self._told():
+        with told(self.path):
             self._database.execute("DELETE FROM outgoing WHERE id = ?", (id,))
 
     def outgoing(self) -> list[Outgoing]:
         """Return what is remembered, oldest first."""
         found = []
-        with self._told():
+        with told(self.path):
             rows = self._database.execute(
                 "SELECT id, letter, deadline, published, taken, run FROM outgoing ORDER BY rowid"
             ).fetchall()
@@ -149,7 +141,7 @@ class MailMemory:
         Else what became of it, empty where that is not known: whoever was about to deliver
         it was killed. Raises `SpoolError` where no more can be known.
         """
-        with self._told():
+        with told(self.path):
             row = self._database.execute(
                 "SELECT outcome FROM incoming WHERE id = ?", (id,)
             ).fetchone()
@@ -165,7 +157,7 @@ class MailMemory:
 
     def end(self, id: str, outcome: bytes) -> None:
         """Note what became of the letter ``id``: what is said to whoever repeats it."""
-        with self._told():
+        with told(self.path):
             self._database.execute("UPDATE incoming SET outcome = ? WHERE id = ?", (outcome, id))
 
     def _tidy(self, now: float) -> None:
@@ -174,21 +166,22 @@ class MailMemory:
         self._database.execute("DELETE FROM incoming WHERE heard < ?", (now - KNOWN,))
         (self._known,) = self._database.execute("SELECT count(*) FROM incoming").fetchone()
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, now: float) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, isolation_level=None, timeout=1.0)
         try:
             database.execute("PRAGMA journal_mode = WAL")
             # On memory there is nothing to be synced.
             database.execute("PRAGMA synchronous = OFF")
+            (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
             database.executescript(_TABLES)
+            # Nothing is from the future: the machine was started since.
+            for table, column in (("outgoing", "published"), ("incoming", "heard")):
+                (found,) = database.execute(f"SELECT max({column}) FROM {table}").fetchone()
+                if found is not None and found > now:
+                    database.execute(f"DELETE FROM {table}")
         except BaseException:
             database.close()
             raise
         return database
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise SpoolError(f"the mail's memory {self.path} cannot be used: {error}") from error

@@ -22,6 +22,9 @@ from routes.mqtt.topics import ROOT, to_level
 MOST = 20_000
 """Nodes that are noted at the most."""
 
+COMPARED = 1000
+"""Nodes at the most that a name is compared with, which takes some 40 µs each."""
+
 LONGEST = 4096
 """Bytes that a status has at the most."""
 
@@ -75,7 +78,8 @@ class Nodes:
             return
         with self._lock:
             if status is None:
-                self._known.pop(node, None)
+                if self._known.pop(node, None) is None:
+                    return
             elif not is_node(node) or (node not in self._known and len(self._known) >= MOST):
                 self.refused += 1
                 return
@@ -97,10 +101,10 @@ class Nodes:
         return news
 
     def hint(self, node: str) -> str:
-        """Return which gateways there are, those first whose name is near."""
+        """Return which gateways there are, those first whose name is near, among not too many."""
         with self._lock:
             known = sorted(self._known)
-        near = difflib.get_close_matches(node, known, 3)
+        near = difflib.get_close_matches(node, known, 3) if len(known) <= COMPARED else ()
         if near:
             return f"did you mean {' or '.join(map(repr, near))}?"
         shown = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")

@@ -17,6 +17,7 @@ over ``max_payload``, letters to ourselves, one too many.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,14 +33,17 @@ from gateway.errors import (
     LinkLostError,
     MailboxFullError,
     RefusedError,
+    SpoolError,
 )
 from gateway.mail.address import Address
 from gateway.mail.message import Message
+from gateway.routing.carrier import Patience
 from routes.mqtt.inlet import Outlet
 from routes.mqtt.mail_envelope import Bounce, Letter, MailTopics, Reply, Taken, bounce, write
 from routes.mqtt.mail_memory import MailMemory
 from routes.mqtt.mail_nodes import Nodes
 from routes.mqtt.mail_settings import MailSettings
+from routes.mqtt.properties import Properties
 
 IN_FLIGHT = 64
 """Letters to one node that may be published and unconfirmed; the others wait their turn."""
@@ -49,6 +53,9 @@ REPEAT_FIRST, REPEAT_CEILING = 1.0, 15.0
 
 LOOK_EVERY = 0.05
 """Seconds between two looks at everything that waits, where nothing is new."""
+
+LOOK_AGAIN = 1.0
+"""Seconds until the next such look where the memory fails."""
 
 SETTLED = 3.0
 """Seconds after which a broker has told of every gateway that it knows."""
@@ -75,11 +82,13 @@ class Broker(Protocol):
 class Bus(Protocol):
     """What brings answers in: `gateway.routing.carrier.Carrier`."""
 
-    def bring_answer(self, asked: Message, message_id: str, subject: str, body: Any) -> Message:
+    def bring_answer(
+        self, asked: Message, message_id: str, subject: str, body: Any, *, timeout: float
+    ) -> Message:
         """Deliver a reply."""
         ...
 
-    def bring_bounce(self, asked: Message, bounce: dict[str, str]) -> Message:
+    def bring_bounce(self, asked: Message, bounce: dict[str, str], *, timeout: float) -> Message:
         """Deliver a bounce."""
         ...
 
@@ -132,6 +141,7 @@ class MailOut:
         self._freed = False
         self._look_at = 0.0
         self._awaited: dict[str, _Entry] = {}
+        self._patience = Patience()
         self.counts: Counter[str] = Counter()
         now = clock.monotonic()
         for known in memory.outgoing():
@@ -185,7 +195,9 @@ class MailOut:
         self._hold(entry)
         self.counts["carried"] += 1
         if in_turn:
-            self._go_on(entry, now)
+            # It is held: whatever fails from here on is for `turn` to try again, and to say.
+            with contextlib.suppress(SpoolError):
+                self._go_on(entry, now)
 
     def turn(self) -> None:
         """Do what is due: publish, repeat, give up."""
@@ -201,13 +213,22 @@ class MailOut:
                 for entry in self._open.values():
                     if entry.node == node:
                         entry.repeat_at, entry.repeats = now, 0
+        failed: SpoolError | None = None
         for entry in list(self._open.values()):
-            self._go_on(entry, now)
-        for id, entry in list(self._awaited.items()):
+            try:
+                self._go_on(entry, now)
+            except SpoolError as error:
+                # The others may have something to do that needs no memory.
+                failed = error
+        while self._awaited:
+            id, entry = next(iter(self._awaited.items()))
             if entry.deadline > now and len(self._awaited) <= AWAITED:
                 break  # the oldest come first
-            self._memory.forget(id)
             del self._awaited[id]
+            self._memory.forget(id)
+        if failed is not None:
+            self._look_at = now + LOOK_AGAIN
+            raise failed
 
     # What the other side says
 
@@ -223,8 +244,8 @@ class MailOut:
         # Only who wrote it is to be known from here on.
         entry.letter = replace(entry.letter, body=None, body_type="")
         entry.deadline = self._clock.monotonic() + ANSWERED
-        self._memory.taken(entry.letter, entry.deadline)
         self._awaited[said.to] = entry
+        self._memory.taken(entry.letter, entry.deadline)
 
     def on_answer(self, node: str, said: Reply | Bounce) -> None:
         """Deliver the answer to a letter of ours; whatever answers none is dropped."""
@@ -272,7 +293,12 @@ class MailOut:
         entry.repeat_at = now + min(REPEAT_CEILING, REPEAT_FIRST * 2.0**entry.repeats)
         entry.repeats = min(entry.repeats + 1, 10)
         payload = write(self._envelope(entry.letter))
-        self._say(self._topics.to(entry.node), payload, qos=1, urgent=True)
+        # Where it lies on its way, it is not delivered once its sender was told that it failed,
+        # nor when the other side knows it no more and would deliver it again.
+        first = now if entry.published is None else entry.published
+        lasts = min(entry.deadline, first + self._settings.patience) - now
+        properties = Properties(expires_in=lasts)
+        self._say(self._topics.to(entry.node), payload, qos=1, urgent=True, properties=properties)
 
     def _envelope(self, letter: Message) -> Letter:
         ttl = None
@@ -330,19 +356,23 @@ class MailOut:
 
     def _bring(self, entry: _Entry, said: Reply | Bounce) -> None:
         """Deliver an answer to whoever wrote the letter of ``entry``, which is done with."""
+        asked, now = entry.letter, self._clock.monotonic()
+        timeout = self._patience.left(asked.sender, now)
         try:
             if not entry.answerable:
                 # Who bears the sender's name by now never wrote it.
                 self.counts["answers_lost"] += 1
             elif isinstance(said, Reply):
                 id = f"{entry.node}/{said.id}"
-                self._bus.bring_answer(entry.letter, id, said.subject, said.body)
+                self._bus.bring_answer(asked, id, said.subject, said.body, timeout=timeout)
             else:
                 told = {"code": said.code, "reason": said.reason}
-                self._bus.bring_bounce(entry.letter, told)
-        except GatewayError:
+                self._bus.bring_bounce(asked, told, timeout=timeout)
+        except GatewayError as error:
+            if isinstance(error, MailboxFullError):
+                self._patience.found_full(asked.sender, now)
             self.counts["answers_lost"] += 1
-        self._memory.forget(entry.letter.message_id)
+        self._memory.forget(asked.message_id)
 
     def _hold(self, entry: _Entry) -> None:
         self._open[entry.letter.message_id] = entry

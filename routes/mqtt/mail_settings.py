@@ -7,6 +7,7 @@ their bounds, names that no gateway can have.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fnmatch import translate
 from typing import Annotated, Literal
 
@@ -83,13 +84,33 @@ class MailAccess:
     """
 
     def __init__(self, rules: tuple[MailRule, ...] = ()) -> None:
-        self._rules = [
-            tuple(
-                re.compile(translate(glob)).match for glob in (rule.sender, rule.to, rule.subject)
-            )
-            for rule in rules
-        ]
+        self._rules = [(_of_sender(rule.sender), _of(rule.to), _of(rule.subject)) for rule in rules]
 
     def allows(self, sender: str, recipient: str, subject: str) -> bool:
         """Tell whether ``sender``, with its node, may write to ``recipient``."""
         return any(by(sender) and to(recipient) and about(subject) for by, to, about in self._rules)
+
+
+_Matches = Callable[[str], object]
+
+
+def _of(glob: str) -> _Matches:
+    return re.compile(translate(glob)).match
+
+
+def _of_sender(glob: str) -> _Matches:
+    """Return what matches name and node each by itself, where ``glob`` tells them apart.
+
+    The name is whatever the other gateway says: ``main@kitchen-1`` of another node is not
+    to pass for one of ``main@kitchen-*``.
+    """
+    name, at, node = glob.rpartition("@")
+    if not at:
+        return _of(glob)
+    by, of = _of(name), _of(node)
+
+    def matches(sender: str) -> bool:
+        name, _, node = sender.rpartition("@")
+        return bool(by(name) and of(node))
+
+    return matches

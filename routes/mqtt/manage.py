@@ -151,6 +151,9 @@ class Manage:
         else:
             if recovered:
                 log.warning("%s", recovered)
+                # Whoever asked for it was heard by a life that could write it down no more.
+                ours = Incoming(self.subscription, b"", user=(("route", self._owner.name),))
+                self._record("configure", {}, ours, recovered)
         while (task := self._tasks.get()) is not None:
             try:
                 result = self._commands.run(task.command, task.arguments)

@@ -35,6 +35,10 @@ STEADY = 1.0
 """Seconds that a restarted route has to live without dying before it is believed."""
 
 
+DEAD = -1
+"""Stands for the incarnation of what does not live."""
+
+
 class Steward(Protocol):
     """The process in whose name things are done."""
 
@@ -131,20 +135,18 @@ class Commands:
         except OSError as error:
             if isinstance(error, GatewayError):
                 raise
-            raise ConfigError(f"{error.filename}: {error.strerror}") from error
+            where = f"{error.filename}: " if error.filename else "the configuration: "
+            raise ConfigError(f"{where}{error.strerror}") from error
 
     def recover(self) -> str:
         """Take back a change that was on trial when we were killed; say what was done."""
         file = getattr(self._steward.application, "file", "")
         change = manage_config.unfinished(file) if file else None
-        if change is None:
+        # Over another's it still watches, or will again.
+        if change is None or change.by != self._steward.name:
             return ""
-        change.undo()
-        self._steward.application.renew()
-        failed = self._restart_all(change.routes)
-        return (
-            f"a change was on trial when this route was killed: taken back{failed and '; '}{failed}"
-        )
+        also = self._take_back(change)
+        return f"a change was on trial when this route was killed: taken back{also}"
 
     def _processes(self, _: NoArguments) -> list[dict[str, Any]]:
         names = ("name", "state", "cause", "since", "mode", "kind", "restarts", "stuck")
@@ -177,16 +179,30 @@ class Commands:
             sections=self._settings.sections,
             own=self._steward.name,
         )
+        if manage_config.unfinished(file) is not None:
+            raise RefusedError(
+                "another change is on trial: wait for its end, or restart the route that made it"
+            )
         expected = self._connected(change.routes)
         change.write()
-        why_not = self._apply(change, expected)
+        try:
+            why_not = self._apply(change, expected)
+        except (GatewayError, OSError) as error:
+            why_not = str(error)
         if why_not:
-            change.undo()
-            failed = self._restart_all(change.routes)
-            also = f"; and then: {failed}" if failed else ""
+            also = self._take_back(change)
             raise RefusedError(f"the change was taken back: {why_not}{also}")
-        change.keep()
+        change.end()
         return {"file": str(change.file), "restarted": list(change.routes)}
+
+    def _take_back(self, change: Change) -> str:
+        """Put the former file back, and all who are concerned; say what went wrong then."""
+        change.undo()
+        self._steward.application.renew()
+        failed = self._restart_all(change.routes)
+        # Not before: killed until here, some would go on as the change says.
+        change.end()
+        return f"; and then: {failed}" if failed else ""
 
     def _apply(self, change: Change, expected: Mapping[str, str]) -> str:
         """Restart who is concerned; return what is wrong afterwards, nothing where all is well."""
@@ -214,7 +230,7 @@ class Commands:
     def _what_is_wrong(self, lives: Mapping[str, int], wanted: Mapping[str, str]) -> str:
         """Say what is not as it was before: a route that died again, a device that is away."""
         for name, incarnation in self._lives(lives).items():
-            if incarnation != lives[name]:
+            if incarnation != lives[name] or incarnation == DEAD:
                 return f"{name} does not stay alive: {self._ps()[name]['cause']}"
         devices = self._devices()
         for name in wanted:
@@ -227,12 +243,13 @@ class Commands:
         return ""
 
     def _restart_all(self, routes: tuple[str, ...]) -> str:
+        failed = []
         for name in routes:
             try:
                 self._steward.restart_process(name)
             except GatewayError as error:
-                return f"{name} does not start: {error}"
-        return ""
+                failed.append(f"{name} does not start: {error}")
+        return "; ".join(failed)
 
     def _connected(self, routes: tuple[str, ...]) -> dict[str, str]:
         return {
@@ -244,7 +261,7 @@ class Commands:
     def _lives(self, routes: Mapping[str, int] | tuple[str, ...]) -> dict[str, int]:
         members = self._ps()
         return {
-            name: members[name]["incarnation"] if members[name]["state"] == "living" else -1
+            name: members[name]["incarnation"] if members[name]["state"] == "living" else DEAD
             for name in routes
         }
 

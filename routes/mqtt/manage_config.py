@@ -2,9 +2,10 @@
 
 What is changed stands in ``conf.d/`` in the file `NAME`, which is nobody else's; it is
 replaced as a whole. A change is checked as ``gateway check`` does, in a copy of all files,
-before anything is written; `Change.undo` puts the former file back. Until it is known
-to do no harm it is on trial, which a note beside the file says, so that whoever is born
-after a kill or a power cut can put the former file back (`unfinished`).
+before anything is written; `Change.undo` puts the former file back, which lies whole
+beside it, so that a full disk is no hindrance. Until it is known to do no harm it is on
+trial, which a note beside the file says, so that whoever is born after a kill or a power
+cut can put the former file back (`unfinished`).
 
 Refused (`ConfigError`, `RefusedError`): what does not pass the check, with each mistake;
 tables that may not be touched; changes that only a new start of the gateway could apply.
@@ -12,6 +13,7 @@ tables that may not be touched; changes that only a new start of the gateway cou
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -26,6 +28,7 @@ from gateway.config.provenance import Provenance
 from gateway.config.reading import LIMIT, read
 from gateway.config.schema import Configuration
 from gateway.errors import BodyError, ConfigError, RefusedError
+from gateway.mail.body import checked
 from gateway.mail.codec import from_json, to_json
 
 NAME = "90-remote.toml"
@@ -33,7 +36,15 @@ NAME = "90-remote.toml"
 
 HIDDEN = "(hidden)"
 
-_SECRET = re.compile(r"(?i)passw|secret|token|credential|api_?key|private|pin\Z")
+DOTS = 100
+"""Dots in one line at the most: each part of a dotted key is compared with all before it."""
+
+ON_RECORD = 1 << 16
+"""Characters of a change that are read for the record, of which a fraction is written down."""
+
+_SECRET = re.compile(
+    r"(?i)pass(w|phrase|code)|psk|pwd|secret|token|credential|api_?key|private|pin\Z"
+)
 _PLACE = re.compile(r"(?i)_(file|path|folder)\Z")
 _IN_URL = re.compile(r"(://[^/\s:@]+):[^/\s@]+@")
 
@@ -54,32 +65,46 @@ class Change(NamedTuple):
     before: bytes | None
     routes: tuple[str, ...]
     """Which routes it concerns."""
+    by: str
+    """The route that was asked, which watches over it."""
 
     def write(self) -> None:
-        """Put it into its place, whole or not at all; it is on trial until `keep` or `undo`."""
-        note = {"text": self.text, "before": self.before, "routes": list(self.routes)}
-        _replace(_trial(self.file), to_json(note))
-        _replace(self.file, self.text)
-
-    def keep(self) -> None:
-        """End its trial: it does no harm."""
-        _trial(self.file).unlink(missing_ok=True)
+        """Put it into its place, whole or not at all; it is on trial until `end`."""
+        note = {**self._asdict(), "file": str(self.file), "routes": list(self.routes)}
+        try:
+            if self.before is not None:
+                _replace(_former(self.file), self.before)
+            _replace(_trial(self.file), to_json(note))
+            _replace(self.file, self.text)
+        except OSError:
+            # The disk is full, or fails: nothing may be left that is taken back some day.
+            with contextlib.suppress(OSError):
+                self.undo()
+                self.end()
+            raise
 
     def undo(self) -> None:
-        """Put back what was there before."""
+        """Put back what was there before, which takes no room; again, where that was cut."""
+        former = _former(self.file)
         if self.before is None:
             self.file.unlink(missing_ok=True)
-        else:
-            _replace(self.file, self.before)
+        elif former.exists():
+            former.replace(self.file)
+        _sync(self.file.parent)
+
+    def end(self) -> None:
+        """End its trial: it does no harm, or is undone and nobody goes by it any more."""
         _trial(self.file).unlink(missing_ok=True)
+        _former(self.file).unlink(missing_ok=True)
+        _sync(self.file.parent)
 
 
 def unfinished(path: str) -> Change | None:
-    """Return the change that was on trial when whoever watched over it was killed."""
+    """Return the change that is on trial, or was when whoever watched over it was killed."""
     file = Path(path).parent / "conf.d" / NAME
     try:
         note = from_json(_trial(file).read_bytes())
-        return Change(file, note["text"], note["before"], tuple(note["routes"]))
+        return Change(file, note["text"], note["before"], tuple(note["routes"]), note["by"])
     except FileNotFoundError:
         return None
     except (BodyError, KeyError, TypeError) as error:
@@ -103,10 +128,10 @@ def without_secrets(value: Any, key: str = "") -> Any:
     >>> without_secrets({"password": "x", "password_file": "/run/p", "url": "a://b:c@d"})
     {'password': '(hidden)', 'password_file': '/run/p', 'url': 'a://b:(hidden)@d'}
     """
-    if isinstance(value, dict):
-        return {name: without_secrets(item, str(name)) for name, item in value.items()}
     if _SECRET.search(key) and not _PLACE.search(key) and not isinstance(value, bool):
         return HIDDEN
+    if isinstance(value, dict):
+        return {name: without_secrets(item, str(name)) for name, item in value.items()}
     if isinstance(value, list):
         return [without_secrets(item, key) for item in value]
     if isinstance(value, str):
@@ -124,10 +149,13 @@ def for_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = without_secrets(dict(arguments))
     text = arguments.get("text")
     if isinstance(text, str):
-        try:
-            shown["text"] = without_secrets(tomllib.loads(text))
-        except (ValueError, RecursionError):
-            shown["text"] = f"({len(text)} characters that are no TOML)"
+        shown["text"] = f"({len(text)} characters that are no TOML)"
+        # Whoever is refused is on record too: what they wrote is anything at all.
+        if len(text) > ON_RECORD or _has_endless_key(text):
+            shown["text"] = f"({len(text)} characters, too long to be read for the record)"
+        else:
+            with contextlib.suppress(ValueError, RecursionError, BodyError):
+                shown["text"] = checked(without_secrets(tomllib.loads(text)))[0]
     return shown
 
 
@@ -155,17 +183,19 @@ def prepare(
         (Path(folder) / "conf.d").mkdir()
         for each in files_of(main):
             shutil.copyfile(each, Path(folder) / each.relative_to(main.parent))
-        (Path(folder) / "conf.d" / NAME).write_text(text)
+        (Path(folder) / "conf.d" / NAME).write_bytes(text.encode())
         try:
             then = load(str(copy))
         except ConfigError as error:
             raise ConfigError(str(error).replace(folder, str(main.parent))) from error
-    return Change(file, text.encode(), before, _concerned(now, then, own))
+    return Change(file, text.encode(), before, _concerned(now, then, own), own)
 
 
 def _refuse_sections(text: str, sections: Collection[str]) -> None:
     if len(text.encode("utf-8", "surrogatepass")) > LIMIT:
         raise ConfigError(f"the change has more than {LIMIT} bytes")
+    if _has_endless_key(text):
+        raise ConfigError(f"the change has a line with more than {DOTS} dots: break it in two")
     try:
         text.encode()
         document = tomllib.loads(text)
@@ -198,21 +228,37 @@ def _concerned(now: Configuration, then: Configuration, own: str) -> tuple[str, 
     return tuple(dict.fromkeys(changed))
 
 
+def _has_endless_key(text: str) -> bool:
+    return any(line.count(".") > DOTS for line in text.split("\n"))
+
+
 def _trial(file: Path) -> Path:
     return file.with_name(f".{file.name}.trial")
+
+
+def _former(file: Path) -> Path:
+    return file.with_name(f".{file.name}.former")
 
 
 def _replace(file: Path, text: bytes) -> None:
     """Write ``file`` so that a power cut leaves the old one or the new one."""
     file.parent.mkdir(mode=0o755, exist_ok=True)
     beside = file.with_name(f".{file.name}")
-    with beside.open("wb") as opened:
-        opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    beside.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        with beside.open("wb") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        beside.replace(file)
     finally:
-        os.close(folder)
+        beside.unlink(missing_ok=True)
+    _sync(file.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Have what was renamed and removed in ``folder`` outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

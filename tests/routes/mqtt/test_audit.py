@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +69,43 @@ def test_a_file_that_cannot_be_written_costs_no_command(
     note(audit)
     assert audit.lost == 1
     assert "cannot be written: No such file" in caplog.text
+
+
+def test_a_full_disk_leaves_no_half_line_and_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    audit = Audit(str(tmp_path / "audit"))
+    note(audit)
+    whole = (tmp_path / "audit").read_bytes()
+    with monkeypatch.context() as full:
+        write = os.write
+        full.setattr(os, "write", lambda descriptor, line: write(descriptor, line[:10]))
+        note(audit)
+    assert (tmp_path / "audit").read_bytes() == whole
+    assert audit.lost == 1
+    assert "cannot be written: No space left" in caplog.text
+
+
+def test_where_no_new_file_can_be_begun_no_descriptor_is_closed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = Audit(str(tmp_path / "audit"), 200)
+    note(audit)
+    closed: list[int] = []
+    close, opening = os.close, os.open
+
+    def open_no_more(path: Any, *rest: Any) -> int:
+        if not Path(path).exists():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opening(path, *rest)
+
+    def close_and_tell(descriptor: int) -> None:
+        closed.append(descriptor)
+        close(descriptor)
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(os, "open", open_no_more)
+        scarce.setattr(os, "close", close_and_tell)
+        note(audit)
+    assert len(closed) == len(set(closed))
+    assert audit.lost == 1

@@ -95,6 +95,29 @@ def test_gateways_are_listed_up_to_a_bound(
     assert [node["online"] for node in listing.nodes()] == [True, True]
 
 
+def test_what_is_said_of_gateways_that_are_not_there_is_bounded_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fleets, "MOST", 2)
+    monkeypatch.setattr(fleets, "MOST_DEVICES", 2)
+    listing = Listing()
+    for number in range(4):
+        say(listing, f"pi-{number}/health", {"verdict": "fine"})
+        say(listing, f"pi-{number}/devices/d/state", {"connected": True})
+    assert listing.refused == 4
+    say(listing, "pi-0/devices/d/state")
+    say(listing, "pi-3/devices/d/state", {"connected": True})
+    assert listing.refused == 4
+    assert set(listing._devices) == {"pi-1", "pi-3"}
+
+
+def test_topics_that_nobody_asked_for_and_names_that_nobody_can_print_cost_nothing() -> None:
+    listing = Listing()
+    listing.hear(Incoming("gateway/pi/devices", b"{}"))
+    say(listing, "%ED%A0%80/status", {"online": True})
+    assert (listing.nodes(), listing.refused) == ([], 1)
+
+
 def settings(url: str, **options: Any) -> SessionSettings:
     return SessionSettings(broker=url, connect_timeout=1.0, **options)
 

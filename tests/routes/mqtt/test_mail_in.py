@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.clock import VirtualClock
-from gateway.errors import MailboxFullError, RefusedError
+from gateway.errors import MailboxFullError, RefusedError, SpoolError
 from gateway.mail.message import Message, bounce_of, reply_to
 from gateway.routing.carrier import AT_ONCE, Foreign
 from routes.mqtt import mail_memory
@@ -158,6 +158,21 @@ def test_what_could_not_be_known_again_is_put_off_without_an_answer(
     assert len(world.brought) == len(world.said) == 2
     assert mail.statistics() == {"delivered": 2, "put_off": 2}
     assert caplog.text.count("put off") == 1
+
+
+def test_what_was_delivered_is_confirmed_though_that_cannot_be_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = world.open()
+
+    def end(id: str, outcome: bytes) -> None:
+        raise SpoolError("the memory is full")
+
+    assert world.memory is not None
+    monkeypatch.setattr(world.memory, "end", end)
+    with pytest.raises(SpoolError):
+        mail.take("living-pi", letter("a"))
+    assert (world.last(), len(world.brought)) == (("taken", ""), 1)
 
 
 def test_who_reads_nothing_holds_up_the_others_once_a_second(world: World) -> None:

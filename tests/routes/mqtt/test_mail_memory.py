@@ -110,7 +110,22 @@ def test_a_broken_file_is_put_aside_and_said(path: Path, caplog: pytest.LogCaptu
     memory = MailMemory(path, 1.0, run="1")
     assert memory.begin("a", 1.0) is None
     memory.close()
-    assert path.with_name("letters.broken").exists()
+    assert path.with_name("letters.broken-1").exists()
+    assert "is broken" in caplog.text
+
+
+def test_a_file_that_is_broken_further_in_is_put_aside_as_well(
+    memory: MailMemory, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(200):
+        memory.begin(f"kitchen-pi/{number}", 100.0)
+        memory.end(f"kitchen-pi/{number}", b"taken" * 20)
+    memory.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    later = MailMemory(path, 110.0, run="1")
+    assert later.begin("kitchen-pi/1", 110.0) is None
+    later.close()
     assert "is broken" in caplog.text
 
 

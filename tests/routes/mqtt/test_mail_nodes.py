@@ -80,6 +80,19 @@ def test_who_may_have_been_meant_is_named(nodes: Nodes) -> None:
     assert nodes.hint("zzz") == "the broker knows attic, kitchen-pi"
 
 
+def test_among_too_many_nobody_is_looked_for(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail_nodes, "COMPARED", 1)
+    for node in ("kitchen-pi", "attic"):
+        say(nodes, node, online(node))
+    assert nodes.hint("kichen-pi") == "the broker knows attic, kitchen-pi"
+
+
+def test_who_was_never_known_is_no_news_when_it_is_cleared(nodes: Nodes, rung: Rung) -> None:
+    say(nodes, "nobody", "")
+    say(nodes, "%F0%9F%92%A9", "")
+    assert (nodes.news(), rung.times) == ([], 0)
+
+
 def test_all_are_subscribed_to_or_only_some(nodes: Nodes) -> None:
     assert [each.subscription for each in nodes.inlets()] == ["gateway/+/status"]
     named = [each.subscription for each in nodes.inlets(["a", "b"])]

@@ -10,8 +10,15 @@ from typing import Any
 import pytest
 
 from gateway.clock import VirtualClock
-from gateway.errors import AddressError, LinkLostError, MailboxFullError, RecipientGoneError
+from gateway.errors import (
+    AddressError,
+    LinkLostError,
+    MailboxFullError,
+    RecipientGoneError,
+    SpoolError,
+)
 from gateway.mail.message import Message
+from gateway.routing.carrier import AT_ONCE
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.mail_envelope import Bounce, MailTopics, Reply, Taken
 from routes.mqtt.mail_memory import MailMemory
@@ -29,9 +36,11 @@ class World:
         self.nodes = Nodes("living-pi", lambda: None)
         self.since: float | None = -100.0
         self.said: list[tuple[str, dict[str, Any]]] = []
+        self.lasts: list[float] = []
         self.answers: list[tuple[str, Any]] = []
         self.bounces: list[tuple[str, str]] = []
-        self.is_gone = False
+        self.is_gone = self.is_full = False
+        self.timeouts: list[float] = []
         self.memory: MailMemory | None = None
         self.run = "1"
 
@@ -83,21 +92,29 @@ class World:
         return ": did you mean 'serial'?" if name == "seriall" else ""
 
     def say(self, topic: str, payload: bytes, **options: Any) -> bool:
-        assert options == {"qos": 1, "urgent": True}
+        assert (options["qos"], options["urgent"], len(options)) == (1, True, 3)
+        self.lasts.append(options["properties"].expires_in)
         self.said.append((topic, json.loads(payload)))
         return True
 
-    def bring_answer(self, asked: Message, message_id: str, subject: str, body: Any) -> Message:
-        if self.is_gone:
-            raise RecipientGoneError("main is gone")
+    def bring_answer(
+        self, asked: Message, message_id: str, subject: str, body: Any, *, timeout: float
+    ) -> Message:
+        self._fail(timeout)
         self.answers.append((asked.message_id, body))
         return asked
 
-    def bring_bounce(self, asked: Message, bounce: dict[str, str]) -> Message:
-        if self.is_gone:
-            raise RecipientGoneError("main is gone")
+    def bring_bounce(self, asked: Message, bounce: dict[str, str], *, timeout: float) -> Message:
+        self._fail(timeout)
         self.bounces.append((asked.message_id, bounce["code"]))
         return asked
+
+    def _fail(self, timeout: float) -> None:
+        self.timeouts.append(timeout)
+        if self.is_gone:
+            raise RecipientGoneError("main is gone")
+        if self.is_full:
+            raise MailboxFullError("main reads nothing")
 
 
 @pytest.fixture
@@ -222,6 +239,19 @@ def test_an_answer_to_the_dead_is_counted(world: World) -> None:
     assert out.statistics()["answers_lost"] == 1
 
 
+def test_who_reads_no_answer_holds_up_the_others_once_a_second(world: World) -> None:
+    out = world.open()
+    for id in "abcd":
+        out.carry(letter(world, id))
+    world.is_full = True
+    for id in "abc":
+        out.on_answer("kitchen-pi", Reply(to=id, id="r", subject="x"))
+    world.clock.now += 1.5
+    out.on_answer("kitchen-pi", Bounce(to="d", code="refused", reason="x"))
+    assert world.timeouts == [AT_ONCE, 0.0, 0.0, AT_ONCE]
+    assert out.statistics()["answers_lost"] == 4
+
+
 def test_a_letter_that_expires_is_known_to_be_lost_only_where_it_never_left(world: World) -> None:
     out = world.open(peers={**SPOOL, "attic-pi": PeerSettings(offline="spool")})
     soon = world.clock.time() + 2.0
@@ -237,6 +267,78 @@ def test_a_repeated_letter_has_less_time_left(world: World) -> None:
     out.carry(letter(world, "a", expiry=world.clock.time() + 10.0))
     world.step(out, 1.2)
     assert [round(body["ttl"]) for _, body in world.said] == [10, 9]
+
+
+def test_no_copy_outlasts_what_its_sender_is_told(world: World) -> None:
+    out = world.open()
+    out.carry(letter(world, "a"))
+    out.carry(letter(world, "b", expiry=world.clock.time() + 5.0))
+    world.step(out, 3.5)
+    assert [round(seconds) for seconds in world.lasts] == [20, 5, 19, 4, 17, 2]
+
+
+class FullMemory:
+    """Stands for the memory's file system, once it is full."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, memory: MailMemory, *methods: str) -> None:
+        for name in methods:
+            patch.setattr(memory, name, self)
+
+    def __call__(self, *arguments: Any) -> None:
+        raise SpoolError("the memory is full")
+
+
+def test_a_letter_that_was_taken_is_never_bounced_and_sent_as_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = world.open()
+    assert world.memory is not None
+    with monkeypatch.context() as full:
+        FullMemory(full, world.memory, "published")
+        out.carry(letter(world, "a"))
+        with pytest.raises(SpoolError):
+            out.turn()
+    assert world.published() == []
+    world.step(out, 2.5)
+    assert world.published() == ["a", "a"]
+
+
+def test_a_full_memory_holds_up_nobody_who_needs_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = world.open()
+    world.tell("attic-pi", online=True)
+    out.carry(letter(world, "early"))
+    assert world.memory is not None
+    FullMemory(monkeypatch, world.memory, "published", "forget", "taken")
+    for number in range(3):
+        out.carry(letter(world, f"n{number}", "cook@attic-pi"))
+    world.published()
+    looks = failures = 0
+    while world.clock.now < 25.0:
+        world.clock.now += 0.1
+        looks += 1
+        try:
+            out.turn()
+        except SpoolError:
+            failures += 1
+    assert set(world.published()) == {"early"}
+    assert ("early", "timeout") in world.bounces
+    assert 5 < failures < looks / 5
+
+
+def test_an_answer_finds_its_way_though_its_confirmation_could_not_be_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = world.open()
+    out.carry(letter(world, "a"))
+    assert world.memory is not None
+    with monkeypatch.context() as full:
+        FullMemory(full, world.memory, "taken")
+        with pytest.raises(SpoolError):
+            out.on_taken("kitchen-pi", Taken(to="a"))
+    out.on_answer("kitchen-pi", Reply(to="a", id="r", subject="x", body=5))
+    assert world.answers == [("a", 5)]
 
 
 def test_letters_wait_their_turn_node_by_node_and_in_order(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from gateway.clock import VirtualClock
+from gateway.errors import SpoolError
 from routes.mqtt.incoming import Incoming
-from routes.mqtt.mail import Mail
+from routes.mqtt.mail import Mail, _run
 from routes.mqtt.mail_envelope import Letter, Taken, write
+from routes.mqtt.mail_memory import MailMemory, Outgoing
 from routes.mqtt.mail_settings import MailSettings
 
 
@@ -68,3 +71,32 @@ def test_answers_are_bounded_as_well(mail: Mail) -> None:
     for number in range(200):
         hear(mail, Taken(to=str(number)))
     assert mail.statistics()["refused"]["busy"] > 0
+
+
+def test_a_memory_that_fails_when_it_is_read_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outgoing(memory: MailMemory) -> list[Outgoing]:
+        raise SpoolError("it cannot be read")
+
+    bus: Any = Bus()
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(MailMemory, "outgoing", outgoing)
+    with pytest.raises(SpoolError) as raised:
+        Mail(
+            MailSettings(),
+            bus,
+            file=tmp_path / "letters",
+            clock=VirtualClock(),
+            say=lambda topic, payload, **options: True,
+            max_payload=3000,
+        )
+    # What its frames hold is still there, and yet closed.
+    assert raised.value.__traceback__ is not None
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_run_is_named_by_more_than_a_number_that_may_come_again() -> None:
+    number, started = _run().split()
+    assert number == str(os.getppid())
+    assert started.isdigit()

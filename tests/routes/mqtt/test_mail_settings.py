@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from routes.mqtt.mail_settings import MailAccess
+from routes.mqtt.mail_settings import MailAccess, MailRule
 from routes.mqtt.settings import Settings
 
 
@@ -39,6 +39,22 @@ def test_a_table_is_read_whole() -> None:
     assert not access.allows("cook@kitchen-pi", "main", "lunch")
     assert not access.allows("cook@kitchen-pi", "mains", "dinner")
     assert not access.allows("cook@kitchen-pi.evil", "main", "dinner")
+
+
+def test_nobody_passes_for_another_by_what_it_says_its_senders_are_called() -> None:
+    access = MailAccess((MailRule(sender="main@kitchen-*", to="*"),))
+    assert access.allows("main@kitchen-1", "oven", "heat")
+    assert not access.allows("main@kitchen-1@evil", "oven", "heat")
+    assert not access.allows("wheels@main@kitchen-1", "oven", "heat")
+    devices = MailAccess((MailRule(sender="*@serial@kitchen-*", to="*"),))
+    assert devices.allows("wheels@serial@kitchen-1", "oven", "heat")
+    assert not devices.allows("wheels@serial@kitchen-1@evil", "oven", "heat")
+
+
+def test_a_glob_without_a_node_is_matched_with_name_and_node_together() -> None:
+    access = MailAccess((MailRule(sender="main*", to="*"),))
+    assert access.allows("main@kitchen-1", "oven", "heat")
+    assert not MailAccess((MailRule(sender="main", to="*"),)).allows("main@x", "oven", "heat")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,12 +18,12 @@ import pytest
 from gateway import plugins
 from gateway.clock import RealClock
 from gateway.config.loading import load
-from gateway.errors import RefusedError
+from gateway.errors import CallTimeoutError, ConfigError, RefusedError
 from gateway.mail.message import Message
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.manage import WAITING, Manage
 from routes.mqtt.manage_commands import Commands, DeviceState
-from routes.mqtt.manage_config import NAME
+from routes.mqtt.manage_config import NAME, Change
 from routes.mqtt.manage_settings import ManageSettings
 from routes.mqtt.topics import Topics
 from tests.lab.os_processes import until
@@ -35,6 +38,7 @@ class Steward:
     name = "mqtt"
     node = "lab"
     application: Any = None
+    state = "living"
 
     def __init__(self) -> None:
         self.may_go_on = threading.Event()
@@ -57,7 +61,7 @@ class Steward:
         members = [
             {
                 "name": name,
-                "state": "living",
+                "state": self.state,
                 "cause": "its birth is over",
                 "since": 1.0,
                 "mode": "fork",
@@ -305,3 +309,135 @@ def test_a_device_that_was_away_before_need_not_come_back(
     absent = DeviceState("serial", 0, connected=False)
     commands(steward, absent).run("configure", CHANGE)
     assert remote.exists()
+
+
+BEFORE = DeviceState("serial", 0, connected=True)
+
+
+def test_a_change_over_which_nobody_can_watch_is_taken_back(
+    configured: tuple[Steward, Path],
+) -> None:
+    steward, remote = configured
+    failures = [CallTimeoutError("the boss does not answer")]
+
+    def renew() -> None:
+        if failures:
+            raise failures.pop()
+
+    steward.application.renew = renew
+    with pytest.raises(RefusedError, match="taken back: the boss does not answer"):
+        commands(steward, BEFORE).run("configure", CHANGE)
+    assert list(remote.parent.iterdir()) == []
+    assert steward.restarted == ["serial"]
+
+
+def test_a_change_that_leaves_a_route_dead_is_taken_back_whatever_it_hosts(
+    configured: tuple[Steward, Path],
+) -> None:
+    steward, remote = configured
+    steward.state = "waiting"
+    absent = DeviceState("serial", 0, connected=False)
+    with pytest.raises(RefusedError, match="taken back: serial does not stay alive"):
+        commands(steward, absent).run("configure", CHANGE)
+    assert not remote.exists()
+
+
+def test_a_full_disk_refuses_a_change_and_leaves_no_trial(
+    configured: tuple[Steward, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steward, remote = configured
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ConfigError, match="the configuration: No space left"):
+        commands(steward, BEFORE).run("configure", CHANGE)
+    assert (list(remote.parent.iterdir()), steward.restarted) == ([], [])
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL."""
+
+
+def killed(seconds: float) -> bool:
+    raise KilledError
+
+
+def test_killed_while_it_is_taken_back_the_routes_are_restarted_by_the_next_life(
+    configured: tuple[Steward, Path],
+) -> None:
+    steward, remote = configured
+    away = DeviceState("serial", 1, connected=False)
+    restart, times = steward.restart_process, []
+
+    def killed_at_the_second(name: str, *, timeout: float = 25.0) -> None:
+        times.append(name)
+        if len(times) == 2:
+            raise KilledError
+        restart(name)
+
+    steward.restart_process = killed_at_the_second  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        commands(steward, BEFORE, away).run("configure", CHANGE)
+    assert "taken back" in commands(steward, away).recover()
+    assert times == ["serial"] * 3
+    assert list(remote.parent.iterdir()) == []
+
+
+def test_a_change_on_trial_is_its_watchers_own(configured: tuple[Steward, Path]) -> None:
+    steward, remote = configured
+    steward.name = "other"
+    away = DeviceState("serial", 1, connected=False)
+    steward.light_sleep = killed  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        commands(steward, BEFORE, away).run("configure", CHANGE)
+    steward.name = "mqtt"
+    assert commands(steward, away).recover() == ""
+    with pytest.raises(RefusedError, match="another change is on trial"):
+        commands(steward, BEFORE).run("configure", {"text": ""})
+    assert remote.read_text() == CHANGE["text"]
+
+
+def test_all_who_are_concerned_are_put_back_where_one_does_not_start(
+    configured: tuple[Steward, Path],
+) -> None:
+    steward, remote = configured
+    Path(steward.application.file).write_text(f'{CONFIGURATION}[routes.more]\ntype = "serial"\n')
+    tried = []
+
+    def restart(name: str, *, timeout: float = 25.0) -> None:
+        tried.append(name)
+        if name == "serial":
+            raise CallTimeoutError("it hangs")
+
+    steward.restart_process = restart  # type: ignore[method-assign]
+    change = {"text": '[devices.bench]\nroute = "more"\n'}
+    with pytest.raises(RefusedError, match="it hangs; and then: serial does not start: it hangs"):
+        commands(steward, BEFORE).run("configure", change)
+    assert tried[-2:] == ["serial", "more"]
+    assert list(remote.parent.iterdir()) == []
+
+
+def test_what_was_taken_back_after_a_kill_is_on_record(
+    configured: tuple[Steward, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway.audit")
+    steward, remote = configured
+    remote.parent.mkdir()
+    Change(remote, b"", None, ("serial",), "mqtt").write()
+    manage = Manage(
+        ManageSettings(),
+        steward,
+        Topics("lab"),
+        clock=RealClock(),
+        say=lambda topic, payload, **options: True,
+        max_payload=4096,
+    )
+    manage.open()
+    manage.close()
+    steward.threads[0].join(DEADLINE)
+    assert re.search(
+        "configure {} by route=mqtt .*: a change was on trial .*: taken back", caplog.text
+    )
+    assert not remote.exists()

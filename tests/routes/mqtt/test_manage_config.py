@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from routes.mqtt.manage_config import (
     HIDDEN,
     NAME,
     Change,
+    for_record,
     prepare,
     shown,
     unfinished,
@@ -77,9 +81,11 @@ def test_the_configuration_is_shown_whole_but_for_its_secrets(file: Path) -> Non
     assert "s3cret" not in str(told)
 
 
-@pytest.mark.parametrize("key", ["password", "Passwd", "wifi_secret", "TOKEN", "sim_pin"])
+@pytest.mark.parametrize(
+    "key", ["password", "Passwd", "wifi_secret", "TOKEN", "sim_pin", "passphrase", "psk"]
+)
 def test_a_secret_is_hidden_whatever_it_holds(key: str) -> None:
-    for value in ("x", 1234, ["x"]):
+    for value in ("x", 1234, ["x"], {"ada": "x"}):
         assert without_secrets({key: value}) == {key: HIDDEN}
 
 
@@ -107,16 +113,106 @@ def test_a_change_is_written_whole_and_undone_whole(file: Path) -> None:
     assert loaded(str(file)).devices["bench"].link.baud == 57600
     assert unfinished(str(file)) == second
     second.undo()
+    second.end()
     assert unfinished(str(file)) is None
     assert loaded(str(file)).devices["bench"].link.baud == 9600
     first.undo()
+    first.end()
     assert tree(file.parent) == before
+
+
+def test_a_change_that_was_cut_is_undone_by_whoever_finds_it_however_often(file: Path) -> None:
+    first = prepared(file, "[devices.bench]\nbaud = 9600\n")
+    first.write()
+    first.end()
+    before = tree(file.parent)
+    prepared(file, "[devices.bench]\nbaud = 57600\n").write()
+    found = [unfinished(str(file))]
+    for _ in range(2):
+        assert found[-1] is not None
+        found[-1].undo()
+        found.append(unfinished(str(file)))
+    assert loaded(str(file)).devices["bench"].link.baud == 9600
+    assert found[-1] is not None
+    found[-1].end()
+    assert tree(file.parent) == before
+
+
+class FullDisk:
+    """Lets so many bytes more be written, as a disk that fills up does."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, synced: int) -> None:
+        self.left = synced
+        self._fsync = os.fsync
+        patch.setattr(os, "fsync", self)
+
+    def __call__(self, descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            if self.left == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.left -= 1
+        self._fsync(descriptor)
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_a_change_that_finds_no_room_leaves_nothing_behind(
+    file: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    first = prepared(file, "[devices.bench]\nbaud = 9600\n")
+    first.write()
+    first.end()
+    before = tree(file.parent)
+    change = prepared(file, "[devices.bench]\nbaud = 57600\n")
+    FullDisk(monkeypatch, room)
+    with pytest.raises(OSError, match="No space left"):
+        change.write()
+    assert tree(file.parent) == before
+
+
+def test_a_disk_that_is_full_by_then_keeps_nothing_from_being_undone(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = prepared(file, "[devices.bench]\nbaud = 9600\n")
+    first.write()
+    first.end()
+    before = tree(file.parent)
+    change = prepared(file, "[devices.bench]\nbaud = 57600\n")
+    change.write()
+    FullDisk(monkeypatch, 0)
+    change.undo()
+    change.end()
+    assert tree(file.parent) == before
+
+
+def test_what_ends_a_trial_outlives_a_power_cut(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = prepared(file, "[devices.bench]\nbaud = 9600\n")
+    change.write()
+    on_disk: list[list[str]] = []
+    monkeypatch.setattr(os, "fsync", lambda _: on_disk.append(os.listdir(change.file.parent)))
+    change.end()
+    assert on_disk[-1] == [NAME]
+
+
+HOSTILE = ("a" + ".a" * 30_000 + "=1", "a" + ".a" * 90 + "=1", "x = 1\n" * 20_000, "a=" + "[" * 400)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_is_long_or_deep_costs_the_record_no_time(text: str) -> None:
+    told = for_record({"text": text})["text"]
+    assert told.startswith(f"({len(text)} characters")
+
+
+def test_a_key_without_end_is_refused_before_it_is_read(file: Path) -> None:
+    with pytest.raises(ConfigError, match="more than 100 dots"):
+        prepared(file, "devices" + ".a" * 30_000 + " = 1\n")
 
 
 def test_a_trial_is_over_once_the_change_is_kept(file: Path) -> None:
     change = prepared(file, "[devices.bench]\nbaud = 9600\n")
     change.write()
-    change.keep()
+    change.end()
     assert unfinished(str(file)) is None
     (file.parent / "conf.d" / f".{NAME}.trial").write_text("5")
     with pytest.raises(ConfigError, match="says nothing of a change"):

@@ -182,8 +182,10 @@ class SpoolFile:
             database = self._opened()
             while True:
                 try:
-                    if make_room and not self._let_go(database, size):
-                        return False
+                    if make_room:
+                        if not self._let_go(database, size):
+                            return False
+                        make_room = False
                     if len(rows) == 1:
                         # A transaction by itself, at a third of the cost.
                         database.execute(_INSERT, rows[0])
@@ -193,9 +195,10 @@ class SpoolFile:
                 except sqlite3.OperationalError as error:
                     if result_code(error) == sqlite3.SQLITE_BUSY:
                         raise BusyError(f"the spool {self.path.name!r} is being changed") from error
-                    if result_code(error) != sqlite3.SQLITE_FULL or self._is_disk_full(
-                        database, size
-                    ):
+                    if result_code(error) != sqlite3.SQLITE_FULL:
+                        raise
+                    # To let go takes no room in the file: where that fails, it is the disk.
+                    if make_room or self._is_disk_full(database, size):
                         raise
                     if self._policy != "drop_oldest":
                         return False

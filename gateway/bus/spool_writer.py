@@ -56,8 +56,12 @@ class SpoolWriter:
         file = self._file or self._opened()
         try:
             file.append((message,), timeout=STANDSTILL)
-        except BusyError:
-            self._leave(file)
+        except SpoolError as error:
+            if isinstance(error, BusyError):
+                self._leave(file)
+            elif self._file is file:
+                raise
+            # Left: by us, or by another thread while we were at it.
             self._opened().append((message,), timeout=STANDSTILL)
         self._ring()
 

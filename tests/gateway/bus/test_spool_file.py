@@ -118,6 +118,44 @@ def test_a_full_file_lets_the_oldest_go_and_counts_them(tmp_path: Path) -> None:
     again.close()
 
 
+class FullDisk:
+    """An SQLite database whose file system has no room, for the log either."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self.tries = 0
+
+    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        if statement.startswith(("INSERT", "COMMIT")):
+            self.tries += 1
+            assert self.tries < 10, "it goes round and round"
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return self._database.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._database, name)
+
+
+def test_a_full_disk_under_a_full_file_is_said_and_nothing_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = SpoolFile(tmp_path / "mail", limit=SMALLEST, policy="drop_oldest")
+    number = 0
+    while not spool.balance().dropped:
+        spool.append([letter(number := number + 1, 2000)])
+    while spool._room(spool._opened()) > 4:
+        spool.append([letter(number := number + 1, 2000)])
+    before = spool.balance()
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "_database", FullDisk(spool._opened()))
+        with pytest.raises(SpoolError, match="its file system is full: free some space"):
+            spool.append([letter(number, 2000)])
+    assert spool.balance() == before
+    spool.close()
+
+
 def test_more_at_a_time_than_it_holds_is_refused_and_costs_nobody_else(tmp_path: Path) -> None:
     spool = SpoolFile(tmp_path / "mail", limit=SMALLEST, policy="drop_oldest")
     spool.append([letter(1)])

@@ -272,6 +272,19 @@ def test_a_file_that_fills_is_moved_ahead_of_time(scene: Scene) -> None:
     assert scene.reader.balance().dropped == 0
 
 
+def test_all_that_waits_is_moved_also_where_none_of_it_can_be_taken_out(
+    scene: Scene, tmp_path: Path
+) -> None:
+    with replaced(scene, tmp_path, limit=4 << 20) as scene:
+        for number in range(600):
+            scene.writer.append(replace(letter("a", number), body="x" * 4000))
+        (file,) = scene.memory.glob("*.spool")
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as stands_still:
+            stands_still.execute("BEGIN IMMEDIATE")
+            scene.keep()
+            assert scene.flash_says("queued") == 600, "more than goes at once"
+
+
 def test_what_is_too_old_is_let_go_unless_no_clock_was_set(scene: Scene, tmp_path: Path) -> None:
     with replaced(scene, tmp_path, max_age=3600.0) as scene:
         now = time.time()

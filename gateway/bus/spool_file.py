@@ -134,6 +134,7 @@ class SpoolFile:
         with self._lock, told(path):
             (self.identity,) = self._opened().execute(_IDENTITY).fetchone()
             (made,) = self._opened().execute(_MADE).fetchone()
+            self._inode = path.stat().st_ino
         self.made: float = made / 1000
 
     # The writer's side
@@ -290,6 +291,14 @@ class SpoolFile:
                     sleep(GAP)
                 else:
                     return True
+
+    @property
+    def is_in_place(self) -> bool:
+        """Tell whether its path leads to it: who finds it broken puts it aside."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     def balance(self) -> SpoolBalance:
         """Return what became of every letter that was ever written to this file."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -125,7 +126,7 @@ class FullDisk:
         self._database = database
         self.tries = 0
 
-    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
         if statement.startswith(("INSERT", "COMMIT")):
             self.tries += 1
             assert self.tries < 10, "it goes round and round"

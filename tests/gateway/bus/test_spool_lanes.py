@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from gateway.bus.database import put_aside
 from gateway.bus.spool import SpoolReader
 from gateway.bus.spool_source import Taken
 from gateway.bus.spool_terms import SpoolTerms
@@ -270,6 +271,18 @@ def test_a_file_that_fills_is_moved_ahead_of_time(scene: Scene) -> None:
     scene.reader.relieve()
     assert scene.flash_says("queued") == 160
     assert scene.reader.balance().dropped == 0
+
+
+def test_a_writer_whose_file_was_put_aside_begins_another(scene: Scene) -> None:
+    scene.synced.append(letter("a", 1))
+    (file,) = scene.flash.glob("*.spool")
+    scene.reader.close()
+    # As the next reader does with a file that the card has spoilt.
+    put_aside(file)
+    scene.reader = SpoolReader(scene.memory, scene.terms)
+    scene.synced.append(letter("a", 2))
+    scene.synced.append(letter("a", 3))
+    assert told(scene.reader.take(10)) == [("a", 2), ("a", 3)]
 
 
 def test_all_that_waits_is_moved_also_where_none_of_it_can_be_taken_out(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 
 from routes.mqtt.in_tray import InTray
 
@@ -16,10 +17,7 @@ def rings(descriptor: int) -> bool:
 
 def test_things_are_done_in_their_order_and_one_too_many_is_refused() -> None:
     tray, done = InTray(2), list[int]()
-    assert [tray.put(lambda each=each: done.append(each)) for each in range(3)] == [
-        *(True, True),
-        False,
-    ]
+    assert [tray.put(partial(done.append, each)) for each in range(3)] == [True, True, False]
     tray.empty()
     assert done == [0, 1]
     assert not rings(tray.fileno())
@@ -34,7 +32,7 @@ def test_a_closed_tray_takes_nothing_and_rings_at_nobody_elses_bell() -> None:
     successor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     assert successor == descriptor
     # As a session's thread does that was held up while the route stopped.
-    assert not tray.put(lambda: done.append(1))
+    assert not tray.put(partial(done.append, 1))
     tray.ring()
     assert not rings(successor)
     assert done == []

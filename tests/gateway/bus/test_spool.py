@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gateway.bus.spool import SpoolReader
-from gateway.bus.spool_file import SpoolBalance
+from gateway.bus.spool_file import SMALLEST, SpoolBalance
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.errors import SpoolError
@@ -232,6 +232,24 @@ def test_a_reader_that_stands_still_in_a_file_has_a_new_one_begun(
     reader = SpoolReader(folder, TERMS)
     assert bodies(reader) == [1, 2, 3, 4], "in their order"
     reader.close()
+
+
+def test_a_reader_that_stands_still_while_it_reads_has_a_new_one_begun(folder: Path) -> None:
+    writer = SpoolWriter(folder, SpoolTerms(limit=SMALLEST))
+    writer.append(letter(0))
+    (first,) = folder.glob("*.spool")
+    stuck = sqlite3.connect(first, isolation_level=None)
+    stuck.execute("BEGIN")
+    stuck.execute("SELECT count(*) FROM letters").fetchone()
+    for number in range(1, 400):
+        writer.append(letter(number))
+    stuck.execute("ROLLBACK")
+    stuck.close()
+    assert len(list(folder.glob("*.spool"))) > 1
+    reader = SpoolReader(folder, SpoolTerms(limit=SMALLEST))
+    assert bodies(reader) == list(range(400)), "in their order"
+    reader.close()
+    writer.close()
 
 
 def test_of_many_threads_that_find_a_reader_standing_still_each_writes_its_letter(

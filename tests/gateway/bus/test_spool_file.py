@@ -205,6 +205,27 @@ def test_a_reader_that_stands_still_holds_its_writer_up_to_the_deadline(spool: S
     assert numbers(spool) == [1]
 
 
+def test_under_a_reader_that_stands_still_the_log_is_bounded(tmp_path: Path) -> None:
+    spool = SpoolFile(tmp_path / "mail", limit=SMALLEST)
+    spool.append([letter(0)])
+    reader = sqlite3.connect(spool.path, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM letters").fetchone() == (1,)
+
+    def write(first: int) -> None:
+        for number in range(first, first + 1000):
+            spool.append([letter(number, 500)], timeout=0.0)
+
+    with pytest.raises(BusyError, match="is being read"):
+        write(1)
+    assert (tmp_path / "mail-wal").stat().st_size < 8 * SMALLEST
+    reader.execute("ROLLBACK")
+    reader.close()
+    write(1000)
+    assert numbers(spool)[-1] == 1999
+    spool.close()
+
+
 def test_a_broken_file_is_put_aside_and_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "mail"
     for round_ in (1, 2):

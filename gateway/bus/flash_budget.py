@@ -45,12 +45,12 @@ class FlashBudget:
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[None]:
-        """Count what is written inside, by this thread."""
-        before = _written()
+        """Count what is written inside, by this thread; once, also where one is in another."""
+        counted, before = self.written, _written()
         try:
             yield
         finally:
-            self.written += _written() - before
+            self.written = counted + _written() - before
 
 
 _ACCOUNT = Path("/proc/thread-self/io")

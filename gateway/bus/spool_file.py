@@ -19,6 +19,7 @@ Refused: `MailboxFullError` as said, `SpoolError` for a file that cannot be used
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -44,6 +45,9 @@ LARGEST_PART = 0.5
 
 SPARE = 32
 """Pages that SQLite may want for its trees beside what is written."""
+
+LOOK_AT_LOG = 64
+"""Letters after which it is seen how long the write-ahead log has become."""
 
 LOOK_AGAIN = 0.005
 """Seconds after which a writer that waits for room looks again."""
@@ -76,7 +80,7 @@ Fate = Literal["dropped", "garbage", "expired", "moved"]
 
 
 class BusyError(SpoolError):
-    """Somebody else is in the middle of changing the file."""
+    """Somebody else is in the middle of changing the file, or stands still while reading it."""
 
 
 class Spooled(NamedTuple):
@@ -106,10 +110,10 @@ class SpoolFile:
     """One file of letters; any thread may use it, and one OS process writes to it.
 
     ``limit`` is in bytes, the write-ahead log not counted, which is kept below
-    a tenth of it or 1 MB. ``synced`` is for flash: what `append` has returned is
-    there after a power cut. ``identity`` is a number that no other file has,
-    ``made`` when it was begun, in seconds since 1970. ``patience``, in seconds, is for
-    whoever stands in the way at the opening.
+    a tenth of it or 1 MB; near ``limit`` where a reader stands still. ``synced`` is for
+    flash: what `append` has returned is there after a power cut. ``identity`` is a
+    number that no other file has, ``made`` when it was begun, in seconds since 1970.
+    ``patience``, in seconds, is for whoever stands in the way at the opening.
     """
 
     def __init__(
@@ -127,6 +131,7 @@ class SpoolFile:
         self._limit = limit
         self._policy = policy
         self._lock = threading.Lock()
+        self._log_unseen = 0
         log = min(limit // 10, 1 << 20)
         self._database: sqlite3.Connection | None = open_database(
             path, Keeping(_TABLES, limit, log, synced, patience=patience)
@@ -134,6 +139,7 @@ class SpoolFile:
         with self._lock, told(path):
             (self.identity,) = self._opened().execute(_IDENTITY).fetchone()
             (made,) = self._opened().execute(_MADE).fetchone()
+            self._inode = path.stat().st_ino
         self.made: float = made / 1000
 
     # The writer's side
@@ -143,8 +149,8 @@ class SpoolFile:
 
         Raises `MailboxFullError` where there is no room for them, for
         ``timeout`` seconds under ``block``, `BusyError` where somebody stands still in the
-        middle of changing the file for so long, and `BodyError` for text that is no
-        Unicode.
+        middle of changing the file, or of reading it, for so long, and `BodyError` for
+        text that is no Unicode.
         """
         try:
             rows = [(message.subject, encode(message)) for message in messages]
@@ -180,10 +186,13 @@ class SpoolFile:
         make_room = False
         with self._lock, told(self.path):
             database = self._opened()
+            self._look_at_log(database, len(rows))
             while True:
                 try:
-                    if make_room and not self._let_go(database, size):
-                        return False
+                    if make_room:
+                        if not self._let_go(database, size):
+                            return False
+                        make_room = False
                     if len(rows) == 1:
                         # A transaction by itself, at a third of the cost.
                         database.execute(_INSERT, rows[0])
@@ -193,15 +202,27 @@ class SpoolFile:
                 except sqlite3.OperationalError as error:
                     if result_code(error) == sqlite3.SQLITE_BUSY:
                         raise BusyError(f"the spool {self.path.name!r} is being changed") from error
-                    if result_code(error) != sqlite3.SQLITE_FULL or self._is_disk_full(
-                        database, size
-                    ):
+                    if result_code(error) != sqlite3.SQLITE_FULL:
+                        raise
+                    # To let go takes no room in the file: where that fails, it is the disk.
+                    if make_room or self._is_disk_full(database, size):
                         raise
                     if self._policy != "drop_oldest":
                         return False
                     make_room = True
                 else:
                     return True
+
+    def _look_at_log(self, database: sqlite3.Connection, more: int) -> None:
+        """Raise `BusyError` where the log grows and grows, since a reader stands still in it."""
+        self._log_unseen += more
+        if self._log_unseen >= LOOK_AT_LOG:
+            with contextlib.suppress(FileNotFoundError):  # put aside
+                if parts(self.path)[1].stat().st_size > self._limit:
+                    busy, pages, done = database.execute(_CLEAR_LOG).fetchone()
+                    if busy or (done < pages and pages * PAGE > self._limit):
+                        raise BusyError(f"the log of the spool {self.path.name!r} is being read")
+            self._log_unseen = 0
 
     def _let_go(self, database: sqlite3.Connection, size: int) -> int:
         """Drop the oldest letters, as many as ``size`` bytes need; count and return how many."""
@@ -288,6 +309,14 @@ class SpoolFile:
                 else:
                     return True
 
+    @property
+    def is_in_place(self) -> bool:
+        """Tell whether its path leads to it: who finds it broken puts it aside."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except OSError:
+            return False
+
     def balance(self) -> SpoolBalance:
         """Return what became of every letter that was ever written to this file."""
         with self._lock, told(self.path):
@@ -327,6 +356,7 @@ _SUBJECTS = (
     "SELECT DISTINCT subject FROM letters WHERE number > ? AND number <= ?"
     " AND number NOT IN (SELECT value FROM json_each(?))"
 )
+_CLEAR_LOG = "PRAGMA wal_checkpoint(PASSIVE)"
 _IDENTITY = "SELECT value FROM counts WHERE name = 'identity'"
 _MADE = "SELECT value FROM counts WHERE name = 'made'"
 _LAST = "SELECT coalesce(max(number), 0) FROM letters"

@@ -187,8 +187,9 @@ class Source:
         rows: list[Spooled] = []
         size = after = 0
         while size < AT_ONCE and (more := self.file.read(after, AT_A_TIME * 4, upto)):
-            rows += [row for row in more if row.number not in self._leaving]
-            size += sum(len(row.letter) for row in more)
+            found = [row for row in more if row.number not in self._leaving]
+            rows += found
+            size += sum(len(row.letter) for row in found)
             after = more[-1].number
         return rows
 

@@ -49,14 +49,23 @@ class SpoolWriter:
     def append(self, message: Message) -> None:
         """Write ``message``: from here on it is not lost. Ring for the reader.
 
-        Where the reader stands still in the middle of the file, a new one is begun.
+        Where the reader stands still in the middle of the file, or has put it aside as
+        broken, a new one is begun.
         Raises `SpoolError` where none can be written, and `MailboxFullError` where the
         terms would rather have what is new left out.
         """
         file = self._file or self._opened()
         try:
             file.append((message,), timeout=STANDSTILL)
-        except BusyError:
+            # Memory spoils no files.
+            is_read = not self._synced or file.is_in_place
+        except SpoolError as error:
+            # Another thread may have left it while we were at it.
+            is_ours = self._file is file and file.is_in_place
+            if is_ours and not isinstance(error, BusyError):
+                raise
+            is_read = False
+        if not is_read:
             self._leave(file)
             self._opened().append((message,), timeout=STANDSTILL)
         self._ring()

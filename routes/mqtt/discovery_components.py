@@ -94,7 +94,8 @@ def components_of(
             value = Value(place, f"value_json[{quoted(field)}]", kind, unit)
             published += _reading(f"{safe(topic)}.{safe(field)}", (topic, field), device, value)
     for name, described in _table(info.get("commands")).items():
-        if not allows(name):
+        # A command without a name has no topic.
+        if not name or not allows(name):
             continue
         config = _control(described, whole.get(name))
         if config is None:
@@ -206,9 +207,10 @@ def _span(parameter: Mapping[str, Any], *, whole: bool) -> dict[str, float] | No
     low, high = -FAR if low is None else low, FAR if high is None else high
     if low >= high:
         return None
-    fine = max(FINEST, 10.0 ** math.floor(math.log10((high - low) / 1000)))
-    bounded = high - low < FAR
-    return {"min": low, "max": high, "step": 1 if whole else fine if bounded else FINEST}
+    step, thousandth = FINEST, (high - low) / 1000
+    if FINEST < thousandth < FAR / 1000:
+        step = 10.0 ** math.floor(math.log10(thousandth))
+    return {"min": low, "max": high, "step": 1 if whole else step}
 
 
 def _shows(published: Kind | None, told: Kind | None) -> bool:

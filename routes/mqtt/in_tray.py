@@ -2,13 +2,14 @@
 
 What comes from the broker is judged on the session's thread, which must not
 wait; only what may become a letter is put here. Refused by `put`: one thing too
-many, since a broker may bring more than a bus can take.
+many, since a broker may bring more than a bus can take, and all after `close`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ class InTray:
     def __init__(self, size: int) -> None:
         self._size = size
         self._things: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
@@ -27,16 +29,19 @@ class InTray:
 
     def put(self, thing: Callable[[], None]) -> bool:
         """Leave ``thing`` to be called by `empty`; False where there is no room."""
-        if len(self._things) >= self._size:
-            return False
-        self._things.append(thing)
+        with self._lock:
+            if self._bell < 0 or len(self._things) >= self._size:
+                return False
+            self._things.append(thing)
         self.ring()
         return True
 
     def ring(self) -> None:
-        """Have the route's thread look here."""
-        with contextlib.suppress(BlockingIOError):  # it rings already
-            os.eventfd_write(self._bell, 1)
+        """Have the route's thread look here; after `close` nobody is rung."""
+        # A session's thread that outlives the route must not ring at somebody else's.
+        with self._lock, contextlib.suppress(BlockingIOError):  # it rings already
+            if self._bell >= 0:
+                os.eventfd_write(self._bell, 1)
 
     def empty(self) -> None:
         """Do what lies here, oldest first."""
@@ -47,5 +52,7 @@ class InTray:
 
     def close(self) -> None:
         """Give the bell back; what still lies here is not done."""
-        self._things.clear()
-        os.close(self._bell)
+        with self._lock:
+            bell, self._bell = self._bell, -1
+            self._things.clear()
+        os.close(bell)

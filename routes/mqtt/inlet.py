@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from routes.mqtt.incoming import Incoming
-from routes.mqtt.properties import NONE, Properties
+from routes.mqtt.properties import Properties
 
 
 class OwnToo(str):
@@ -32,17 +32,17 @@ class Inlet(Protocol):
         """
 
 
+class Options(TypedDict, total=False):
+    """How a message is said; what is left out is as `Session.publish` has it."""
+
+    qos: int
+    retain: bool
+    urgent: bool
+    properties: Properties
+
+
 class Outlet(Protocol):
     """Says something at the broker: `routes.mqtt.session.Session.publish`, where there is one."""
 
-    def __call__(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        qos: int = 0,
-        retain: bool = False,
-        urgent: bool = False,
-        properties: Properties = NONE,
-    ) -> bool:
+    def __call__(self, topic: str, payload: bytes, **options: Unpack[Options]) -> bool:
         """Queue one message; False where it was refused, or there is no session."""

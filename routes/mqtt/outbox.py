@@ -15,7 +15,8 @@ order in which they are emptied:
 Lanes 2 and 3 are bounded together, in letters and in bytes; where they are
 full, the oldest of lane 3 goes first and is counted. Retained values are
 kept after they were acknowledged, and `lost` puts them all back in line: a
-broker that forgot everything is told again. Whatever has outlived its
+broker that forgot everything is told again. Where there are too many, the one that
+was put longest ago is forgotten, an urgent one last of all. Whatever has outlived its
 ``deadline`` when its turn comes is not sent, and a retained value not said
 again: nobody wants it any more.
 
@@ -238,7 +239,8 @@ class Outbox:
         self._retained_bytes += letter.size
         self._due[letter.topic] = letter
         while len(self._retained) > self._retained_size or self._retained_bytes > self._size_bytes:
-            oldest = next(iter(self._retained.values()))
+            values = self._retained.values()
+            oldest = next((each for each in values if not each.urgent), next(iter(values)))
             self._forget(oldest)
             self._forgotten += 1
             if self._due.get(oldest.topic) is oldest:

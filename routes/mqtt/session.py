@@ -61,7 +61,7 @@ class Session:
         outbox = Outbox(
             size=settings.queue_size,
             size_bytes=settings.queue_bytes,
-            retained_size=settings.retained_size,
+            retained_size=1 + settings.retained_size,  # the birth beside them
             spooled_window=settings.in_flight,
         )
         first = ConnectionState("connecting", str(self._url), "not tried yet", clock.time())
@@ -82,7 +82,7 @@ class Session:
         )
         self._thread: threading.Thread | None = None
         # First of all retained values, and so the first word on each connection.
-        self.publish(status.topic, status.online, qos=1, retain=True)
+        self.publish(status.topic, status.online, qos=1, retain=True, urgent=True)
 
     @property
     def state(self) -> ConnectionState:
@@ -114,10 +114,10 @@ class Session:
 
         False where it was refused: for its size, or because the session is
         stopping. ``urgent`` letters go before the others and are dropped
-        after them. One with ``settled`` is never dropped; that is called, from
-        any thread, once the broker has it or never will. Of ``properties``,
-        ``expires_in`` holds under any MQTT, and the rest is left out under
-        3.1.1.
+        after them; a retained one is forgotten after them. One with ``settled``
+        is never dropped; that is called, from any thread, once the broker has
+        it or never will. Of ``properties``, ``expires_in`` holds under any
+        MQTT, and the rest is left out under 3.1.1.
         Raises `ValueError` on a topic with wildcards or half a surrogate pair
         and on a QoS other than 0 and 1.
         """
@@ -169,7 +169,7 @@ class Session:
             return True
         limit = self._clock.monotonic() + deadline
         if not self._exchange.stopping.is_set():
-            farewell = Letter(self._status.topic, self._status.offline, qos=1, retain=True)
+            farewell = Letter(self._status.topic, self._status.offline, 1, retain=True, urgent=True)
             # A part of the time is kept for the farewell, and for the thread to end.
             self._exchange.leave(farewell, deadline * 0.6, deadline * 0.3)
         thread.join(max(0.05, limit - self._clock.monotonic()))

@@ -7,13 +7,14 @@ import select
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gateway.bus.spool import SpoolReader
-from gateway.bus.spool_file import SpoolBalance
+from gateway.bus.spool_file import SMALLEST, SpoolBalance
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.errors import SpoolError
@@ -230,6 +231,39 @@ def test_a_reader_that_stands_still_in_a_file_has_a_new_one_begun(
     assert (folder / f"{os.getpid()}-2.spool").exists()
     reader = SpoolReader(folder, TERMS)
     assert bodies(reader) == [1, 2, 3, 4], "in their order"
+    reader.close()
+
+
+def test_a_reader_that_stands_still_while_it_reads_has_a_new_one_begun(folder: Path) -> None:
+    writer = SpoolWriter(folder, SpoolTerms(limit=SMALLEST))
+    writer.append(letter(0))
+    (first,) = folder.glob("*.spool")
+    stuck = sqlite3.connect(first, isolation_level=None)
+    stuck.execute("BEGIN")
+    stuck.execute("SELECT count(*) FROM letters").fetchone()
+    for number in range(1, 400):
+        writer.append(letter(number))
+    stuck.execute("ROLLBACK")
+    stuck.close()
+    assert len(list(folder.glob("*.spool"))) > 1
+    reader = SpoolReader(folder, SpoolTerms(limit=SMALLEST))
+    assert bodies(reader) == list(range(400)), "in their order"
+    reader.close()
+    writer.close()
+
+
+def test_of_many_threads_that_find_a_reader_standing_still_each_writes_its_letter(
+    writer: SpoolWriter, folder: Path
+) -> None:
+    writer.append(letter(0))
+    stuck = sqlite3.connect(folder / f"{os.getpid()}-1.spool", isolation_level=None)
+    stuck.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(writer.append, map(letter, range(1, 9))))
+    stuck.execute("ROLLBACK")
+    stuck.close()
+    reader = SpoolReader(folder, TERMS)
+    assert sorted(bodies(reader)) == list(range(9))
     reader.close()
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -118,6 +119,44 @@ def test_a_full_file_lets_the_oldest_go_and_counts_them(tmp_path: Path) -> None:
     again.close()
 
 
+class FullDisk:
+    """An SQLite database whose file system has no room, for the log either."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self.tries = 0
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        if statement.startswith(("INSERT", "COMMIT")):
+            self.tries += 1
+            assert self.tries < 10, "it goes round and round"
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return self._database.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._database, name)
+
+
+def test_a_full_disk_under_a_full_file_is_said_and_nothing_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = SpoolFile(tmp_path / "mail", limit=SMALLEST, policy="drop_oldest")
+    number = 0
+    while not spool.balance().dropped:
+        spool.append([letter(number := number + 1, 2000)])
+    while spool._room(spool._opened()) > 4:
+        spool.append([letter(number := number + 1, 2000)])
+    before = spool.balance()
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "_database", FullDisk(spool._opened()))
+        with pytest.raises(SpoolError, match="its file system is full: free some space"):
+            spool.append([letter(number, 2000)])
+    assert spool.balance() == before
+    spool.close()
+
+
 def test_more_at_a_time_than_it_holds_is_refused_and_costs_nobody_else(tmp_path: Path) -> None:
     spool = SpoolFile(tmp_path / "mail", limit=SMALLEST, policy="drop_oldest")
     spool.append([letter(1)])
@@ -164,6 +203,27 @@ def test_a_reader_that_stands_still_holds_its_writer_up_to_the_deadline(spool: S
     reader.close()
     spool.append([letter(1)], timeout=0.1)
     assert numbers(spool) == [1]
+
+
+def test_under_a_reader_that_stands_still_the_log_is_bounded(tmp_path: Path) -> None:
+    spool = SpoolFile(tmp_path / "mail", limit=SMALLEST)
+    spool.append([letter(0)])
+    reader = sqlite3.connect(spool.path, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM letters").fetchone() == (1,)
+
+    def write(first: int) -> None:
+        for number in range(first, first + 1000):
+            spool.append([letter(number, 500)], timeout=0.0)
+
+    with pytest.raises(BusyError, match="is being read"):
+        write(1)
+    assert (tmp_path / "mail-wal").stat().st_size < 8 * SMALLEST
+    reader.execute("ROLLBACK")
+    reader.close()
+    write(1000)
+    assert numbers(spool)[-1] == 1999
+    spool.close()
 
 
 def test_a_broken_file_is_put_aside_and_begun_anew(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from gateway.bus.database import put_aside
 from gateway.bus.spool import SpoolReader
 from gateway.bus.spool_source import Taken
 from gateway.bus.spool_terms import SpoolTerms
@@ -270,6 +271,31 @@ def test_a_file_that_fills_is_moved_ahead_of_time(scene: Scene) -> None:
     scene.reader.relieve()
     assert scene.flash_says("queued") == 160
     assert scene.reader.balance().dropped == 0
+
+
+def test_a_writer_whose_file_was_put_aside_begins_another(scene: Scene) -> None:
+    scene.synced.append(letter("a", 1))
+    (file,) = scene.flash.glob("*.spool")
+    scene.reader.close()
+    # As the next reader does with a file that the card has spoilt.
+    put_aside(file)
+    scene.reader = SpoolReader(scene.memory, scene.terms)
+    scene.synced.append(letter("a", 2))
+    scene.synced.append(letter("a", 3))
+    assert told(scene.reader.take(10)) == [("a", 2), ("a", 3)]
+
+
+def test_all_that_waits_is_moved_also_where_none_of_it_can_be_taken_out(
+    scene: Scene, tmp_path: Path
+) -> None:
+    with replaced(scene, tmp_path, limit=4 << 20) as scene:
+        for number in range(600):
+            scene.writer.append(replace(letter("a", number), body="x" * 4000))
+        (file,) = scene.memory.glob("*.spool")
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as stands_still:
+            stands_still.execute("BEGIN IMMEDIATE")
+            scene.keep()
+            assert scene.flash_says("queued") == 600, "more than goes at once"
 
 
 def test_what_is_too_old_is_let_go_unless_no_clock_was_set(scene: Scene, tmp_path: Path) -> None:

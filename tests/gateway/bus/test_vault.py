@@ -213,6 +213,20 @@ def test_a_days_budget_that_is_spent_ends_it_until_tomorrow() -> None:
     budget.check(0.0)  # a clock that was set back is no reason to refuse
 
 
+def test_what_is_measured_twice_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = 7000
+    monkeypatch.setattr("gateway.bus.flash_budget._written", lambda: account)
+    budget = FlashBudget(1000, written=1)
+    # As where a full vault lets a batch go while it stores another.
+    with budget.measured():
+        account += 10
+        with budget.measured():
+            account += 100
+        assert budget.written >= 101
+        account += 20
+    assert budget.written == 131
+
+
 def test_what_was_written_in_a_day_outlives_its_writer(keep: Keep) -> None:
     keep.vault.budget.check(time.time())
     keep.vault.budget.written += 12345

@@ -205,6 +205,8 @@ def test_the_value_is_got_out_of_what_is_published(kind: str, body: bytes, shown
         ({"type": "float", "minimum": 0, "maximum": 1}, {"min": 0, "max": 1, "step": 0.001}),
         ({"type": "float"}, {"min": -1e9, "max": 1e9, "step": 0.001}),
         ({"type": "int", "minimum": 5}, {"min": 5, "max": 1e9, "step": 1}),
+        ({"type": "float", "minimum": -1.7e308, "maximum": 1.7e308}, {"step": 0.001}),
+        ({"type": "float", "minimum": 0, "maximum": 5e-324}, {"step": 0.001}),
     ],
 )
 def test_a_number_has_the_bounds_of_its_parameter(
@@ -409,6 +411,7 @@ def test_whatever_a_device_is_called_and_says_home_assistant_takes_it(
         {"commands": {"go": None, "run": {"parameters": 7}}},
         {"publications": [{"topic": "pins/+", "body": "int"}, {"topic": "", "body": "int"}]},
         {"publications": [{"topic": "led/call", "body": "int"}]},
+        {"commands": {"": {}}, "publications": [{"topic": "led", "fields": {"": {"type": "int"}}}]},
         {"identity": {"model": 7, "firmware": None}},
         {"identity": "a board"},
         {"commands": {"go": {"parameters": {"x": {"type": "int", "required": True,

@@ -111,6 +111,18 @@ def test_too_many_retained_topics_forget_the_longest_unchanged():
     assert outbox.statistics().forgotten == 1
 
 
+def test_the_urgent_among_the_retained_is_forgotten_last_of_all():
+    outbox = box(retained_size=2)
+    outbox.put(Letter("status", b"online", retain=True, urgent=True))
+    for topic in ("a", "b", "c"):
+        outbox.put(Letter(topic, topic.encode(), retain=True))
+    assert payloads(outbox) == [b"online", b"c"]
+    outbox.put(Letter("status", b"x" * 900, retain=True, urgent=True))
+    outbox.put(Letter("reply", b"x" * 900, retain=True, urgent=True))
+    assert payloads(outbox) == [b"x" * 900], "the bound holds all the same"
+    assert outbox.statistics().retained == 1
+
+
 def test_what_was_in_flight_goes_first_after_a_loss():
     outbox = box()
     for payload in (b"1", b"2", b"3"):

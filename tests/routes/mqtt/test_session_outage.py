@@ -58,6 +58,25 @@ def test_after_an_outage_the_state_of_the_house_is_told_again(broker, make_sessi
     }
 
 
+def test_with_more_topics_than_are_kept_it_still_says_that_it_is_there(broker, make_session):
+    session = make_session(broker.url, retained_size=2)
+    for number in range(5):
+        session.publish(f"gateway/lab/devices/{number}/state", b"1", qos=1, retain=True)
+    await_connected(session)
+    await_drained(session)
+    broker.kill()
+    await_disconnected(session)
+    broker.start()
+    await_connected(session)
+    await_drained(session)
+    with broker.listen("gateway/#") as heard:
+        assert sorted(m.topic for m in heard.wait_for_count(3)) == [
+            "gateway/lab/devices/3/state",
+            "gateway/lab/devices/4/state",
+            STATUS,
+        ]
+
+
 def test_an_outage_is_shown_with_its_cause_and_its_beginning(broker, make_session):
     session = make_session(broker.url)
     since = await_connected(session).since

@@ -145,6 +145,21 @@ def wait_for_life(machine: Machine, number: int) -> None:
     assert until(has_counted, DEADLINE), machine.journal(GATEWAY)
 
 
+def test_systemd_has_nothing_to_say_against_the_unit(machine: Machine) -> None:
+    machine.boot()
+    assert machine.run("systemd-analyze", "verify", "--man=no", GATEWAY) == ""
+    # 10 is what a unit may do that says nothing; 2.5 is what systemd calls OK.
+    machine.run("systemd-analyze", "security", "--threshold=25", GATEWAY)
+
+
+def test_a_credential_that_is_not_there_is_named(machine: Machine) -> None:
+    (machine.units / "gateway.service.d/local.conf").unlink()
+    machine.boot(GATEWAY)
+    told = "password_credential 'mqtt-password': systemd gave this process no credentials"
+    assert until(lambda: told in machine.journal(GATEWAY), DEADLINE), machine.journal(GATEWAY)
+    assert machine.show(GATEWAY, "ActiveState") == "active", "the rest works on"
+
+
 def test_what_waits_outlives_every_way_of_restarting(machine: Machine, measured: Measured) -> None:
     machine.boot(GATEWAY)
     wait_for_life(machine, 1)

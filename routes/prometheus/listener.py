@@ -165,11 +165,12 @@ def _listening(host: str, port: int) -> socket.socket:
         used.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         used.bind((host, port))
         used.listen(16)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of 127.0.0..1 and the like
         if used is not None:
             used.close()
+        reason = getattr(error, "strerror", None) or error
         raise LinkLostError(
-            f"it cannot listen at {host}:{port}: {error.strerror or error}; see who does"
+            f"it cannot listen at {host}:{port}: {reason}; see who does"
             f" (ss -ltnp sport = :{port}), or set host and port under [routes.prometheus]"
         ) from error
     used.setblocking(False)

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import pytest
+
 from gateway.clock import RealClock
+from gateway.errors import LinkLostError
 from gateway.process.process import Process
 from routes.prometheus.http import Request
 from routes.prometheus.listener import Listener
@@ -61,3 +64,9 @@ def test_without_descriptors_it_does_not_spin_and_lets_them_in_later() -> None:
         assert client.recv(100) == b"so it is"
     listener.close()
     assert (process.watched, process.frequency) == ({}, 0.0)
+
+
+@pytest.mark.parametrize("host", ["127.0.0..1", "x" * 70, "192.0.2.1"])
+def test_what_is_no_address_of_this_machine_says_what_to_set(host: str) -> None:
+    with pytest.raises(LinkLostError, match=r"set host and port under \[routes.prometheus\]"):
+        Listener(cast(Process, Watcher()), RealClock(), host, 0, answer, most=4)

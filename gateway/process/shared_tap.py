@@ -14,6 +14,9 @@ from gateway.clock import Clock
 from gateway.process.mail_tap import RENEW_EVERY, Copy, MailTap
 from gateway.process.process import Process
 
+LEASE = 15.0
+"""Seconds after which the boss ends what was not renewed (`gateway.supervision.notices`)."""
+
 
 class SharedTap:
     """Hands copies to ``take``, each with the id that `begin` returned for whom it is."""
@@ -60,11 +63,18 @@ class SharedTap:
         if not self._followed:
             self.close()
 
-    def renew(self, now: float) -> None:
-        """Renew the lease where that is due."""
-        if self._tap is not None and now >= self._renew_at:
-            self._tap.renew()
-            self._renew_at = now + RENEW_EVERY
+    def renew(self, now: float) -> bool:
+        """Renew the lease where that is due; tell whether it was in time.
+
+        Where it was not, as in an OS process that was stopped, the boss has ended what
+        was watched: no copies will come, and whoever watches has to begin anew.
+        """
+        if self._tap is None or now < self._renew_at:
+            return True
+        is_in_time = now - self._renew_at < LEASE - RENEW_EVERY
+        self._tap.renew()
+        self._renew_at = now + RENEW_EVERY
+        return is_in_time
 
     def close(self) -> None:
         """Watch nothing any more, and tell the boss nothing: what is not renewed ends."""

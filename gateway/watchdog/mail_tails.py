@@ -92,7 +92,9 @@ class MailTails:
         """End what is over, and renew the lease of the rest."""
         for id in [id for id, tail in self._tails.items() if now >= tail.until]:
             self._end(id, "its time is over")
-        self._tap.renew(now)
+        if not self._tap.renew(now):
+            for id in list(self._tails):
+                self._end(id, "the gateway was held up, and saw no mail meanwhile: ask again")
 
     def due(self) -> float | None:
         """Return when `step` is to be called at the latest, in monotonic seconds."""

@@ -64,10 +64,11 @@ class MailWatch:
                 self._tap.end(id)
 
     def look_after(self, now: float) -> None:
-        """Renew the lease, and let go of who has stopped reading."""
-        self._tap.renew(now)
+        """Renew the lease, and let go of who has stopped reading, or can be shown no more."""
+        is_blind = not self._tap.renew(now)
         for client in list(self._clients.values()):
-            if not client.outbox.is_empty and now - client.active_at >= PATIENCE:
+            is_idle = not client.outbox.is_empty and now - client.active_at >= PATIENCE
+            if is_blind or is_idle:
                 self._leave(client)
 
     def close(self) -> None:

@@ -13,7 +13,8 @@ from gateway.clock import RealClock, VirtualClock
 from gateway.errors import CallTimeoutError
 from gateway.process.mail_tap import RENEW_EVERY, Copy
 from gateway.process.process import Process
-from gateway.process.shared_tap import SharedTap
+from gateway.process.shared_tap import LEASE, SharedTap
+from gateway.supervision import notices
 
 ALL: dict[str, Any] = {"sender": "*", "recipient": "*", "subject": "*", "kinds": ()}
 
@@ -107,3 +108,16 @@ def test_it_is_renewed_when_that_is_due(owner: Owner) -> None:
     assert [subject for subject, _ in owner.told] == ["tap", "renew"]
     assert tap.due == due + RENEW_EVERY
     tap.close()
+
+
+def test_who_renews_too_late_is_told_that_the_boss_has_ended_it(owner: Owner) -> None:
+    assert LEASE == notices.LEASE
+    clock = VirtualClock()
+    tap = shared(owner, clock)
+    tap.begin(**ALL)
+    began = clock.monotonic()
+    assert tap.renew(began + LEASE - 0.1)
+    assert tap.renew(began + LEASE + 1.0)
+    assert not tap.renew(began + 2 * LEASE + 1.0)
+    tap.close()
+    assert tap.renew(began + 9 * LEASE)

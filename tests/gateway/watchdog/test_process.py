@@ -408,6 +408,24 @@ def test_the_mail_is_published_for_who_asks_and_ends_by_itself(play: Play) -> No
     assert left == 0
 
 
+def test_a_tail_that_the_boss_has_ended_says_so(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if the OS process had been stopped for longer than the lease.
+    monkeypatch.setattr("gateway.process.shared_tap.RENEW_EVERY", 0.2)
+    monkeypatch.setattr("gateway.process.shared_tap.LEASE", 0.2)
+
+    def scene(stage: Stage) -> Any:
+        stage.hear("tail/#")
+        stage.ask("$tail", {"seconds": 3600})
+        end = stage.await_(lambda message: "end" in message.body)
+        return end.body["end"], stage.ask("$statistics")["tails"]
+
+    end, tails = play(scene)
+    assert end.endswith("ask again")
+    assert tails == 0
+
+
 def test_a_tail_does_not_show_itself_nor_the_log(play: Play) -> None:
     def scene(stage: Stage) -> Any:
         stage.hear("#")

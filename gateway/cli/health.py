@@ -107,7 +107,9 @@ def _show(report: dict[str, Any], arguments: argparse.Namespace) -> None:
     if not arguments.watch:
         print("\n".join(lines), flush=True)
     elif is_terminal:
-        print(_HOME + "".join(f"{line}{_TO_THE_END}\n" for line in _cut(lines, rows)) + _BELOW)
+        page = "".join(f"{line}{_TO_THE_END}\n" for line in _cut(lines, rows))
+        # No more line ends: on a full screen one would push the first line, the verdict, out.
+        print(_HOME + page + _BELOW, end="", flush=True)
     else:
         print("\n".join([*lines, ""]), flush=True)
 

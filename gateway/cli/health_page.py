@@ -61,8 +61,7 @@ class _Page:
         uptime = (_value(report, "uptime") or {}).get("seconds")
         up = f", machine up {duration(uptime)}" if isinstance(uptime, int | float) else ""
         yield f"{text(report.get('node'))}: {self._word(verdict, verdict.upper())}, {said}"
-        clock = time.strftime("%H:%M:%S", time.localtime(self._now))
-        yield f"version {text(report.get('version'))}{up}, told at {clock}"
+        yield f"version {text(report.get('version'))}{up}, told at {self._clock(self._now)}"
 
     def problems(self) -> Iterator[str]:
         for problem in self._report.get("problems", ()):
@@ -103,9 +102,9 @@ class _Page:
         if errors:
             yield "LAST WARNINGS AND ERRORS"
         for line in errors:
-            clock = time.strftime("%H:%M:%S", time.localtime(line.get("time") or 0.0))
             level = text(line.get("level"))
-            start = f"{clock} {self._word(level, f'{level:8}')} {text(line.get('process'))}: "
+            word, process = self._word(level, f"{level:8}"), text(line.get("process"))
+            start = f"{self._clock(line.get('time') or 0.0)} {word} {process}: "
             first, *_ = str(line.get("text", "")).split("\n")
             yield from hanging(start, text(first), self._columns)
 
@@ -139,16 +138,25 @@ class _Page:
                 words.append(text(problem.get("level")))
         return max(words, key=lambda word: _RANK.get(word, 0))
 
+    def _clock(self, moment: float) -> str:
+        """Return the time of day, with its date where that is not the report's."""
+        day, clock = (time.strftime(form, time.localtime(moment)) for form in ("%F", "%T"))
+        today = time.strftime("%F", time.localtime(self._now))
+        return clock if day == today else f"{day} {clock}"
+
     def _counted(self, title: str, name: str, state: dict[str, Any]) -> str:
         events = (state.get("events") or {}).get("value") or {}
         if title == "processes" and state.get("restarts"):
-            return f" (restarted {state['restarts']} times)"
+            return f" (restarted {_times(state['restarts'])})"
         if title == "devices" and events.get("proven", 0) > 1:
-            return f" (connected {count(int(events['proven']))} times)"
+            return f" (connected {_times(int(events['proven']))})"
         if title == "routes":
+            counters = state.get("counters") or {}
+            if counters.get("quality") == "failed" and state.get("state") != "stopped":
+                return f" (but it {text(counters.get('reason'))})"
             spool = (self._report.get("spools", {}).get(name) or {}).get("value") or {}
             if isinstance(waiting := spool.get("queued"), int) and waiting:
-                return f" ({count(waiting)} wait in its spool)"
+                return f" ({count(waiting)} wait{'s' * (waiting == 1)} in its spool)"
         return ""
 
     def _word(self, word: str, shown: str) -> str:
@@ -158,6 +166,10 @@ class _Page:
 def _value(report: dict[str, Any], name: str) -> dict[str, Any] | None:
     found: dict[str, Any] | None = (report.get("machine", {}).get(name) or {}).get("value")
     return found
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{count(number)} times"
 
 
 def _temperature(value: dict[str, Any]) -> str:

@@ -101,6 +101,7 @@ class Hotplug:
         self._glanced: Glance | None = None
         self._glance_at = self._scan_at = -inf
         self._doubt_at = inf
+        self._rest_until = -inf
         self._listen_at = -inf
         self._wake = -1
 
@@ -173,17 +174,27 @@ class Hotplug:
         self._keep_listening(udev, epoll, now)
         if now >= self._glance_at:
             self._glance_at = now + GLANCE_EVERY
-            if udev.glance() != self._glanced:
+            if self._has_changed(udev):
                 self._scan_at = -inf
-        if now >= min(self._scan_at, self._doubt_at, self._presence.due):
+        if now >= self._scan_due():
             self._scan(udev, now)
         self._tell()
         # What was done may have taken a while; what became due meanwhile is next.
-        due = min(self._glance_at, self._scan_at, self._doubt_at, self._presence.due)
+        due = min(self._glance_at, self._scan_due())
         wait = max(0.0, due - self._clock.monotonic())
         for descriptor, _ in epoll.poll(wait, 2):
             if descriptor != self._wake:
                 self._hear(udev)
+
+    def _scan_due(self) -> float:
+        return max(self._rest_until, min(self._scan_at, self._doubt_at, self._presence.due))
+
+    def _has_changed(self, udev: Udev) -> bool:
+        """Whether a glance sees something else than the last scan; a scan tells what fails."""
+        try:
+            return udev.glance() != self._glanced
+        except OSError:
+            return True
 
     def _keep_listening(self, udev: Udev, epoll: select.epoll, now: float) -> None:
         """Open the stream of events where it is not open, or is no more the right one."""
@@ -248,7 +259,8 @@ class Hotplug:
             found = udev.scan()
         except OSError as error:
             self._trouble("looking at %s failed: %s", ", ".join(self._subsystems), str(error))
-            self._glanced = None
+            # What is due stays due: without a rest nothing else would be done any more.
+            self._glanced, self._rest_until = None, now + GLANCE_EVERY
             return
         self.counts.scans += 1
         if self._source == "kernel":

@@ -113,8 +113,8 @@ class LogCopies(logging.Handler):
     def set(self, stream: LogStream) -> None:
         """Go on with another level, rate or mailbox."""
         with self._held():
-            if stream.level and not self._stream.level:
-                self._rate.take_left_out()
+            if self._stream.level and not stream.level:
+                self._put(None)
             if stream.rate != self._stream.rate:
                 self._rate, self._warning_rate = LogRate(stream.rate), LogRate(stream.rate)
             self._stream = stream
@@ -180,9 +180,11 @@ class LogCopies(logging.Handler):
             self._put(_Line(_gap(content, left_out, stream.rate), False, True))
         self._put(_Line(content, is_streamed, is_warning))
 
-    def _put(self, line: _Line) -> None:
+    def _put(self, line: _Line | None) -> None:
+        """Have ``line`` published; None has it said how many were left out."""
         self._lines.put(line)
-        if self._carrier is None:
+        # One that a bug has ended is followed by another.
+        if self._carrier is None or not self._carrier.is_alive():
             self._carrier = threading.Thread(target=self._carry, name="log-copies", daemon=True)
             # At its very end the interpreter makes no threads any more.
             try:
@@ -202,15 +204,16 @@ class LogCopies(logging.Handler):
                         self._carrier = None
                         return
                 continue
-            if line is None:
-                self._tell_the_rest()
+            if line is not None:
+                self._publish(line)
+                continue
+            self._tell_the_rest()
+            if self._is_closed and self._lines.empty():
                 return
-            self._publish(line)
 
     def _tell_the_rest(self) -> None:
         """Say how many were left out that no line said yet."""
-        left_out = self._rate.take_left_out()
-        if left_out and self._stream.level:
+        if left_out := self._rate.take_left_out():
             where = here().process
             content = {"time": self.office.clock.time(), "process": where}
             self._publish(_Line(_gap(content, left_out, self._stream.rate), True, False))

@@ -180,7 +180,10 @@ def _routes(facts: Facts, now: float) -> Iterator[Problem]:
         elif state == "waiting":
             yield Problem(f"route/{name}", "warning", f"the route {name} waits: {cause}", _LOOK)
         reading = facts.statistics.get(name)
-        if reading is not None and reading.quality == "failed":
+        crew = facts.processes.get(name)
+        # Who does not live owes no answer; where it should live that is a problem of its own.
+        is_expected = crew is None or crew.body.get("state") == "living"
+        if reading is not None and reading.quality == "failed" and is_expected:
             what = f"the route {name} {reading.reason}"
             yield Problem(f"route/{name}/silent", "warning", what, _LOOK)
         lost_at = facts.spool_losses.get(name)

@@ -26,6 +26,10 @@ class Lease(NamedTuple):
     level: str
     until: float
 
+    def left(self, now: float) -> float:
+        """Return how many seconds are left of it: no more than `LONGEST`, however they round."""
+        return min(self.until - now, LONGEST)
+
 
 def checked_seconds(seconds: object) -> float:
     """Return how long something is asked for; raise `RefusedError` for what is no such time."""

@@ -14,7 +14,6 @@ longer than an hour, and filters that are none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -23,8 +22,9 @@ from msgspec import Meta
 from gateway.clock import Clock
 from gateway.errors import RefusedError
 from gateway.process.log_rate import LogRate
-from gateway.process.mail_tap import RENEW_EVERY, MailTap
+from gateway.process.mail_tap import Copy
 from gateway.process.process import Process
+from gateway.process.shared_tap import SharedTap
 from gateway.watchdog.leases import checked_seconds
 
 TOPIC = "tail"
@@ -61,10 +61,8 @@ class MailTails:
         self._process = process
         self._clock = clock
         self._rate = LogRate(rate)
-        self._ids = map(str, count(1))
         self._tails: dict[str, _Tail] = {}
-        self._tap: MailTap | None = None
-        self._renew_at = 0.0
+        self._tap = SharedTap(process, clock, self._on_copies)
 
     def __len__(self) -> int:
         return len(self._tails)
@@ -94,15 +92,16 @@ class MailTails:
         """End what is over, and renew the lease of the rest."""
         for id in [id for id, tail in self._tails.items() if now >= tail.until]:
             self._end(id, "its time is over")
-        if self._tap is not None and now >= self._renew_at:
-            self._tap.renew()
-            self._renew_at = now + RENEW_EVERY
+        if not self._tap.renew(now):
+            for id in list(self._tails):
+                self._end(id, "the gateway was held up, and saw no mail meanwhile: ask again")
 
     def due(self) -> float | None:
         """Return when `step` is to be called at the latest, in monotonic seconds."""
-        if self._tap is None:
-            return None
-        return min(self._renew_at, *(tail.until for tail in self._tails.values()))
+        dues = [tail.until for tail in self._tails.values()]
+        if (renewal := self._tap.due) is not None:
+            dues.append(renewal)
+        return min(dues, default=None)
 
     def close(self) -> None:
         """Tell no mail any more."""
@@ -111,53 +110,30 @@ class MailTails:
         # The boss ends the taps of who is gone by itself: to ask for each would be a flood
         # of new books, at the very moment at which everybody is told to end.
         self._tails = {}
-        self._close_unused()
+        self._tap.close()
 
     def _begin(self, request: TailRequest, seconds: float) -> dict[str, Any]:
-        tap = self._tap
-        if tap is None:
-            tap = self._tap = MailTap(self._process)
-            self._process.watch(tap.fileno(), self._on_copies)
-            self._renew_at = self._clock.monotonic() + RENEW_EVERY
-        id = next(self._ids)
-        try:
-            tap.follow(
-                id,
-                sender=request.sender,
-                recipient=request.recipient,
-                subject=request.subject,
-                kinds=request.kinds,
-            )
-        except BaseException:
-            # A boss that was late may yet open it.
-            tap.forget(id)
-            self._close_unused()
-            raise
+        id = self._tap.begin(
+            sender=request.sender,
+            recipient=request.recipient,
+            subject=request.subject,
+            kinds=request.kinds,
+        )
         self._tails[id] = _Tail(self._clock.monotonic() + seconds)
         until = self._clock.time() + seconds
         return {"id": id, "topic": f"{TOPIC}/{id}", "seconds": seconds, "until": until}
 
     def _end(self, id: str, why: str) -> None:
         tail = self._tails.pop(id)
-        if self._tap is not None:
-            self._tap.forget(id)
+        self._tap.end(id)
         self._publish_end(id, tail, why)
-        self._close_unused()
 
     def _publish_end(self, id: str, tail: _Tail, why: str) -> None:
         self._process.publish(f"{TOPIC}/{id}", {"end": why, "missed": tail.missed})
 
-    def _close_unused(self) -> None:
-        if self._tap is not None and not self._tails:
-            self._process.unwatch(self._tap.fileno())
-            self._tap.close()
-            self._tap = None
-
-    def _on_copies(self, _events: int) -> None:
-        if self._tap is None:
-            return
+    def _on_copies(self, copies: list[Copy]) -> None:
         publish: Callable[[str, Any], None] = self._process.publish
-        for copy in self._tap.take():
+        for copy in copies:
             tail = self._tails.get(copy.id)
             if tail is None:
                 continue

@@ -133,20 +133,19 @@ class Health(Process):
             self._root, now, state=self._settings.state, sockets=self._sockets
         )
         self._read_last = now
-        routes = self._running_routes()
-        self._questions.forget(routes)
-        for route, reason in self._questions.ask(routes, now).items():
+        for route, reason in self._questions.ask(self._running_routes(), now).items():
             self._ears.miss_statistics(route, now, f"cannot be asked: {reason}")
         for route in self._questions.silent(now):
             self._ears.miss_statistics(route, now, "does not answer: it is busy or stuck")
 
-    def _running_routes(self) -> list[str]:
+    def _running_routes(self) -> dict[str, object]:
+        """Return the routes that live, and since when each does: a life of its own."""
         known = self._ears.processes
-        return [
-            name
+        return {
+            name: known[name].body.get("since")
             for name in self._ears.routes
             if name in known and known[name].body.get("state") == "living"
-        ]
+        }
 
     def _ask(self, route: str) -> str:
         return self.send(route, STATISTICS, timeout=0.0).message_id
@@ -248,8 +247,8 @@ class Health(Process):
         wanted = (held.level, held.until) if held else None
         if wanted == self._streamed:
             return
+        self._stream(held.level if held else "", held.left(now) if held else 1.0)
         self._streamed = wanted
-        self._stream(held.level if held else "", held.until - now if held else 1.0)
 
     def _stream(self, level: str, seconds: float) -> None:
         stream = LogStream(level, self._settings.log_rate, self.name)

@@ -1,13 +1,14 @@
 """The routes are asked how they are, now and then, and nobody waits for them.
 
 A question that is still open is not asked again: the mailbox of a route that is
-stuck would fill with them. No I/O of its own: ``ask`` writes a letter and returns
+stuck would fill with them. One that was put to a life which is over is: it went
+with that life. No I/O of its own: ``ask`` writes a letter and returns
 its id, or raises a `GatewayError`. Time is handed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gateway.errors import GatewayError
@@ -19,6 +20,7 @@ PATIENCE = 10.0
 
 class _Question(NamedTuple):
     route: str
+    life: object
     asked_at: float
 
 
@@ -32,15 +34,24 @@ class Questions:
     def __len__(self) -> int:
         return len(self._open)
 
-    def ask(self, routes: Iterable[str], now: float) -> dict[str, str]:
-        """Ask those of ``routes`` that owe no answer; return who could not be asked, and why."""
+    def ask(self, routes: Mapping[str, object], now: float) -> dict[str, str]:
+        """Ask those of ``routes`` that owe no answer; return who could not be asked, and why.
+
+        ``routes`` says of each which life of it this is, by whatever is another for another.
+        Nothing is expected any more of who is not among them, or lives anew.
+        """
+        self._open = {
+            id: each
+            for id, each in self._open.items()
+            if each.route in routes and routes[each.route] == each.life
+        }
         owing = {question.route for question in self._open.values()}
         troubles = {}
-        for route in routes:
+        for route, life in routes.items():
             if route in owing:
                 continue
             try:
-                self._open[self._ask(route)] = _Question(route, now)
+                self._open[self._ask(route)] = _Question(route, life, now)
             except GatewayError as error:
                 troubles[route] = str(error)
         return troubles
@@ -53,8 +64,3 @@ class Questions:
     def silent(self, now: float) -> list[str]:
         """Return who has owed an answer for longer than `PATIENCE`."""
         return [each.route for each in self._open.values() if now - each.asked_at >= PATIENCE]
-
-    def forget(self, alive: Iterable[str]) -> None:
-        """Expect nothing any more of who is not ``alive``."""
-        there = set(alive)
-        self._open = {id: each for id, each in self._open.items() if each.route in there}

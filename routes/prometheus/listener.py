@@ -1,7 +1,8 @@
 """A port that answers HTTP requests, watched by the process that owns it; no thread.
 
 Each connection has one request, `PATIENCE` seconds for all of it, and is closed.
-Whoever is too slow, or one too many, is let go of, and counted.
+Whoever is too slow, or one too many, is let go of, and counted. Where there are no
+descriptors left to let anybody in, whoever knocks waits for the next second.
 
 Refused (`LinkLostError`): an address that cannot be listened on.
 """
@@ -55,6 +56,7 @@ class Listener:
         self._clients: dict[int, _Client] = {}
         self._socket = _listening(host, port)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
+        self._is_crowded = False
         process.watch(self._socket.fileno(), self._on_knock)
 
     def __len__(self) -> int:
@@ -65,6 +67,10 @@ class Listener:
         for client in [each for each in self._clients.values() if now >= each.deadline]:
             self.counts["slow"] += 1
             self._leave(client)
+        if self._is_crowded:
+            self._is_crowded = False
+            self._process.watch(self._socket.fileno(), self._on_knock)
+            self._set_pace()
 
     def close(self) -> None:
         """Listen no more, and hang up on everybody."""
@@ -76,9 +82,14 @@ class Listener:
     def _on_knock(self, _events: int) -> None:
         try:
             used, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # it has gone again
         except OSError:
-            # It has gone again, or there are no descriptors: the next knock will tell.
+            # No descriptors left: it would knock for ever, so look again later.
             self.counts["not_accepted"] += 1
+            self._process.unwatch(self._socket.fileno())
+            self._is_crowded = True
+            self._set_pace()
             return
         if len(self._clients) >= self._most:
             self.counts["too_many"] += 1
@@ -88,8 +99,7 @@ class Listener:
         client = _Client(used, self._clock.monotonic() + PATIENCE)
         self._clients[used.fileno()] = client
         self._process.watch(used.fileno(), lambda _: self._on_words(client))
-        if len(self._clients) == 1:
-            self._process.frequency = 1.0
+        self._set_pace()
 
     def _on_words(self, client: _Client) -> None:
         try:
@@ -138,8 +148,13 @@ class Listener:
         if self._clients.pop(fd, None) is not None:
             self._process.unwatch(fd)
             client.socket.close()
-        if not self._clients:
-            self._process.frequency = 0.0
+        self._set_pace()
+
+    def _set_pace(self) -> None:
+        """Have `look_after` called while there is somebody to be looked after."""
+        pace = 1.0 if self._clients or self._is_crowded else 0.0
+        if pace != self._process.frequency:
+            self._process.frequency = pace
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -150,11 +165,12 @@ def _listening(host: str, port: int) -> socket.socket:
         used.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         used.bind((host, port))
         used.listen(16)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of 127.0.0..1 and the like
         if used is not None:
             used.close()
+        reason = getattr(error, "strerror", None) or error
         raise LinkLostError(
-            f"it cannot listen at {host}:{port}: {error.strerror or error}; see who does"
+            f"it cannot listen at {host}:{port}: {reason}; see who does"
             f" (ss -ltnp sport = :{port}), or set host and port under [routes.prometheus]"
         ) from error
     used.setblocking(False)

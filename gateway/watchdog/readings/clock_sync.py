@@ -10,6 +10,7 @@ some clients set it to keep the kernel off the hardware's clock.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -43,7 +44,7 @@ def kernel_error() -> int:
 
 def read(root: Path, at: float, error: Callable[[], int] = kernel_error) -> Reading:
     """Return ``synchronized``, ``by`` whom it is known, ``error_seconds`` (None where unknown)."""
-    has_file = (root / FILE).exists()
+    has_file = os.path.exists(root / FILE)
     try:
         microseconds = error()
     except (OSError, AttributeError) as trouble:

@@ -26,7 +26,7 @@ def read(
     (empty where unknown), and whether it is ``read_only``.
     """
     path = root / folder.lstrip("/")
-    while not path.is_dir() and path not in (root, path.parent):
+    while not os.path.isdir(path) and path not in (root, path.parent):
         path = path.parent
     try:
         found = statvfs(path)

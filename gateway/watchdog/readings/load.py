@@ -6,6 +6,7 @@ The cores are those that the kernel has online, ``0-3`` or ``0,2-3`` in
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 
 from gateway.watchdog.reading import Reading, failed
@@ -14,7 +15,10 @@ from gateway.watchdog.reading import Reading, failed
 def read(root: Path, at: float) -> Reading:
     """Return the load over ``1m``, ``5m`` and ``15m``; ``cores``, None where nobody says."""
     try:
-        one, five, fifteen = map(float, (root / "proc/loadavg").read_text().split()[:3])
+        loads = [float(each) for each in (root / "proc/loadavg").read_text().split()[:3]]
+        one, five, fifteen = loads
+        if not all(map(isfinite, loads)):
+            raise ValueError(f"{loads} are no loads")
     except (OSError, ValueError) as error:
         return failed(at, f"/proc/loadavg cannot be read: {error}")
     return Reading({"1m": one, "5m": five, "15m": fifteen, "cores": _cores(root)}, at)

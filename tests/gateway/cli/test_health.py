@@ -117,7 +117,7 @@ def test_on_a_terminal_each_report_takes_the_place_of_the_one_before(door: Path)
         lines = page.replace("\x1b[K", "").splitlines()
         assert lines[0].startswith("lab: ")
         # One that is longer than the screen would push its first line out of it.
-        assert len(lines) <= 24
+        assert page.count("\n") < 24
         assert lines[-2].startswith("… ")
 
 

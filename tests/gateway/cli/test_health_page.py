@@ -117,6 +117,36 @@ def test_devices_and_routes_say_their_cause_and_their_counts() -> None:
     assert "… and 4 more" in text
 
 
+def test_one_is_no_plural() -> None:
+    said = "\n".join(
+        render(
+            report(
+                routes={"mqtt": {"state": "waiting", "cause": "no broker", "since": NOW - 60}},
+                spools={"mqtt": reading({"queued": 1})},
+                processes={"serial": {"state": "living", "cause": "x", "restarts": 1}},
+            )
+        )
+    )
+    assert "(1 waits in its spool)" in said
+    assert "(restarted once)" in said
+
+
+def test_a_route_that_does_not_answer_does_not_look_well_in_its_row() -> None:
+    silent = reading(None, "failed", reason="does not answer: it is busy or stuck")
+    state = {"state": "connected", "cause": "it hosts wheels", "since": NOW - 60}
+    said = "\n".join(render(report(routes={"serial": {**state, "counters": silent}})))
+    assert "1m00s: it hosts wheels (but it does not answer: it is busy or stuck)" in said
+
+
+def test_a_line_of_the_log_of_another_day_has_its_date() -> None:
+    line = {"level": "error", "process": "main", "text": "x"}
+    now = 1_795_269_751.0
+    errors = [{**line, "time": now - 3 * 86_400}, {**line, "time": now}]
+    *_, old, new = render(report(time=now, errors=errors))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d error    main: x", old)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d error    main: x", new)
+
+
 def test_columns_stand_below_their_headings() -> None:
     devices = {
         name: {"state": state, "cause": "CAUSE", "since": None}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from errno import EIO, ENOBUFS
+from errno import EIO, EMFILE, ENOBUFS
 from typing import Any, cast
 
 import pytest
@@ -90,6 +91,8 @@ class FakeUdev:
 
     def glance(self) -> Any:
         self.glances += 1
+        if self.fail is not None:
+            raise self.fail
         if self.looks_the_same:
             return frozenset()
         return frozenset(("tty", path, each.inode) for path, each in self.devices.items())
@@ -284,6 +287,32 @@ def test_without_any_events_it_lives_by_glances(watch: Watch, caplog) -> None:
 def test_a_scan_that_fails_is_done_again(watch: Watch) -> None:
     watched = watch(tty(0), fail=OSError(EIO, "no"))
     watched.wait_for(lambda: watched.watch.counts.troubles >= 1)
+    watched.udev.fail = None
+    watched.wait_for(lambda: watched.present() == {"0"})
+
+
+def test_a_glance_that_fails_ends_no_watch(watch: Watch, caplog) -> None:
+    watched = watch(tty(0))
+    assert watched.present() == {"0"}
+    watched.udev.fail = OSError(EMFILE, "too many open files")
+    watched.wait_for(lambda: watched.watch.counts.troubles >= 1)
+    assert "too many open files" in caplog.text
+    watched.udev.fail = None
+    watched.plug(tty(1))
+    watched.wait_for(lambda: watched.present() == {"0", "1"})
+
+
+def test_scans_that_fail_have_a_rest_between_them_though_one_is_due(
+    watch: Watch, monkeypatch
+) -> None:
+    monkeypatch.setattr(module, "GLANCE_EVERY", 0.05)
+    watched = watch(tty(0), unready={tty(0).sys_path})
+    assert watched.present() == set()
+    began = time.monotonic()
+    watched.udev.fail = OSError(EMFILE, "too many open files")
+    # Half-born, it is due within a second, and stays so.
+    watched.wait_for(lambda: watched.watch.counts.troubles >= 40)
+    assert time.monotonic() - began > 39 * 0.05
     watched.udev.fail = None
     watched.wait_for(lambda: watched.present() == {"0"})
 

@@ -172,6 +172,43 @@ def test_what_was_left_out_is_told_at_the_end_where_nothing_came_after(office: F
     assert office.line().body["left_out"] == 1
 
 
+def test_what_was_left_out_is_told_when_the_lease_is_over_and_warnings_go_on(
+    office: FakeOffice,
+) -> None:
+    stream(office, "debug", rate=1, warnings_to="health")
+    log.debug("one")
+    log.debug("two")
+    stream(office, rate=1, warnings_to="health")
+    assert office.line().body["text"] == "one"
+    assert office.line().body["left_out"] == 1
+    log.debug("three")
+    log.warning("four")
+    assert office.handed.get(timeout=DEADLINE)[1].body["text"] == "four"
+    assert office.published.empty()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_publishing_costs_one_line(
+    office: FakeOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = office.publish
+    ended = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: ended.set())
+
+    def break_once(message: Message) -> None:
+        monkeypatch.setattr(office, "publish", publish)
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(office, "publish", break_once)
+    stream(office, "info")
+    log.info("lost")
+    assert ended.wait(DEADLINE)
+    for thread in [each for each in threading.enumerate() if each.name == "log-copies"]:
+        thread.join(DEADLINE)
+    log.info("told")
+    assert office.line().body["text"] == "told"
+
+
 def test_warnings_go_to_their_mailbox_without_a_stream(office: FakeOffice) -> None:
     stream(office, warnings_to="health")
     log.info("nobody wants this")

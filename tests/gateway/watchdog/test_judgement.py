@@ -153,6 +153,15 @@ def test_a_route_that_does_not_answer_is_a_warning() -> None:
     assert found_in(facts) == [("route/mqtt/silent", "warning")]
 
 
+def test_a_route_that_was_stopped_owes_no_answer() -> None:
+    facts = Facts(
+        processes={"mqtt": told("stopped")},
+        routes={"mqtt": told("stopped")},
+        statistics={"mqtt": failed(NOW, "does not answer")},
+    )
+    assert found_in(facts) == []
+
+
 def test_letters_that_a_spool_lost_are_a_problem_for_an_hour() -> None:
     routes = {"mqtt": told("connected")}
     lately = Facts(routes=routes, spool_losses={"mqtt": NOW - LOSS_REMEMBERED + 1})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import RefusedError
 from gateway.process.log_levels import NAMES, number
-from gateway.watchdog.leases import LONGEST, MOST, Leases, checked_seconds
+from gateway.watchdog.leases import LONGEST, MOST, Lease, Leases, checked_seconds
 
 
 @given(
@@ -67,3 +67,10 @@ def test_a_level_that_is_none_is_refused() -> None:
 def test_times_that_are_none_are_refused(seconds: object) -> None:
     with pytest.raises(RefusedError, match="use"):
         checked_seconds(seconds)
+
+
+def test_what_is_left_of_an_hour_is_never_more_than_one() -> None:
+    moments = [512.0 + number / 97 for number in range(5000)]
+    assert any(now + LONGEST - now > LONGEST for now in moments)
+    for now in moments:
+        assert LONGEST - 0.001 < Lease("info", now + LONGEST).left(now) <= LONGEST

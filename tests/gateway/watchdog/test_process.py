@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,7 +15,7 @@ import pytest
 
 from gateway.application import Application
 from gateway.config.schema import HealthSettings
-from gateway.errors import RefusedError
+from gateway.errors import CallTimeoutError, RefusedError
 from gateway.mail.message import Message
 from gateway.process.log_stream import LogCopies
 from gateway.process.process import Process
@@ -33,6 +35,7 @@ class Crew(Process):
         self.add_filter(callback=self.on_say, subject="^say$")
         self.add_filter(callback=self.on_device, subject="^device$")
         self.add_filter(callback=self.on_break, subject="^break$")
+        self.add_filter(callback=self.on_pid, subject="^pid$")
         self.publish(f"routes/{self.name}/state", {"state": "connected", "since": 1.0}, retain=True)
         self.tell("wheels", "healthy")
 
@@ -47,6 +50,9 @@ class Crew(Process):
     def tell(self, name: str, state: str) -> None:
         body = {"state": state, "connected": False, "cause": "told so", "since": 1.0}
         self.publish(f"devices/{name}/state", body, retain=True)
+
+    def on_pid(self, message: Message) -> None:
+        self.reply(message, os.getpid())
 
     def on_break(self, message: Message) -> None:
         raise ZeroDivisionError("a bug of the crew")
@@ -201,7 +207,60 @@ def test_the_period_is_kept_where_nothing_happens(play: Play) -> None:
     assert play(scene, period=1.0, min_gap=0.5)["machine"]["uptime"]["quality"] == "good"
 
 
+def test_a_route_that_was_killed_with_the_question_in_its_hands_is_asked_anew(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.watchdog.process.FRESH", 0.0)
+
+    def scene(stage: Stage) -> Any:
+        def answered_within(seconds: float) -> bool:
+            counters = stage.ask("report")["routes"].get("crew", {}).get("counters") or {}
+            return counters.get("quality") == "good" and counters["age"] < seconds
+
+        deadline = time.monotonic() + DEADLINE
+        while not answered_within(DEADLINE):
+            assert time.monotonic() < deadline
+        pid = stage.ask("pid", to="crew")
+        os.kill(pid, signal.SIGSTOP)
+        stage.ask("report")
+        stage.hear("processes/crew/state")
+        os.kill(pid, signal.SIGKILL)
+        stage.await_(lambda message: message.body["state"] == "failed")
+        killed = time.monotonic()
+        stage.heard.clear()
+        stage.main.restart_process("crew")
+        stage.await_(lambda message: message.body["state"] == "living")
+        while not answered_within(time.monotonic() - killed):
+            assert time.monotonic() < deadline
+        return stage.ask("report")["problems"]
+
+    assert [each["key"] for each in play(scene)] == ["machine/power/under_voltage"]
+
+
 # The log
+
+
+def test_what_the_boss_did_not_take_is_asked_of_it_again(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Health._stream
+    refused: list[str] = []
+
+    def stream_the_second_time(self: Health, level: str, seconds: float) -> None:
+        if level and not refused:
+            refused.append(level)
+            raise CallTimeoutError("the boss is busy")
+        stream(self, level, seconds)
+
+    monkeypatch.setattr(Health, "_stream", stream_the_second_time)
+
+    def scene(stage: Stage) -> Any:
+        stage.hear("log/crew")
+        with pytest.raises(CallTimeoutError):
+            stage.ask("$log_stream", {"level": "info", "seconds": 600})
+        return stage.await_(lambda _: True, lambda: stage.say("now", logging.INFO))
+
+    assert play(scene, period=1.0).body["text"] == "now"
 
 
 def test_the_log_of_every_os_process_is_published_for_who_asks(play: Play) -> None:
@@ -347,6 +406,24 @@ def test_the_mail_is_published_for_who_asks_and_ends_by_itself(play: Play) -> No
     assert copy.body["body"] == {"text": "x", "level": logging.WARNING}
     assert end.body["end"] == "its time is over"
     assert left == 0
+
+
+def test_a_tail_that_the_boss_has_ended_says_so(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if the OS process had been stopped for longer than the lease.
+    monkeypatch.setattr("gateway.process.shared_tap.RENEW_EVERY", 0.2)
+    monkeypatch.setattr("gateway.process.shared_tap.LEASE", 0.2)
+
+    def scene(stage: Stage) -> Any:
+        stage.hear("tail/#")
+        stage.ask("$tail", {"seconds": 3600})
+        end = stage.await_(lambda message: "end" in message.body)
+        return end.body["end"], stage.ask("$statistics")["tails"]
+
+    end, tails = play(scene)
+    assert end.endswith("ask again")
+    assert tails == 0
 
 
 def test_a_tail_does_not_show_itself_nor_the_log(play: Play) -> None:

@@ -70,7 +70,9 @@ def test_a_machine_without_the_file_is_never_a_zero(read: Read, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("read", ALL)
-@pytest.mark.parametrize("text", ["", "\n", "nonsense", "MemTotal:\n", "1 2", "\x00\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", "nonsense", "MemTotal:\n", "1 2", "\x00\xff", "nan inf nan"]
+)
 def test_a_file_of_nonsense_is_a_reading_that_failed(read: Read, text: str, tmp_path: Path) -> None:
     reading = read(plant(tmp_path, dict.fromkeys(PI_4, text)), 7.0)
     # "1 2" is a fine uptime; whatever is no value says why.
@@ -238,3 +240,15 @@ def test_an_age_is_never_negative_and_an_old_reading_is_stale(at: float, now: fl
 
 def test_what_is_absent_does_not_become_stale() -> None:
     assert aged(Reading(None, 0.0, "absent", "no Pi"), 1e6, 30.0).quality == "absent"
+
+
+def test_a_folder_that_cannot_be_looked_at_is_judged_by_the_one_above(tmp_path: Path) -> None:
+    # As a card that fails answers EIO, a name that is too long is no plain "not there".
+    (tmp_path / "var").mkdir()
+    reading = disk.read(tmp_path, 7.0, f"/var/{'x' * 300}/gateway")
+    assert value(reading)["path"] == "/var"
+
+
+def test_a_file_of_timesyncd_that_cannot_be_looked_at_is_none(tmp_path: Path) -> None:
+    root = tmp_path / ("x" * 300)
+    assert value(clock_sync.read(root, 7.0, lambda: 16_000_000))["synchronized"] is False

@@ -13,6 +13,7 @@ without a deadline.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import threading
@@ -306,6 +307,14 @@ class Correspondent:
 
     def _tell_boss(self, subject: str, body: Any) -> Message:
         return self._office.tell_boss(self._box, subject, body)
+
+    def _inform_boss(self, subject: str, body: Any) -> None:
+        """Tell the boss what wants no answer. One that is gone is told nothing.
+
+        It takes everybody along, and who dies after it dies in order.
+        """
+        with contextlib.suppress(RecipientGoneError):
+            self._tell_boss(subject, body)
 
     # Information
 

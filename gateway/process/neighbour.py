@@ -179,4 +179,4 @@ class Neighbour(Subscriber):
         """Close a mailbox that `open_mailbox` opened."""
         self._office.close(box)
         # From now on the boss gives its row of the ledger to others.
-        self._tell_boss("close", box.name)
+        self._inform_boss("close", box.name)

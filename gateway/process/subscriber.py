@@ -81,7 +81,7 @@ class Subscriber(Correspondent):
         version = office.book.version
         office.publish(message)
         if retain:
-            self._tell_boss("retain", {"version": version, "message": encode(message)})
+            self._inform_boss("retain", {"version": version, "message": encode(message)})
 
     def subscribe(
         self,
@@ -166,7 +166,7 @@ class Subscriber(Correspondent):
         ]
         self._end(ended)
         if ended and all(known.pattern != pattern for known in self._subscriptions):
-            self._tell_boss("unsubscribe", pattern)
+            self._inform_boss("unsubscribe", pattern)
         return len(ended)
 
     def _end(self, ended: list[Subscription]) -> None:

@@ -297,3 +297,28 @@ def test_a_stop_that_comes_before_the_start_is_heeded(start: Any) -> None:
     assert program.end() == 0
     assert monotonic() - asked < 5.0
     assert program.complaints() == ""
+
+
+def test_who_dies_after_the_boss_dies_in_order_and_complains_of_nothing(start: Any) -> None:
+    program = start("""
+        class Keeper(Loud):
+            def birth(self):
+                self.box = self.open_mailbox("arm@keeper")
+                self.subscribe("a", print)
+                super().birth()
+            def death(self):
+                self.close_mailbox(self.box)
+                self.unsubscribe("a")
+                self.publish("keeper/state", "stopped", retain=True)
+                super().death()
+        class App(Application):
+            def build(self):
+                self.add_process("keeper", Keeper, mode="fork")
+        App(main=Loud, sockets=SOCKETS).run()
+        """)
+    for name in ("keeper", "main"):
+        program.wait_for(f"birth {name}")
+    program.signal(signal.SIGKILL)
+    program.end()
+    assert "death keeper" in program.said
+    assert program.complaints() == ""

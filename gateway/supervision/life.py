@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from gateway.errors import ConfigError
 from gateway.process.process import Process
 from gateway.process.runner import run
 
@@ -17,6 +18,10 @@ def end_of(name: str, make: Callable[[], Process]) -> str:
         run(make())
     except SystemExit as leaving:
         return f"it called exit({leaving.code!r})" if leaving.code else ""
+    except ConfigError as mistake:
+        # It says all that whoever wrote the configuration needs.
+        log.error("process %s: %s", name, mistake)
+        return str(mistake)
     except BaseException as bug:
         log.exception("process %s failed", name)
         return f"{type(bug).__name__}: {bug}" if str(bug) else type(bug).__name__

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.bus.spool_terms import SpoolTerms
+from gateway.errors import ConfigError
 from gateway.mail.topic import check_pattern
 
 LEAST = 1 << 20
@@ -64,13 +65,16 @@ class SpoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     def terms(self, mailbox: str) -> SpoolTerms | None:
         """Return the terms for a mailbox's spool; None for no spool.
 
-        `ValueError` where something is ``always`` on flash, and there is none.
+        `ConfigError` where something is ``always`` on flash, and there is none.
         """
         if not self.bytes:
             return None
         flash = os.environ.get("STATE_DIRECTORY", "") if self.flash == AUTO else self.flash
         if self.always and not flash:
-            raise ValueError("always needs flash: name a folder, since systemd has named none")
+            raise ConfigError(
+                "[routes.mqtt.spool] has always, which needs flash: set flash to a folder, "
+                "or StateDirectory= in the unit of systemd"
+            )
         return SpoolTerms(
             limit=self.bytes,
             policy=self.policy,

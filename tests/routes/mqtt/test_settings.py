@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from gateway.errors import ConfigError
 from routes.mqtt.settings import SessionSettings, Settings
+from routes.mqtt.spool_settings import SpoolSettings
 
 
 def read(**values):
@@ -23,6 +25,16 @@ def test_the_user_may_stand_in_the_url_or_beside_it():
 def test_without_their_tables_there_is_neither_discovery_nor_listening():
     settings = msgspec.convert({}, Settings)
     assert (settings.discovery, settings.listen) == (None, ())
+
+
+def test_what_is_always_on_flash_needs_a_folder_for_it(monkeypatch):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    with pytest.raises(ConfigError, match="set flash to a folder"):
+        SpoolSettings(always=("alarms/#",)).terms("mqtt")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/gateway")
+    terms = SpoolSettings(always=("alarms/#",)).terms("mqtt")
+    assert terms is not None
+    assert terms.always == ("alarms/#",)
 
 
 def test_the_table_alone_switches_discovery_on():

@@ -99,6 +99,10 @@ def of_refusal(code: int, name: str, username: str, client_id: str) -> str:
     return f"the broker refuses us: {name.lower()}"
 
 
+_APART = "give one of the two another node, or another client_id where it has one of its own"
+"""For two gateways of one name another client_id would hide it: they would share a tree."""
+
+
 def of_goodbye(code: int, name: str, client_id: str) -> str:
     """Say why the broker ended an established connection with the reason ``code``."""
     match code:
@@ -109,10 +113,7 @@ def of_goodbye(code: int, name: str, client_id: str) -> str:
         case 0x8D:
             return "the broker has not heard from us in time: this machine hung, or its network"
         case 0x8E:
-            return (
-                f"another client took over the session {client_id!r}: "
-                "give one of them another client_id"
-            )
+            return f"another client took over the session {client_id!r}: {_APART}"
         case 0x87:
             return "the broker withdrew our permission: check its access list"
         case 0x95:
@@ -141,8 +142,7 @@ def of_rival(count: int, client_id: str, *, quiet: bool) -> str:
     otherwise = "" if quiet else "; or the broker dislikes a message of ours"
     return (
         f"the broker has admitted us and hung up {count} times in a row, without a word: it "
-        f"seems that another client took over the session {client_id!r}: "
-        f"give one of them another client_id{otherwise}"
+        f"seems that another client took over the session {client_id!r}: {_APART}{otherwise}"
     )
 
 

@@ -65,6 +65,6 @@ def test_each_goodbye_has_a_sentence(code):
 
 def test_a_rival_is_told_with_what_to_do():
     told = causes.of_rival(3, "gateway-lab", quiet=True)
-    assert "took over the session 'gateway-lab': give one of them another client_id" in told
+    assert "took over the session 'gateway-lab': give one of the two another node" in told
     assert "dislikes" not in told
     assert "dislikes a message" in causes.of_rival(3, "gateway-lab", quiet=False)

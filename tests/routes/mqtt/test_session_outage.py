@@ -92,7 +92,7 @@ def test_an_outage_is_shown_with_its_cause_and_its_beginning(broker, make_sessio
     ("code", "cause"),
     [
         (0x8B, "was shut down"),
-        (0x8E, "another client took over the session 'gateway-lab': give one of them"),
+        (0x8E, "another client took over the session 'gateway-lab': give one of the two"),
         (0x98, "operator"),
         (0x00, "normal"),
     ],

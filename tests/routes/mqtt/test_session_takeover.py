@@ -15,7 +15,7 @@ from tests.routes.mqtt.test_session import await_connected, await_disconnected, 
 
 pytestmark = pytest.mark.needs("mosquitto")
 
-ADVICE = "another client took over the session 'gateway-lab': give one of them another client_id"
+ADVICE = "another client took over the session 'gateway-lab': give one of the two another node"
 
 
 @pytest.fixture(params=["5", "3.1.1"])

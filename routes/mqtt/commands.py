@@ -188,7 +188,7 @@ def _read(payload: bytes, max_payload: int) -> dict[str, Any] | tuple[Kind, str]
         # Half a surrogate pair can be escaped in JSON, and be written nowhere.
         to_json(body)
     except (GatewayError, ValueError) as error:
-        return "no_json", f"the call is no JSON: {_first_line(error)}"
+        return "no_json", f"the call is no JSON: {_first_line(error).removeprefix('no JSON: ')}"
     if not isinstance(body, dict):
         return (
             "no_object",

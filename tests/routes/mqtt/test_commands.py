@@ -120,7 +120,7 @@ def test_a_response_topic_that_is_not_allowed_is_told_on_the_reply_topic():
 @pytest.mark.parametrize(
     ("payload", "topic", "kind", "code", "reason"),
     [
-        ("lights on", LED, "no_json", "bad_body", "no JSON"),
+        ("lights on", LED, "no_json", "bad_body", "the call is no JSON: JSON is malformed"),
         (b"\xff\xfe", LED, "no_json", "bad_body", "no JSON"),
         ('{"on": tru', LED, "no_json", "bad_body", "no JSON"),
         ('{"on": NaN}', LED, "no_json", "bad_body", "no JSON"),

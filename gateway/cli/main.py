@@ -144,29 +144,46 @@ def _guard(module: Any, arguments: argparse.Namespace) -> int:
 
 
 def _fail(arguments: argparse.Namespace, code: str, reason: str, status: int) -> int:
+    report = ""
     if arguments.json:
         import json
 
-        print(json.dumps({"error": {"code": code, "reason": reason}}, ensure_ascii=False))
-    else:
+        report = json.dumps({"error": {"code": code, "reason": reason}}, ensure_ascii=False) + "\n"
+    if not _is_taken(report) or not report:
         said = "\n  ".join(["", *reason.split("\n")]) if "\n" in reason else f" {reason}"
         print(f"gateway {arguments.command}:{said}", file=sys.stderr)
     return status
 
 
-def _nobody_reads() -> bool:
-    """Return whether standard output is a pipe that its reader has closed.
+def _is_taken(text: str) -> bool:
+    """Return whether standard output takes ``text`` and what it has yet to take; else put it aside.
 
-    Then it is put aside, since Python would complain once more when it flushes at exit.
+    A full disk takes nothing.
     """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        _put_aside()
+        return False
+    return True
+
+
+def _nobody_reads() -> bool:
+    """Return whether standard output is a pipe that its reader has closed, and was put aside."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), select.POLLOUT)
     if not any(events & select.POLLERR for _, events in poll.poll(0)):
         return False
+    _put_aside()
+    return True
+
+
+def _put_aside() -> None:
+    """Let standard output lead nowhere: Python would complain once more when it flushes at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-    return True
 
 
 def _no_such_command(word: str) -> int:

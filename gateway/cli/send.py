@@ -97,7 +97,12 @@ def readable(answer: Any) -> str:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds <= 600:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 600 seconds")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds above 0, 600 at the most"
+        )
     return seconds

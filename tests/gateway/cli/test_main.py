@@ -272,3 +272,22 @@ def test_it_runs_as_a_module_too() -> None:
         check=True,
     )
     assert done.stdout == f"gateway {__version__}\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("amount", [1, 100_000])
+def test_a_full_disk_under_standard_output_is_one_line(options: list[str], amount: int) -> None:
+    code = STAND_IN.format(body=f"print('x' * {amount}); return 0", options=options)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=BUFFERED,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.stderr == "gateway send: [Errno 28] No space left on device\n"
+    assert done.returncode == 1

@@ -69,7 +69,8 @@ def test_a_timeout_that_is_none_is_a_mistake(
     with pytest.raises(SystemExit) as ended:
         main(["send", "main", "salutation", "--timeout", seconds])
     assert ended.value.code == 2
-    assert "--timeout" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"--timeout: {seconds!r} is no number of seconds above 0, 600 at the most" in told
 
 
 @pytest.mark.parametrize(

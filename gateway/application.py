@@ -456,7 +456,7 @@ class Application:
             lives.make_loops()
         with folder.explained():
             boss = self._make_boss(order, fork_server, lives, mailboxes)
-            stack.enter_context(StopSignals(self.stop))
+            stack.enter_context(StopSignals(self.stop, clock=self._clock))
             self._start_boss(boss)
         return boss, lives
 

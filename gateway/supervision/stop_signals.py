@@ -13,6 +13,12 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from gateway.clock import Clock
+
+ECHO = 0.25
+"""Seconds in which a further Ctrl-C is the first one: whoever called us, such as timeout(1),
+passes on what the terminal has sent to all of us."""
+
 
 class StopSignals:
     """Ctrl-C, SIGTERM and a terminal that hangs up stop the application.
@@ -22,10 +28,11 @@ class StopSignals:
     Elsewhere than on the main thread signals are somebody else's business.
     """
 
-    def __init__(self, stop: Callable[[], None]) -> None:
+    def __init__(self, stop: Callable[[], None], *, clock: Clock) -> None:
         self._stop = stop
+        self._clock = clock
         self._before: dict[int, Any] = {}
-        self._asked = False
+        self._asked: float | None = None
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -38,7 +45,11 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._asked and number == signal.SIGINT:
+        now = self._clock.monotonic()
+        if self._asked is None:
+            self._asked = now
+        elif number == signal.SIGINT:
+            if now - self._asked < ECHO:
+                return
             raise KeyboardInterrupt
-        self._asked = True
         self._stop()

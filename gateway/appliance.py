@@ -10,6 +10,7 @@ nor a crew, which would do nothing at all.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ class Appliance(Application):
         if not configuration.routes and not configuration.crew:
             raise ConfigError("no routes are configured: add at least [routes.serial]")
         # What was changed since an earlier start is in `configuration` by now.
-        self._mark.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):  # whoever claims the folder says what it is
+            self._mark.unlink(missing_ok=True)
         for route in configuration.routes.values():
             self.add_process(
                 route.name,

@@ -26,8 +26,8 @@ DEFAULT = "/etc/gateway/gateway.toml"
 
 EPILOG = """\
 The broker, and who we are there, is what [routes.mqtt] says in the configuration file,
-unless --broker names another. SINCE is for how long a gateway has been as it is;
-DEVICES, how many of its devices are connected.
+unless --broker names another. SINCE is for how long a gateway has been online; since
+when it is offline no broker tells. DEVICES is how many of its devices are connected.
 
 examples:
   gateway fleet

@@ -70,7 +70,7 @@ def claim(home: Path | None, stack: ExitStack) -> SocketsFolder:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ConfigError(
-            f"another gateway runs with the sockets in {home}: stop it, or name another folder"
+            f"another gateway runs with the sockets in {home}: stop it, or set sockets to another folder"
         ) from error
     return SocketsFolder(home, lock)
 
@@ -79,5 +79,5 @@ def _unusable(home: Path, error: OSError) -> ConfigError:
     advice = _ADVICE.get(error.errno or 0, "run as its owner")
     return ConfigError(
         f"the sockets' folder {home} cannot be used: {error.strerror}; {advice},"
-        " or name another one"
+        " or set sockets to another one"
     )

@@ -61,7 +61,7 @@ def test_a_start_says_what_to_do_and_leaves_nothing(start: Any, inodes: int) -> 
         assert program.said == ["born", "status 0", "left [[]]"]
     else:
         assert "No space left on device; free room there (df -i shows" in program.said[0]
-        assert "or name another one" in program.said[0]
+        assert "or set sockets to another one" in program.said[0]
         assert program.said[1] in ("left []", "left [[]]")
     assert "ResourceWarning" not in program.complaints()
 

@@ -70,7 +70,8 @@ def claim(home: Path | None, stack: ExitStack) -> SocketsFolder:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ConfigError(
-            f"another gateway runs with the sockets in {home}: stop it, or set sockets to another folder"
+            f"another gateway runs with the sockets in {home}: stop it,"
+            " or set sockets to another folder"
         ) from error
     return SocketsFolder(home, lock)
 

@@ -39,12 +39,12 @@ from pathlib import Path
 from time import time
 
 from gateway.bus.claim import Claim
-from gateway.bus.database import told
+from gateway.bus.database import UNFINISHED, parts, told
 from gateway.bus.progress import Progress
 from gateway.bus.spool_file import Fate, SpoolBalance, SpoolFile
 from gateway.bus.spool_source import AT_A_TIME, Source, Taken
 from gateway.bus.spool_terms import SpoolTerms
-from gateway.bus.spool_writer import BELL, SUFFIX, claim_of
+from gateway.bus.spool_writer import BELL, SUFFIX, claim_of, number_of
 from gateway.bus.vault import Vault
 from gateway.errors import ProtocolError, SpoolError
 from gateway.mail.codec import decode
@@ -232,9 +232,14 @@ class SpoolReader:
         """
         if self._vault is not None and not self._failing:
             with self._flash():
-                for source in self._memory():
+                upto = 0
+                oldest_first = sorted(self._memory(), key=_age)
+                for number, source in enumerate(oldest_first, 1):
                     if source.file.fill() > FULL:
-                        self._move(self._vault, source)
+                        upto = number
+                # What lies on flash is read first, so what is older goes there before it.
+                for source in oldest_first[:upto]:
+                    self._move(self._vault, source)
 
     def _move(self, vault: Vault, source: Source) -> None:
         upto = source.file.last()
@@ -256,6 +261,8 @@ class SpoolReader:
                 )
                 # Noted before anything is stored by us.
                 self._progress.carried(self._vault.identity, self._vault.balance().accepted)
+                for source in self._memory():
+                    source.leave_out(self._vault.stored(source.file.identity))
 
     @contextlib.contextmanager
     def _flash(self) -> Iterator[None]:
@@ -271,25 +278,53 @@ class SpoolReader:
     # Files
 
     def tidy(self) -> None:
-        """Remove the empty files of dead writers; call it now and then."""
+        """Remove the empty files of dead writers, and what they began; call it now and then."""
         self.flush()
         for name, source in list(self._sources.items()):
             with self._flash():
                 source.flush(all_of_it=True)
-            try:
-                claim = Claim(source.claim)
-            except BlockingIOError:
-                continue
-            # Nobody writes to it any more: empty now is empty for good.
-            if source.file.read(0, 1):
-                claim.close()
-                continue
-            self._progress.add(source.file.balance())
-            if self._vault is not None:
-                self._vault.forget(source.file.identity)
-            del self._sources[name]
+            with self._flash(), self._claim_of_the_dead(source.claim) as claim:
+                # Nobody writes to it any more: empty now is empty for good.
+                if claim is not None and not source.file.read(0, 1):
+                    self._progress.add(source.file.identity, source.file.balance())
+                    self._remove(source)
+                    del self._sources[name]
+                    claim.remove()
+        for path in self._spools(UNFINISHED):
+            begun = path.with_suffix("")
+            claimed = claim_of(self._folder, begun, synced=begun.parent != self._folder)
+            with self._flash(), self._claim_of_the_dead(claimed) as claim:
+                if claim is not None:
+                    for part in parts(path):
+                        part.unlink(missing_ok=True)
+                    if not begun.exists():
+                        claim.remove()
+
+    def _remove(self, source: Source) -> None:
+        """Remove a file that is empty for good and was counted."""
+        identity = source.file.identity
+        if self._vault is not None:
+            self._vault.forget(identity)
+        with told(source.file.path):
             source.file.remove()
-            claim.remove()
+        self._progress.went(identity)
+
+    @contextlib.contextmanager
+    def _claim_of_the_dead(self, path: Path) -> Iterator[Claim | None]:
+        """Give the claim at ``path`` where its writer is dead: None where it lives.
+
+        `SpoolError` where that cannot be found out.
+        """
+        with told(path):
+            try:
+                claim = Claim(path)
+            except BlockingIOError:
+                claim = None
+            if claim is None:
+                yield None
+                return
+            with contextlib.closing(claim):
+                yield claim
 
     def _look_for_files(self) -> None:
         added = False
@@ -299,18 +334,17 @@ class SpoolReader:
         if added:
             self._call_the_dead_backlog()
 
-    def _spools(self) -> list[Path]:
+    def _spools(self, suffix: str = SUFFIX) -> list[Path]:
         """Return the files that writers have made, wherever they are."""
-        found = _spools_in(self._folder)
+        found = _spools_in(self._folder, suffix)
         if self._terms.flash:
             with self._flash(), told(Path(self._terms.flash)):
-                found += _spools_in(Path(self._terms.flash))
+                found += _spools_in(Path(self._terms.flash), suffix)
         return found
 
     def _add(self, path: Path, *, synced: bool) -> bool:
         try:
-            terms = self._terms
-            file = SpoolFile(path, limit=terms.limit, policy=terms.policy, synced=synced)
+            source = self._open(path, synced=synced)
         except SpoolError as error:
             # Its writer stands still in the middle of making it, or the file
             # system fails: the others go on, and this one is tried again.
@@ -319,22 +353,36 @@ class SpoolReader:
                 log.warning("%s", error)
             return False
         self._unreadable.discard(str(path))
-        self._sources[str(path)] = Source(
-            file,
-            claim_of(self._folder, path, synced=synced),
-            judge=self._judge,
-            progress=self._progress if synced else None,
-        )
-        return True
+        if source is not None:
+            self._sources[str(path)] = source
+        return source is not None
+
+    def _open(self, path: Path, *, synced: bool) -> Source | None:
+        """Return a file as it is now; None for one that was about to go and does so now."""
+        terms = self._terms
+        with contextlib.ExitStack() as undo:
+            file = SpoolFile(path, limit=terms.limit, policy=terms.policy, synced=synced)
+            undo.callback(file.close)
+            source = Source(
+                file,
+                claim_of(self._folder, path, synced=synced),
+                judge=self._judge,
+                progress=self._progress if synced else None,
+            )
+            if self._progress.is_going(file.identity):
+                self._remove(source)
+                return None
+            if self._vault is not None and not synced:
+                source.leave_out(self._vault.stored(file.identity))
+            undo.pop_all()
+            return source
 
     def _call_the_dead_backlog(self) -> None:
         """What a dead writer left goes before what its successor writes on the same topic."""
         for source in self._sources.values():
-            try:
-                Claim(source.claim).close()
-            except BlockingIOError:
-                continue
-            source.begin()
+            with self._flash(), self._claim_of_the_dead(source.claim) as claim:
+                if claim is not None:
+                    source.begin()
 
     # About it
 
@@ -406,12 +454,12 @@ def put_away(folder: Path, terms: SpoolTerms) -> None:
             reader.keep(all_of_it=True)
 
 
-def _spools_in(folder: Path) -> list[Path]:
+def _spools_in(folder: Path, suffix: str = SUFFIX) -> list[Path]:
     try:
-        return [folder / name for name in os.listdir(folder) if name.endswith(SUFFIX)]
+        return [folder / name for name in os.listdir(folder) if name.endswith(suffix)]
     except FileNotFoundError:
         return []  # made by whoever writes first
 
 
-def _age(source: Source) -> float:
-    return source.file.made
+def _age(source: Source) -> int:
+    return number_of(source.file.path)

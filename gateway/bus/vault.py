@@ -124,6 +124,7 @@ class Vault:
         )
         self._batches: dict[int, _Batch] = {}
         self._finished: set[int] = set()
+        self._unnoted: list[int] = []
         self._forgotten: list[int] = []
         # What is to be read: batches in their order, the first one unpacked, and the
         # place in it.
@@ -207,6 +208,11 @@ class Vault:
             self._add(number, made)
         return numbers
 
+    def stored(self, source: int) -> int:
+        """Return the last number of the file ``source``, an identity, that was stored here."""
+        with self._lock, told(self.path):
+            return self._counts().get(f"{_LAST}{source}", 0)
+
     def forget(self, source: int) -> None:
         """Forget a file that is gone; on flash as well, with what is stored next."""
         with self._lock:
@@ -265,7 +271,10 @@ class Vault:
         with self._lock:
             for number in numbers:
                 self._finish(number, fate)
-        self._progress.note(self.identity, numbers)
+            # What cannot be noted now is with the next.
+            self._unnoted += numbers
+            self._progress.note(self.identity, self._unnoted)
+            self._unnoted.clear()
         if len(self._finished) >= min(CLEAR_UP, len(self._batches)):
             self.clear_up()
 

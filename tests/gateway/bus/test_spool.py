@@ -326,7 +326,7 @@ def test_a_machine_out_of_descriptors_ends_no_reader(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     with monkeypatch.context() as patch:
-        patch.setattr("gateway.bus.spool.Claim", fail)
+        patch.setattr("gateway.bus.spool_shelf.Claim", fail)
         reader.confirm(reader.take(10))
         reader.tidy()
     reader.tidy()

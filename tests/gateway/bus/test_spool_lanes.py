@@ -225,7 +225,7 @@ def test_a_file_that_fails_keeps_no_other_from_being_confirmed(
     scene.write("c", 1)
     taken = scene.reader.take(10)
     assert len(taken) == 3
-    (bad,) = (each for each in scene.reader._sources.values() if each.is_synced)
+    (bad,) = (each for each in scene.reader._shelf.sources.values() if each.is_synced)
 
     def fail(**options: object) -> None:
         raise SpoolError("the card is out")

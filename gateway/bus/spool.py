@@ -230,12 +230,12 @@ class SpoolReader:
             for source in sources[: full[-1] + 1] if full else ():
                 self._shelf.store(source)
 
-    # About it
-
     def tidy(self) -> None:
         """Remove the empty files of dead writers, and what they began; call it now and then."""
         self.flush()
         self._shelf.tidy()
+
+    # About it
 
     def balance(self) -> SpoolBalance:
         """Return what became of all letters: see `Shelf.balance`."""

@@ -86,8 +86,11 @@ class Machine:
         with self.console.open("a") as console:
             self._process = self._begin(console)
         assert self._process.stdout is not None
-        self._first = int(self._process.stdout.readline())
-        until(lambda: self._state() not in ("", "offline", "unknown"), DEADLINE)
+        first = self._process.stdout.readline()
+        assert first, f"it did not come up: {self.console.read_text()}"
+        self._first = int(first)
+        came_up = until(lambda: self._state() not in ("", "offline", "unknown"), DEADLINE)
+        assert came_up, f"systemd says nothing: {self.console.read_text()}"
         self.run("systemctl", "is-system-running", "--wait", check=False)
 
     def _begin(self, console: IO[str]) -> subprocess.Popen[str]:

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.bus.batch import BATCH, BATCH_BYTES
 from gateway.bus.flash_budget import DAY, FlashBudget
 from gateway.bus.progress import Progress
 from gateway.bus.spool_file import SpoolBalance, Spooled
-from gateway.bus.vault import BATCH, BATCH_BYTES, Vault
+from gateway.bus.vault import Vault
 from gateway.errors import SpoolError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message

@@ -170,6 +170,8 @@ class MqttRouter(Carrier):
         self._telemetry.take_back()
         self._session = None
         session.stop(LEAVE)
+        if self._manage is not None:
+            self._manage.seal()
         forwarder, self._forwarder = self._forwarder, None
         if forwarder is not None:
             if self._heeds_writers:

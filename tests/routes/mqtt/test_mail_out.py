@@ -65,8 +65,8 @@ class World:
         if self.memory is not None:
             self.memory.close()
 
-    def tell(self, node: str, *, online: bool = True) -> None:
-        payload = json.dumps({"online": online, "cause": "so it was told"})
+    def tell(self, node: str, *, online: bool = True, since: float = 1.0) -> None:
+        payload = json.dumps({"online": online, "cause": "so it was told", "since": since})
         self.nodes.hear(Incoming(f"gateway/{node}/status", payload.encode()))
 
     def step(self, out: MailOut, seconds: float) -> None:
@@ -193,6 +193,22 @@ def test_who_comes_back_is_sent_at_once_what_it_may_have_missed(world: World) ->
     world.step(out, 5.0)
     assert world.published() == []
     world.tell("kitchen-pi")
+    world.step(out, 0.1)
+    assert world.published() == ["a"]
+
+
+def test_who_says_again_that_it_is_there_is_sent_nothing_again(world: World) -> None:
+    out = world.open()
+    world.tell("kitchen-pi")
+    out.turn()
+    out.carry(letter(world, "a"))
+    world.step(out, 4.0)
+    assert world.published() == ["a"] * 3
+    for _ in range(5):
+        world.tell("kitchen-pi")
+        world.step(out, 0.1)
+    assert world.published() == []
+    world.tell("kitchen-pi", since=2.0)
     world.step(out, 0.1)
     assert world.published() == ["a"]
 

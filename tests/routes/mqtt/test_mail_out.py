@@ -343,6 +343,46 @@ def test_a_full_memory_holds_up_nobody_who_needs_none(
     assert 5 < failures < looks / 5
 
 
+def held(world: World, out: MailOut) -> MailMemory:
+    """Have `out` hold a letter for a node that is not known yet, which then is away."""
+    world.since = world.clock.now
+    out.carry(letter(world, "a", "cook@attic-pi"))
+    world.tell("attic-pi", online=False)
+    assert world.memory is not None
+    return world.memory
+
+
+def test_killed_while_the_memory_is_full_a_letter_is_bounced_or_sent_and_never_both(
+    world: World,
+) -> None:
+    out = world.open()
+    memory = held(world, out)
+    memory._database.execute("PRAGMA query_only = ON")
+    with pytest.raises(SpoolError):
+        out.turn()
+    assert world.bounces == []
+    out = world.open()
+    world.tell("attic-pi")
+    world.step(out, 0.1)
+    assert (world.published(), world.bounces) == (["a"], [])
+
+
+def test_killed_before_it_was_forgotten_a_letter_does_not_go_out_after_its_bounce(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = world.open()
+    FullMemory(monkeypatch, held(world, out), "forget")
+    with pytest.raises(SpoolError):
+        out.turn()
+    assert world.bounces == [("a", "link_lost")]
+    out = world.open()
+    world.tell("attic-pi")
+    world.step(out, 0.1)
+    assert world.published() == []
+    assert world.memory is not None
+    assert world.memory.outgoing() == []
+
+
 def test_an_answer_finds_its_way_though_its_confirmation_could_not_be_noted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

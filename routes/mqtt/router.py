@@ -74,6 +74,8 @@ class MqttRouter(Carrier):
     _mail: Mail | None = None
     _manage: Manage | None = None
     _was_connected = False
+    _to_begin = False
+    """Whether there is a connection of which the forwarder has not been told."""
 
     def start(self) -> None:
         """Begin to talk to the broker, which need not be there."""
@@ -186,7 +188,7 @@ class MqttRouter(Carrier):
         self._calls.expire()
         if self._forwarder is not None:
             if self._forwarder.is_busy:
-                self._forwarder.carry()
+                self._forward(self._forwarder)
             self._forwarder.keep_house()
             self._heed_writers()
         self._tick()
@@ -237,7 +239,7 @@ class MqttRouter(Carrier):
     def _on_bell(self, _events: int) -> None:
         self._tray.empty()
         if self._forwarder is not None:
-            self._forwarder.carry()
+            self._forward(self._forwarder)
             self._heed_writers()
         self._tick()
         self._set_frequency()
@@ -262,10 +264,12 @@ class MqttRouter(Carrier):
         if self.frequency != wanted:
             self.frequency = wanted
 
-    def _on_connected(self) -> None:
-        if self._forwarder is not None:
-            self._forwarder.begin()
-            self._set_frequency()
+    def _forward(self, forwarder: Forwarder) -> None:
+        if self._to_begin:
+            self._to_begin = False
+            forwarder.begin()
+        else:
+            forwarder.carry()
 
     def _tick(self) -> None:
         self._leftovers.tick()
@@ -313,7 +317,8 @@ class MqttRouter(Carrier):
         if self._session is not None:
             # A throttling broker changes the cause of one connection.
             if state.is_connected and not self._was_connected:
-                self._tray.put(self._on_connected)
+                self._to_begin = True
+                self._tray.ring()
             self._was_connected = state.is_connected
             self.set_connection("connected" if state.is_connected else "waiting", state.cause)
 

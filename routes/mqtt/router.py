@@ -100,6 +100,7 @@ class MqttRouter(Carrier):
             ring=self._tray.ring,
             clock=self._clock,
             patience=self.parameter("patience", PATIENCE),
+            room=self._room,
         )
         self._announcing = self._make_announcing()
         self._listening = [
@@ -285,6 +286,15 @@ class MqttRouter(Carrier):
             or (self._announcing is not None and self._announcing.is_waiting)
             or (self._mail is not None and self._mail.is_busy)
         )
+
+    def _room(self) -> int:
+        """Return how many more topics can be retained, and told to the broker, now."""
+        settings: Settings = self.settings
+        session = self._session
+        if session is None or not session.state.is_connected:
+            return 0
+        # The birth lies beside them.
+        return 1 + settings.retained_size - session.statistics().outbox.retained
 
     def _make_announcing(self) -> Announcing | None:
         settings = self.settings

@@ -140,6 +140,8 @@ class MailOut:
         self._waiting: Counter[str] = Counter()
         self._freed = False
         self._look_at = 0.0
+        # Since when each node is online, as it says of its run.
+        self._runs: dict[str, float] = {}
         self._awaited: dict[str, _Entry] = {}
         self._patience = Patience()
         self.counts: Counter[str] = Counter()
@@ -208,8 +210,11 @@ class MailOut:
         self._freed, self._look_at = False, now + LOOK_EVERY
         for node in news:
             status = self._nodes.status(node)
-            if status is not None and status.online:
+            if status is None or not status.online:
+                self._runs.pop(node, None)
+            elif self._runs.get(node) != status.since:
                 # It has begun anew, and may have missed what was published meanwhile.
+                self._runs[node] = status.since
                 for entry in self._open.values():
                     if entry.node == node:
                         entry.repeat_at, entry.repeats = now, 0
@@ -279,6 +284,8 @@ class MailOut:
         if now >= entry.deadline:
             self._give_up(entry, ExpiredError(f"it expired on its way to {entry.node!r}"))
         elif why_not is not None:
+            # Where it cannot be forgotten afterwards, the next life must not publish it.
+            self._memory.give_up(entry.letter, now)
             self._give_up(entry, why_not)
         elif self._in_flight[entry.node] < IN_FLIGHT and self._is_online(entry.node):
             self._memory.published(entry.letter, now)

@@ -140,8 +140,6 @@ class MailOut:
         self._waiting: Counter[str] = Counter()
         self._freed = False
         self._look_at = 0.0
-        # Since when each node is online, as it says of its run.
-        self._runs: dict[str, float] = {}
         self._awaited: dict[str, _Entry] = {}
         self._patience = Patience()
         self.counts: Counter[str] = Counter()
@@ -210,11 +208,8 @@ class MailOut:
         self._freed, self._look_at = False, now + LOOK_EVERY
         for node in news:
             status = self._nodes.status(node)
-            if status is None or not status.online:
-                self._runs.pop(node, None)
-            elif self._runs.get(node) != status.since:
+            if status is not None and status.online:
                 # It has begun anew, and may have missed what was published meanwhile.
-                self._runs[node] = status.since
                 for entry in self._open.values():
                     if entry.node == node:
                         entry.repeat_at, entry.repeats = now, 0

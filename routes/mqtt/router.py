@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from gateway import __version__
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import ConfigError, LinkLostError, RefusedError, SpoolError
 from gateway.mail.address import Address
 from gateway.mail.codec import to_json
@@ -76,6 +77,12 @@ class MqttRouter(Carrier):
     _was_connected = False
     _to_begin = False
     """Whether there is a connection of which the forwarder has not been told."""
+
+    @classmethod
+    def spools(cls, name: str, settings: Any) -> dict[str, SpoolTerms]:
+        """Return what is told at the broker, which waits as ``spool`` says."""
+        terms: SpoolTerms | None = settings.spool.terms(name)
+        return {} if terms is None else dict.fromkeys(OUTWARD, terms)
 
     def start(self) -> None:
         """Begin to talk to the broker, which need not be there."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from benchmarks.footprint import cpu_seconds
+from tests.lab.ports import free_port
 
 DEADLINE = 10.0
 """Seconds in which it starts and ends."""
@@ -33,7 +34,7 @@ class Broker:
         self._program = _program()
         self.max_queued = max_queued
         self._nodelay = nodelay
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="fleet-"))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -133,10 +134,3 @@ def _program() -> str:
     if program is None:
         raise SystemExit("there is no mosquitto here: apt install mosquitto")
     return program
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

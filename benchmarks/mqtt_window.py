@@ -34,6 +34,7 @@ from gateway.clock import RealClock
 from routes.mqtt.network_loop import Status
 from routes.mqtt.session import Session
 from routes.mqtt.settings import SessionSettings
+from tests.lab.ports import free_port
 
 WINDOWS = (1, 5, 20, 50, 100, 200, 500)
 LINES = (0.0, 0.005, 0.05)
@@ -48,7 +49,7 @@ LASTS = 0.7
 @contextmanager
 def mosquitto() -> Iterator[int]:
     """Run a broker without a limit of its own; yield its port."""
-    port = _free_port()
+    port = free_port()
     lines = [
         f"listener {port} 127.0.0.1",
         "allow_anonymous true",
@@ -155,12 +156,6 @@ def measure(rounds: int) -> dict[str, Any]:
                 f"{window}": round(rate / rates[20], 2) for window, rate in rates.items()
             }
     return result
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def main() -> None:

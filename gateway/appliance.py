@@ -58,12 +58,18 @@ class Appliance(Application):
         with contextlib.suppress(NotADirectoryError):  # whoever claims the folder says what it is
             self._mark.unlink(missing_ok=True)
         for route in configuration.routes.values():
+            router: Any = plugins.find(plugins.ROUTES, route.type)
+            try:
+                spools = router.spools(route.name, route.settings)
+            except ValueError as error:
+                raise ConfigError(f"the route {route.name!r}: {error}") from error
             self.add_process(
                 route.name,
-                plugins.find(plugins.ROUTES, route.type),
+                router,
                 mode="fork",
                 route=route.name,
                 parameters=self._parameters_of(route, configuration),
+                spools=spools,
             )
 
         for name, member in configuration.crew.items():

@@ -43,6 +43,7 @@ from gateway.bus.lanes import Order, Policy
 from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.clock import Clock, RealClock
 from gateway.errors import ConfigError, GatewayError
 from gateway.process.context import Mode
@@ -167,6 +168,7 @@ class Application:
         temporary_folder: bool = False,
         stuck_after: float | None = None,
         when_stuck: WhenStuck | None = None,
+        spools: Mapping[str, SpoolTerms] | None = None,
     ) -> None:
         """Have ``factory``, a `Process` class, run under ``name``.
 
@@ -193,6 +195,8 @@ class Application:
         ``temporary_folder``: each life has `Process.temporary_folder`.
         ``stuck_after`` and ``when_stuck`` are the application's where None;
         see `gateway.supervision.heartbeats` for what they are in each mode.
+        ``spools``, in `build` alone: patterns whose publications wait for it in
+        files, from the first on, until it opens its spool (`Process.open_spool`).
         """
         size = self.mailbox_size if mailbox_size is None else mailbox_size
         order = self.mailbox_order if mailbox_order is None else mailbox_order
@@ -225,10 +229,13 @@ class Application:
             temporary_folder,
             self.stuck_after if stuck_after is None else stuck_after,
             when_stuck or self.when_stuck,
+            spools=dict(spools or {}),
         )
         if not self._started:
             self._enter(spec)
             return
+        if spools:
+            raise ConfigError(f"{name!r} comes too late for spools: add it in build()")
         if command is None and not isinstance(factory, str):
             raise ConfigError(
                 f"{name!r} comes too late for a class: add that in build(), or name it"

@@ -12,6 +12,7 @@ begun anew.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -20,8 +21,13 @@ from typing import NamedTuple
 
 from gateway.errors import GatewayError, SpoolError
 
+log = logging.getLogger(__name__)
+
 PAGE = 4096
 """Bytes of a page, in which bounds are counted."""
+
+UNFINISHED = ".new"
+"""What the name of a file has more as long as nobody else may see it."""
 
 BROKEN = 3
 """Broken files of one name that are kept to be looked at."""
@@ -70,7 +76,7 @@ def _connect(path: Path, keeping: Keeping) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         # Nobody sees it before it is whole: to make one takes locks that others trip over.
-        unfinished = path.with_name(f"{path.name}.new")
+        unfinished = path.with_name(f"{path.name}{UNFINISHED}")
         for part in parts(unfinished):
             part.unlink(missing_ok=True)
         _open_at(unfinished, keeping).close()
@@ -112,10 +118,12 @@ def put_aside(path: Path) -> Path | None:
         aside = path.with_name(f"{path.name}.broken-{number}")
         if not aside.exists():
             break
+    # The log first: without its file it would be taken for that of the next one so called.
+    for part in parts(path)[1:]:
+        part.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, aside)
-        for part in parts(path)[1:]:
-            part.unlink(missing_ok=True)
+        log.warning("%s is broken and was put aside as %s", path, aside.name)
         return aside
     return None
 

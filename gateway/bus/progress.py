@@ -63,14 +63,27 @@ class Progress:
                 [(file, number) for number in numbers],
             )
 
-    def add(self, balance: SpoolBalance) -> None:
-        """Add what became of the letters of a file that goes."""
+    def add(self, file: int, balance: SpoolBalance) -> None:
+        """Add what became of the letters of ``file``, which is about to go: once."""
         with self._lock, told(self._path), transaction(self._database):
-            self._database.executemany(
-                "INSERT INTO counts VALUES (?, ?)"
-                " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-                list(balance._asdict().items()),
-            )
+            query = "INSERT OR IGNORE INTO counts VALUES (?, 1)"
+            if self._database.execute(query, (_going(file),)).rowcount:
+                self._database.executemany(
+                    "INSERT INTO counts VALUES (?, ?)"
+                    " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                    list(balance._asdict().items()),
+                )
+
+    def is_going(self, file: int) -> bool:
+        """Tell whether ``file`` was added, and whoever did so was killed before it was gone."""
+        with self._lock, told(self._path):
+            query = "SELECT 1 FROM counts WHERE name = ?"
+            return self._database.execute(query, (_going(file),)).fetchone() is not None
+
+    def went(self, file: int) -> None:
+        """Note that ``file`` is gone."""
+        with self._lock, told(self._path):
+            self._database.execute("DELETE FROM counts WHERE name = ?", (_going(file),))
 
     def gone(self) -> SpoolBalance:
         """Return what became of the letters of all files that are gone."""
@@ -94,3 +107,7 @@ class Progress:
         """Give the file back; what is in it stays."""
         with self._lock:
             self._database.close()
+
+
+def _going(file: int) -> str:
+    return f"going {file}"

@@ -34,27 +34,24 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from time import time
 
 from gateway.bus.claim import Claim
-from gateway.bus.database import told
+from gateway.bus.complaints import Complaints
 from gateway.bus.progress import Progress
-from gateway.bus.spool_file import Fate, SpoolBalance, SpoolFile
-from gateway.bus.spool_source import AT_A_TIME, Source, Taken
+from gateway.bus.spool_file import Fate, SpoolBalance
+from gateway.bus.spool_shelf import VAULT, Shelf, age, spools_in
+from gateway.bus.spool_source import AT_A_TIME, Taken
 from gateway.bus.spool_terms import SpoolTerms
-from gateway.bus.spool_writer import BELL, SUFFIX, claim_of
-from gateway.bus.vault import Vault
+from gateway.bus.spool_writer import BELL
 from gateway.errors import ProtocolError, SpoolError
 from gateway.mail.codec import decode
 from gateway.mail.message import Message
 from gateway.mail.topic import matches
 
 log = logging.getLogger(__name__)
-
-VAULT = "vault"
-"""The name of the file on flash that is the reader's own."""
 
 FULL = 0.5
 """What part of a file in memory is used before it is moved to flash ahead of time."""
@@ -72,11 +69,7 @@ class SpoolReader:
         self._terms = terms
         self._lock = threading.Lock()
         self._done: list[Taken] = []
-        self._sources: dict[str, Source] = {}
-        self._unreadable: set[str] = set()
-        self._vault: Vault | None = None
-        self._failing = ""
-        self._said: set[str] = set()
+        self._complaints = Complaints()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._claim = Claim(folder / "reader.alive")
@@ -87,7 +80,9 @@ class SpoolReader:
         # For both ends, so that it never reads as closed.
         self._bell = os.open(folder / BELL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._progress = Progress(folder / "progress")
-        self._open_vault()
+        self._shelf = Shelf(folder, terms, self._progress, self._complaints, self._judge)
+        with self._complaints.heard():
+            self._shelf.open_vault()
         self.begin()
 
     # Taking
@@ -104,25 +99,25 @@ class SpoolReader:
 
     def begin(self) -> None:
         """Call backlog whatever waits now, as after an outage."""
-        self._look_for_files()
-        for source in self._sources.values():
+        self._shelf.look()
+        for source in self._shelf.sources.values():
             source.begin()
 
     def take(self, most: int) -> list[Taken]:
         """Return up to ``most`` letters that were not taken before: what has waited goes first."""
-        self._look_for_files()
+        self._shelf.look()
         found = self.take_backlog(most)
         return found + self.take_new(most - len(found))
 
     def take_new(self, most: int) -> list[Taken]:
         """Return up to ``most`` letters that have come since `begin`, every file in its turn."""
         self.flush()
-        self._look_for_files()
+        self._shelf.look()
         found: list[Taken] = []
         # Whoever came last begins the next time.
-        for name in list(self._sources):
-            source = self._sources.pop(name)
-            self._sources[name] = source
+        for name in list(self._shelf.sources):
+            source = self._shelf.sources.pop(name)
+            self._shelf.sources[name] = source
             found += source.live(min(AT_A_TIME, most - len(found)), self._is_held)
             if len(found) >= most:
                 break
@@ -131,7 +126,7 @@ class SpoolReader:
     def take_backlog(self, most: int) -> list[Taken]:
         """Return up to ``most`` letters that have waited, the oldest first."""
         found = self._from_vault(most)
-        for source in sorted(self._sources.values(), key=_age):
+        for source in sorted(self._shelf.sources.values(), key=age):
             if len(found) >= most:
                 break
             found += source.backlog(most - len(found))
@@ -140,33 +135,33 @@ class SpoolReader:
     @property
     def has_backlog(self) -> bool:
         """Tell whether `take_backlog` has more to give."""
-        return (self._vault is not None and bool(self._vault.unread)) or any(
-            source.has_backlog for source in self._sources.values()
+        return (self._shelf.vault is not None and bool(self._shelf.vault.unread)) or any(
+            source.has_backlog for source in self._shelf.sources.values()
         )
 
     def _is_held(self, subject: str) -> bool:
         """Tell whether a letter about ``subject`` has to wait for older ones."""
-        waits = (self._vault is not None and subject in self._vault.unread) or any(
-            subject in source.held for source in self._sources.values()
+        waits = (self._shelf.vault is not None and subject in self._shelf.vault.unread) or any(
+            subject in source.held for source in self._shelf.sources.values()
         )
         return waits and not any(matches(first, subject) for first in self._terms.live_first)
 
     def _from_vault(self, most: int) -> list[Taken]:
-        if self._vault is None:
+        if self._shelf.vault is None:
             return []
         found: list[Taken] = []
-        with self._flash():
-            for row in self._vault.read(most):
+        with self._complaints.heard():
+            for row in self._shelf.vault.read(most):
                 try:
                     message = decode(row.letter)
                 except ProtocolError:
-                    self._vault.confirm([row.number], "garbage")
+                    self._shelf.vault.confirm([row.number], "garbage")
                     continue
                 fate = self._judge(message)
                 if fate is None:
                     found.append(Taken(message, VAULT, row.number))
                 else:
-                    self._vault.confirm([row.number], fate)
+                    self._shelf.vault.confirm([row.number], fate)
         return found
 
     def _judge(self, message: Message) -> Fate | None:
@@ -189,14 +184,14 @@ class SpoolReader:
         for letter in done:
             if letter.file == VAULT:
                 stored.append(letter.number)
-            elif letter.file in self._sources:
-                self._sources[letter.file].confirm(letter.number)
+            elif letter.file in self._shelf.sources:
+                self._shelf.sources[letter.file].confirm(letter.number)
         # Each by itself: where one file fails, the others go on.
-        if self._vault is not None and stored:
-            with self._flash():
-                self._vault.confirm(stored)
-        for source in self._sources.values():
-            with self._flash():
+        if self._shelf.vault is not None and stored:
+            with self._complaints.heard():
+                self._shelf.vault.confirm(stored)
+        for source in self._shelf.sources.values():
+            with self._complaints.heard():
                 source.flush()
 
     # Keeping it over a power cut
@@ -208,175 +203,55 @@ class SpoolReader:
         memory; that is said once, and in `statistics` for as long as it holds.
         """
         self.flush()
-        self._look_for_files()
+        self._shelf.look()
         if not self._terms.flash:
             return
-        if self._vault is None:
-            self._open_vault()
-        if self._vault is None:
-            return
-        with self._flash():
-            self._vault.expire(time() - self._terms.max_age)
-            due = [source for source in self._memory() if all_of_it or source.is_due()]
-            for source in sorted(due, key=_age):
-                self._move(self._vault, source)
-            if self._failing:
+        with self._complaints.heard():
+            self._shelf.open_vault()
+            assert self._shelf.vault is not None
+            self._shelf.vault.expire(time() - self._terms.max_age)
+            for source in self._shelf.in_memory():
+                if source.is_due() or all_of_it:
+                    self._shelf.store(source)
+            if self._complaints.end():
                 log.info("the spool %s is kept on flash again", self._terms.flash)
-            self._failing = ""
-            self._said.clear()
 
     def relieve(self) -> None:
         """Move to flash what fills its file in memory; cheap, to be called often.
 
         Where flash fails it is `keep` that tries again.
         """
-        if self._vault is not None and not self._failing:
-            with self._flash():
-                for source in self._memory():
-                    if source.file.fill() > FULL:
-                        self._move(self._vault, source)
-
-    def _move(self, vault: Vault, source: Source) -> None:
-        upto = source.file.last()
-        while rows := source.waiting(upto):
-            numbers = vault.store(source.file.identity, rows, source.in_hand)
-            source.moved(rows, numbers, VAULT)
-
-    def _memory(self) -> list[Source]:
-        return [source for source in self._sources.values() if not source.is_synced]
-
-    def _open_vault(self) -> None:
-        if self._terms.flash:
-            with self._flash():
-                self._vault = Vault(
-                    Path(self._terms.flash) / "vault.db",
-                    limit=self._terms.flash_limit,
-                    daily=self._terms.flash_daily,
-                    progress=self._progress,
-                )
-                # Noted before anything is stored by us.
-                self._progress.carried(self._vault.identity, self._vault.balance().accepted)
-
-    @contextlib.contextmanager
-    def _flash(self) -> Iterator[None]:
-        """Bear with a card that fails or is full, and say so once."""
-        try:
-            yield
-        except SpoolError as error:
-            self._failing = str(error)
-            if self._failing not in self._said:
-                self._said.add(self._failing)
-                log.error("%s", error)
-
-    # Files
+        if self._shelf.vault is None or self._complaints.latest:
+            return
+        with self._complaints.heard():
+            sources = self._shelf.in_memory()
+            full = [place for place, each in enumerate(sources) if each.file.fill() > FULL]
+            # What lies on flash is read first, so what is older goes there before it.
+            for source in sources[: full[-1] + 1] if full else ():
+                self._shelf.store(source)
 
     def tidy(self) -> None:
-        """Remove the empty files of dead writers; call it now and then."""
+        """Remove the empty files of dead writers, and what they began; call it now and then."""
         self.flush()
-        for name, source in list(self._sources.items()):
-            with self._flash():
-                source.flush(all_of_it=True)
-            try:
-                claim = Claim(source.claim)
-            except BlockingIOError:
-                continue
-            # Nobody writes to it any more: empty now is empty for good.
-            if source.file.read(0, 1):
-                claim.close()
-                continue
-            self._progress.add(source.file.balance())
-            if self._vault is not None:
-                self._vault.forget(source.file.identity)
-            del self._sources[name]
-            source.file.remove()
-            claim.remove()
-
-    def _look_for_files(self) -> None:
-        added = False
-        for path in self._spools():
-            if str(path) not in self._sources:
-                added = self._add(path, synced=path.parent != self._folder) or added
-        if added:
-            self._call_the_dead_backlog()
-
-    def _spools(self) -> list[Path]:
-        """Return the files that writers have made, wherever they are."""
-        found = _spools_in(self._folder)
-        if self._terms.flash:
-            with self._flash(), told(Path(self._terms.flash)):
-                found += _spools_in(Path(self._terms.flash))
-        return found
-
-    def _add(self, path: Path, *, synced: bool) -> bool:
-        try:
-            terms = self._terms
-            file = SpoolFile(path, limit=terms.limit, policy=terms.policy, synced=synced)
-        except SpoolError as error:
-            # Its writer stands still in the middle of making it, or the file
-            # system fails: the others go on, and this one is tried again.
-            if str(path) not in self._unreadable:
-                self._unreadable.add(str(path))
-                log.warning("%s", error)
-            return False
-        self._unreadable.discard(str(path))
-        self._sources[str(path)] = Source(
-            file,
-            claim_of(self._folder, path, synced=synced),
-            judge=self._judge,
-            progress=self._progress if synced else None,
-        )
-        return True
-
-    def _call_the_dead_backlog(self) -> None:
-        """What a dead writer left goes before what its successor writes on the same topic."""
-        for source in self._sources.values():
-            try:
-                Claim(source.claim).close()
-            except BlockingIOError:
-                continue
-            source.begin()
+        self._shelf.tidy()
 
     # About it
 
     def balance(self) -> SpoolBalance:
-        """Return what became of all letters, those of files that are gone counted as well.
-
-        What was moved to flash counts as what it is there, so that ``moved`` is 0 but for
-        what was lost with a vault that broke. What lay there before the last power cut,
-        which took the counts of memory, counts as accepted once more.
-        """
-        self._look_for_files()
-        balances = [source.file.balance() for source in self._sources.values()]
-        balances.append(self._progress.gone())
-        whole = SpoolBalance(*map(sum, zip(*balances, strict=True)))
-        if self._vault is None:
-            return whole
-        kept = self._vault.balance()
-        carried = self._progress.carried(self._vault.identity, kept.accepted)
-        lingering = sum(source.lingering for source in self._memory())
-        # What a full file let go after it was stored on flash is not lost.
-        stored = kept.accepted - carried
-        rescued = max(0, stored - whole.moved - lingering)
-        return SpoolBalance(
-            accepted=whole.accepted + carried,
-            confirmed=whole.confirmed + kept.confirmed,
-            dropped=whole.dropped + kept.dropped - rescued,
-            garbage=whole.garbage + kept.garbage,
-            expired=whole.expired + kept.expired,
-            moved=whole.moved + lingering + rescued - stored,
-            queued=whole.queued + kept.queued - lingering,
-        )
+        """Return what became of all letters: see `Shelf.balance`."""
+        self._shelf.look()
+        return self._shelf.balance()
 
     def flash(self) -> dict[str, object] | None:
         """Return how flash is used: None where it is not."""
         if not self._terms.flash:
             return None
-        vault = self._vault
+        vault = self._shelf.vault
         return {
             "queued": len(vault) if vault else 0,
             "written_today": vault.budget.written if vault else 0,
             "daily": self._terms.flash_daily,
-            "failing": self._failing,
+            "failing": self._complaints.latest,
         }
 
     def close(self) -> None:
@@ -384,11 +259,7 @@ class SpoolReader:
         if self._bell < 0:
             return
         self.flush()
-        for source in self._sources.values():
-            source.file.close()
-        self._sources = {}
-        if self._vault is not None:
-            self._vault.close()
+        self._shelf.close()
         self._progress.close()
         os.close(self._bell)
         self._bell = -1
@@ -401,17 +272,6 @@ def put_away(folder: Path, terms: SpoolTerms) -> None:
     Where the terms name no flash, or flash fails, it stays in memory. `SpoolError` where
     its reader has not ended.
     """
-    if terms.flash and _spools_in(folder):
+    if terms.flash and spools_in(folder):
         with contextlib.closing(SpoolReader(folder, terms)) as reader:
             reader.keep(all_of_it=True)
-
-
-def _spools_in(folder: Path) -> list[Path]:
-    try:
-        return [folder / name for name in os.listdir(folder) if name.endswith(SUFFIX)]
-    except FileNotFoundError:
-        return []  # made by whoever writes first
-
-
-def _age(source: Source) -> float:
-    return source.file.made

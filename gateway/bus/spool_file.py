@@ -69,8 +69,7 @@ CREATE TABLE IF NOT EXISTS letters (
 );
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT OR IGNORE INTO counts VALUES
-    ('dropped', 0), ('garbage', 0), ('expired', 0), ('moved', 0), ('identity', random()),
-    ('made', CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER));
+    ('dropped', 0), ('garbage', 0), ('expired', 0), ('moved', 0), ('identity', random());
 """
 
 _INSERT = "INSERT INTO letters (subject, letter) VALUES (?, ?)"
@@ -112,8 +111,8 @@ class SpoolFile:
     ``limit`` is in bytes, the write-ahead log not counted, which is kept below
     a tenth of it or 1 MB; near ``limit`` where a reader stands still. ``synced`` is for
     flash: what `append` has returned is there after a power cut. ``identity`` is a
-    number that no other file has, ``made`` when it was begun, in seconds since 1970.
-    ``patience``, in seconds, is for whoever stands in the way at the opening.
+    number that no other file has. ``patience``, in seconds, is for whoever stands in
+    the way at the opening.
     """
 
     def __init__(
@@ -138,9 +137,7 @@ class SpoolFile:
         )
         with self._lock, told(path):
             (self.identity,) = self._opened().execute(_IDENTITY).fetchone()
-            (made,) = self._opened().execute(_MADE).fetchone()
             self._inode = path.stat().st_ino
-        self.made: float = made / 1000
 
     # The writer's side
 
@@ -272,6 +269,12 @@ class SpoolFile:
             rows = self._opened().execute(_SUBJECTS, bounds).fetchall()
         return {subject for (subject,) in rows}
 
+    def numbers(self, upto: int) -> list[int]:
+        """Return the numbers of the letters that are there, up to ``upto``."""
+        with self._lock, told(self.path):
+            rows = self._opened().execute(_NUMBERS, (upto,)).fetchall()
+        return [number for (number,) in rows]
+
     def last(self) -> int:
         """Return the number of the newest letter that is there; 0 for none."""
         with self._lock, told(self.path):
@@ -356,9 +359,9 @@ _SUBJECTS = (
     "SELECT DISTINCT subject FROM letters WHERE number > ? AND number <= ?"
     " AND number NOT IN (SELECT value FROM json_each(?))"
 )
+_NUMBERS = "SELECT number FROM letters WHERE number <= ?"
 _CLEAR_LOG = "PRAGMA wal_checkpoint(PASSIVE)"
 _IDENTITY = "SELECT value FROM counts WHERE name = 'identity'"
-_MADE = "SELECT value FROM counts WHERE name = 'made'"
 _LAST = "SELECT coalesce(max(number), 0) FROM letters"
 # In one statement, so that nobody writes in between.
 _BALANCE = (

@@ -71,6 +71,15 @@ class Source:
         if progress is not None:
             self._leaving = dict.fromkeys(progress.known(file.identity))
 
+    def leave_out(self, upto: int) -> None:
+        """Of what was stored elsewhere already, up to ``upto``, nothing is to be taken from here.
+
+        Whoever stored it was killed before he could take it out.
+        """
+        for number in self.file.numbers(upto):
+            if number not in self.in_hand:
+                self._leaving[number] = "moved"
+
     @property
     def is_synced(self) -> bool:
         """Tell whether the file lies on flash."""
@@ -93,6 +102,8 @@ class Source:
             rows = self.file.read(self._live, wanted)
             for row in rows:
                 self._live = row.number
+                if row.number in self._leaving:
+                    continue
                 if row.subject in self._skipped or is_held(row.subject):
                     if not self._skipped:
                         self._first_skipped = row.number

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from gateway.errors import SpoolError
 from gateway.mail.message import Message
 
 SUFFIX = ".spool"
-"""Of the files of writers, which bear the numbers of their OS processes, and of themselves."""
+"""Of writers' files, ``<OS process>-<number>.spool``: whoever comes later has a higher number."""
 
 BELL = "bell"
 """The named pipe into which writers ring."""
@@ -41,9 +42,9 @@ class SpoolWriter:
         self._synced = synced
         self._lock = threading.Lock()
         self._claim: Claim | None = None
+        self._path = folder
         self._file: SpoolFile | None = None
         self._bell = -1
-        self._number = 1
         self._closed = False
 
     def append(self, message: Message) -> None:
@@ -74,7 +75,6 @@ class SpoolWriter:
         """Be done with ``file``: as one of a dead writer it is read to its end and removed."""
         with self._lock:
             if self._file is file and self._claim is not None:
-                self._number += 1
                 self._file = None
                 file.close()
                 self._claim.close()
@@ -104,17 +104,18 @@ class SpoolWriter:
                 raise SpoolError(f"the spool in {self._folder} is closed: its OS process ends")
             if self._file is None:
                 folder = Path(self._terms.flash) if self._synced else self._folder
-                path = folder / f"{os.getpid()}-{self._number}{SUFFIX}"
                 try:
                     self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    # Its reader may just be looking whether our forerunner lives.
-                    self._claim = self._claim or Claim(
-                        claim_of(self._folder, path, synced=self._synced), patience=1.0
-                    )
+                    if self._claim is None:
+                        path = folder / f"{os.getpid()}-{_next_number(folder)}{SUFFIX}"
+                        self._claim = Claim(claim_of(self._folder, path, synced=self._synced))
+                        self._path = path
                 except OSError as error:
-                    raise SpoolError(f"{path} cannot be made: {error.strerror}") from error
+                    raise SpoolError(
+                        f"no spool can be made in {folder}: {error.strerror}"
+                    ) from error
                 self._file = SpoolFile(
-                    path,
+                    self._path,
                     limit=self._terms.limit,
                     policy=self._terms.policy,
                     synced=self._synced,
@@ -134,6 +135,28 @@ class SpoolWriter:
                 self._bell = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             if self._bell >= 0:
                 os.write(self._bell, b"\0")
+
+
+def number_of(file: Path) -> int:
+    """Return the number in the name of a writer's file: 0 where there is none.
+
+    No clock says what is older: one that has not been set yet, or is set back, would put
+    what is new before what has waited.
+
+    >>> number_of(Path("4711-2.spool")), number_of(Path("4711-3.synced.alive"))
+    (2, 3)
+    """
+    found = _NUMBER.match(file.name)
+    return int(found[1]) if found else 0
+
+
+_NUMBER = re.compile(r"\d+-(\d+)\.", re.ASCII)
+
+
+def _next_number(folder: Path) -> int:
+    """Return one above those of whatever lies in ``folder``: logs of files that are gone, too."""
+    names = os.listdir(folder) if folder.exists() else []
+    return 1 + max((number_of(Path(name)) for name in names), default=0)
 
 
 def claim_of(folder: Path, file: Path, *, synced: bool) -> Path:

@@ -19,26 +19,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import zlib
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from time import time
-from typing import NamedTuple
 
-import msgspec
-
+from gateway.bus.batch import Batch, Packed, packed, parts, unpack, unpack_subjects
 from gateway.bus.database import Keeping, open_database, result_code, told, transaction
 from gateway.bus.flash_budget import FlashBudget
 from gateway.bus.progress import Progress
 from gateway.bus.spool_file import Fate, SpoolBalance, Spooled
-from gateway.errors import SpoolError
-
-BATCH = 1024
-"""Letters of a batch, at the most."""
-
-BATCH_BYTES = 256 << 10
-"""Bytes of a batch, before it is packed; one large letter may be more."""
+from gateway.errors import ProtocolError, SpoolError
 
 CLEAR_UP = 16
 """Batches that are done with before they are taken out, which costs a commit."""
@@ -72,45 +63,6 @@ INSERT OR IGNORE INTO counts VALUES
 """
 
 
-class _Packed(msgspec.Struct, array_like=True):
-    subject: str
-    letter: bytes
-
-
-_pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(list[_Packed]).decode
-_unpack_subjects = msgspec.msgpack.Decoder(list[str]).decode
-
-
-class _Batch:
-    """What is remembered of a batch while it lies on flash."""
-
-    def __init__(self, count: int, newest: float, subjects: Iterable[str]) -> None:
-        self.count = count
-        self.newest = newest
-        self.subjects = Counter(set(subjects))
-        self.done: dict[int, Fate | None] = {}
-        """The places that are done with, and what became of those that have not arrived."""
-        self.taken: set[int] = set()
-        """The places of letters that somebody had taken before they were stored here."""
-
-    @property
-    def is_done(self) -> bool:
-        return len(self.done) == self.count
-
-    def give_up(self, fate: Fate) -> None:
-        """All that has not arrived meets ``fate``."""
-        for place in range(self.count):
-            self.done.setdefault(place, fate)
-
-
-class _Row(NamedTuple):
-    letter_count: int
-    newest: float
-    subjects: bytes
-    letters: bytes
-
-
 class Vault:
     """One file on flash; any thread of its reader may use it."""
 
@@ -122,13 +74,14 @@ class Vault:
         self._database: sqlite3.Connection | None = open_database(
             path, Keeping(_TABLES, limit, LOG, synced=True, exclusive=True, page=PAGE)
         )
-        self._batches: dict[int, _Batch] = {}
+        self._batches: dict[int, Batch] = {}
         self._finished: set[int] = set()
+        self._unnoted: list[int] = []
         self._forgotten: list[int] = []
         # What is to be read: batches in their order, the first one unpacked, and the
         # place in it.
-        self._unread: dict[int, _Batch] = {}
-        self._unpacked: list[_Packed] | None = None
+        self._unread: dict[int, Batch] = {}
+        self._unpacked: list[Packed] | None = None
         self._place = 0
         self.unread: Counter[str] = Counter()
         """Subjects of the batches that have not been read to their end."""
@@ -146,9 +99,9 @@ class Vault:
             "SELECT number, count, newest, subjects FROM batches ORDER BY number"
         )
         for number, count, newest, subjects in rows:
-            self._add(number, _Batch(count, newest, _unpack_subjects(subjects)))
+            self._add(number, Batch(count, newest, unpack_subjects(subjects)))
 
-    def _add(self, number: int, batch: _Batch) -> None:
+    def _add(self, number: int, batch: Batch) -> None:
         self._batches[number] = self._unread[number] = batch
         self.unread.update(batch.subjects)
 
@@ -175,20 +128,18 @@ class Vault:
     def _store(
         self, source: int, letters: Sequence[Spooled], taken: Container[int], now: float
     ) -> list[int]:
-        database, added = self._opened(), dict[int, _Batch]()
+        database, added = self._opened(), dict[int, Batch]()
         with transaction(database):
             counts = self._counts()
             # All that changes with each commit stands in one table, and so in one page.
             last, number = counts.get(f"{_LAST}{source}", 0), counts["batch"]
             new = [letter for letter in letters if letter.number > last]
             numbers = [0] * (len(letters) - len(new))
-            for part in _parts(new):
+            for part in parts(new):
                 number += 1
-                row = _row(part, now)
+                row = packed(part, now)
                 database.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", (number, *row))
-                made = added[number] = _Batch(
-                    row.letter_count, now, [each.subject for each in part]
-                )
+                made = added[number] = Batch(row.letter_count, now, [each.subject for each in part])
                 for place, letter in enumerate(part):
                     numbers.append(number << _SHIFT | place)
                     if letter.number in taken:
@@ -206,6 +157,11 @@ class Vault:
         for number, made in added.items():
             self._add(number, made)
         return numbers
+
+    def stored(self, source: int) -> int:
+        """Return the last number of the file ``source``, an identity, that was stored here."""
+        with self._lock, told(self.path):
+            return self._counts().get(f"{_LAST}{source}", 0)
 
     def forget(self, source: int) -> None:
         """Forget a file that is gone; on flash as well, with what is stored next."""
@@ -240,14 +196,14 @@ class Vault:
                 self._place += 1
         return found
 
-    def _letters(self, number: int, batch: _Batch) -> list[_Packed]:
+    def _letters(self, number: int, batch: Batch) -> list[Packed]:
         """Return the letters of the first unread batch; what is spoilt is done with."""
         if self._unpacked is None:
             query = "SELECT letters FROM batches WHERE number = ?"
-            (packed,) = self._opened().execute(query, (number,)).fetchone()
+            (letters,) = self._opened().execute(query, (number,)).fetchone()
             try:
-                self._unpacked = _unpack(zlib.decompress(packed))
-            except (zlib.error, msgspec.MsgspecError):
+                self._unpacked = unpack(letters)
+            except ProtocolError:
                 self._unpacked = []
                 batch.give_up("garbage")
                 self._finished.add(number)
@@ -265,7 +221,10 @@ class Vault:
         with self._lock:
             for number in numbers:
                 self._finish(number, fate)
-        self._progress.note(self.identity, numbers)
+            # What cannot be noted now is with the next.
+            self._unnoted += numbers
+            self._progress.note(self.identity, self._unnoted)
+            self._unnoted.clear()
         if len(self._finished) >= min(CLEAR_UP, len(self._batches)):
             self.clear_up()
 
@@ -352,21 +311,3 @@ class Vault:
 
     def _set(self, name: str, value: int) -> None:
         self._opened().execute("INSERT OR REPLACE INTO counts VALUES (?, ?)", (name, value))
-
-
-def _parts(letters: Sequence[Spooled]) -> Iterator[Sequence[Spooled]]:
-    """Cut ``letters`` into batches."""
-    begin = size = 0
-    for index, letter in enumerate(letters):
-        if index > begin and (index - begin >= BATCH or size + len(letter.letter) > BATCH_BYTES):
-            yield letters[begin:index]
-            begin, size = index, 0
-        size += len(letter.letter)
-    if begin < len(letters):
-        yield letters[begin:]
-
-
-def _row(letters: Sequence[Spooled], now: float) -> _Row:
-    subjects = sorted({letter.subject for letter in letters})
-    packed = zlib.compress(_pack([_Packed(each.subject, each.letter) for each in letters]), 1)
-    return _Row(len(letters), now, _pack(subjects), packed)

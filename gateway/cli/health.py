@@ -33,6 +33,8 @@ examples:
 exit status: 0 it was told, whatever it says, 1 the gateway could not be asked
 """
 
+_TOPIC = "health/whole"
+
 _CLEAR, _HOME, _TO_THE_END, _BELOW = "\x1b[2J", "\x1b[H", "\x1b[K", "\x1b[J"
 """Wipe the terminal; put the cursor up; wipe what is right of it, and what is below."""
 
@@ -54,10 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.watch:
             _show(_ask(gateway), arguments)
             return 0
-        _check_enabled(gateway)
+        _check_reporting(gateway)
         if sys.stdout.isatty() and not arguments.json:
             print(_CLEAR, end="")
-        with gateway.tail("health") as tail:
+        with gateway.tail(_TOPIC) as tail:
             for publication in tail:
                 _show(publication.body, arguments)
     return 0
@@ -65,32 +67,59 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _ask(gateway: Client) -> Any:
     """Return the report as it is now, or, for an observer, as it was published last."""
-    from gateway.errors import AddressError, CallTimeoutError, RefusedError
+    from gateway.errors import (
+        AddressError,
+        CallTimeoutError,
+        RecipientGoneError,
+        RefusedError,
+    )
 
     try:
         return gateway.ask("health", "report")
-    except AddressError as error:
-        raise _disabled() from error
+    except (AddressError, RecipientGoneError) as error:
+        raise _silent(gateway) from error
     except RefusedError:
-        with gateway.tail("health", patience=5.0) as tail:
+        with gateway.tail(_TOPIC, patience=5.0) as tail:
             try:
                 return next(tail).body
             except CallTimeoutError as error:
-                raise _disabled() from error
+                raise _silent(gateway) from error
 
 
-def _check_enabled(gateway: Client) -> None:
-    """Raise where nobody would ever publish a report, so that nobody waits for one."""
-    if not any(process.get("name") == "health" for process in gateway.ps().get("processes", ())):
-        raise _disabled()
+def _check_reporting(gateway: Client) -> None:
+    """Raise where nobody would publish a report, so that nobody waits for one."""
+    if _reporter(gateway).get("state") in (None, "degraded"):
+        raise _silent(gateway)
 
 
-def _disabled() -> Exception:
-    from gateway.errors import AddressError
+def _reporter(gateway: Client) -> dict[str, Any]:
+    """Return how the process is that reports; empty where there is none."""
+    processes: list[dict[str, Any]] = gateway.ps().get("processes", [])
+    return next((each for each in processes if each.get("name") == "health"), {})
 
-    return AddressError(
-        "this gateway does not report how it is: say enabled = true under [health] in its"
-        " configuration, and restart it"
+
+def _silent(gateway: Client) -> Exception:
+    """Return why there is no report, and what to do about it."""
+    from gateway.cli.table import text
+    from gateway.errors import AddressError, RecipientGoneError
+
+    reporter = _reporter(gateway)
+    if not reporter:
+        return AddressError(
+            "this gateway does not report how it is: say enabled = true under [health] in its"
+            " configuration, and restart it"
+        )
+    state, cause = text(reporter.get("state")), text(reporter.get("cause"))
+    start = "this gateway does not report how it is: its process 'health' "
+    if state == "degraded":
+        return RecipientGoneError(
+            f"{start}has failed too often ({cause}), and is tried again once a minute or so:"
+            " mend that; the gateway's log says more"
+        )
+    if state == "living":
+        return RecipientGoneError(f"{start}lives and has told nothing yet: ask again")
+    return RecipientGoneError(
+        f"{start}is {state} ({cause}): ask again; the gateway's log says more"
     )
 
 

@@ -238,7 +238,12 @@ class Hotplug:
             self.counts.events += 1
             now = self._clock.monotonic()
             self._scan_at = min(self._scan_at, now + CONFIRM_AFTER)
-            there = udev.look(device.sys_path)
+            try:
+                there = udev.look(device.sys_path)
+            except OSError:
+                # Nobody knows whether it is there: the scan will, or will say what is wrong.
+                self._scan_at = -inf
+                continue
             if there is not None and device.action != "remove":
                 self._presence.added(there, now)
             elif there is not None and self._presence.knows(there):
@@ -304,5 +309,9 @@ class Hotplug:
 
 def _pending_error(descriptor: int) -> int:
     """Return, and clear, why a socket polls as broken: pyudev only says that it does."""
-    with socket.socket(fileno=os.dup(descriptor)) as stream:
+    # Without a copy of it: there may be no descriptors left.
+    stream = socket.socket(fileno=descriptor)
+    try:
         return stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    finally:
+        stream.detach()

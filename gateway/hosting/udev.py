@@ -7,8 +7,9 @@ dozen microseconds whether a scan would find anything else than before.
 
 What cannot be read is left out: an attribute that may not be read or has just
 gone, a property that is no UTF-8; bytes of an attribute that are no UTF-8 are
-replaced. Refused: binary and large attributes, and a machine without libudev
-(`ConfigError`, which says what to install).
+replaced. Refused: binary and large attributes, a machine without libudev
+(`ConfigError`, which says what to install), and to look without descriptors
+(`OSError`): to libudev there is no device then, and nothing to be listed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from errno import EMFILE, ENFILE
 from typing import Any, Final
 
 import pyudev
@@ -31,6 +33,9 @@ _LARGEST: Final = 4096
 """Bytes of the largest attribute that is read: all that a text may have."""
 _LEFT_OUT: Final = frozenset({"uevent", "descriptors", "config", "rom", "vpd", "urbnum"})
 """Attributes that are binary, told otherwise, or different at every look."""
+
+_NO_DESCRIPTORS: Final = frozenset({EMFILE, ENFILE})
+"""Why a file cannot be opened that says nothing of the file."""
 
 Glance = frozenset[tuple[str, str, int]]
 """Subsystem, name and inode of every device: what is there, and whether it is another."""
@@ -69,36 +74,57 @@ class Udev:
         return monitor
 
     def glance(self) -> Glance:
-        """Look at the folders of the subsystems only."""
-        found: set[tuple[str, str, int]] = set()
-        for subsystem in self._subsystems:
-            for folder in (f"/sys/class/{subsystem}", f"/sys/bus/{subsystem}/devices"):
-                with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-                    found.update((subsystem, each.name, each.inode()) for each in entries)
-        return frozenset(found)
+        """Look at the folders of the subsystems only; `OSError` where that cannot be done."""
+        return frozenset(
+            (subsystem, each.name, each.inode()) for subsystem, each in self._entries()
+        )
 
     def scan(self) -> dict[str, tuple[PluggedDevice, bool]]:
-        """Return all devices by their path, and of each whether udevd is done with it."""
+        """Return all devices by their path, and of each whether udevd is done with it.
+
+        `OSError` where that cannot be known.
+        """
         found: dict[str, tuple[PluggedDevice, bool]] = {}
         ancestors: dict[str, PluggedAncestor] = {}
-        for subsystem in self._subsystems:
-            for device in self._context.list_devices(subsystem=subsystem):
-                read = _read(device, ancestors)
-                if read is not None:
-                    found[read.sys_path] = read, bool(device.is_initialized)
+        # Not libudev's own list: one that it cannot make is empty.
+        for _, entry in self._entries():
+            device = self._device(os.path.realpath(entry.path))
+            read = _read(device, ancestors) if device is not None else None
+            if read is not None:
+                found[read.sys_path] = read, bool(device.is_initialized)
         return found
 
     def look(self, sys_path: str) -> PluggedDevice | None:
-        """Return the device at ``sys_path`` as it is now; None where there is none."""
+        """Return the device at ``sys_path`` as it is now; None where there is none.
+
+        `OSError` where that cannot be known.
+        """
+        device = self._device(sys_path)
+        return _read(device, {}) if device is not None else None
+
+    def _entries(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        for subsystem in self._subsystems:
+            for folder in (f"/sys/class/{subsystem}", f"/sys/bus/{subsystem}/devices"):
+                with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+                    for each in entries:
+                        yield subsystem, each
+
+    def _device(self, sys_path: str) -> Any:
+        """Return pyudev's device at ``sys_path``; None where there is none."""
         try:
-            device = pyudev.Devices.from_sys_path(self._context, sys_path)
-        except pyudev.DeviceNotFoundAtPathError:
+            return pyudev.Devices.from_sys_path(self._context, sys_path)
+        except pyudev.DeviceNotFoundAtPathError as error:
+            # It is by this file that libudev knows a device, and seeing it takes no descriptor.
+            if os.path.exists(f"{sys_path}/uevent"):
+                raise OSError(EMFILE, "too few descriptors for libudev", sys_path) from error
             return None
-        return _read(device, {})
 
 
 def _read(device: Any, ancestors: dict[str, PluggedAncestor]) -> PluggedDevice | None:
     """Return ``device`` of pyudev's as a value; None where it has gone meanwhile.
+
+    Its attributes are read after what libudev reads in silence, so that a want of
+    descriptors is an `OSError` for both.
 
     ``ancestors`` are those that have been read already, and gets more.
     """
@@ -140,15 +166,14 @@ def _properties(device: Any) -> dict[str, str]:
 
 def _attributes(sys_path: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    try:
+    names: list[str] = []
+    with _unless_no_descriptors():
         names = os.listdir(sys_path)
-    except OSError:
-        return found
     for name in sorted(names):
         if name in _LEFT_OUT:
             continue
         path = f"{sys_path}/{name}"
-        with contextlib.suppress(OSError):
+        with _unless_no_descriptors():
             about = os.lstat(path)
             if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST:
                 continue
@@ -157,3 +182,13 @@ def _attributes(sys_path: str) -> dict[str, str]:
             with open(path, "rb") as file:
                 found[name] = file.read(_LARGEST).decode(errors="replace").rstrip()
     return found
+
+
+@contextlib.contextmanager
+def _unless_no_descriptors() -> Iterator[None]:
+    """Leave out what cannot be read, unless nothing can be."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_DESCRIPTORS:
+            raise

@@ -36,8 +36,9 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     a bounce should anything go wrong after `send` has returned. ``route`` is
     set by the bus on what a router brought in from outside.
 
-    A publication's subject is its topic, and its ``thread_index`` counts its
-    owner's publications on that topic.
+    A publication's subject is its topic. What is retained has a higher
+    ``thread_index`` than whatever its owner retained before; other
+    publications have 1.
     """
 
     message_id: str

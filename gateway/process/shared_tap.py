@@ -15,7 +15,7 @@ from gateway.process.mail_tap import RENEW_EVERY, Copy, MailTap
 from gateway.process.process import Process
 
 LEASE = 15.0
-"""Seconds after which the boss ends what was not renewed (`gateway.supervision.notices`)."""
+"""Seconds after which the boss ends a tap that its owner has not renewed."""
 
 
 class SharedTap:

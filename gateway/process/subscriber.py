@@ -1,8 +1,8 @@
 """A correspondent who also publishes, and subscribes to what others publish.
 
-A topic has one owner, who numbers what it publishes there; the boss keeps what
-is retained, and who subscribed. `publish` may be called from any thread;
-`subscribe`, `unsubscribe` and the callbacks belong to the one that reads.
+A topic has one owner, who numbers what is to be retained; the boss keeps that,
+and who subscribed. `publish` may be called from any thread; `subscribe`,
+`unsubscribe` and the callbacks belong to the one that reads.
 
 Refused: what is no topic or no pattern (`ValueError`), bodies that no letter
 can carry (`BodyError`).
@@ -10,7 +10,7 @@ can carry (`BodyError`).
 
 from __future__ import annotations
 
-import threading
+from itertools import count
 from typing import Any
 
 from msgspec import to_builtins
@@ -34,8 +34,9 @@ class Subscriber(Correspondent):
 
     def __init__(self, name: str, office: Office, mailbox: Mailbox, route: str = "") -> None:
         super().__init__(name, office, mailbox, route)
-        self._sequence: dict[str, int] = {}
-        self._sequence_lock = threading.Lock()
+        # One row for all topics: it rises on each of them, and none has to be remembered.
+        # Any thread may draw from it.
+        self._stamps = count(1)
 
     def publish(self, topic: str, body: Any = None, *, retain: bool = False) -> None:
         """Hand ``body`` to whoever subscribed to ``topic``; never waits for a slow one.
@@ -52,16 +53,13 @@ class Subscriber(Correspondent):
         {'celsius': 21.5}
         """
         body, body_type = checked(body)
-        with self._sequence_lock:
-            if topic not in self._sequence:
-                check_topic(topic)
-            sequence = self._sequence[topic] = self._sequence.get(topic, 0) + 1
+        check_topic(topic)
         office = self._office
         message_id = office.new_id()
         message = Message(
             message_id,
             message_id,
-            sequence,
+            next(self._stamps) if retain else 1,
             self._clock.time(),
             self.name,
             "",

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import RefusedError
 from gateway.mail.message import Message
 from gateway.process.process import Process
@@ -47,6 +48,15 @@ class Router(Process):
     _renewed: Mapping[str, Any] = MappingProxyType({})
 
     # To be written by authors
+
+    @classmethod
+    def spools(cls, name: str, settings: Any) -> Mapping[str, SpoolTerms]:
+        """Return the topics that wait for the route ``name`` in files, by their patterns.
+
+        They do from the gateway's start on, before this route is born. Raises `ValueError`
+        for settings that cannot be kept.
+        """
+        return {}
 
     def start(self) -> None:
         """Open the medium; what is not there yet is waited for elsewhere, never here."""

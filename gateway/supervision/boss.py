@@ -188,6 +188,8 @@ class Boss:
                 self._accounts.close(member)
             self._accounts.end()
             raise
+        for name, member in self.members.items():
+            self._board.expect(name, member.spec.spools)
         self._board.tell_book()
         if self._fork_server is not None:
             self._box.watch(self._fork_server.fileno(), self._hear_fork_server)

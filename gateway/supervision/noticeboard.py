@@ -175,6 +175,11 @@ class Noticeboard:
         if self._archive.unsubscribe(mailbox, pattern):
             self.tell_book()
 
+    def expect(self, mailbox: str, spools: Mapping[str, SpoolTerms]) -> None:
+        """Have what is published wait for ``mailbox``, which has not subscribed yet."""
+        for pattern, terms in spools.items():
+            self._archive.subscribe(mailbox, pattern, self._office.book.version + 1, terms)
+
     def spools(self) -> dict[str, SpoolTerms]:
         """Return whose mailbox is durable, on which terms."""
         known = self._archive.subscriptions

@@ -24,12 +24,10 @@ from gateway.errors import AddressError, ConfigError, RefusedError
 from gateway.process import log_levels, log_stream
 from gateway.process.log_levels import NAMES, Levels, sieve
 from gateway.process.log_stream import LogStream
+from gateway.process.shared_tap import LEASE
 
 MOST = 16
 """Taps at a time."""
-
-LEASE = 15.0
-"""Seconds that a tap stands unless its owner renews it."""
 
 LONGEST = 3600.0
 """Seconds that the log is streamed at the most before its owner has to ask again."""

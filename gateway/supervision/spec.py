@@ -13,6 +13,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Literal, get_args
 
 from gateway.bus.lanes import Order, Policy
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.config.qualname import named
 from gateway.errors import ConfigError
 from gateway.mail.address import Address
@@ -41,7 +42,8 @@ class ProcessSpec:
     is born. ``route`` is what the bus writes on its mail. ``command`` is what
     an external one runs. ``start_after``, ``limit`` and ``stuck_after`` are in
     seconds; see `Application.add_process`. ``data`` is what it was made from,
-    where that was plain data (`gateway.supervision.recruit`).
+    where that was plain data (`gateway.supervision.recruit`). What is published on
+    the patterns ``spools`` waits for it, also before its first life.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ProcessSpec:
     stuck_after: float | None = None
     when_stuck: WhenStuck = "report"
     data: Mapping[str, Any] | None = None
+    spools: Mapping[str, SpoolTerms] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if Address.parse(self.name).route:

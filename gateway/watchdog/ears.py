@@ -1,24 +1,33 @@
 """What the gateway tells of itself, kept for the report: states, moves, statistics, errors.
 
 Holds the newest of everything, bounded; opens nothing and asks nobody. Used by
-one thread. What a foreign process publishes in another shape is left out.
+one thread. What a foreign process publishes in another shape, or under a name
+that is longer than `NAME`, is left out, and texts are cut to `TEXT`.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
+from gateway.mail.abridged import as_unicode
 from gateway.mail.message import Message
-from gateway.watchdog.health import ErrorLine, Facts, Told
+from gateway.watchdog.health import NAME, ErrorLine, Facts, Told, flat
 from gateway.watchdog.reading import Reading, failed
 
 MOST = 4096
 """Names of one kind that are kept."""
 
 TEXT = 1000
-"""Characters of one error that are kept."""
+"""Characters of one error, or of one cause, that are kept."""
+
+EVENTS = 32
+"""Kinds of events that are counted of one device."""
+
+_KEPT = ("state", "connected", "cause", "since", "mode", "restarts")
+"""What is kept of a state."""
 
 
 class Ears:
@@ -42,24 +51,29 @@ class Ears:
         """
         kind, name, what = message.subject.split("/", 2)
         table = self.moves if what == "moves" else getattr(self, kind)
+        name = as_unicode(name)
         if message.body is None:
             table.pop(name, None)
-        elif isinstance(message.body, dict) and (name in table or len(table) < MOST):
-            table[name] = Told(message.body, at)
+        elif (
+            isinstance(message.body, dict)
+            and len(name) <= NAME
+            and (name in table or len(table) < MOST)
+        ):
+            table[name] = Told(_kept(message.body), at)
 
     def hear_error(self, body: object) -> None:
         """Take in a line of the log, as `gateway.process.log_stream` makes it."""
         if not isinstance(body, dict):
             return
-        level = str(body.get("level", ""))
+        level = _text(body.get("level", ""))[:NAME]
         left_out = body.get("left_out")
         self._errors_seen[level] += left_out if isinstance(left_out, int) else 1
         line = ErrorLine(
             time=float(body.get("time", 0.0)),
             level=level,
-            process=str(body.get("process", "")),
-            logger=str(body.get("logger", "")),
-            text=str(body.get("text", ""))[:TEXT],
+            process=_text(body.get("process", "")),
+            logger=_text(body.get("logger", "")),
+            text=_text(body.get("text", "")),
         )
         self._errors.append(line)
 
@@ -77,7 +91,7 @@ class Ears:
 
     def miss_statistics(self, route: str, at: float, reason: str) -> None:
         """Note that ``route`` does not answer, in place of what it answered before."""
-        self.statistics[route] = failed(at, reason)
+        self.statistics[route] = failed(at, _text(reason))
 
     def facts(self, machine: Mapping[str, Reading]) -> Facts:
         """Return all of it, and what was read of the ``machine``."""
@@ -101,3 +115,21 @@ class Ears:
             "devices": len(self.devices),
             "errors": len(self._errors),
         }
+
+
+def _kept(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the report tells of a state, or of a device's moves."""
+    kept: dict[str, Any] = {}
+    for name in _KEPT:
+        value = body.get(name)
+        if isinstance(value, str):
+            kept[name] = _text(value)
+        elif isinstance(value, int | float):
+            kept[name] = value
+    if isinstance(counts := body.get("counts"), dict):
+        kept["counts"] = dict(islice(flat(counts).items(), EVENTS))
+    return kept
+
+
+def _text(value: object) -> str:
+    return as_unicode(str(value)[:TEXT])

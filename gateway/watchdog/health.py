@@ -2,16 +2,21 @@
 
 Pure: readings, publications and the time are handed in. Everything in it has an
 age, in seconds, and a quality (`gateway.watchdog.reading`). Its size is
-bounded: of each kind `MOST` are told, and how many were left out.
+bounded: of each kind `MOST` are told, and how many were left out; `fitted` leaves
+out what matters least until it has no more bytes than it may have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
 
+from gateway.mail.abridged import as_unicode
 from gateway.watchdog.reading import Aged, Reading, aged
 
 Verdict = Literal["fine", "warning", "critical"]
@@ -23,6 +28,15 @@ MOST = 256
 
 COUNTERS = 96
 """Counters that are told of one route."""
+
+NAME = 255
+"""Characters of the longest name that is told, of a process or of a counter."""
+
+BYTES = 60_000
+"""Bytes of JSON of a report for who is far away: over MQTT 64 kB pass where nobody says more."""
+
+WHOLE_BYTES = 500_000
+"""Bytes of JSON of a report for who is in the house."""
 
 _DEPTH = 4
 
@@ -90,7 +104,8 @@ class Report(msgspec.Struct, frozen=True):
     errors_seen: dict[str, int]
     """How many warnings, errors and so on the log has had since the start."""
     left_out: dict[str, int]
-    """How many more there are than the report names."""
+    """How many more there are than the report names; by ``counters``, of how many devices
+    those are not told."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -174,6 +189,58 @@ def worst(problems: Iterable[Problem]) -> Verdict:
     return max((problem.level for problem in problems), key=RANKS.__getitem__, default="fine")
 
 
+def fitted(report: Report, most: int) -> Report:
+    """Return ``report`` in ``most`` bytes of JSON or less; `Report.left_out` tells what it lacks.
+
+    Left out are, one after the other and as far as needed: what is counted of devices that
+    are well; of all devices; half of every table, again and again.
+    """
+    for slimmer in _SLIMMER:
+        if _size(report) <= most:
+            break
+        report = slimmer(report)
+    return report
+
+
+def _size(report: Report) -> int:
+    try:
+        return len(msgspec.json.encode(report))
+    except UnicodeEncodeError:
+        # A route said so within this OS process: whoever writes it as JSON will refuse it.
+        return len(repr(report))
+
+
+def _without_counters(report: Report, *, of_all: bool) -> Report:
+    """Leave out what is counted of devices: ``of_all``, or of those that are well."""
+    unwell = {problem.key for problem in report.problems}
+    slim = {
+        name: msgspec.structs.replace(state, counters=None)
+        for name, state in report.devices.items()
+        if of_all or f"device/{name}" not in unwell
+    }
+    devices = {**report.devices, **slim}
+    left_out = {**report.left_out, "counters": len(slim)}
+    return msgspec.structs.replace(report, devices=devices, left_out=left_out)
+
+
+def _with_rows(report: Report, *, rows: int) -> Report:
+    """Leave ``rows`` of every table, and as many of the last errors."""
+    left_out = Counter(report.left_out)
+    fewer: dict[str, Any] = {"errors": report.errors[max(0, len(report.errors) - rows) :]}
+    for name in ("problems", "processes", "routes", "devices", "spools"):
+        kept = getattr(report, name)
+        left_out[name] += max(0, len(kept) - rows)
+        fewer[name] = dict(islice(kept.items(), rows)) if isinstance(kept, dict) else kept[:rows]
+    return msgspec.structs.replace(report, **fewer, left_out=dict(+left_out))
+
+
+_SLIMMER: tuple[Callable[[Report], Report], ...] = (
+    partial(_without_counters, of_all=False),
+    partial(_without_counters, of_all=True),
+    *(partial(_with_rows, rows=MOST >> halves) for halves in range(1, MOST.bit_length() + 1)),
+)
+
+
 def flat(value: Mapping[str, Any], prefix: str = "", depth: int = _DEPTH) -> dict[str, float]:
     """Return the numbers in ``value`` by dotted names; words and truth values are no counts.
 
@@ -240,7 +307,8 @@ def _counters(reading: Reading | None, moment: float, stale_after: float) -> Age
         return None
     if reading.value is None:
         return aged(reading, moment, stale_after)
-    value = dict(sorted(flat(reading.value).items())[:COUNTERS])
+    counted = sorted((as_unicode(name), number) for name, number in flat(reading.value).items())
+    value = dict([(name, number) for name, number in counted if len(name) <= NAME][:COUNTERS])
     return aged(msgspec.structs.replace(reading, value=value), moment, stale_after)
 
 

@@ -2,9 +2,10 @@
 
 The report (`gateway.watchdog.health`) is published, retained, once a period and
 as soon as something turns from well to unwell, but never two within the gap
-that the settings name. To letters it answers:
+that the settings name: whole on ``health/whole``, and on ``health``, which goes
+far, in no more bytes than go through everywhere. To letters it answers:
 
-- ``report``: the report, as it is now;
+- ``report``: the whole report, as it is now;
 - ``$log_stream`` with ``{"level": "debug", "seconds": 600}``: the log of every OS
   process is published on ``log/<process>`` from that level on, for so long (an hour at
   the most). ``id`` tells several leases of one sender apart; ``"seconds": 0`` ends one;
@@ -34,7 +35,14 @@ from gateway.process.log_stream import LogStream
 from gateway.process.process import Process
 from gateway.process.subscription import Subscription
 from gateway.watchdog.ears import Ears
-from gateway.watchdog.health import Problem, Report, put_together
+from gateway.watchdog.health import (
+    BYTES,
+    WHOLE_BYTES,
+    Problem,
+    Report,
+    fitted,
+    put_together,
+)
 from gateway.watchdog.judgement import Memory, is_worse, judge
 from gateway.watchdog.leases import Leases, checked_seconds
 from gateway.watchdog.machine import read_machine
@@ -45,6 +53,8 @@ from gateway.watchdog.reading import Reading
 log = logging.getLogger(__name__)
 
 TOPIC = "health"
+
+WHOLE = "health/whole"
 
 SETTLE = 0.25
 """Seconds after a move in which others are awaited before it is judged what they come to."""
@@ -187,7 +197,7 @@ class Health(Process):
             self._publish_at = now
 
     def _report(self) -> Report:
-        return put_together(
+        report = put_together(
             self._ears.facts(self._machine),
             self._judged(),
             moment=self._clock.monotonic(),
@@ -196,6 +206,7 @@ class Health(Process):
             version=__version__,
             stale_after=3 * self._settings.period,
         )
+        return fitted(report, WHOLE_BYTES)
 
     def _publish(self) -> None:
         report = self._report()
@@ -205,7 +216,8 @@ class Health(Process):
         self._published = list(report.problems)
         self._publish_at = None
         self._reports += 1
-        self.publish(TOPIC, msgspec.to_builtins(report), retain=True)
+        self.publish(WHOLE, msgspec.to_builtins(report), retain=True)
+        self.publish(TOPIC, msgspec.to_builtins(fitted(report, BYTES)), retain=True)
         # Not from `now`: the making of a large report is no part of the gap.
         self._earliest = self._clock.monotonic() + min(
             self._settings.min_gap, self._settings.period

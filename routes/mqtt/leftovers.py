@@ -4,6 +4,8 @@ Whoever subscribes would be told of them for ever. At each connection the broker
 says what it retains under ``devices/+/info`` of this node; where a device is
 neither configured nor has told of itself on the bus within `PATIENCE`, its topics
 are cleared, the info last: if that is cut short, the next connection finds it again.
+They are cleared a few at a time, and as far as there is room, since until the broker
+has one it lies among the values that are kept to be said again.
 Others may hand in what they find themselves (`Leftovers.add`).
 
 Refused: whatever is not below this node; more than `MOST` devices at a time, which
@@ -34,6 +36,12 @@ PATIENCE: Final = 10.0
 MOST: Final = 1000
 """Devices that may be under suspicion at a time, and topics of one that are cleared."""
 
+AT_A_TIME: Final = 16
+"""Topics that are cleared at a time, at the most."""
+
+PAUSE: Final = 0.1
+"""Seconds until the next are."""
+
 _ALWAYS: Final = ("state", "moves", "claim")
 
 
@@ -49,8 +57,12 @@ class Leftovers:
         ring: Callable[[], None],
         clock: Clock,
         patience: float = PATIENCE,
+        room: Callable[[], int] = lambda: MOST,
     ) -> None:
-        """``configured`` are the devices of this gateway, whether they are there or not."""
+        """``configured`` are the devices of this gateway, whether they are there or not.
+
+        ``room`` returns how many more topics may be said before a value is forgotten.
+        """
         self.subscription = OwnToo(topics.infos)
         self._topics = topics
         self._there = set(configured)
@@ -58,6 +70,8 @@ class Leftovers:
         self._ring = ring
         self._clock = clock
         self._patience = patience
+        self._room = room
+        self._clear_at = 0.0
         self._lock = threading.Lock()
         self._found: dict[str, tuple[float, dict[str, None]]] = {}
         self._heard = self._cleared = self._overlooked = 0
@@ -96,17 +110,14 @@ class Leftovers:
         return bool(self._found)
 
     def tick(self) -> None:
-        """Clear what is overdue."""
+        """Clear some of what is overdue."""
         now = self._clock.monotonic()
-        with self._lock:
-            due = {name: each for name, each in self._found.items() if each[0] <= now}
-            for device in due:
-                del self._found[device]
-        for device, (_, topics) in due.items():
-            if device not in self._there:
-                log.info("%s is not configured any more: its retained topics are cleared", device)
-                for topic in topics:
-                    self._cleared += self._say(topic, b"", qos=1, retain=True)
+        if now < self._clear_at or not self._found:
+            return
+        self._clear_at = now + PAUSE
+        # Values that are new meanwhile find the other half.
+        for topic in self._take(now, min(AT_A_TIME, (self._room() + 1) // 2)):
+            self._cleared += self._say(topic, b"", qos=1, retain=True)
 
     def statistics(self) -> dict[str, int]:
         """Return what was heard, how many topics were cleared, and devices overlooked."""
@@ -115,6 +126,24 @@ class Leftovers:
             "leftovers_cleared": self._cleared,
             "leftovers_overlooked": self._overlooked,
         }
+
+    def _take(self, now: float, most: int) -> list[str]:
+        """Return up to ``most`` topics that are overdue, device by device."""
+        taken: list[str] = []
+        with self._lock:
+            for device, (deadline, topics) in list(self._found.items()):
+                if device in self._there:
+                    del self._found[device]
+                elif deadline <= now:
+                    for topic in list(topics)[: most - len(taken)]:
+                        del topics[topic]
+                        taken.append(topic)
+                    if not topics:
+                        del self._found[device]
+                        log.info(
+                            "%s is not configured any more: its retained topics are cleared", device
+                        )
+        return taken
 
     def _named_in(self, device: str, payload: bytes) -> list[str]:
         """Return the topics that a device with this info may have retained."""

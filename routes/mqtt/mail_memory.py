@@ -112,6 +112,13 @@ class MailMemory:
                 (encode(letter), deadline, letter.message_id),
             )
 
+    def give_up(self, letter: Message, now: float) -> None:
+        """Note that the time of a letter is over before its deadline."""
+        with told(self.path):
+            self._database.execute(
+                "UPDATE outgoing SET deadline = ? WHERE id = ?", (now, letter.message_id)
+            )
+
     def forget(self, id: str) -> None:
         """Forget a letter that is done with."""
         with told(self.path):

@@ -83,6 +83,8 @@ class Nodes:
             elif not is_node(node) or (node not in self._known and len(self._known) >= MOST):
                 self.refused += 1
                 return
+            elif status == self._known.get(node):
+                return  # said again, as to everybody who subscribes: no news
             else:
                 self._known[node] = status
             self._news[node] = None

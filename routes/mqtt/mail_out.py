@@ -279,6 +279,8 @@ class MailOut:
         if now >= entry.deadline:
             self._give_up(entry, ExpiredError(f"it expired on its way to {entry.node!r}"))
         elif why_not is not None:
+            # Where it cannot be forgotten afterwards, the next life must not publish it.
+            self._memory.give_up(entry.letter, now)
             self._give_up(entry, why_not)
         elif self._in_flight[entry.node] < IN_FLIGHT and self._is_online(entry.node):
             self._memory.published(entry.letter, now)

@@ -3,7 +3,8 @@
 A command is called like a device's, by ``gateway/<node>/manage/<command>/call``, and
 answered the same way (`routes.mqtt.commands`). They are carried out one after the other
 on a thread of their own, so that telemetry and calls go on meanwhile; whoever asks while
-`WAITING` wait is told so.
+`WAITING` wait is told so. Each is on record before it is begun, and again with what came
+of it.
 
 Refused, with an error to the caller, and on record: what is not allowed, which is
 everything unless it is; commands that there are not.
@@ -16,6 +17,7 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from gateway.clock import Clock
@@ -55,7 +57,7 @@ class _Task(NamedTuple):
 
 
 class Manage:
-    """An `Inlet`; carries out on the thread that `open` starts."""
+    """An `Inlet`; carries out, and writes down, on the threads that `open` starts."""
 
     def __init__(
         self,
@@ -77,7 +79,6 @@ class Manage:
         self._devices: dict[str, DeviceState] = {}
         self._commands = Commands(settings, owner, lambda: self._devices, clock.monotonic)
         self._audit = Audit(settings.audit_file, settings.audit_bytes)
-        self._audit_lock = threading.Lock()
         self._tasks: queue.Queue[_Task | None] = queue.Queue(WAITING)
         self._closed = threading.Event()
         self.counts: Counter[str] = Counter()
@@ -85,10 +86,18 @@ class Manage:
     def open(self) -> None:
         """Begin to carry out."""
         self._owner.add_child_thread("manage", self._work)
+        self._owner.add_child_thread("audit", self._audit.work)
 
     def close(self) -> None:
         """Carry out nothing more; what waits is told so. What is under way ends by itself."""
         self._closed.set()
+        self._drain()
+
+    def seal(self) -> None:
+        """End the record: nobody is heard any more."""
+        self._audit.end()
+
+    def _drain(self) -> None:
         while True:
             try:
                 task = self._tasks.get_nowait()
@@ -117,7 +126,7 @@ class Manage:
         opened = open_call(incoming, self._topics, max_payload=self._max_payload)
         command = incoming.topic.split("/")[3]
         if isinstance(opened, Refusal):
-            self._record(command, {}, incoming, f"{opened.code}: {opened.reason}")
+            self._record(command, {}, incoming, f"{opened.code}: {opened.reason}", later=True)
             if opened.reply_to is not None:
                 body = error_body(opened.reply_to, opened.code, opened.reason)
                 self._answer(opened.reply_to, body)
@@ -132,6 +141,10 @@ class Manage:
                 self._tasks.put_nowait(task)
             except queue.Full:
                 self._refuse(task, "mailbox_full", f"{WAITING} commands wait already")
+            else:
+                # Closed since we looked, it may lie here unseen.
+                if self._closed.is_set():
+                    self._drain()
 
     def statistics(self) -> dict[str, Any]:
         """Return how many commands were carried out, failed, and were refused."""
@@ -155,14 +168,20 @@ class Manage:
                 ours = Incoming(self.subscription, b"", user=(("route", self._owner.name),))
                 self._record("configure", {}, ours, recovered)
         while (task := self._tasks.get()) is not None:
+            begun = self._clock.time()
+            record = partial(self._record, task.command, task.arguments, task.incoming, begun=begun)
+            # Whoever is killed meanwhile says nothing of it afterwards.
+            record("begun")
             try:
                 result = self._commands.run(task.command, task.arguments)
             except GatewayError as error:
-                self._end(task, error)
-                continue
-            self.counts["carried_out"] += 1
-            self._record(task.command, task.arguments, task.incoming, "ok")
-            body = answer_body(task.reply_to, result, max_payload=self._max_payload)
+                self.counts["failed"] += 1
+                record(f"{error.code}: {error}")
+                body = error_body(task.reply_to, error.code, str(error))
+            else:
+                self.counts["carried_out"] += 1
+                record("ok")
+                body = answer_body(task.reply_to, result, max_payload=self._max_payload)
             self._answer(task.reply_to, body)
 
     def _end(self, task: _Task, error: GatewayError) -> None:
@@ -170,21 +189,30 @@ class Manage:
 
     def _refuse(self, task: _Task, code: str, reason: str, kind: str = "refused") -> None:
         self.counts[kind] += 1
-        self._record(task.command, task.arguments, task.incoming, f"{code}: {reason}")
+        said = f"{code}: {reason}"
+        self._record(task.command, task.arguments, task.incoming, said, later=True)
         self._answer(task.reply_to, error_body(task.reply_to, code, reason))
 
     def _record(
-        self, command: str, arguments: dict[str, Any], incoming: Incoming, result: str
+        self,
+        command: str,
+        arguments: dict[str, Any],
+        incoming: Incoming,
+        result: str,
+        *,
+        begun: float | None = None,
+        later: bool = False,
     ) -> None:
-        with self._audit_lock:
-            self._audit.note(
-                time=self._clock.time(),
-                command=command,
-                topic=incoming.topic,
-                who=dict(incoming.user[:8]),
-                arguments=for_record(arguments),
-                result=result,
-            )
+        self._audit.note(
+            time=self._clock.time(),
+            command=command,
+            topic=incoming.topic,
+            who=dict(incoming.user[:8]),
+            arguments=for_record(arguments),
+            result=result,
+            begun=begun,
+            later=later,
+        )
 
     def _answer(self, reply_to: ReplyTo, body: bytes) -> None:
         properties = Properties(correlation_data=reply_to.correlation_data, content_type=JSON)

@@ -17,6 +17,7 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import tomllib
 from collections.abc import Collection, Mapping
@@ -73,9 +74,9 @@ class Change(NamedTuple):
         note = {**self._asdict(), "file": str(self.file), "routes": list(self.routes)}
         try:
             if self.before is not None:
-                _replace(_former(self.file), self.before)
-            _replace(_trial(self.file), to_json(note))
-            _replace(self.file, self.text)
+                _replace(_former(self.file), self.before, like=self.file)
+            _replace(_trial(self.file), to_json(note), like=self.file)
+            _replace(self.file, self.text, like=self.file)
         except OSError:
             # The disk is full, or fails: nothing may be left that is taken back some day.
             with contextlib.suppress(OSError):
@@ -240,12 +241,17 @@ def _former(file: Path) -> Path:
     return file.with_name(f".{file.name}.former")
 
 
-def _replace(file: Path, text: bytes) -> None:
-    """Write ``file`` so that a power cut leaves the old one or the new one."""
+def _replace(file: Path, text: bytes, *, like: Path) -> None:
+    """Write ``file`` so that a power cut leaves the old one or the new one.
+
+    Who may read ``like``, if that exists, may read it.
+    """
     file.parent.mkdir(mode=0o755, exist_ok=True)
     beside = file.with_name(f".{file.name}")
     try:
         with beside.open("wb") as opened:
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(opened.fileno(), stat.S_IMODE(like.stat().st_mode))
             opened.write(text)
             opened.flush()
             os.fsync(opened.fileno())

@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from gateway import __version__
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import ConfigError, LinkLostError, RefusedError, SpoolError
 from gateway.mail.address import Address
 from gateway.mail.codec import to_json
@@ -74,6 +75,14 @@ class MqttRouter(Carrier):
     _mail: Mail | None = None
     _manage: Manage | None = None
     _was_connected = False
+    _to_begin = False
+    """Whether there is a connection of which the forwarder has not been told."""
+
+    @classmethod
+    def spools(cls, name: str, settings: Any) -> dict[str, SpoolTerms]:
+        """Return what is told at the broker, which waits as ``spool`` says."""
+        terms: SpoolTerms | None = settings.spool.terms(name)
+        return {} if terms is None else dict.fromkeys(OUTWARD, terms)
 
     def start(self) -> None:
         """Begin to talk to the broker, which need not be there."""
@@ -98,6 +107,7 @@ class MqttRouter(Carrier):
             ring=self._tray.ring,
             clock=self._clock,
             patience=self.parameter("patience", PATIENCE),
+            room=self._room,
         )
         self._announcing = self._make_announcing()
         self._listening = [
@@ -170,6 +180,8 @@ class MqttRouter(Carrier):
         self._telemetry.take_back()
         self._session = None
         session.stop(LEAVE)
+        if self._manage is not None:
+            self._manage.seal()
         forwarder, self._forwarder = self._forwarder, None
         if forwarder is not None:
             if self._heeds_writers:
@@ -184,7 +196,7 @@ class MqttRouter(Carrier):
         self._calls.expire()
         if self._forwarder is not None:
             if self._forwarder.is_busy:
-                self._forwarder.carry()
+                self._forward(self._forwarder)
             self._forwarder.keep_house()
             self._heed_writers()
         self._tick()
@@ -235,7 +247,7 @@ class MqttRouter(Carrier):
     def _on_bell(self, _events: int) -> None:
         self._tray.empty()
         if self._forwarder is not None:
-            self._forwarder.carry()
+            self._forward(self._forwarder)
             self._heed_writers()
         self._tick()
         self._set_frequency()
@@ -260,10 +272,12 @@ class MqttRouter(Carrier):
         if self.frequency != wanted:
             self.frequency = wanted
 
-    def _on_connected(self) -> None:
-        if self._forwarder is not None:
-            self._forwarder.begin()
-            self._set_frequency()
+    def _forward(self, forwarder: Forwarder) -> None:
+        if self._to_begin:
+            self._to_begin = False
+            forwarder.begin()
+        else:
+            forwarder.carry()
 
     def _tick(self) -> None:
         self._leftovers.tick()
@@ -279,6 +293,15 @@ class MqttRouter(Carrier):
             or (self._announcing is not None and self._announcing.is_waiting)
             or (self._mail is not None and self._mail.is_busy)
         )
+
+    def _room(self) -> int:
+        """Return how many more topics can be retained, and told to the broker, now."""
+        settings: Settings = self.settings
+        session = self._session
+        if session is None or not session.state.is_connected:
+            return 0
+        # The birth lies beside them.
+        return 1 + settings.retained_size - session.statistics().outbox.retained
 
     def _make_announcing(self) -> Announcing | None:
         settings = self.settings
@@ -311,7 +334,8 @@ class MqttRouter(Carrier):
         if self._session is not None:
             # A throttling broker changes the cause of one connection.
             if state.is_connected and not self._was_connected:
-                self._tray.put(self._on_connected)
+                self._to_begin = True
+                self._tray.ring()
             self._was_connected = state.is_connected
             self.set_connection("connected" if state.is_connected else "waiting", state.cause)
 

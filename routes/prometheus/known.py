@@ -24,7 +24,7 @@ class Known:
         self.devices: dict[str, Mapping[str, Any]] = {}
 
     def take_report(self, message: Message) -> None:
-        """Take in what was published on ``health``."""
+        """Take in what was published on ``health/whole``."""
         self.report = message.body if isinstance(message.body, dict) else {}
 
     def take_state(self, message: Message) -> None:

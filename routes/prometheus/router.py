@@ -47,7 +47,7 @@ class PrometheusRouter(Router):
         self._registry.register(
             GatewayCollector(self._known, self._own, most=self.settings.most_names)
         )
-        self.subscribe("health", self._known.take_report)
+        self.subscribe("health/whole", self._known.take_report)
         self.subscribe("routes/+/state", self._known.take_state)
         self.subscribe("devices/+/state", self._known.take_state)
         self._open()

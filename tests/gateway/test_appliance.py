@@ -157,7 +157,7 @@ def test_health_is_a_thread_of_the_main_process_unless_it_is_switched_off(
 
 
 def test_every_route_knows_all_devices_that_are_configured(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(plugins, "find", lambda group, name: Patient)
+    monkeypatch.setattr(plugins, "find", lambda group, name: Router)
     configuration = Configuration(
         gateway=GatewaySettings(sockets=str(tmp_path)),
         routes={"mqtt": RouteConfig(name="mqtt", type="mqtt", settings=NoSettings())},

@@ -19,7 +19,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +27,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from tests.lab.output import Output
+from tests.lab.ports import free_port
 
 DEADLINE = 10.0
 """Seconds after which a server or a client that is run here has hung."""
@@ -352,14 +352,6 @@ class Listener:
         self._process.kill()
         self._process.wait(DEADLINE)
         self._output.join()
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 _MARK = "MESSAGE "

@@ -20,6 +20,7 @@ from serial import rfc2217
 
 from routes.serial.remote_hands import Line
 from tests.lab.os_processes import until
+from tests.lab.ports import free_port
 
 SECONDS = 10.0
 
@@ -97,8 +98,7 @@ class Ser2net:
     """The daemon that people have on their machines."""
 
     def __init__(self, folder: Path, port: Path | str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            number = free.getsockname()[1]
+        number = free_port()
         self.address = ("127.0.0.1", number)
         self.url = f"rfc2217://127.0.0.1:{number}"
         configuration = folder / "ser2net.yaml"

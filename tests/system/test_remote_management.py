@@ -138,7 +138,9 @@ def test_a_change_of_the_configuration_is_applied_and_lasts(
     assert document["devices"]["bench"]["settings"] == {"stream_hz": 20}
     notes = [json.loads(line) for line in (gateway.file.parent / "audit").read_text().splitlines()]
     assert [(each["command"], each["who"], each["result"]) for each in notes] == [
+        ("configure", {"user": "ada"}, "begun"),
         ("configure", {"user": "ada"}, "ok"),
+        ("config", {"user": "ada"}, "begun"),
         ("config", {"user": "ada"}, "ok"),
     ]
     gateway.wait_for_log(r"configure .* by user=ada on gateway/lab/manage/configure/call: ok")

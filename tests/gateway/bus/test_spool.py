@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.bus.claim import Claim
 from gateway.bus.spool import SpoolReader
-from gateway.bus.spool_file import SMALLEST, SpoolBalance
+from gateway.bus.spool_file import SMALLEST, SpoolBalance, SpoolFile
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.errors import SpoolError
@@ -267,7 +269,7 @@ def test_of_many_threads_that_find_a_reader_standing_still_each_writes_its_lette
     reader.close()
 
 
-def test_a_successor_of_the_same_number_goes_on_in_the_same_file(
+def test_a_successor_goes_on_behind_what_its_forerunner_left(
     reader: SpoolReader, folder: Path
 ) -> None:
     for number in (1, 2):
@@ -275,6 +277,72 @@ def test_a_successor_of_the_same_number_goes_on_in_the_same_file(
         writer.append(letter(number))
         writer.close()
     assert bodies(reader) == [1, 2]
+
+
+def test_a_new_file_is_never_called_as_one_whose_log_is_there_still(
+    writer: SpoolWriter, folder: Path
+) -> None:
+    folder.mkdir()
+    (folder / f"{os.getpid()}-6.spool-wal").touch()
+    writer.append(letter(1))
+    assert (folder / f"{os.getpid()}-7.spool").exists()
+
+
+def test_a_reader_that_is_killed_at_tidying_counts_nothing_twice(
+    reader: SpoolReader, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = SpoolWriter(folder, TERMS)
+    writer.append(letter(1))
+    writer.close()
+    reader.confirm(reader.take(10))
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(_file: SpoolFile) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpoolFile, "remove", kill)
+        with pytest.raises(KilledError):
+            reader.tidy()
+    reader.close()
+    again = SpoolReader(folder, TERMS)
+    assert again.balance() == SpoolBalance(1, 1, 0, 0, 0, 0, 0)
+    again.tidy()
+    assert again.balance() == SpoolBalance(1, 1, 0, 0, 0, 0, 0)
+    assert not list(folder.glob("*.spool*"))
+    again.close()
+
+
+def test_a_machine_out_of_descriptors_ends_no_reader(
+    reader: SpoolReader, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = SpoolWriter(folder, TERMS)
+    writer.append(letter(1))
+    writer.close()
+
+    def fail(path: Path) -> Claim:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.bus.spool_shelf.Claim", fail)
+        reader.confirm(reader.take(10))
+        reader.tidy()
+    reader.tidy()
+    assert not list(folder.glob("*.spool"))
+
+
+def test_what_a_killed_writer_began_goes(reader: SpoolReader, folder: Path) -> None:
+    begun, being_made = folder / "77-1.spool.new", folder / "78-1.spool.new"
+    begun.touch()
+    (folder / "77-1.spool.new-wal").touch()
+    being_made.touch()
+    claim = Claim(folder / "78-1.alive")
+    reader.tidy()
+    left = sorted(path.name for path in folder.glob("7*"))
+    assert left == ["78-1.alive", "78-1.spool.new"]
+    claim.close()
 
 
 def test_a_closed_writer_opens_nothing_again(writer: SpoolWriter, folder: Path) -> None:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from gateway.bus.database import put_aside
 from gateway.bus.spool import SpoolReader
-from gateway.bus.spool_source import Taken
+from gateway.bus.spool_source import Source, Taken
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.errors import SpoolError
@@ -225,7 +225,7 @@ def test_a_file_that_fails_keeps_no_other_from_being_confirmed(
     scene.write("c", 1)
     taken = scene.reader.take(10)
     assert len(taken) == 3
-    (bad,) = (each for each in scene.reader._sources.values() if each.is_synced)
+    (bad,) = (each for each in scene.reader._shelf.sources.values() if each.is_synced)
 
     def fail(**options: object) -> None:
         raise SpoolError("the card is out")
@@ -234,6 +234,51 @@ def test_a_file_that_fails_keeps_no_other_from_being_confirmed(
     scene.confirm(taken)
     balance = scene.reader.balance()
     assert (balance.confirmed, balance.queued) == (2, 1)
+
+
+class KilledError(BaseException):
+    """Whoever this is raised at goes no further."""
+
+
+def killed_at(patch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+    """Have whoever calls the method ``name`` be killed there."""
+
+    def kill(*arguments: object, **options: object) -> None:
+        raise KilledError
+
+    patch.setattr(owner, name, kill)
+
+
+def test_a_reader_that_is_killed_before_what_is_stored_was_taken_out_repeats_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.write("a", 1, 2, 3)
+    with monkeypatch.context() as patch:
+        killed_at(patch, Source, "moved")
+        with pytest.raises(KilledError):
+            scene.keep()
+    scene.again()
+    scene.write("a", 4)
+    taken = scene.reader.take(10) + scene.reader.take(10)
+    assert told(taken) == [("a", 1), ("a", 2), ("a", 3), ("a", 4)]
+    assert scene.reader.balance() == (4, 0, 0, 0, 0, 0, 4)
+    scene.confirm(taken)
+    assert scene.reader.balance() == (4, 4, 0, 0, 0, 0, 0)
+
+
+def test_what_a_dead_writer_left_goes_to_flash_before_what_fills_its_successors_file(
+    scene: Scene,
+) -> None:
+    scene.write("a", 1, 2, 3)
+    scene.writer.close()
+    scene.writer = SpoolWriter(scene.memory, scene.terms)
+    for number in range(4, 200):
+        scene.writer.append(replace(letter("a", number), body=[number, "x" * 2000]))
+    scene.reader.begin()
+    scene.reader.relieve()
+    assert scene.flash_says("queued") == 199
+    bodies = [each.message.body for each in scene.reader.take(1000)]
+    assert [body if isinstance(body, int) else body[0] for body in bodies] == list(range(1, 200))
 
 
 def test_what_is_always_on_flash_survives_a_power_cut_at_once(scene: Scene) -> None:

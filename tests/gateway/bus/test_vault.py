@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.bus.batch import BATCH, BATCH_BYTES
 from gateway.bus.flash_budget import DAY, FlashBudget
 from gateway.bus.progress import Progress
 from gateway.bus.spool_file import SpoolBalance, Spooled
-from gateway.bus.vault import BATCH, BATCH_BYTES, Vault
+from gateway.bus.vault import Vault
 from gateway.errors import SpoolError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
@@ -184,6 +185,23 @@ def test_a_spoilt_batch_is_counted_and_the_others_are_read(keep: Keep) -> None:
     assert keep.vault.balance() == SpoolBalance(3, 0, 0, 2, 0, 0, 1)
     assert len(read(keep.again())) == 1
     assert keep.vault.balance().garbage == 2, "it is still there, and found again"
+
+
+def test_what_could_not_be_noted_as_done_is_noted_with_the_next(
+    keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep.vault.store(SOURCE, letters(1, 2, 3))
+    first, second, third = keep.vault.read(10)
+
+    def fail(file: int, numbers: object) -> None:
+        raise SpoolError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keep.progress, "note", fail)
+        with pytest.raises(SpoolError):
+            keep.vault.confirm([first.number])
+    keep.vault.confirm([second.number])
+    assert keep.again().read(10) == [third]
 
 
 def test_a_broken_file_is_put_aside_and_begun_anew(keep: Keep) -> None:

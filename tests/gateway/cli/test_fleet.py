@@ -15,8 +15,9 @@ import pytest
 
 from gateway.cli.fleet import render
 from gateway.cli.main import main
-from tests.lab.mosquitto import Mosquitto, free_port
+from tests.lab.mosquitto import Mosquitto
 from tests.lab.output import Output
+from tests.lab.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 DEADLINE = 20.0

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -19,14 +19,16 @@ import pytest
 from gateway.cli import health
 from gateway.cli.main import main
 from gateway.client import Client, Publication
-from gateway.errors import AddressError, CallTimeoutError, RefusedError
+from gateway.errors import AddressError, CallTimeoutError, RecipientGoneError, RefusedError
 
 ROOT = Path(__file__).parents[3]
 DEADLINE = 30.0
 
 
 @contextmanager
-def running(folder: Path, settings: str) -> Iterator[Path]:
+def running(
+    folder: Path, settings: str, program: Sequence[str] = ("-m", "gateway")
+) -> Iterator[Path]:
     """Run a gateway with a front door and this ``[health]``; give its socket."""
     config = folder / "gateway.toml"
     config.write_text(
@@ -34,7 +36,7 @@ def running(folder: Path, settings: str) -> Iterator[Path]:
         f"[routes.unix_socket]\n[health]\n{settings}\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "run", "-c", str(config)],
+        [sys.executable, *program, "run", "-c", str(config)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
@@ -133,24 +135,61 @@ def test_a_gateway_that_does_not_report_is_told_from_one_that_is_not_there(
     assert "[health]" not in capsys.readouterr().err
 
 
+ILL = """
+import sys
+from gateway.cli.main import main
+from gateway.watchdog.process import Health
+
+born = Health.birth
+
+def birth(self):
+    born(self)
+    raise RuntimeError("it was born ill")
+
+Health.birth = birth
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_of_one_whose_reporter_was_given_up_on_it_is_told_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(tmp_path, "", ("-c", ILL)) as socket:
+        with (
+            Client(str(socket)) as client,
+            client.tail("processes/health/state", patience=DEADLINE) as moves,
+        ):
+            assert any(move.body["state"] == "degraded" for move in moves)
+        for words in (["health"], ["health", "--watch"]):
+            assert main([*words, "--socket", str(socket)]) == 1
+            said = capsys.readouterr().err
+            assert "RuntimeError: it was born ill" in said
+            assert "enabled = true" not in said
+
+
 class Guest:
     """A client that may look and not write; ``reports`` is what is retained."""
 
-    def __init__(self, *reports: dict[str, Any]) -> None:
+    def __init__(self, *reports: dict[str, Any], reporter: dict[str, Any] | None = None) -> None:
         self.reports = iter(reports)
+        self.reporter = reporter
+
+    def ps(self) -> dict[str, Any]:
+        crew: dict[str, Any] = {"name": "crew", "state": "living"}
+        return {"processes": [crew, {"name": "health", **self.reporter}] if self.reporter else []}
 
     def ask(self, to: str, subject: str) -> Any:
         raise RefusedError("user 1000 may not write 'report' to 'health'")
 
     @contextmanager
     def tail(self, pattern: str, patience: float) -> Iterator[Any]:
-        assert pattern == "health"
+        assert pattern == "health/whole"
         assert patience > 0
         yield self
 
     def __next__(self) -> Any:
         for report in self.reports:
-            return Publication("health", report, 0.0, "health", True, 0)
+            return Publication("health/whole", report, 0.0, "health", True, 0)
         raise CallTimeoutError("nothing was published")
 
 
@@ -161,3 +200,37 @@ def test_an_observer_is_shown_the_report_that_was_published_last() -> None:
 def test_an_observer_is_told_where_none_is_published() -> None:
     with pytest.raises(AddressError, match="does not report"):
         health._ask(cast(Client, Guest()))
+
+
+class Owner(Guest):
+    """One that may write, of whose letters none is taken."""
+
+    def ask(self, to: str, subject: str) -> Any:
+        raise AddressError("nobody here is called 'health'")
+
+
+@pytest.mark.parametrize("client", [Guest, Owner])
+@pytest.mark.parametrize(
+    ("reporter", "told"),
+    [
+        (
+            {"state": "degraded", "cause": "ill"},
+            r"too often \(ill\).* once a minute.* log says more",
+        ),
+        ({"state": "failed", "cause": "ill"}, r"is failed \(ill\): ask again; .* log says more"),
+        ({"state": "stopped", "cause": ""}, r"is stopped .*ask again"),
+        ({"state": "living"}, "told nothing yet: ask again"),
+    ],
+)
+def test_where_reports_are_enabled_and_none_comes_it_is_told_how_that_is(
+    client: type[Guest], reporter: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(RecipientGoneError, match=told):
+        health._ask(cast(Client, client(reporter=reporter)))
+
+
+def test_nobody_waits_for_the_reports_of_one_that_was_given_up_on() -> None:
+    degraded = {"state": "degraded", "cause": "ill"}
+    with pytest.raises(RecipientGoneError, match="too often"):
+        health._check_reporting(cast(Client, Guest(reporter=degraded)))
+    health._check_reporting(cast(Client, Guest(reporter={"state": "failed"})))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import resource
 import socket
 import threading
 import time
@@ -104,6 +106,8 @@ class FakeUdev:
         return {path: (each, path not in self.unready) for path, each in self.devices.items()}
 
     def look(self, sys_path: str) -> PluggedDevice | None:
+        if self.fail is not None:
+            raise self.fail
         return self.devices.get(sys_path)
 
     def tell(self, *events: Any) -> None:
@@ -300,6 +304,32 @@ def test_a_glance_that_fails_ends_no_watch(watch: Watch, caplog) -> None:
     watched.udev.fail = None
     watched.plug(tty(1))
     watched.wait_for(lambda: watched.present() == {"0", "1"})
+
+
+def test_an_event_that_cannot_be_looked_into_takes_nothing_away(watch: Watch) -> None:
+    watched = watch(tty(0))
+    assert watched.present() == {"0"}
+    watched.udev.fail = OSError(EMFILE, "too many open files")
+    watched.udev.tell(*(Event(action, tty(0).sys_path) for action in ("change", "remove", "add")))
+    watched.wait_for(lambda: watched.watch.counts.events == 3)
+    watched.wait_for(lambda: watched.watch.counts.troubles >= 1)
+    watched.udev.fail = None
+    watched.plug(tty(1))
+    watched.wait_for(lambda: watched.present() == {"0", "1"})
+    assert not any(change.gone for change in watched.changes)
+
+
+def test_why_a_stream_broke_is_known_without_a_descriptor() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with near, far:
+        os.close(lowest := os.dup(0))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        try:
+            assert module._pending_error(near.fileno()) == 0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        near.getsockname()  # it is open still
 
 
 def test_scans_that_fail_have_a_rest_between_them_though_one_is_due(

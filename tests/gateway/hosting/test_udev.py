@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Iterator
 
 import pytest
@@ -124,3 +126,31 @@ def test_a_burst_of_events_is_told_of_at_once_and_leaves_the_watch_at_rest(
         assert until(lambda: watcher.counts()["events"] == 300, DEADLINE)
         have_it_scan(watcher, machine, 0)
         assert watcher.told() == ["+ttyACM0"]
+
+
+@pytest.mark.parametrize("free", range(6))
+def test_whoever_is_out_of_descriptors_takes_nothing_for_unplugged(
+    machine: Umockdev, free: int
+) -> None:
+    machine.add(usb_serial(0))
+    machine.add(usb_serial(1))
+    with HotplugWatcher("tty", environment=machine.environment) as watcher:
+        watcher.wait_present({"ttyACM0", "ttyACM1"})
+        before = watcher.counts()
+        limits = resource.prlimit(watcher.pid, resource.RLIMIT_NOFILE)
+        in_use = max(int(name) for name in os.listdir(f"/proc/{watcher.pid}/fd")) + 1
+        resource.prlimit(watcher.pid, resource.RLIMIT_NOFILE, (in_use + free, limits[1]))
+        machine.uevent(tty_path(0), "change")
+        machine.unplug(*paths_of(1))
+
+        def has_tried() -> bool:
+            now = watcher.counts()
+            # An event is looked at, and a scan is made or fails.
+            scans = now["scans"] + now["troubles"] - before["scans"] - before["troubles"]
+            return bool(now["events"] > before["events"] and scans > 0)
+
+        assert until(has_tried, DEADLINE)
+        resource.prlimit(watcher.pid, resource.RLIMIT_NOFILE, limits)
+        watcher.wait_told("-ttyACM1")
+        have_it_scan(watcher, machine, 0)
+        assert watcher.told() == ["+ttyACM0", "+ttyACM1", "-ttyACM1"]

@@ -14,7 +14,6 @@ from gateway.errors import CallTimeoutError
 from gateway.process.mail_tap import RENEW_EVERY, Copy
 from gateway.process.process import Process
 from gateway.process.shared_tap import LEASE, SharedTap
-from gateway.supervision import notices
 
 ALL: dict[str, Any] = {"sender": "*", "recipient": "*", "subject": "*", "kinds": ()}
 
@@ -111,7 +110,6 @@ def test_it_is_renewed_when_that_is_due(owner: Owner) -> None:
 
 
 def test_who_renews_too_late_is_told_that_the_boss_has_ended_it(owner: Owner) -> None:
-    assert LEASE == notices.LEASE
     clock = VirtualClock()
     tap = shared(owner, clock)
     tap.begin(**ALL)

@@ -120,6 +120,32 @@ def test_what_no_letter_can_carry_is_not_published() -> None:
     play(scene)
 
 
+def test_what_is_retained_anew_is_news_to_who_heard_it_end() -> None:
+    def scene(main: Process) -> list[Any]:
+        heard: list[Message] = []
+        main.subscribe("a", heard.append)
+        for body in (1, None, 2):
+            main.publish("a", body, retain=True)
+            main.publish("b", body, retain=True)
+            main.publish("a", "not kept")
+        main.mailman()
+        kept = [message for message in heard if message.retain]
+        stamps = [message.thread_index for message in kept]
+        assert stamps == sorted(set(stamps))
+        return [message.body for message in kept]
+
+    assert play(scene) == [1, None, 2]
+
+
+def test_who_publishes_remembers_no_topic() -> None:
+    def scene(main: Process) -> list[str]:
+        for retain, body in ((False, 1), (True, 1), (True, None)):
+            main.publish("once/in/a/while", body, retain=retain)
+        return [name for name, held in vars(main).items() if "once/in/a/while" in repr(held)]
+
+    assert play(scene) == []
+
+
 class Slow(Process):
     """Subscribes, and reads nothing until the topic "end"."""
 

@@ -7,7 +7,8 @@ import pytest
 from gateway.bus.tapping import Tap
 from gateway.errors import AddressError, ConfigError, GatewayError, RefusedError
 from gateway.process.log_stream import LogStream
-from gateway.supervision.notices import LEASE, MOST, Notices
+from gateway.process.shared_tap import LEASE
+from gateway.supervision.notices import MOST, Notices
 
 TAP = Tap("tap@door")
 

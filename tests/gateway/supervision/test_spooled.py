@@ -60,6 +60,46 @@ def test_a_killed_reader_loses_nothing(start: Any, tmp_path: Path, publisher: st
     assert len(read) <= 100 + 16
 
 
+@pytest.mark.parametrize("publisher", ["thread", "fork"])
+def test_what_is_published_before_the_reader_is_born_waits_for_it(
+    start: Any, publisher: str
+) -> None:
+    program = start(f"""
+    FATAL, MARK = -1, ""
+    {KEEPER}
+    class Publisher(Process):
+        def birth(self):
+            self.publish("numbers/one", 1)
+            self.publish("letters/one", "not asked for")
+    class App(Application):
+        def build(self):
+            self.add_process("publisher", Publisher, mode={publisher!r})
+            self.add_process(
+                "keeper", Keeper, mode="fork", depends=["publisher"], spools={{"numbers/#": TERMS}}
+            )
+    sys.exit(App(sockets=SOCKETS).run())
+    """)
+    program.wait_for("read 1")
+    program.interrupt()
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["read 1"]
+
+
+def test_spools_come_too_late_for_an_application_that_runs(start: Any) -> None:
+    program = start("""
+    class Main(Process):
+        def birth(self):
+            try:
+                self.application.add_process("late", "robot:Late", spools={"a/#": TERMS})
+            except ConfigError as error:
+                say(error)
+            self.die()
+    sys.exit(Application(main=Main, sockets=SOCKETS).run())
+    """)
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["'late' comes too late for spools: add it in build()"]
+
+
 def test_what_was_written_before_the_end_is_read_after_the_next_start(
     start: Any, tmp_path: Path
 ) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.mail.message import Message
 from gateway.watchdog import ears as module
-from gateway.watchdog.ears import TEXT, Ears
+from gateway.watchdog.ears import EVENTS, TEXT, Ears
+from gateway.watchdog.health import NAME
 
 
 def told(topic: str, body: object) -> Message:
@@ -40,6 +41,26 @@ def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(ears.facts({}).devices) == ["a", "b"]
 
 
+def test_of_what_a_foreign_process_says_no_more_is_kept_than_the_report_tells() -> None:
+    ears = Ears(3)
+    endless = "x" * 9000
+    body = {"state": endless, "cause": endless, "mode": ["?"], "since": 5.0, "more": endless}
+    for kind in ("processes", "routes", "devices"):
+        ears.hear(told(f"{kind}/a/state", body), 5.0)
+        ears.hear(told(f"{kind}/{endless}/state", body), 5.0)
+        ears.hear(told(f"{kind}/{'n' * NAME}/state", {"cause": "half\ud800"}), 5.0)
+    counts = {**{str(number): number for number in range(99)}, "moves": endless}
+    ears.hear(told("devices/a/moves", {"moves": [endless], "counts": counts}), 5.0)
+    ears.miss_statistics("a", 5.0, f"has no answer: {endless}")
+    facts = ears.facts({})
+    for table in (facts.processes, facts.routes, facts.devices):
+        assert list(table) == ["a", "n" * NAME]
+        assert table["a"].body == {"state": "x" * TEXT, "cause": "x" * TEXT, "since": 5.0}
+        assert table["n" * NAME].body == {"cause": "half?"}
+    assert facts.moves["a"].body == {"counts": {str(number): number for number in range(EVENTS)}}
+    assert len(facts.statistics["a"].reason) == TEXT
+
+
 def test_the_last_errors_are_kept_and_all_are_counted() -> None:
     ears = Ears(2)
     for number in range(4):
@@ -53,8 +74,10 @@ def test_the_last_errors_are_kept_and_all_are_counted() -> None:
 
 def test_an_error_is_kept_in_part() -> None:
     ears = Ears(2)
-    ears.hear_error(line("x" * 9000))
-    assert len(ears.facts({}).errors[0].text) == TEXT
+    ears.hear_error(line("x" * 9000, process="x" * 9000, logger="x" * 9000, level="x" * 9000))
+    (kept,) = ears.facts({}).errors
+    assert {len(text) for text in (kept.text, kept.process, kept.logger)} == {TEXT}
+    assert len(kept.level) == NAME
 
 
 def test_a_spool_that_drops_more_than_before_has_lost_letters() -> None:

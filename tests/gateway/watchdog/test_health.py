@@ -6,9 +6,23 @@ from typing import Any
 
 import msgspec
 
+from gateway.hosting.statistics import Statistics
 from gateway.mail.body import checked
 from gateway.mail.codec import from_json, to_json
-from gateway.watchdog.health import COUNTERS, MOST, Facts, Problem, Report, Told, put_together
+from gateway.watchdog.health import (
+    BYTES,
+    COUNTERS,
+    MOST,
+    NAME,
+    WHOLE_BYTES,
+    ErrorLine,
+    Facts,
+    Problem,
+    Report,
+    Told,
+    fitted,
+    put_together,
+)
 from gateway.watchdog.reading import Reading, absent, failed
 
 NOW = 1000.0
@@ -114,6 +128,89 @@ def test_a_report_is_bounded_and_says_what_was_left_out() -> None:
     assert own is not None
     assert own.value is not None
     assert len(own.value) == COUNTERS
+
+
+def many_boards(number: int) -> Facts:
+    """Return what is so of a house with as many boards, the first of which has failed."""
+    counted = Statistics(openings=3, connections=3, frames=123_456, pings=4321, pongs=4321)
+    names = [f"board_{each:03}" for each in range(number)]
+    healthy = {"state": "healthy", "connected": True, "cause": "it was heard", "since": 1.7e9 + 0.5}
+    failed_ = {"state": "failed", "connected": False, "cause": "no handshake", "since": 1.7e9 + 0.5}
+    happened = {"counts": {"present": 3, "opened": 3, "proven": 3, "heard": 3, "lost": 2}}
+    states = {name: Told(healthy, NOW) for name in names} | {names[0]: Told(failed_, NOW)}
+    hosted = {name: msgspec.to_builtins(counted) for name in names}
+    return Facts(
+        devices=states,
+        moves={name: Told(happened, NOW) for name in names},
+        routes={"serial": Told({"state": "connected"}, NOW)},
+        statistics={"serial": Reading({"devices": hosted}, NOW)},
+    )
+
+
+FAILED = Problem("device/board_000", "critical", "board_000 failed", "look at it")
+
+
+def test_two_hundred_boards_go_through_everywhere_and_all_that_is_shown_of_them_is_told() -> None:
+    whole = report(many_boards(200), [FAILED])
+    found = fitted(whole, BYTES)
+    assert len(to_json(msgspec.to_builtins(found))) <= BYTES < 64 << 10
+    assert len(to_json(msgspec.to_builtins(whole))) > 64 << 10
+    shown = ("state", "connected", "cause", "since", "age", "events")
+    for name, state in whole.devices.items():
+        assert [getattr(found.devices[name], each) for each in shown] == [
+            getattr(state, each) for each in shown
+        ]
+    # What a driver has counted is told of the one that is not well.
+    assert [name for name, each in found.devices.items() if each.counters] == ["board_000"]
+    assert found.left_out == {"counters": 199}
+    assert msgspec.structs.replace(found, devices={}, left_out={}) == msgspec.structs.replace(
+        whole, devices={}
+    )
+
+
+def test_a_report_that_fits_is_left_alone() -> None:
+    whole = report(many_boards(20), [FAILED])
+    assert fitted(whole, BYTES) is whole
+
+
+def test_whatever_was_heard_a_report_has_no_more_bytes_than_it_may() -> None:
+    text, names = "\1" * 1000, [f"{n:03}".ljust(NAME, "\1") for n in range(MOST)]
+    told = {name: Told({"state": text, "cause": text, "mode": text}, NOW) for name in names}
+    counted = dict.fromkeys(names[: COUNTERS + 1], 2**60)
+    whole = report(
+        Facts(
+            processes=told,
+            routes=told,
+            devices=told,
+            moves={name: Told({"counts": counted}, NOW) for name in names},
+            statistics={name: Reading({"spool": counted, **counted}, NOW) for name in names[:20]},
+            errors=tuple(ErrorLine(1.0, text, text, text, text) for _ in range(99)),
+        ),
+        [Problem(name, "critical", text, text) for name in names],
+    )
+    for most in (WHOLE_BYTES, BYTES):
+        found = fitted(whole, most)
+        assert len(to_json(msgspec.to_builtins(found))) <= most
+        for kind in ("problems", "processes", "routes", "devices", "spools"):
+            left_out = found.left_out.get(kind, 0)
+            assert len(getattr(found, kind)) + left_out == len(getattr(whole, kind))
+        assert found.verdict == "critical"
+
+
+def test_a_counter_with_an_endless_name_is_none() -> None:
+    facts = Facts(
+        routes={"r": Told({"state": "connected"}, NOW)},
+        statistics={"r": Reading({"x" * NAME: 1, "y" * (NAME + 1): 2, "half\ud800": 3}, NOW)},
+    )
+    counters = report(facts).routes["r"].counters
+    assert counters is not None
+    assert counters.value == {"x" * NAME: 1, "half?": 3}
+
+
+def test_a_report_that_is_no_unicode_is_bounded_as_well() -> None:
+    spool = {str(number): "\ud800" * 100 for number in range(100)}
+    whole = report(Facts(statistics={"r": Reading({"spool": spool}, NOW)}))
+    assert fitted(whole, 9000).spools == {}
 
 
 def test_a_report_travels_as_a_letter_and_as_json() -> None:

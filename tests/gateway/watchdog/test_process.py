@@ -16,6 +16,7 @@ import pytest
 from gateway.application import Application
 from gateway.config.schema import HealthSettings
 from gateway.errors import CallTimeoutError, RefusedError
+from gateway.mail.codec import to_json
 from gateway.mail.message import Message
 from gateway.process.log_stream import LogCopies
 from gateway.process.process import Process
@@ -145,6 +146,35 @@ def test_a_report_is_there_from_the_start(play: Play) -> None:
     assert report["routes"]["crew"]["counters"]["value"]["mail.accepted"] >= 0
     assert report["spools"]["crew"]["value"] == {"queued": 4, "dropped": 0}
     assert report["devices"]["wheels"]["state"] == "healthy"
+
+
+def test_what_is_too_much_for_who_is_far_away_is_told_in_the_house(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.watchdog.process.BYTES", 2000)
+
+    def scene(stage: Stage) -> Any:
+        stage.hear("health/whole")
+        stage.hear("health")
+        whole = stage.await_(
+            lambda message: message.subject == "health/whole" and "crew" in message.body["spools"]
+        )
+        far = stage.await_(
+            lambda message: (
+                message.subject == "health" and message.body["time"] == whole.body["time"]
+            )
+        )
+        assert whole.retain
+        assert far.retain
+        return whole.body, far.body, stage.ask("report")
+
+    whole, far, answer = play(scene)
+    assert len(to_json(far)) <= 2000
+    assert far["left_out"]["processes"] > 0
+    assert (far["time"], far["verdict"]) == (whole["time"], whole["verdict"])
+    for report in (whole, answer):
+        assert report["left_out"] == {}
+        assert report["spools"]["crew"]["value"] == {"queued": 4, "dropped": 0}
 
 
 def test_who_asks_is_told_how_it_is_now(play: Play) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.mail.codec import to_json
 from routes.mqtt.incoming import Incoming
-from routes.mqtt.leftovers import MOST, PATIENCE, Leftovers
+from routes.mqtt.leftovers import AT_A_TIME, MOST, PATIENCE, PAUSE, Leftovers
 from routes.mqtt.topics import Topics
 from tests.routes.mqtt.broker_side import BrokerSide, publication
 
@@ -23,12 +23,14 @@ class Stage:
 
     def __init__(self) -> None:
         self.broker = BrokerSide()
+        self.room = MOST
         self.leftovers = Leftovers(
             TOPICS,
             configured=("bench",),
             say=self.broker.say,
             ring=self.broker.ring,
             clock=self.broker.clock,
+            room=lambda: self.room,
         )
 
     def hear(self, topic: str, payload: bytes, *, retained: bool = True) -> None:
@@ -137,5 +139,38 @@ def test_a_flood_is_bounded_and_what_was_overlooked_is_counted() -> None:
     for number in range(MOST + 5):
         stage.hear(f"gateway/pi/devices/pump-{number}/info", b"{}")
     stage.hear("gateway/pi/devices/pump-0/info", info(*map(str, range(MOST + 5))))
-    assert len(stage.wind(PATIENCE)) == 4 * MOST + MOST
+    cleared = stage.wind(PATIENCE)
+    while stage.leftovers.is_waiting:
+        more = stage.wind(PAUSE)
+        assert 0 < len(more) <= AT_A_TIME
+        cleared += more
+    assert len(cleared) == len(set(cleared)) == 4 * MOST + MOST
     assert stage.leftovers.statistics()["leftovers_overlooked"] == 5
+
+
+def test_however_often_it_is_looked_at_only_so_many_are_cleared_at_a_time() -> None:
+    stage = Stage()
+    stage.hear(f"{BASE}/info", info(*map(str, range(50))))
+    assert len(stage.wind(PATIENCE)) == AT_A_TIME
+    assert stage.wind(0.0) == []
+
+
+def test_where_there_is_no_room_the_rest_waits_and_half_of_it_is_left_to_others() -> None:
+    stage = Stage()
+    stage.hear(f"{BASE}/info", b"{}")
+    stage.room = 0
+    assert stage.wind(PATIENCE) == []
+    stage.room = 5
+    assert stage.wind(PAUSE) == [f"{BASE}/{each}" for each in ("state", "moves", "claim")]
+    stage.room = 1
+    assert stage.wind(PAUSE) == [f"{BASE}/info"]
+    assert not stage.leftovers.is_waiting
+
+
+def test_a_device_that_tells_of_itself_meanwhile_keeps_what_is_left() -> None:
+    stage = Stage()
+    stage.hear(f"{BASE}/info", info(*map(str, range(50))))
+    stage.wind(PATIENCE)
+    stage.leftovers.note(publication("devices/pump/state", {"state": "healthy"}))
+    assert stage.wind(PAUSE) == []
+    assert not stage.leftovers.is_waiting

@@ -65,8 +65,8 @@ class World:
         if self.memory is not None:
             self.memory.close()
 
-    def tell(self, node: str, *, online: bool = True) -> None:
-        payload = json.dumps({"online": online, "cause": "so it was told"})
+    def tell(self, node: str, *, online: bool = True, since: float = 1.0) -> None:
+        payload = json.dumps({"online": online, "cause": "so it was told", "since": since})
         self.nodes.hear(Incoming(f"gateway/{node}/status", payload.encode()))
 
     def step(self, out: MailOut, seconds: float) -> None:
@@ -193,6 +193,22 @@ def test_who_comes_back_is_sent_at_once_what_it_may_have_missed(world: World) ->
     world.step(out, 5.0)
     assert world.published() == []
     world.tell("kitchen-pi")
+    world.step(out, 0.1)
+    assert world.published() == ["a"]
+
+
+def test_who_says_again_that_it_is_there_is_sent_nothing_again(world: World) -> None:
+    out = world.open()
+    world.tell("kitchen-pi")
+    out.turn()
+    out.carry(letter(world, "a"))
+    world.step(out, 4.0)
+    assert world.published() == ["a"] * 3
+    for _ in range(5):
+        world.tell("kitchen-pi")
+        world.step(out, 0.1)
+    assert world.published() == []
+    world.tell("kitchen-pi", since=2.0)
     world.step(out, 0.1)
     assert world.published() == ["a"]
 
@@ -325,6 +341,46 @@ def test_a_full_memory_holds_up_nobody_who_needs_none(
     assert set(world.published()) == {"early"}
     assert ("early", "timeout") in world.bounces
     assert 5 < failures < looks / 5
+
+
+def held(world: World, out: MailOut) -> MailMemory:
+    """Have `out` hold a letter for a node that is not known yet, which then is away."""
+    world.since = world.clock.now
+    out.carry(letter(world, "a", "cook@attic-pi"))
+    world.tell("attic-pi", online=False)
+    assert world.memory is not None
+    return world.memory
+
+
+def test_killed_while_the_memory_is_full_a_letter_is_bounced_or_sent_and_never_both(
+    world: World,
+) -> None:
+    out = world.open()
+    memory = held(world, out)
+    memory._database.execute("PRAGMA query_only = ON")
+    with pytest.raises(SpoolError):
+        out.turn()
+    assert world.bounces == []
+    out = world.open()
+    world.tell("attic-pi")
+    world.step(out, 0.1)
+    assert (world.published(), world.bounces) == (["a"], [])
+
+
+def test_killed_before_it_was_forgotten_a_letter_does_not_go_out_after_its_bounce(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = world.open()
+    FullMemory(monkeypatch, held(world, out), "forget")
+    with pytest.raises(SpoolError):
+        out.turn()
+    assert world.bounces == [("a", "link_lost")]
+    out = world.open()
+    world.tell("attic-pi")
+    world.step(out, 0.1)
+    assert world.published() == []
+    assert world.memory is not None
+    assert world.memory.outgoing() == []
 
 
 def test_an_answer_finds_its_way_though_its_confirmation_could_not_be_noted(

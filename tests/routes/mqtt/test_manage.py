@@ -20,6 +20,7 @@ from gateway.clock import RealClock
 from gateway.config.loading import load
 from gateway.errors import CallTimeoutError, ConfigError, RefusedError
 from gateway.mail.message import Message
+from routes.mqtt.audit import LATER
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.manage import WAITING, Manage
 from routes.mqtt.manage_commands import Commands, DeviceState
@@ -85,11 +86,11 @@ class Steward:
 class Scene:
     """A `Manage` and what it said."""
 
-    def __init__(self, *allow: Any) -> None:
+    def __init__(self, *allow: Any, audit_file: str = "") -> None:
         self.steward = Steward()
         self.said: list[tuple[str, dict[str, Any], bytes | None]] = []
         self.manage = Manage(
-            ManageSettings(allow=allow),
+            ManageSettings(allow=allow, audit_file=audit_file),
             self.steward,
             Topics("lab"),
             clock=RealClock(),
@@ -105,6 +106,14 @@ class Scene:
     def hear(self, command: str, payload: bytes = b"", **fields: Any) -> None:
         self.manage.hear(Incoming(f"gateway/lab/manage/{command}/call", payload, **fields))
 
+    def end(self) -> None:
+        """End everything; return once all that was to be written is."""
+        self.steward.may_go_on.set()
+        self.manage.close()
+        self.manage.seal()
+        for thread in self.steward.threads:
+            thread.join(DEADLINE)
+
     def answers(self, count: int) -> list[dict[str, Any]]:
         assert until(lambda: len(self.said) >= count, DEADLINE), self.said
         return [body for _, body, _ in self.said]
@@ -114,16 +123,13 @@ class Scene:
 def scene() -> Iterator[Callable[..., Scene]]:
     scenes: list[Scene] = []
 
-    def make(*allow: Any) -> Scene:
-        scenes.append(Scene(*allow))
+    def make(*allow: Any, **options: Any) -> Scene:
+        scenes.append(Scene(*allow, **options))
         return scenes[-1]
 
     yield make
     for each in scenes:
-        each.steward.may_go_on.set()
-        each.manage.close()
-        for thread in each.steward.threads:
-            thread.join(DEADLINE)
+        each.end()
 
 
 def test_nothing_is_carried_out_unless_it_is_allowed(scene: Any) -> None:
@@ -166,6 +172,7 @@ def test_what_is_no_command_is_on_record(
     caplog.set_level("INFO", "gateway.audit")
     here = scene(*ALL)
     here.hear("restart", **{"payload": b"{}", **fields})
+    here.end()
     assert said in caplog.text
     assert here.steward.restarted == []
 
@@ -189,6 +196,76 @@ def test_who_waits_when_the_route_stops_is_told_so(scene: Any) -> None:
     here.manage.close()
     here.hear("processes")
     assert [answer["error"]["reason"] for answer in here.answers(2)] == ["the gateway stops"] * 2
+
+
+def test_what_is_heard_in_the_instant_of_the_end_is_answered_and_on_record(
+    scene: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "gateway.audit")
+    here = scene("processes")
+    put = here.manage._tasks.put_nowait
+
+    def close_first(task: Any) -> None:
+        monkeypatch.undo()
+        here.manage.close()
+        here.steward.threads[0].join(DEADLINE)
+        put(task)
+
+    monkeypatch.setattr(here.manage._tasks, "put_nowait", close_first)
+    here.hear("processes")
+    here.manage.seal()
+    here.steward.threads[1].join(DEADLINE)
+    assert [body["error"]["reason"] for _, body, _ in here.said] == ["the gateway stops"]
+    assert "recipient_gone: the gateway stops" in caplog.text
+
+
+def notes(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_a_command_is_on_record_before_it_is_begun_and_after_it(scene: Any, tmp_path: Path) -> None:
+    file = tmp_path / "audit"
+    here = scene("processes", "restart", audit_file=str(file))
+    here.hear("processes")
+    assert until(lambda: here.steward.sent, DEADLINE)
+    assert [(each["command"], each["result"]) for each in notes(file)] == [("processes", "begun")]
+    here.hear("restart")
+    here.hear("configure")
+    here.steward.may_go_on.set()
+    here.answers(3)
+    here.end()
+    told = notes(file)
+    begun = {each["command"]: each["begun"] for each in told if each["result"] == "begun"}
+    ended = {each["command"]: each.get("begun") for each in told if each["result"] != "begun"}
+    assert ended == {**begun, "configure": None}
+    assert begun.keys() == {"processes", "restart"}
+
+
+def test_a_card_that_stalls_holds_up_nobody_who_hears(scene: Any, tmp_path: Path) -> None:
+    # Nobody reads it: whoever opens it to write waits.
+    file = tmp_path / "audit"
+    os.mkfifo(file)
+    here = scene("processes", audit_file=str(file))
+    commands = LATER + 10
+
+    def hear() -> None:
+        for _ in range(commands):
+            here.hear("restart")
+
+    hearing = threading.Thread(target=hear)
+    hearing.start()
+    hearing.join(DEADLINE)
+    was_held_up = hearing.is_alive()
+    said = len(here.said)
+    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        hearing.join(DEADLINE)
+        here.end()
+        written = len(reader.readlines())
+    assert not was_held_up
+    assert said == commands
+    lost = here.manage.statistics()["audit_lost"]
+    assert lost in (9, 10)  # one line may be on its way
+    assert written + lost == commands
 
 
 def test_a_secret_in_a_change_is_not_written_down(
@@ -436,7 +513,9 @@ def test_what_was_taken_back_after_a_kill_is_on_record(
     )
     manage.open()
     manage.close()
-    steward.threads[0].join(DEADLINE)
+    manage.seal()
+    for thread in steward.threads:
+        thread.join(DEADLINE)
     assert re.search(
         "configure {} by route=mqtt .*: a change was on trial .*: taken back", caplog.text
     )

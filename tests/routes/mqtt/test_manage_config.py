@@ -121,6 +121,18 @@ def test_a_change_is_written_whole_and_undone_whole(file: Path) -> None:
     assert tree(file.parent) == before
 
 
+def test_who_may_read_a_change_stays_as_it_was(file: Path) -> None:
+    prepared(file, "").write()
+    remote = file.parent / "conf.d" / NAME
+    remote.chmod(0o600)
+    change = prepared(file, "[devices.bench]\nbaud = 9600\n")
+    change.write()
+    assert {stat.S_IMODE(each.stat().st_mode) for each in remote.parent.iterdir()} == {0o600}
+    change.undo()
+    change.end()
+    assert stat.S_IMODE(remote.stat().st_mode) == 0o600
+
+
 def test_a_change_that_was_cut_is_undone_by_whoever_finds_it_however_often(file: Path) -> None:
     first = prepared(file, "[devices.bench]\nbaud = 9600\n")
     first.write()

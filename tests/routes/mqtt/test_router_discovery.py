@@ -221,6 +221,18 @@ def test_a_device_that_is_there_keeps_its_topics_without_being_configured(
     assert until(lambda: again.statistics()["leftovers_cleared"] == 4, DEADLINE)
 
 
+def test_more_leftovers_than_are_kept_cost_no_value_that_is_kept(
+    bus: LittleBus, broker: Mosquitto, make_router: Callable[..., MqttRouter]
+) -> None:
+    bus.run(Board, "serial")
+    infos = [f"{BASE}/gone-{number}/info" for number in range(50)]
+    for topic in infos:
+        broker.pub(topic, "{}", retain=True)
+    router = make_router(retained_size=50)
+    assert until(lambda: router.statistics()["leftovers_cleared"] == 4 * len(infos), DEADLINE)
+    assert router.statistics()["session"]["outbox"]["forgotten"] == 0
+
+
 def test_switched_off_what_was_announced_is_taken_back(
     bus: LittleBus, broker: Mosquitto, make_router: Callable[..., MqttRouter]
 ) -> None:

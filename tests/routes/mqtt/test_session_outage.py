@@ -12,9 +12,10 @@ import pytest
 from routes.mqtt.connection_state import ConnectionState
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.properties import Properties
-from tests.lab.mosquitto import DEADLINE, Mosquitto, free_port
+from tests.lab.mosquitto import DEADLINE, Mosquitto
 from tests.lab.mqtt_ends import Babbler, Mute
 from tests.lab.os_processes import until
+from tests.lab.ports import free_port
 from tests.routes.mqtt.test_session import await_connected, await_disconnected, await_drained
 
 pytestmark = pytest.mark.needs("mosquitto")

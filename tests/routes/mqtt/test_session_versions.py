@@ -11,8 +11,9 @@ import pytest
 
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.properties import Properties
-from tests.lab.mosquitto import DEADLINE, Received, free_port
+from tests.lab.mosquitto import DEADLINE, Received
 from tests.lab.mqtt_ends import OldBroker
+from tests.lab.ports import free_port
 from tests.routes.mqtt.test_session import await_connected, await_disconnected, await_drained
 
 

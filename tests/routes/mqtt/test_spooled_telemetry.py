@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from routes.mqtt.settings import Settings
 from routes.mqtt.spool_settings import LEAST, SpoolSettings
 from tests.lab.little_bus import DEADLINE, LittleBus
 from tests.lab.mosquitto import Mosquitto, Received
+from tests.lab.os_processes import until
 
 pytestmark = pytest.mark.needs("mosquitto")
 
@@ -86,6 +88,43 @@ def test_what_a_stopped_route_had_not_sent_its_successor_sends(bus, broker) -> N
         run_router(bus, broker)
         heard.wait_for_count(500, timeout=30)
         assert numbers(heard) == list(range(500))
+
+
+def test_a_route_with_its_hands_full_still_learns_that_there_is_a_connection_again(
+    bus, broker
+) -> None:
+    router = run_router(bus, broker, max_calls=1)
+    assert isinstance(router, MqttRouter)
+    session, forwarder = router._session, router._forwarder
+    assert session is not None
+    assert forwarder is not None
+    assert until(lambda: router.statistics()["connection"] == "connected", DEADLINE)
+    begin, begun, busy, may_go_on = (
+        forwarder.begin,
+        threading.Event(),
+        threading.Event(),
+        threading.Event(),
+    )
+
+    def hold() -> None:
+        busy.set()
+        may_go_on.wait(DEADLINE)
+        forwarder.begin = begin_and_tell  # type: ignore[method-assign]
+
+    def begin_and_tell() -> None:
+        begin()
+        begun.set()
+
+    assert router._tray.put(hold)
+    assert busy.wait(DEADLINE)
+    assert router._tray.put(lambda: None)
+    broker.kill()
+    assert session.wait_for_state(lambda state: not state.is_connected, DEADLINE)
+    assert until(lambda: not router._was_connected, DEADLINE)
+    broker.start()
+    assert until(lambda: router._was_connected, DEADLINE)
+    may_go_on.set()
+    assert begun.wait(DEADLINE)
 
 
 def test_without_a_spool_it_waits_in_memory_as_far_as_there_is_room(bus, broker) -> None:

@@ -54,7 +54,7 @@ class House(Process):
     """Publishes what the gateway would, and has a test ask."""
 
     def birth(self) -> None:
-        self.publish("health", REPORT, retain=True)
+        self.publish("health/whole", REPORT, retain=True)
         wheels = {"state": "healthy", "connected": True, "cause": "", "since": 900.0}
         self.publish("devices/wheels/state", wheels, retain=True)
         for number in range(5):

@@ -23,6 +23,7 @@ from routes.serial.serial_link import opener
 from routes.serial.settings import Reset, SerialSettings
 from routes.serial.telnet import DO, DONT, IAC, SB, SE, WILL
 from tests.lab.port_server import ManagedServer, Ser2net
+from tests.lab.ports import free_port
 from tests.lab.terminal import Terminal
 
 SECONDS = 10.0
@@ -143,10 +144,8 @@ def test_a_port_that_dies_behind_its_server_is_lost(
 
 
 def test_a_server_that_is_not_there_is_absent(opened: Open) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        number = closed.getsockname()[1]
     with pytest.raises(LinkAbsentError, match="nobody answers at rfc2217://"):
-        opened(f"rfc2217://127.0.0.1:{number}")
+        opened(f"rfc2217://127.0.0.1:{free_port()}")
 
 
 # What only looks like one.

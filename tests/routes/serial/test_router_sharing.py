@@ -14,6 +14,7 @@ from gateway import Application, Message, Process
 from gateway.hosting.hosted_device import HostedDevice
 from routes.serial.router import SerialRouter, SerialSettingsOfRoute
 from routes.serial.settings import SerialSettings
+from tests.lab.ports import free_port
 
 
 class Watcher(Process):
@@ -63,9 +64,7 @@ def run(
 
 @pytest.fixture
 def number() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        found: int = free.getsockname()[1]
-        return found
+    return free_port()
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])

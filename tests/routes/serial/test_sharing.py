@@ -23,16 +23,11 @@ from routes.serial.settings import SerialSettings
 from routes.serial.sharing import SharedPort
 from tests.lab.hosted_board import HostedBoard
 from tests.lab.os_processes import until
+from tests.lab.ports import free_port
 from tests.lab.terminal import Terminal
 
 SECONDS = 10.0
 IDENTIFY = b"ID*0D\n"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-        return number
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ nor a crew, which would do nothing at all.
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Appliance(Application):
         super().__init__(main=main, sockets=Path(configuration.gateway.sockets))
         self.configuration = configuration
         self.file = file
+        self._run = uuid.uuid4().hex
         # At the start every device tells of itself several times at once, and a reader
         # whose mailbox is full would miss the last move of some and never hear of it.
         self.mailbox_size = max(self.mailbox_size, MOVES * len(configuration.devices))
@@ -54,22 +55,15 @@ class Appliance(Application):
         configuration = self.configuration
         if not configuration.routes and not configuration.crew:
             raise ConfigError("no routes are configured: add at least [routes.serial]")
-        # What was changed since an earlier start is in `configuration` by now.
-        with contextlib.suppress(NotADirectoryError):  # whoever claims the folder says what it is
-            self._mark.unlink(missing_ok=True)
         for route in configuration.routes.values():
             router: Any = plugins.find(plugins.ROUTES, route.type)
-            try:
-                spools = router.spools(route.name, route.settings)
-            except ValueError as error:
-                raise ConfigError(f"the route {route.name!r}: {error}") from error
             self.add_process(
                 route.name,
                 router,
                 mode="fork",
                 route=route.name,
                 parameters=self._parameters_of(route, configuration),
-                spools=spools,
+                spools=router.spools(route.name, route.settings),
             )
 
         for name, member in configuration.crew.items():
@@ -101,11 +95,11 @@ class Appliance(Application):
         Until then a route that is restarted is what it was at the gateway's start, however
         its file has been edited meanwhile.
         """
-        self._mark.touch()
+        self._mark.write_text(self._run)
 
     def renewed_parameters(self, name: str) -> dict[str, Any]:
         """Return what the route ``name`` is to be handed now; empty where that has not changed."""
-        if not self.file or not self._mark.exists():
+        if not self.file or not self._is_renewed():
             return {}
         try:
             configuration = self.load(self.file)
@@ -115,6 +109,13 @@ class Appliance(Application):
             return {}
         route = configuration.routes.get(name)
         return {} if route is None else self._parameters_of(route, configuration)
+
+    def _is_renewed(self) -> bool:
+        # What an earlier run has marked is in `configuration` by now.
+        try:
+            return self._mark.read_text() == self._run
+        except OSError:
+            return False
 
     def _parameters_of(self, route: RouteConfig, configuration: Configuration) -> dict[str, Any]:
         return {

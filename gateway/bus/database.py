@@ -12,6 +12,7 @@ begun anew.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -163,7 +164,21 @@ def told(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise SpoolError(f"the spool {path} cannot be used: {error}; {_advice(error)}") from error
     except OSError as error:
-        raise SpoolError(f"the spool {path} cannot be used: {error.strerror or error}") from error
+        advice = _OF_THE_SYSTEM.get(error.errno or 0, _LOOK)
+        raise SpoolError(
+            f"the spool {path} cannot be used: {error.strerror or error}; {advice}"
+        ) from error
+
+
+_LOOK = "look at its folder"
+_OF_THE_SYSTEM = {
+    errno.EROFS: "name a folder that can be written to",
+    errno.EACCES: "its folder must belong to the gateway's user",
+    errno.ENOTDIR: "name a folder, not a file",
+    errno.EEXIST: "name a folder, not a file",
+    errno.ENOSPC: "free some space",
+    errno.EMFILE: "raise LimitNOFILE= in the unit",
+}
 
 
 def _advice(error: sqlite3.Error) -> str:
@@ -174,4 +189,4 @@ def _advice(error: sqlite3.Error) -> str:
         sqlite3.SQLITE_IOERR: "its file system is full or failing",
         sqlite3.SQLITE_CORRUPT: "it is broken, and begun anew when it is opened next",
         sqlite3.SQLITE_NOTADB: "it is no spool",
-    }.get(result_code(error), "look at its folder")
+    }.get(result_code(error), _LOOK)

@@ -53,7 +53,7 @@ class Router(Process):
     def spools(cls, name: str, settings: Any) -> Mapping[str, SpoolTerms]:
         """Return the topics that wait for the route ``name`` in files, by their patterns.
 
-        They do from the gateway's start on, before this route is born. Raises `ValueError`
+        They do from the gateway's start on, before this route is born. Raises `ConfigError`
         for settings that cannot be kept.
         """
         return {}

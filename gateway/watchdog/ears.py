@@ -43,6 +43,8 @@ class Ears:
         self._errors_seen: Counter[str] = Counter()
         self._lost: dict[str, int] = {}
         self._lost_at: dict[str, float] = {}
+        self._unwritten: dict[str, int] = {}
+        self._unwritten_at: dict[str, float] = {}
 
     def hear(self, message: Message, at: float) -> None:
         """Take in what was published on ``<kind>/<name>/state`` or ``devices/<name>/moves``.
@@ -82,12 +84,17 @@ class Ears:
         if not isinstance(body, dict):
             return
         self.statistics[route] = Reading(body, at)
-        spool = body.get("spool")
+        spool, unwritten = body.get("spool"), body.get("unwritten")
         dropped = spool.get("dropped") if isinstance(spool, dict) else None
         if isinstance(dropped, int):
             if dropped > self._lost.get(route, 0):
                 self._lost_at[route] = at
             self._lost[route] = dropped
+        if isinstance(unwritten, dict):
+            lost = sum(count for count in unwritten.values() if isinstance(count, int))
+            if lost > self._unwritten.get(route, 0):
+                self._unwritten_at[route] = at
+            self._unwritten[route] = lost
 
     def miss_statistics(self, route: str, at: float, reason: str) -> None:
         """Note that ``route`` does not answer, in place of what it answered before."""
@@ -103,6 +110,7 @@ class Ears:
             moves=self.moves,
             statistics=self.statistics,
             spool_losses=self._lost_at,
+            unwritten=self._unwritten_at,
             errors=tuple(self._errors),
             errors_seen=self._errors_seen,
         )

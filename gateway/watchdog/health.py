@@ -121,6 +121,8 @@ class Facts(msgspec.Struct, frozen=True):
     """Of the routes: what they answered when they were asked."""
     spool_losses: Mapping[str, float] = {}
     """When a route's spool has lost letters, the last time."""
+    unwritten: Mapping[str, float] = {}
+    """When what a route has published could not be written into a spool, the last time."""
     errors: tuple[ErrorLine, ...] = ()
     errors_seen: Mapping[str, int] = {}
 

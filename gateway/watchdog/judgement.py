@@ -8,6 +8,7 @@ none. An absent device is a normal state, unless it was connected before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import inf
 from typing import Any, Literal
 
 import msgspec
@@ -24,6 +25,7 @@ _SUPPLY = (
     " another one; 'gateway doctor' says more"
 )
 _LOOK = "'gateway ps' and the log say more"
+_SAYS_WHY = "the log says why: a file system that is full, read-only or not ours; mend that"
 
 
 def judge(facts: Facts, settings: HealthSettings, now: float) -> list[Problem]:
@@ -186,11 +188,25 @@ def _routes(facts: Facts, now: float) -> Iterator[Problem]:
         if reading is not None and reading.quality == "failed" and is_expected:
             what = f"the route {name} {reading.reason}"
             yield Problem(f"route/{name}/silent", "warning", what, _LOOK)
-        lost_at = facts.spool_losses.get(name)
-        if lost_at is not None and now - lost_at < LOSS_REMEMBERED:
-            what = f"the spool of {name} has lost letters"
-            advice = "give it more room (spool_bytes), or look why the broker takes none"
-            yield Problem(f"route/{name}/spool", "warning", what, advice)
+        yield from _spool(facts, name, now)
+
+
+def _spool(facts: Facts, name: str, now: float) -> Iterator[Problem]:
+    """Judge what waits for a route, and what it has published for others."""
+    if now - facts.spool_losses.get(name, -inf) < LOSS_REMEMBERED:
+        what = f"the spool of {name} has lost letters"
+        advice = "give it more room (bytes in its table spool), or look why the broker takes none"
+        yield Problem(f"route/{name}/spool", "warning", what, advice)
+    if now - facts.unwritten.get(name, -inf) < LOSS_REMEMBERED:
+        what = f"what {name} published is lost: it could not be written down to wait for its reader"
+        yield Problem(f"route/{name}/unwritten", "critical", what, _SAYS_WHY)
+    reading = facts.statistics.get(name)
+    spool = reading.value.get("spool") if reading is not None and reading.value else None
+    flash = spool.get("flash") if isinstance(spool, dict) else None
+    failing = flash.get("failing") if isinstance(flash, dict) else None
+    if failing:
+        what = f"what waits for {name} is in memory only, where a power cut takes it: {failing}"
+        yield Problem(f"route/{name}/flash", "warning", what, _SAYS_WHY)
 
 
 def _is(state: str) -> str:

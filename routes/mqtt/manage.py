@@ -152,7 +152,8 @@ class Manage:
 
     def _why_not(self, command: str) -> str:
         if command in COMMANDS:
-            return f"{command!r} is not allowed: add it to allow under [routes.….manage]"
+            where = f"[routes.{self._owner.name}.manage]"
+            return f"{command!r} is not allowed: add it to allow under {where}"
         allowed = ", ".join(self._settings.allow) or "nothing"
         return f"there is no command {command[:60]!r}; allowed is {allowed}"
 

@@ -126,9 +126,11 @@ port = "/dev/ttyUSB0"
     assert ports() == []
     assert "serial goes on as it was" in caplog.text
     file.write_text(text)
-    # A new start has read the newest as it is.
-    Appliance(load(file, find=plugins.find), file=str(file)).build()
-    assert ports() == []
+    # A new start has read the newest as it is, and leaves one that runs as it was.
+    newer = Appliance(load(file, find=plugins.find), file=str(file))
+    newer.build()
+    assert newer.renewed_parameters("serial") == {}
+    assert ports() == ["/dev/ttyUSB0"]
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -187,6 +187,14 @@ def test_a_spoilt_batch_is_counted_and_the_others_are_read(keep: Keep) -> None:
     assert keep.vault.balance().garbage == 2, "it is still there, and found again"
 
 
+def test_a_folder_that_is_none_says_what_to_do(tmp_path: Path) -> None:
+    progress = Progress(tmp_path / "progress")
+    (tmp_path / "flash").touch()
+    with pytest.raises(SpoolError, match="name a folder, not a file"):
+        Vault(tmp_path / "flash/vault.db", limit=LIMIT, daily=LIMIT, progress=progress)
+    progress.close()
+
+
 def test_what_could_not_be_noted_as_done_is_noted_with_the_next(
     keep: Keep, monkeypatch: pytest.MonkeyPatch
 ) -> None:

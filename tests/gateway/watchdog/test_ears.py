@@ -80,6 +80,13 @@ def test_an_error_is_kept_in_part() -> None:
     assert len(kept.level) == NAME
 
 
+def test_whoever_could_write_less_down_than_before_has_lost_letters() -> None:
+    ears = Ears(5)
+    for at, body in enumerate(({"mqtt": 0}, {"mqtt": 2, "log": 1}, {"mqtt": 2, "log": 1}, None)):
+        ears.hear_statistics("serial", {"unwritten": body}, float(at))
+    assert ears.facts({}).unwritten == {"serial": 1.0}
+
+
 def test_a_spool_that_drops_more_than_before_has_lost_letters() -> None:
     ears = Ears(2)
     ears.hear_statistics("mqtt", {"spool": {"dropped": 0}}, 1.0)

@@ -170,6 +170,26 @@ def test_letters_that_a_spool_lost_are_a_problem_for_an_hour() -> None:
     assert found_in(long_ago) == []
 
 
+def test_what_could_not_be_written_down_to_wait_is_a_problem_for_an_hour() -> None:
+    routes = {"serial": told("connected")}
+    lately = Facts(routes=routes, unwritten={"serial": NOW - LOSS_REMEMBERED + 1})
+    long_ago = Facts(routes=routes, unwritten={"serial": NOW - LOSS_REMEMBERED})
+    assert found_in(lately) == [("route/serial/unwritten", "critical")]
+    assert found_in(long_ago) == []
+
+
+def test_a_flash_that_takes_nothing_is_a_problem_as_long_as_it_does_not() -> None:
+    def facts(flash: object) -> Facts:
+        statistics = {"mqtt": Reading({"spool": {"flash": flash}}, NOW)}
+        return Facts(routes={"mqtt": told("connected")}, statistics=statistics)
+
+    assert found_in(facts({"failing": "read-only"})) == [("route/mqtt/flash", "warning")]
+    assert found_in(facts({"failing": ""})) == []
+    assert found_in(facts(None)) == []
+    (problem,) = judge(facts({"failing": "it is read-only"}), SETTINGS, NOW)
+    assert problem.what.endswith("it is read-only")
+
+
 # Since when, and whether it is news
 
 

@@ -198,4 +198,4 @@ def test_what_waits_outlives_every_way_of_restarting(machine: Machine, measured:
     arrived = [tuple(json.loads(line)) for line in heard.splitlines()]
     once = list(dict.fromkeys(arrived))
     assert once[: len(published)] == published, "lost, or out of order"
-    measured("letters that outlived SIGKILL, restart, watchdog and reboot", len(published))
+    measured("letters that outlived SIGKILL, restart, watchdog and reboot", len(published), unit="")

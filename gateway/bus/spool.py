@@ -35,6 +35,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
 from time import time
 
@@ -97,11 +98,14 @@ class SpoolReader:
             while os.read(self._bell, 65536):
                 pass
 
-    def begin(self) -> None:
-        """Call backlog whatever waits now, as after an outage."""
+    def begin(self, since: float = inf) -> None:
+        """Call backlog whatever waits and was written before ``since``, as after an outage.
+
+        ``since`` is in seconds since 1970.
+        """
         self._shelf.look()
         for source in self._shelf.sources.values():
-            source.begin()
+            source.begin(since)
 
     def take(self, most: int) -> list[Taken]:
         """Return up to ``most`` letters that were not taken before: what has waited goes first."""
@@ -211,8 +215,9 @@ class SpoolReader:
             assert self._shelf.vault is not None
             self._shelf.vault.expire(time() - self._terms.max_age)
             for source in self._shelf.in_memory():
-                if source.is_due() or all_of_it:
-                    self._shelf.store(source)
+                due = source.due()
+                # What is newer may be on its way: it does not go behind what has waited.
+                self._shelf.store(source, None if all_of_it else due)
             if self._complaints.end():
                 log.info("the spool %s is kept on flash again", self._terms.flash)
 

@@ -259,6 +259,12 @@ class SpoolFile:
             rows = self._opened().execute(_READ, (after, upto, most)).fetchall()
         return [Spooled(*row) for row in rows]
 
+    def newest(self, upto: int, most: int = 256) -> list[Spooled]:
+        """Return up to ``most`` letters with numbers up to ``upto``, newest first."""
+        with self._lock, told(self.path):
+            rows = self._opened().execute(_NEWEST, (upto, most)).fetchall()
+        return [Spooled(*row) for row in rows]
+
     def subjects(self, after: int, upto: int, but: Iterable[int] = ()) -> set[str]:
         """Return what the letters with numbers above ``after``, up to ``upto``, are about.
 
@@ -354,6 +360,9 @@ class SpoolFile:
 _READ = (
     "SELECT number, subject, letter FROM letters WHERE number > ? AND number <= ?"
     " ORDER BY number LIMIT ?"
+)
+_NEWEST = (
+    "SELECT number, subject, letter FROM letters WHERE number <= ? ORDER BY number DESC LIMIT ?"
 )
 _SUBJECTS = (
     "SELECT DISTINCT subject FROM letters WHERE number > ? AND number <= ?"

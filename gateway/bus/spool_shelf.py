@@ -79,10 +79,11 @@ class Shelf:
         sources = [source for source in self.sources.values() if not source.is_synced]
         return sorted(sources, key=age)
 
-    def store(self, source: Source) -> None:
-        """Move all that waits in ``source`` into the vault, which is open."""
+    def store(self, source: Source, upto: int | None = None) -> None:
+        """Move what waits in ``source``, up to the number ``upto``, into the open vault."""
         assert self.vault is not None
-        upto = source.file.last()
+        if upto is None:
+            upto = source.file.last()
         while rows := source.waiting(upto):
             numbers = self.vault.store(source.file.identity, rows, source.in_hand)
             source.moved(rows, numbers, VAULT)

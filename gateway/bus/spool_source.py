@@ -14,8 +14,10 @@ a time, and remembered by `gateway.bus.progress` meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from gateway.bus.progress import Progress
@@ -85,14 +87,25 @@ class Source:
         """Tell whether the file lies on flash."""
         return self._progress is not None
 
-    def begin(self) -> None:
-        """Call backlog whatever is there and was not taken."""
+    def begin(self, since: float = inf) -> None:
+        """Call backlog whatever was written before ``since``, since 1970, and was not taken."""
         back = self._back if self._back < self._mark else self._live
         self._back = min(back, self._first_skipped - 1) if self._skipped else back
-        self._mark = self._live = self.file.last()
+        self._mark = self._live = self._last_before(since)
         self._skipped.clear()
         taken = (*self.in_hand, *self._leaving)
         self.held = self.file.subjects(self._back, self._mark, taken)
+
+    def _last_before(self, since: float) -> int:
+        """Return the number of the newest letter that was written before ``since``."""
+        last = self.file.last()
+        while since < inf and (rows := self.file.newest(last, AT_A_TIME)):
+            for row in rows:
+                with contextlib.suppress(ProtocolError):
+                    if decode(row.letter).time < since:
+                        return row.number
+            last = rows[-1].number - 1
+        return last
 
     def live(self, most: int, is_held: Callable[[str], bool]) -> list[Taken]:
         """Take up to ``most`` letters that have come since `begin`, oldest first."""
@@ -102,7 +115,7 @@ class Source:
             rows = self.file.read(self._live, wanted)
             for row in rows:
                 self._live = row.number
-                if row.number in self._leaving:
+                if row.number in self._leaving or row.number in self.in_hand:
                     continue
                 if row.subject in self._skipped or is_held(row.subject):
                     if not self._skipped:
@@ -187,11 +200,10 @@ class Source:
 
     # Moving it all to flash
 
-    def is_due(self) -> bool:
-        """Tell whether something waits since before this was asked the last time."""
+    def due(self) -> int:
+        """Return up to which number something waits since before this was asked the last time."""
         seen, self._seen = self._seen, self.file.last()
-        oldest = self.file.read(0, 1 + len(self._leaving), seen)
-        return any(row.number not in self._leaving for row in oldest)
+        return seen
 
     def waiting(self, upto: int) -> list[Spooled]:
         """Return what waits up to number ``upto``, in hand or not: the oldest `AT_ONCE` bytes."""

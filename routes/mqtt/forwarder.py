@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from math import inf
 from typing import Any, Protocol
 
 from gateway.bus.spool import SpoolReader
@@ -119,9 +120,9 @@ class Forwarder:
         """Tell whether there is something that waits for its time, or fills its file."""
         return self.has_enough or self._reader.has_backlog
 
-    def begin(self) -> None:
-        """There is a connection again: what waits now has waited."""
-        self._reader.begin()
+    def begin(self, since: float = inf) -> None:
+        """There is a connection again, ``since`` then: what was written before has waited."""
+        self._reader.begin(since)
         self.carry()
 
     def carry(self) -> None:

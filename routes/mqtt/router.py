@@ -75,8 +75,8 @@ class MqttRouter(Carrier):
     _mail: Mail | None = None
     _manage: Manage | None = None
     _was_connected = False
-    _to_begin = False
-    """Whether there is a connection of which the forwarder has not been told."""
+    _connected_since: float | None = None
+    """Since when there is a connection of which the forwarder has not been told."""
 
     @classmethod
     def spools(cls, name: str, settings: Any) -> dict[str, SpoolTerms]:
@@ -273,9 +273,9 @@ class MqttRouter(Carrier):
             self.frequency = wanted
 
     def _forward(self, forwarder: Forwarder) -> None:
-        if self._to_begin:
-            self._to_begin = False
-            forwarder.begin()
+        since, self._connected_since = self._connected_since, None
+        if since is not None:
+            forwarder.begin(since)
         else:
             forwarder.carry()
 
@@ -334,7 +334,7 @@ class MqttRouter(Carrier):
         if self._session is not None:
             # A throttling broker changes the cause of one connection.
             if state.is_connected and not self._was_connected:
-                self._to_begin = True
+                self._connected_since = state.since
                 self._tray.ring()
             self._was_connected = state.is_connected
             self.set_connection("connected" if state.is_connected else "waiting", state.cause)

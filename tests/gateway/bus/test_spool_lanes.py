@@ -162,13 +162,32 @@ def test_what_waits_too_long_is_moved_to_flash_and_goes_first_from_there(scene: 
     assert scene.flash_says("queued") == 0, "it has not waited for long"
     scene.write("b", 1)
     scene.reader.keep()
-    assert scene.flash_says("queued") == 3
+    assert scene.flash_says("queued") == 2, "and what is newer has not"
     scene.write("a", 3)
     scene.write("c", 1)
-    assert scene.new() == [("c", 1)]
-    assert scene.waited() == [("a", 1), ("a", 2), ("b", 1)]
+    assert scene.new() == [("b", 1), ("c", 1)]
+    assert scene.waited() == [("a", 1), ("a", 2)]
     assert scene.waited() == [("a", 3)]
     assert scene.reader.balance() == (5, 0, 0, 0, 0, 0, 5)
+
+
+def test_what_was_written_since_there_is_a_connection_has_not_waited(scene: Scene) -> None:
+    """The reader may hear of the connection late, and much may have been written by then."""
+    for number in range(200):
+        scene.writer.append(letter("a", number, at=100.0))
+    scene.writer.append(letter("a", 200, at=200.0))
+    for number in range(200):
+        scene.writer.append(letter("b", number, at=200.0))
+    scene.reader.begin(150.0)
+    first = scene.new(100)
+    assert first == [("b", number) for number in range(64)]
+    scene.reader.begin(150.0)
+    assert scene.new(64) == [("b", number) for number in range(64, 128)], (
+        "what is in hand is not new"
+    )
+    waited = [*scene.waited(), *scene.waited()]
+    assert waited == [("a", number) for number in range(201)], "its own topic is not overtaken"
+    assert [*scene.new(64), *scene.new(64)] == [("b", number) for number in range(128, 200)]
 
 
 def test_what_does_not_wait_is_never_on_flash(scene: Scene) -> None:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,8 @@ def test_a_route_with_its_hands_full_still_learns_that_there_is_a_connection_aga
         may_go_on.wait(DEADLINE)
         forwarder.begin = begin_and_tell  # type: ignore[method-assign]
 
-    def begin_and_tell() -> None:
-        begin()
+    def begin_and_tell(since: float = inf) -> None:
+        begin(since)
         begun.set()
 
     assert router._tray.put(hold)

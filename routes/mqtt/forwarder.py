@@ -38,6 +38,9 @@ RELIEVE_EVERY = 0.1
 ENOUGH = 64
 """Letters in hand with which the session has enough to do: nobody needs to hurry."""
 
+FRESH = 1.0
+"""Seconds by which a letter may be older than the connection and still be new."""
+
 PASSES = 3
 """How often the backlog may give nothing before something else has its turn."""
 
@@ -121,8 +124,8 @@ class Forwarder:
         return self.has_enough or self._reader.has_backlog
 
     def begin(self, since: float = inf) -> None:
-        """There is a connection again, ``since`` then: what was written before has waited."""
-        self._reader.begin(since)
+        """There is a connection again, ``since`` then: what was written long before has waited."""
+        self._reader.begin(since - FRESH)
         self.carry()
 
     def carry(self) -> None:

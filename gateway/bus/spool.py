@@ -200,11 +200,13 @@ class SpoolReader:
 
     # Keeping it over a power cut
 
-    def keep(self, *, all_of_it: bool = False) -> None:
+    def keep(self, *, all_of_it: bool = False, connected: bool = False) -> None:
         """Move to flash what waited the last time already: to be called thrice in a ``window``.
 
-        Or ``all_of_it``. Where flash fails, or the day's budget is spent, letters stay in
-        memory; that is said once, and in `statistics` for as long as it holds.
+        And with it what is newer, which saves a commit; unless somebody is ``connected``: what
+        is new is on its way then, and would go behind what has waited. Or ``all_of_it``,
+        whether it waits or not. Where flash fails, or the day's budget is spent, letters stay
+        in memory; that is said once, and in `statistics` for as long as it holds.
         """
         self.flush()
         self._shelf.look()
@@ -216,8 +218,8 @@ class SpoolReader:
             self._shelf.vault.expire(time() - self._terms.max_age)
             for source in self._shelf.in_memory():
                 due = source.due()
-                # What is newer may be on its way: it does not go behind what has waited.
-                self._shelf.store(source, None if all_of_it else due)
+                if due or all_of_it:
+                    self._shelf.store(source, due if connected else None)
             if self._complaints.end():
                 log.info("the spool %s is kept on flash again", self._terms.flash)
 

@@ -201,9 +201,13 @@ class Source:
     # Moving it all to flash
 
     def due(self) -> int:
-        """Return up to which number something waits since before this was asked the last time."""
+        """Return up to which number something waits since before this was asked the last time.
+
+        0 where nothing does.
+        """
         seen, self._seen = self._seen, self.file.last()
-        return seen
+        oldest = self.file.read(0, 1 + len(self._leaving), seen)
+        return seen if any(row.number not in self._leaving for row in oldest) else 0
 
     def waiting(self, upto: int) -> list[Spooled]:
         """Return what waits up to number ``upto``, in hand or not: the oldest `AT_ONCE` bytes."""

@@ -142,14 +142,14 @@ class Forwarder:
         self._replay(now)
         self._confirm()
 
-    def keep_house(self) -> None:
+    def keep_house(self, *, connected: bool) -> None:
         """Do what is due from time to time; to be called six times in a window, at the least."""
         now = self._clock.monotonic()
         self._relieve(now)
         if now >= self._keep_at:
             self._keep_at = now + self._keep_every
             self._confirm()
-            self._reader.keep()
+            self._reader.keep(connected=connected)
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_EVERY
             self._reader.tidy()

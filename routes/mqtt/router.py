@@ -197,7 +197,7 @@ class MqttRouter(Carrier):
         if self._forwarder is not None:
             if self._forwarder.is_busy:
                 self._forward(self._forwarder)
-            self._forwarder.keep_house()
+            self._forwarder.keep_house(connected=self._was_connected)
             self._heed_writers()
         self._tick()
         self._set_frequency()

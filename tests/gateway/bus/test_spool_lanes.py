@@ -162,13 +162,25 @@ def test_what_waits_too_long_is_moved_to_flash_and_goes_first_from_there(scene: 
     assert scene.flash_says("queued") == 0, "it has not waited for long"
     scene.write("b", 1)
     scene.reader.keep()
-    assert scene.flash_says("queued") == 2, "and what is newer has not"
+    assert scene.flash_says("queued") == 3
     scene.write("a", 3)
     scene.write("c", 1)
-    assert scene.new() == [("b", 1), ("c", 1)]
-    assert scene.waited() == [("a", 1), ("a", 2)]
+    assert scene.new() == [("c", 1)]
+    assert scene.waited() == [("a", 1), ("a", 2), ("b", 1)]
     assert scene.waited() == [("a", 3)]
     assert scene.reader.balance() == (5, 0, 0, 0, 0, 0, 5)
+
+
+def test_what_is_new_does_not_go_behind_what_has_waited_while_somebody_takes_it(
+    scene: Scene,
+) -> None:
+    scene.write("a", 1, 2)
+    scene.reader.keep(connected=True)
+    scene.write("b", 1)
+    scene.reader.keep(connected=True)
+    assert scene.flash_says("queued") == 2
+    assert scene.new() == [("b", 1)]
+    assert scene.waited() == [("a", 1), ("a", 2)]
 
 
 def test_what_was_written_since_there_is_a_connection_has_not_waited(scene: Scene) -> None:

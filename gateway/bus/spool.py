@@ -41,6 +41,7 @@ from time import time
 
 from gateway.bus.claim import Claim
 from gateway.bus.complaints import Complaints
+from gateway.bus.database import told
 from gateway.bus.progress import Progress
 from gateway.bus.spool_file import Fate, SpoolBalance
 from gateway.bus.spool_shelf import VAULT, Shelf, age, spools_in
@@ -71,15 +72,18 @@ class SpoolReader:
         self._lock = threading.Lock()
         self._done: list[Taken] = []
         self._complaints = Complaints()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            self._claim = Claim(folder / "reader.alive")
-        except BlockingIOError as error:
-            raise SpoolError(f"the spool {folder} has a reader already: stop that first") from error
-        with contextlib.suppress(FileExistsError):
-            os.mkfifo(folder / BELL, 0o600)
-        # For both ends, so that it never reads as closed.
-        self._bell = os.open(folder / BELL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        with told(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self._claim = Claim(folder / "reader.alive")
+            except BlockingIOError as error:
+                raise SpoolError(
+                    f"the spool {folder} has a reader already: stop that first"
+                ) from error
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(folder / BELL, 0o600)
+            # For both ends, so that it never reads as closed.
+            self._bell = os.open(folder / BELL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._progress = Progress(folder / "progress")
         self._shelf = Shelf(folder, terms, self._progress, self._complaints, self._judge)
         with self._complaints.heard():

@@ -32,6 +32,9 @@ AT_A_TIME = 64
 AT_ONCE = 512 << 10
 """Bytes that are moved to flash in one go."""
 
+NEW_AT_MOST = 4096
+"""Letters that can be new at `Source.begin`: their clock may have been set back."""
+
 SYNCED_AT_A_TIME = 256
 """Letters that are done with before they are taken out of a file on flash."""
 
@@ -97,15 +100,22 @@ class Source:
         self.held = self.file.subjects(self._back, self._mark, taken)
 
     def _last_before(self, since: float) -> int:
-        """Return the number of the newest letter that was written before ``since``."""
-        last = self.file.last()
-        while since < inf and (rows := self.file.newest(last, AT_A_TIME)):
+        """Return the number of the newest letter that was written before ``since``.
+
+        That of the newest of all where too many seem to be newer.
+        """
+        last = upto = self.file.last()
+        looked_at = 0
+        while since < inf and (rows := self.file.newest(upto, AT_A_TIME)):
             for row in rows:
                 with contextlib.suppress(ProtocolError):
                     if decode(row.letter).time < since:
                         return row.number
-            last = rows[-1].number - 1
-        return last
+            looked_at += len(rows)
+            if looked_at >= NEW_AT_MOST:
+                return last
+            upto = rows[-1].number - 1
+        return upto
 
     def live(self, most: int, is_held: Callable[[str], bool]) -> list[Taken]:
         """Take up to ``most`` letters that have come since `begin`, oldest first."""
@@ -225,15 +235,13 @@ class Source:
         """How many letters lie here still, and on flash already."""
         return sum(fate == "moved" for fate in self._leaving.values())
 
-    def moved(self, rows: list[Spooled], numbers: list[int], place: str) -> list[Taken]:
-        """Note that ``rows`` lie at ``place`` now, with ``numbers``; return those in hand."""
-        movers: list[Taken] = []
+    def moved(self, rows: list[Spooled], numbers: list[int], place: str) -> None:
+        """Note that ``rows`` lie at ``place`` now, with ``numbers``; those in hand as well."""
         for row, number in zip(rows, numbers, strict=True):
             self._leaving[row.number] = "moved"
             taken = self.in_hand.pop(row.number, None)
             if taken is not None:
                 taken.file, taken.number = place, number
-                movers.append(taken)
         last = rows[-1].number
         self._back = max(self._back, last)
         self._live = max(self._live, last)
@@ -245,4 +253,3 @@ class Source:
         if self._back >= self._mark and not self._skipped:
             self.held.clear()
         self.flush(all_of_it=True)
-        return movers

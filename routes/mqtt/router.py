@@ -161,7 +161,7 @@ class MqttRouter(Carrier):
                 in_flight=settings.in_flight,
             )
             self._heed_writers()
-            self._forwarder.begin()
+            self._forwarder.carry()
         if self._manage is not None:
             self._manage.open()
         self._set_frequency()

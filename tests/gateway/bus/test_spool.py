@@ -21,6 +21,7 @@ from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.errors import SpoolError
 from gateway.mail.message import Message
+from tests.lab.sudden_death import KilledError, killed_at
 
 TERMS = SpoolTerms(limit=1 << 20)
 
@@ -296,14 +297,8 @@ def test_a_reader_that_is_killed_at_tidying_counts_nothing_twice(
     writer.close()
     reader.confirm(reader.take(10))
 
-    class KilledError(BaseException):
-        pass
-
-    def kill(_file: SpoolFile) -> None:
-        raise KilledError
-
     with monkeypatch.context() as patch:
-        patch.setattr(SpoolFile, "remove", kill)
+        killed_at(patch, SpoolFile, "remove")
         with pytest.raises(KilledError):
             reader.tidy()
     reader.close()
@@ -331,6 +326,17 @@ def test_a_machine_out_of_descriptors_ends_no_reader(
         reader.tidy()
     reader.tidy()
     assert not list(folder.glob("*.spool"))
+
+
+def test_a_machine_out_of_descriptors_is_told_to_whoever_would_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> Claim:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("gateway.bus.spool.Claim", fail)
+    with pytest.raises(SpoolError, match="LimitNOFILE"):
+        SpoolReader(folder, TERMS)
 
 
 def test_what_a_killed_writer_began_goes(reader: SpoolReader, folder: Path) -> None:

@@ -22,6 +22,7 @@ from gateway.errors import BodyError, MailboxFullError, SpoolError
 from gateway.mail.codec import decode
 from gateway.mail.message import Message
 from tests.lab.os_processes import until
+from tests.lab.sudden_death import KilledError, killed_at
 
 ROUNDS = 50
 
@@ -234,13 +235,7 @@ def test_whoever_is_killed_in_putting_a_file_aside_leaves_no_log_to_the_next(
     for part in parts(path):
         part.touch()
 
-    class KilledError(BaseException):
-        pass
-
-    def kill(*paths: object) -> None:
-        raise KilledError
-
-    monkeypatch.setattr(os, "rename", kill)
+    killed_at(monkeypatch, os, "rename")
     with pytest.raises(KilledError):
         put_aside(path)
     assert list(tmp_path.iterdir()) == [path]

@@ -20,12 +20,13 @@ from msgspec.structs import replace
 
 from gateway.bus.database import put_aside
 from gateway.bus.spool import SpoolReader
-from gateway.bus.spool_source import Source, Taken
+from gateway.bus.spool_source import NEW_AT_MOST, Source, Taken
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.errors import SpoolError
 from gateway.mail.message import Message
 from tests.lab.os_processes import until
+from tests.lab.sudden_death import KilledError, killed_at
 
 IDS = map(str, count())
 
@@ -171,6 +172,16 @@ def test_what_waits_too_long_is_moved_to_flash_and_goes_first_from_there(scene: 
     assert scene.reader.balance() == (5, 0, 0, 0, 0, 0, 5)
 
 
+def test_a_clock_that_was_set_back_calls_no_more_new_than_can_be(scene: Scene) -> None:
+    for number in range(NEW_AT_MOST + 100):
+        scene.writer.append(letter("a", number, at=200.0))
+    scene.reader.begin(150.0)
+    assert scene.reader.has_backlog, "what has waited keeps to its pace"
+    assert scene.new() == [], "and its order"
+    bodies = [number for _, number in scene.waited() + scene.waited(9999)]
+    assert bodies == list(range(NEW_AT_MOST + 100))
+
+
 def test_what_is_new_does_not_go_behind_what_has_waited_while_somebody_takes_it(
     scene: Scene,
 ) -> None:
@@ -265,19 +276,6 @@ def test_a_file_that_fails_keeps_no_other_from_being_confirmed(
     scene.confirm(taken)
     balance = scene.reader.balance()
     assert (balance.confirmed, balance.queued) == (2, 1)
-
-
-class KilledError(BaseException):
-    """Whoever this is raised at goes no further."""
-
-
-def killed_at(patch: pytest.MonkeyPatch, owner: type, name: str) -> None:
-    """Have whoever calls the method ``name`` be killed there."""
-
-    def kill(*arguments: object, **options: object) -> None:
-        raise KilledError
-
-    patch.setattr(owner, name, kill)
 
 
 def test_a_reader_that_is_killed_before_what_is_stored_was_taken_out_repeats_nothing(

@@ -18,10 +18,7 @@ from routes.mqtt.mail_envelope import Letter, MailTopics
 from routes.mqtt.mail_in import MailIn
 from routes.mqtt.mail_memory import MailMemory
 from routes.mqtt.mail_settings import MailRule, MailSettings
-
-
-class KilledError(BaseException):
-    """Stands for SIGKILL."""
+from tests.lab.sudden_death import KilledError
 
 
 class World:

@@ -28,6 +28,7 @@ from routes.mqtt.manage_config import NAME, Change
 from routes.mqtt.manage_settings import ManageSettings
 from routes.mqtt.topics import Topics
 from tests.lab.os_processes import until
+from tests.lab.sudden_death import KilledError
 
 DEADLINE = 10.0
 ALL = ("processes", "restart", "config", "configure", "updates", "log", "tail")
@@ -431,10 +432,6 @@ def test_a_full_disk_refuses_a_change_and_leaves_no_trial(
     with pytest.raises(ConfigError, match="the configuration: No space left"):
         commands(steward, BEFORE).run("configure", CHANGE)
     assert (list(remote.parent.iterdir()), steward.restarted) == ([], [])
-
-
-class KilledError(BaseException):
-    """Stands for SIGKILL."""
 
 
 def killed(seconds: float) -> bool:

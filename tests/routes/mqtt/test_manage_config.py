@@ -166,15 +166,19 @@ class FullDisk:
         self._fsync(descriptor)
 
 
+def changed_again(file: Path) -> tuple[dict[str, bytes], Change]:
+    """Make one change and prepare another; return what there is now, and that."""
+    first = prepared(file, "[devices.bench]\nbaud = 9600\n")
+    first.write()
+    first.end()
+    return tree(file.parent), prepared(file, "[devices.bench]\nbaud = 57600\n")
+
+
 @pytest.mark.parametrize("room", [0, 1, 2])
 def test_a_change_that_finds_no_room_leaves_nothing_behind(
     file: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    first = prepared(file, "[devices.bench]\nbaud = 9600\n")
-    first.write()
-    first.end()
-    before = tree(file.parent)
-    change = prepared(file, "[devices.bench]\nbaud = 57600\n")
+    before, change = changed_again(file)
     FullDisk(monkeypatch, room)
     with pytest.raises(OSError, match="No space left"):
         change.write()
@@ -184,11 +188,7 @@ def test_a_change_that_finds_no_room_leaves_nothing_behind(
 def test_a_disk_that_is_full_by_then_keeps_nothing_from_being_undone(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = prepared(file, "[devices.bench]\nbaud = 9600\n")
-    first.write()
-    first.end()
-    before = tree(file.parent)
-    change = prepared(file, "[devices.bench]\nbaud = 57600\n")
+    before, change = changed_again(file)
     change.write()
     FullDisk(monkeypatch, 0)
     change.undo()

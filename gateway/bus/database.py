@@ -69,7 +69,7 @@ def open_database(path: Path, keeping: Keeping) -> sqlite3.Connection:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            put_aside(path)
+            log.error("%s is broken (%s): put aside as %s", path, error, put_aside(path))
             return _connect(path, keeping)
 
 
@@ -124,7 +124,6 @@ def put_aside(path: Path) -> Path | None:
         part.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         os.rename(path, aside)
-        log.warning("%s is broken and was put aside as %s", path, aside.name)
         return aside
     return None
 

@@ -212,12 +212,15 @@ def test_what_could_not_be_noted_as_done_is_noted_with_the_next(
     assert keep.again().read(10) == [third]
 
 
-def test_a_broken_file_is_put_aside_and_begun_anew(keep: Keep) -> None:
+def test_a_broken_file_is_put_aside_and_begun_anew(
+    keep: Keep, caplog: pytest.LogCaptureFixture
+) -> None:
     keep.vault.store(SOURCE, letters(1))
     keep.close()
     keep.flash.write_bytes(os.urandom(20_000))
     assert read(keep.open()) == []
     assert (keep.flash.parent / "vault.db.broken-1").exists()
+    assert "vault.db.broken-1" in caplog.text, "and whoever reads the log knows"
 
 
 def test_no_index_of_its_log_lies_on_flash(keep: Keep) -> None:

@@ -36,7 +36,7 @@ from gateway.errors import (
     ProtocolError,
     RecipientGoneError,
     RefusedError,
-    error_for,
+    error_from,
 )
 from gateway.mail.body import checked
 from gateway.mail.codec import from_json, to_json
@@ -385,7 +385,7 @@ class _Line:
     def _farewell(self, deadline: float) -> GatewayError | None:
         """Return why the gateway hung up, where it said so."""
         try:
-            return _error_in(self.read(deadline))
+            return error_from(self.read(deadline).get("error"))
         except RecipientGoneError:
             return None
 
@@ -452,10 +452,4 @@ def _packed(request: dict[str, Any]) -> bytes:
 def _body_of(said: dict[str, Any]) -> Any:
     if said.get("ok") is True:
         return said.get("body")
-    raise _error_in(said)
-
-
-def _error_in(said: dict[str, Any]) -> GatewayError:
-    error = said.get("error")
-    told = error if isinstance(error, dict) else {}
-    return error_for(str(told.get("code", "")), str(told.get("reason", "no reason given")))
+    raise error_from(said.get("error"))

@@ -10,6 +10,9 @@
      ├── RecipientGoneError  (and ConnectionError)  was there, died
      ├── CallTimeoutError    (and TimeoutError)     no answer until the deadline
      ├── RefusedError        (and PermissionError)  the recipient read it and said no
+     │    └── UnknownApiError (and LookupError)     it has nothing of that name to call
+     ├── CallCancelledError                         who called wants no answer any more
+     ├── RemoteError                                what was called raised something else
      ├── ExpiredError        (and TimeoutError)     too old when its turn came
      ├── SpoolError          (and OSError)          a file of letters cannot be used
      ├── LinkLostError       (and ConnectionError)  the channel to a device broke
@@ -25,6 +28,12 @@ what is simulated, which is no letter's fault and must not end up in a bounce.
 """
 
 from __future__ import annotations
+
+import builtins
+from functools import cache
+from typing import TypeVar
+
+_Error = TypeVar("_Error", bound="GatewayError")
 
 
 class GatewayError(Exception):
@@ -73,6 +82,38 @@ class RefusedError(GatewayError, PermissionError):
     """The recipient read the letter and declined it; the text says why."""
 
     code = "refused"
+
+
+class UnknownApiError(RefusedError, LookupError):
+    """Nothing of that name can be called there; the text says what can."""
+
+    code = "unknown_api"
+
+
+class CallCancelledError(GatewayError):
+    """The call was taken back by who made it, or nobody waits for its answer any more."""
+
+    code = "cancelled"
+
+
+class RemoteError(GatewayError):
+    """What was called raised something that is no `GatewayError`.
+
+    ``remote_type`` is the class's name over there, such as ``ValueError``;
+    ``remote_traceback`` is where it happened, empty for who calls from outside.
+    One that stands for a builtin is caught as that builtin as well (`remote_error`).
+    """
+
+    code = "remote"
+
+    def __init__(self, reason: str = "", remote_type: str = "", remote_traceback: str = "") -> None:
+        super().__init__(reason)
+        self.remote_type = remote_type
+        self.remote_traceback = remote_traceback
+
+    def __str__(self) -> str:
+        # Not as KeyError has it, which shows its argument's repr.
+        return str(self.args[0]) if self.args else ""
 
 
 class ExpiredError(GatewayError, TimeoutError):
@@ -126,6 +167,83 @@ def error_for(code: str, reason: str) -> GatewayError:
     return _BY_CODE.get(code, GatewayError)(reason)
 
 
+def remote_error(remote_type: str, reason: str, remote_traceback: str = "") -> RemoteError:
+    """Return the error for an exception of the class ``remote_type`` over there.
+
+    >>> try:
+    ...     raise remote_error("ZeroDivisionError", "division by zero")
+    ... except ArithmeticError as error:
+    ...     type(error).__name__, str(error), isinstance(error, RemoteError)
+    ('RemoteZeroDivisionError', 'division by zero', True)
+    """
+    return _remote_class(remote_type)(reason, remote_type, remote_traceback)
+
+
+@cache
+def _remote_class(name: str) -> type[RemoteError]:
+    builtin = getattr(builtins, name, None)
+    if not isinstance(builtin, type) or not issubclass(builtin, Exception):
+        return RemoteError
+    try:
+        made = type(f"Remote{name}", (RemoteError, builtin), {})
+        # One that wants more than a reason, as UnicodeDecodeError does, shows it here.
+        made("")
+    except TypeError:
+        return RemoteError
+    return made
+
+
+def described(error: GatewayError, *, inside: bool = False) -> dict[str, str]:
+    """Return what is written of ``error``: its code and reason, the class of what raised.
+
+    Where it happened is for who is ``inside``.
+
+    >>> described(RefusedError("not now"))
+    {'code': 'refused', 'reason': 'not now'}
+    """
+    told = {"code": error.code, "reason": str(error)}
+    if isinstance(error, RemoteError):
+        told["type"] = error.remote_type
+        if inside:
+            told["traceback"] = error.remote_traceback
+    return told
+
+
+def error_from(told: object) -> GatewayError:
+    """Return the error that `described` wrote of; one that makes no sense is a `GatewayError`.
+
+    >>> error_from({"code": "refused", "reason": "not now"})
+    RefusedError('not now')
+    """
+    words = told if isinstance(told, dict) else {}
+    code, reason = str(words.get("code", "")), str(words.get("reason", "no reason given"))
+    if code == RemoteError.code:
+        return remote_error(str(words.get("type", "")), reason, str(words.get("traceback", "")))
+    return error_for(code, reason)
+
+
+def known(error: type[_Error]) -> type[_Error]:
+    """Let an error of your own cross to who called, as itself; use as a decorator.
+
+    Both sides have it imported. It inherits from `GatewayError` and has a
+    ``code`` of its own; `ValueError` else::
+
+        @known
+        class GripError(GatewayError):
+            code = "grip"
+    """
+    if not issubclass(error, GatewayError):
+        raise ValueError(f"{error.__name__} is no GatewayError: inherit from it")
+    taken = _BY_CODE.get(error.code, GatewayError)
+    if error.code == GatewayError.code or taken.__qualname__ not in (
+        "GatewayError",
+        error.__qualname__,
+    ):
+        raise ValueError(f"{error.__name__} needs a code of its own, not {error.code!r}")
+    _BY_CODE[error.code] = error
+    return error
+
+
 _BY_CODE: dict[str, type[GatewayError]] = {
     kind.code: kind
     for kind in (
@@ -136,6 +254,9 @@ _BY_CODE: dict[str, type[GatewayError]] = {
         RecipientGoneError,
         CallTimeoutError,
         RefusedError,
+        UnknownApiError,
+        CallCancelledError,
+        RemoteError,
         ExpiredError,
         SpoolError,
         LinkLostError,

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "device": ("mail", "framing", "clock", "backoff"),
     "process": ("bus",),
     "rpc": ("process",),
-    "supervision": ("process",),
+    "supervision": ("process", "rpc"),
     "hosting": ("rpc", "device"),
     "routing": ("process", "config"),
     "services": ("rpc", "supervision"),

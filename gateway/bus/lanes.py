@@ -15,6 +15,7 @@ Whoever calls holds the mailbox's lock.
 
 from __future__ import annotations
 
+import contextlib
 from _thread import LockType
 from collections import deque
 from typing import Literal, Protocol, TypeVar
@@ -48,7 +49,10 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 REMEMBERED = 256
-"""Replies and closed calls that are remembered at the most."""
+"""Replies without a call that are remembered at the most, and lives that are over."""
+
+CLOSED = 4096
+"""Calls that were given up and are remembered at the most, so that a late answer is known."""
 
 UNREAD_REPLIES = 4
 """Times its size that a mailbox holds of replies for which nobody waits."""
@@ -70,6 +74,15 @@ class Call(msgspec.Struct, eq=False):
     error: GatewayError | None = None
     lock: Turn | None = None
     """What the waiting thread sleeps on while another one leads."""
+    turn: Turn | None = None
+    """What is released besides when it ends, where nobody need wait at all."""
+
+    def end(self) -> None:
+        """Wake whoever waits."""
+        for turn in (self.lock, self.turn):
+            if turn is not None:
+                with contextlib.suppress(RuntimeError):
+                    turn.release()
 
 
 class Waiting:
@@ -281,7 +294,7 @@ class Lanes:
         """Forget a call; a reply that comes later is dropped."""
         call = self._calls.pop(message_id, None)
         if call is not None and call.reply is None:
-            _remember(self._closed_calls, message_id, None)
+            _remember(self._closed_calls, message_id, None, CLOSED)
 
     def end_of_life(self, name: str, incarnation: int) -> list[Call]:
         """Return the open calls to one life of the mailbox ``name``, which is over.
@@ -319,7 +332,7 @@ class Lanes:
         return balance(self.counts, self.queued)
 
 
-def _remember(table: dict[K, T], key: K, value: T) -> None:
+def _remember(table: dict[K, T], key: K, value: T, most: int = REMEMBERED) -> None:
     table[key] = value
-    if len(table) > REMEMBERED:
+    if len(table) > most:
         del table[next(iter(table))]

@@ -96,6 +96,8 @@ class Mailbox:
         self._monotonic = clock.monotonic
         self._control = control
         self.undeliverable = undeliverable
+        self.on_gone: Callable[[str, int], None] | None = None
+        """Is told of every life that is over, on whatever thread learns of it."""
         self._lock = allocate_lock()
         self._lanes = Lanes(size, order, policy, counts)
         self._owner = 0
@@ -135,8 +137,8 @@ class Mailbox:
                 lanes.push_publication(message)
             else:
                 call = lanes.push_urgent(message)
-                if call is not None and call.lock is not None:
-                    release(call.lock)
+                if call is not None:
+                    call.end()
             lead = self._lead
             wake, lead.asleep = lead.asleep, False
         # Not under the lock: the woken thread wants that first of all.
@@ -311,14 +313,25 @@ class Mailbox:
         bounce tells of, and `RecipientGoneError` as soon as the recipient is
         known to be dead.
         """
+        return self._wait_for_end(message, None, timeout)
+
+    def wait_on(self, call: Call, timeout: float) -> Message:
+        """Return the reply to what `open_call` noted, as `wait_for` does; the call stays open.
+
+        For one thread at a time.
+        """
+        return self._wait_for_end(call.message, call, timeout)
+
+    def _wait_for_end(self, message: Message, known: Call | None, timeout: float) -> Message:
         lead, lanes = self._lead, self._lanes
         deadline = self._monotonic() + timeout
         turn: LockType | None = None
         with self._lock:
-            call = lanes.open_call(message)
+            call = known or lanes.open_call(message)
             sleeps = call.reply is None and not self.closed
             if not sleeps:
-                lanes.close_call(message.message_id)
+                if known is None:
+                    lanes.close_call(message.message_id)
             elif lead.held:
                 turn = call.lock = lead.follow(reader=False)
             else:
@@ -330,8 +343,9 @@ class Mailbox:
             try:
                 read = self._sleep(turn, 0.0 if last_look else left, reader=False)
             except BaseException:
-                with self._lock:
-                    lanes.close_call(message.message_id)
+                if known is None:
+                    with self._lock:
+                        lanes.close_call(message.message_id)
                 raise
             with self._lock:
                 if read is not None:
@@ -342,7 +356,8 @@ class Mailbox:
                         lead.held = lead.asleep = False
                     else:
                         lead.leave(turn, reader=False)
-                    lanes.close_call(message.message_id)
+                    if known is None:
+                        lanes.close_call(message.message_id)
                     if self.closed:
                         self._close_descriptors()
                 elif turn is None:
@@ -374,13 +389,15 @@ class Mailbox:
             raise RecipientGoneError(f"{self.name!r} itself was closed")
         asked = call.message
         raise CallTimeoutError(
-            f"{asked.recipient!r} did not answer {asked.subject!r} within {timeout:g} s"
+            f"{asked.recipient!r} did not answer {asked.subject!r} within {timeout:.3g} s"
         )
 
     def fail_calls(self, name: str, incarnation: int) -> None:
         """End every wait for a reply of ``name``'s life ``incarnation``: it died."""
         with self._lock:
             self._fail(self._lanes.end_of_life(name, incarnation), f"{name!r} died")
+        if self.on_gone is not None:
+            self.on_gone(name, incarnation)
 
     def wake(self) -> None:
         """Make `get` return; waits for no lock, so that a signal handler may call it."""
@@ -394,11 +411,18 @@ class Mailbox:
             if held:
                 self._lock.release()
 
+    def own(self) -> None:
+        """Say that this thread is the reader, before it first calls `get`."""
+        self._owner = get_ident()
+
+    def is_read_here(self) -> bool:
+        """Tell whether this thread is the reader."""
+        return get_ident() == self._owner
+
     def _fail(self, calls: list[Call], why: str) -> None:
         for call in calls:
             call.error = RecipientGoneError(f"{why} before it answered {call.message.subject!r}")
-            if call.lock is not None:
-                release(call.lock)
+            call.end()
         if calls and self._lead.asleep:
             self._lead.strike()
 
@@ -441,13 +465,20 @@ class Mailbox:
         """Note that the reply to ``message`` is waited for; ``turn`` is released when it ends."""
         with self._lock:
             call = self._lanes.open_call(message)
-            call.lock = turn
+            call.turn = turn
         return call
 
     def close_call(self, call: Call) -> None:
         """Forget a call; a reply that comes later is dropped."""
         with self._lock:
             self._lanes.close_call(call.message.message_id)
+
+    def obey_also(self, control: Callable[[Message], bool]) -> None:
+        """Have ``control`` see control mail as well, before who sees it already."""
+        before = self._control
+        self._control = (
+            control if before is None else lambda message: control(message) or before(message)
+        )
 
     # Foreign descriptors
 
@@ -613,8 +644,8 @@ class Mailbox:
             except MailboxFullError:
                 lanes.drop_unread()
             else:
-                if call is not None and call.lock is not None:
-                    release(call.lock)
+                if call is not None:
+                    call.end()
         lanes.counts[TAKING] = 0
 
     def turn_away(self) -> None:

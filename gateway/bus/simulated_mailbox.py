@@ -15,7 +15,7 @@ from math import inf
 from typing import Any, NoReturn, cast
 
 from gateway.bus.baton import Baton, Strand
-from gateway.bus.lanes import Waiting
+from gateway.bus.lanes import Call, Waiting
 from gateway.bus.leading import Lead, WatchCallback, release
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.turn import Turn
@@ -195,10 +195,9 @@ class SimulatedMailbox(Mailbox):
             self._note(message)
         return letters
 
-    def wait_for(self, message: Message, timeout: float) -> Message:
-        """Return the reply to ``message`` within ``timeout`` virtual seconds, or raise."""
+    def _wait_for_end(self, message: Message, known: Call | None, timeout: float) -> Message:
         self._baton.me(f"wait for {message.recipient!r}")
-        reply = super().wait_for(message, timeout)
+        reply = super()._wait_for_end(message, known, timeout)
         self._note(reply)
         return reply
 

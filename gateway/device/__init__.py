@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.device.command import Unit, command
 from gateway.device.driver import Driver, DriverHost
 from gateway.device.heartbeat import Heartbeat
 from gateway.device.identity import Identity
 from gateway.device.link import Link, Opener
+from gateway.mail.signature import Unit, command
 
 __all__ = ["Driver", "DriverHost", "Heartbeat", "Identity", "Link", "Opener", "Unit", "command"]

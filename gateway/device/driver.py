@@ -29,10 +29,10 @@ from typing import Any, ClassVar, Protocol, Self, get_origin, get_type_hints, is
 
 import msgspec
 
-from gateway.device.command import Command, commands_of, type_text, unit_of
 from gateway.device.heartbeat import Heartbeat
 from gateway.device.identity import Identity
 from gateway.framing.framing import Framing
+from gateway.mail.signature import Command, commands_of, type_text, unit_of
 
 RESERVED: frozenset[str] = frozenset({"state", "info", "events", "moves", "claim"})
 """First words of topics under ``devices/<name>/`` that the gateway publishes itself."""

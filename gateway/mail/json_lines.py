@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from gateway.errors import BodyError, GatewayError, ProtocolError
+from gateway.errors import BodyError, GatewayError, ProtocolError, described
 from gateway.mail.codec import from_json, to_json
 
 Id = int | Annotated[str, Meta(max_length=64)] | None
@@ -87,7 +87,7 @@ def failure(id: Id, error: GatewayError) -> bytes:
     >>> failure(None, ProtocolError("no request"))
     b'{"id":null,"ok":false,"error":{"code":"protocol","reason":"no request"}}\n'
     """
-    told = {"code": error.code, "reason": reason_of(error)}
+    told = {**described(error), "reason": reason_of(error)}
     return to_json({"id": id, "ok": False, "error": told}) + b"\n"
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.errors import GatewayError, error_for
+from gateway.errors import GatewayError, described, error_from
 
 Kind = Literal["letter", "reply", "bounce", "publication", "control"]
 
@@ -77,6 +77,15 @@ HEADERS = frozenset(Message.__struct_fields__) - {"body", "headers"}
 """The names that `Message.header` reads from the letter itself."""
 
 
+UNSOLICITED = {"solicited": "no"}
+"""The headers of a letter to which no answer is wanted, whatever becomes of it."""
+
+
+def is_solicited(message: Message) -> bool:
+    """Tell whether whoever wrote ``message`` wants an answer."""
+    return message.headers is None or message.headers.get("solicited") != "no"
+
+
 def reply_to(
     message: Message,
     message_id: str,
@@ -110,8 +119,11 @@ def reply_to(
 
 
 def bounce_of(message: Message, message_id: str, time: float, error: GatewayError) -> Message:
-    """Return the letter that tells the sender why ``message`` failed."""
-    body = {"code": error.code, "reason": str(error)}
+    """Return the letter that tells the sender why ``message`` failed.
+
+    To who is inside it tells where it happened as well.
+    """
+    body = described(error, inside=not message.route)
     return reply_to(message, message_id, time, body, kind="bounce")
 
 
@@ -122,5 +134,4 @@ def error_in(bounce: Message) -> GatewayError:
     >>> error_in(bounce_of(letter, "2", 0.0, GatewayError("too heavy")))
     GatewayError('too heavy')
     """
-    body = bounce.body if isinstance(bounce.body, dict) else {}
-    return error_for(str(body.get("code", "")), str(body.get("reason", "no reason given")))
+    return error_from(bounce.body)

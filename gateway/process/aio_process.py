@@ -335,6 +335,14 @@ class AsyncProcess(Process):
             if isawaitable(result):
                 self._due.append((message, result))
 
+    def _have_looked_at(self) -> None:
+        # Several tasks share the thread, and the one that reads may sleep.
+        self._box.wake()
+
+    def await_later(self, message: Message, due: Awaitable[Any]) -> None:
+        """Have ``due`` awaited, which came of ``message``, before the next letter is handled."""
+        self._due.append((message, due))
+
     def _refused(self, message: Message, error: GatewayError) -> None:
         log.info("%s refused %r of %s: %s", self.name, message.subject, message.sender, error)
         self.bounce(message, error)
@@ -400,6 +408,8 @@ class AsyncProcess(Process):
     async def _leave_loop(self) -> None:
         """End what this process owns here, within some seconds; then watch nothing more."""
         self._told_to_end.set()
+        if self.desk is not None:
+            self.desk.close()
         for _, due in self._due:
             if asyncio.iscoroutine(due):
                 due.close()

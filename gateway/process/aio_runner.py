@@ -19,6 +19,7 @@ async def run(process: AsyncProcess) -> None:
         process._run_level = "born"
         report("born")
         process._add_marked_filters()
+        process._context.serve_commands(process)
         await process._settle(process.birth())
         process._run_level = "living"
         report("living")
@@ -42,11 +43,17 @@ async def _live(process: AsyncProcess) -> None:
     letters, frames, ending = process._letters, process._frames, process._ending
     monotonic = process._clock.monotonic
     has_life = type(process).life not in (Process.life, AsyncProcess.life)
+    agenda = process._agenda
     while not ending.is_set:
         left: float | None = None
+        if agenda.is_busy:
+            process._do_what_is_due()
+            await process._settle(None)
+            left = agenda.left(monotonic())
         if has_life and frames.due is not None:
-            left = frames.due - monotonic()
-            if left <= 0:
+            until_frame = frames.due - monotonic()
+            left = until_frame if left is None else min(left, until_frame)
+            if until_frame <= 0:
                 frames.advance(monotonic())
                 await process._settle(process.life())
                 # One look at the mail between frames, however late they are.

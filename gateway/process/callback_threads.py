@@ -1,7 +1,7 @@
 """Callbacks that run on threads of their process, so that it can go on with its mail.
 
-A letter is handed to a thread if fewer than `AT_ONCE` run, else it waits, with
-at most `WAITING` others. A thread lives while something waits. Order is not
+A letter is handed to a thread if fewer than ``at_once`` run, else it waits, with
+at most ``waiting`` others. A thread lives while something waits. Order is not
 kept between letters. What a callback raises is treated as everywhere: a
 `GatewayError` bounces, anything else kills the process.
 
@@ -31,10 +31,23 @@ WAITING = 64
 class CallbackThreads:
     """Runs callbacks on child threads of one process."""
 
-    def __init__(self, threads: ChildThreads, call: Callable[[Callback, Message], None]) -> None:
-        """Run each callback by ``call``, on a thread among ``threads``."""
+    def __init__(
+        self,
+        threads: ChildThreads,
+        call: Callable[[Callback, Message], None],
+        *,
+        name: str = "callback",
+        at_once: int = AT_ONCE,
+        waiting: int = WAITING,
+    ) -> None:
+        """Run each callback by ``call``, on a thread among ``threads`` that is called ``name``."""
+        if at_once < 1 or waiting < 0:
+            raise ValueError(f"{at_once} threads and {waiting} that wait: use 1 and 0 or more")
         self._threads = threads
         self._call = call
+        self._name = name
+        self._at_once = at_once
+        self._waiting = waiting
         self._lock = threading.Lock()
         self._queue: deque[tuple[Callback, Message]] = deque()
         self._running = 0
@@ -54,14 +67,14 @@ class CallbackThreads:
         with self._lock:
             if self._closed:
                 raise RecipientGoneError("its process ended before a thread was free for it")
-            if len(self._queue) >= WAITING:
-                raise MailboxFullError(f"{WAITING} letters wait for a thread already")
+            if self._running >= self._at_once and len(self._queue) >= self._waiting:
+                raise MailboxFullError(f"{len(self._queue)} letters wait for a thread already")
             self._queue.append((callback, message))
-            if self._running >= AT_ONCE:
+            if self._running >= self._at_once:
                 return
             self._running += 1
             ended = self._threads.remove(*self._names)
-            name = f"callback-{next(self._numbers)}"
+            name = f"{self._name}-{next(self._numbers)}"
             self._names = [*(known for known in self._names if known not in ended), name]
         self._threads.start(name, self._work)
 

@@ -37,3 +37,5 @@ class Context:
     make_thread: Callable[..., Thread] = Thread
     """Makes its child threads; called as `threading.Thread` is."""
     make_wakeup: Callable[[], Wakeup] = Wakeup
+    serve_commands: Callable[[Any], None] = lambda process: None
+    """Has the methods answered that the process marked with `command`; before birth."""

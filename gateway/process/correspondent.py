@@ -19,16 +19,17 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.errors import BodyError, GatewayError, RecipientGoneError, RefusedError
+from gateway.errors import BodyError, GatewayError, RecipientGoneError, UnknownApiError
 from gateway.mail.body import PLAIN, checked
 from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_turn
-from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
+from gateway.mail.message import NORMAL, Message, bounce_of, is_solicited, reply_to
+from gateway.process.agenda import Agenda, Alarm
 from gateway.process.subscription import Subscription
 from gateway.process.whereabouts import handles_letters
 
@@ -36,6 +37,26 @@ log = logging.getLogger(__name__)
 
 STATISTICS = "$statistics"
 """The subject to which every process answers with its `statistics`."""
+
+
+class Desk(Protocol):
+    """Who answers calls."""
+
+    def take(self, message: Message) -> bool:
+        """Answer ``message`` where it is a call of something that is known here; tell whether."""
+        ...
+
+    def refusal(self, message: Message) -> GatewayError | None:
+        """Return why a letter that nobody took is no call either; None where nothing is served."""
+        ...
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the counts of the calls."""
+        ...
+
+    def close(self) -> None:
+        """End what is under way."""
+        ...
 
 
 class Correspondent:
@@ -52,6 +73,11 @@ class Correspondent:
         self._box = mailbox
         self._clock = office.clock
         self._route = route
+        self._agenda = Agenda()
+        self.desk: Desk | None = None
+        """Who answers calls here, and sees each letter first; see `gateway.rpc`."""
+        self.calls: Any = None
+        """The calls that this process has made of others, if any; see `gateway.rpc`."""
         self._filters = FilterTable()
         self._subscriptions: tuple[Subscription, ...] = ()
         self._mail_counts = {"unhandled": 0, "refused": 0}
@@ -136,6 +162,32 @@ class Correspondent:
         target.deliver(message, timeout)
         return message
 
+    def send_control(self, recipient: str, subject: str, body: Any = None) -> None:
+        """Deliver control mail, which is obeyed as soon as it is read, whoever reads it.
+
+        Of another process of this gateway, and of nobody behind a router. Raises
+        `AddressError`, `RecipientGoneError` and `BodyError`.
+        """
+        office = self._office
+        target = office.target(recipient)
+        id = office.new_id()
+        body, body_type = checked(body)
+        message = Message(
+            id,
+            id,
+            1,
+            self._clock.time(),
+            self.name,
+            recipient,
+            subject,
+            body,
+            kind="control",
+            incarnation=target.incarnation,
+            sender_incarnation=self._box.incarnation,
+            body_type=body_type,
+        )
+        target.deliver(message, 0.0)
+
     def reply(self, message: Message, body: Any = None, *, subject: str = "") -> Message:
         """Answer ``message`` in its thread and return the answer.
 
@@ -165,7 +217,7 @@ class Correspondent:
         with self._counting:
             self._mail_counts["refused"] += 1
         self._count_as_bounced(message)
-        if message.kind not in ("letter", "control"):
+        if message.kind not in ("letter", "control") or not is_solicited(message):
             return
         try:
             self._deliver_answer(
@@ -222,10 +274,68 @@ class Correspondent:
         2
         """
         handled = 0
-        while (message := self._box.get(timeout if not handled else 0.0)) is not None:
+        while (
+            message := self._box.get(self._until_due(timeout) if not handled else 0.0)
+        ) is not None:
             self._handle(message)
             handled += 1
+        if self._agenda.is_busy:
+            self._do_what_is_due()
         return handled
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Call ``callback()`` on this process's thread, between letters; for any thread.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.call_soon(lambda: print("between letters"))
+        ...     return main.mailman()
+        >>> play(scene)
+        between letters
+        0
+        """
+        self._agenda.add_soon(callback)
+        self._have_looked_at()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Alarm:
+        """Call ``callback()`` on this process's thread in ``seconds``; for any thread.
+
+        What comes back is for `Alarm.cancel`. A life that does not return, and
+        calls no `mailman`, is late.
+
+        >>> from gateway.testing.stage import play
+        >>> def scene(main):
+        ...     main.call_later(0.01, lambda: print("it is time"))
+        ...     main.call_later(60, print).cancel()
+        ...     return main.mailman(timeout=5.0)
+        >>> play(scene)
+        it is time
+        0
+        """
+        alarm = self._agenda.add(self._clock.monotonic() + seconds, callback)
+        self._have_looked_at()
+        return alarm
+
+    def _have_looked_at(self) -> None:
+        """Wake the reader to look at its agenda; on its own thread it does before it sleeps."""
+        if not self._box.is_read_here():
+            self._box.wake()
+
+    def _until_due(self, timeout: float) -> float:
+        """Return ``timeout`` in seconds, or less where something is due before."""
+        if not self._agenda.is_busy:
+            return timeout
+        left = self._agenda.left(self._clock.monotonic())
+        return timeout if left is None else min(timeout, left)
+
+    def _do_what_is_due(self) -> None:
+        """Call what `call_soon` and `call_later` left, of what is due now."""
+        now = self._clock.monotonic()
+        for _ in range(len(self._agenda) or 1):
+            callback = self._agenda.take(now)
+            if callback is None:
+                return
+            callback()
 
     def add_filter(
         self,
@@ -320,8 +430,10 @@ class Correspondent:
 
     def statistics(self) -> dict[str, Any]:
         """Return the counts that `gateway ps` shows."""
+        calls = {} if self.desk is None else {"calls": self.desk.statistics()}
         return {
             **self._mail_counts,
+            **calls,
             "mail": self._box.statistics()._asdict(),
             **self._office.statistics(),
         }
@@ -337,6 +449,8 @@ class Correspondent:
         if message.subject == STATISTICS and message.kind == "letter" and self._is_for_us(message):
             # Before any filter: who catches everything is to be looked into as well.
             self._call(self._tell_statistics, message)
+            return
+        if self.desk is not None and message.kind == "letter" and self.desk.take(message):
             return
         found = self._filters.matching(message)
         if not found:
@@ -358,9 +472,11 @@ class Correspondent:
         self._mail_counts["unhandled"] += 1
         self._count_as_bounced(message)
         if message.receipt:
-            self.bounce(
-                message, RefusedError(f"{self.name!r} has no filter for {message.subject!r}")
-            )
+            refusal = None if self.desk is None else self.desk.refusal(message)
+            self.bounce(message, refusal or self._no_filter_for(message))
+
+    def _no_filter_for(self, message: Message) -> GatewayError:
+        return UnknownApiError(f"{self.name!r} has no filter for {message.subject!r}")
 
 
 def _check_headers(subject: str, priority: int, headers: dict[str, str] | None) -> None:

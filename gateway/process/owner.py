@@ -139,6 +139,15 @@ class Owner(Neighbour):
         """
         return self._child_threads.remove(*names)
 
+    def worker_threads(self, name: str, at_once: int, waiting: int) -> CallbackThreads:
+        """Return what runs callbacks on up to ``at_once`` child threads called ``name``.
+
+        ``waiting`` letters wait for one at the most. Whoever asked for it closes it.
+        """
+        return CallbackThreads(
+            self._child_threads, self._call, name=name, at_once=at_once, waiting=waiting
+        )
+
     def _child_failed(self, error: BaseException) -> None:
         self._child_error = error
         self._box.wake()
@@ -285,6 +294,8 @@ class Owner(Neighbour):
         >>> play(scene)
         []
         """
+        if self.desk is not None:
+            self.desk.close()
         for message in self._callback_threads.close():
             self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
         left = self.join_child_threads(timeout)

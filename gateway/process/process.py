@@ -20,9 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from functools import partial
+from inspect import iscoroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from gateway.errors import RefusedError
 from gateway.mail.message import Message
 from gateway.process.callbacks import DEVICE_EVENTS, Callbacks, Event, EventCallback
 from gateway.process.context import Context, RunLevel
@@ -68,6 +70,12 @@ class Process(Owner):
 
     # To be written by authors
 
+    call_workers: ClassVar[int] = 0
+    """Threads that carry out calls of the methods marked with `command`; 0 for none of their own.
+
+    Without any they are carried out between frames, one after the other.
+    """
+
     def birth(self) -> Awaitable[None] | None:
         """Get ready: open what is needed, add filters. The mailbox is open already."""
 
@@ -112,6 +120,15 @@ class Process(Owner):
         0
         """
         return self._callbacks.fire(Event(event, "", details))
+
+    def await_later(self, message: Message, due: Awaitable[Any]) -> None:
+        """Have ``due`` awaited, which came of ``message``; only an asyncio process can."""
+        if iscoroutine(due):
+            due.close()
+        raise RefusedError(
+            f"{message.subject!r} is a coroutine, and {self.name!r} has no loop: add the process"
+            " with mode='asyncio'"
+        )
 
     def _add_marked_filters(self) -> None:
         for name, options in marks_of(type(self)):

@@ -26,10 +26,12 @@ def run(process: Process) -> None:
 def begin(process: Process) -> None:
     """Have ``process`` born; whatever comes of it, `end` has to follow."""
     enter(process.name)
+    process._box.own()
     report = process._context.report
     process._run_level = "born"
     report("born")
     process._add_marked_filters()
+    process._context.serve_commands(process)
     process.birth()
     process._run_level = "living"
     report("living")
@@ -55,14 +57,19 @@ def end(process: Process) -> None:
 
 def _live(process: Process) -> None:
     box, frames, ending = process._box, process._frames, process._ending
+    agenda = process._agenda
     handle, monotonic = process._handle, process._clock.monotonic
     has_life = type(process).life is not Process.life
     while not ending.is_set:
         left: float | None = None
+        if agenda.is_busy:
+            process._do_what_is_due()
+            left = agenda.left(monotonic())
         if has_life and frames.due is not None:
             now = monotonic()
-            left = frames.due - now
-            if left <= 0:
+            until_frame = frames.due - now
+            left = until_frame if left is None else min(left, until_frame)
+            if until_frame <= 0:
                 frames.advance(now)
                 process.life()
                 if frames.due is not None and frames.due <= monotonic():

@@ -32,6 +32,7 @@ from gateway.process.context import Context, RunLevel
 from gateway.process.log_stream import release
 from gateway.process.process import Process
 from gateway.process.whereabouts import rename_os_process
+from gateway.rpc.serving import serve_commands
 from gateway.supervision.life import end_of
 from gateway.supervision.notices import heed
 from gateway.supervision.pulse import STACKS, Reporter
@@ -112,6 +113,7 @@ class Child:
                 folder_of(self._temporary, self._spec.name, self.box.incarnation)
                 if self._spec.temporary_folder
                 else None,
+                serve_commands=serve_commands,
             )
             error = end_of(self._spec.name, lambda: self._make(context))
         except (RecipientGoneError, CallTimeoutError, MailboxFullError) as failure:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.bus.office import Office
 from gateway.process.context import Context, Mode, RunLevel
 from gateway.process.process import Process
+from gateway.rpc.serving import serve_commands
 from gateway.supervision.child import tell_end
 from gateway.supervision.life import end_of
 from gateway.supervision.member import Member
@@ -134,6 +135,7 @@ class Lives:
             self._application,
             report,
             folder,
+            serve_commands=serve_commands,
         )
         if self._simulation is None:
             return context

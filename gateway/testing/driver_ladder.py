@@ -23,8 +23,8 @@ from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin
 import msgspec
 import pytest
 
-from gateway.device.command import unit_of
 from gateway.device.driver import Driver
+from gateway.mail.signature import unit_of
 
 LEVELS: Final = ("bronze", "silver", "gold")
 PROPERTY: Final = "gateway driver ladder"

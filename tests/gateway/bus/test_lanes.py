@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.bus.lanes import REMEMBERED, UNREAD_REPLIES, Lanes, Waiting
+from gateway.bus.lanes import CLOSED, REMEMBERED, UNREAD_REPLIES, Lanes, Waiting
 from gateway.bus.ledger import REFUSED
 from gateway.errors import MailboxFullError, RecipientGoneError
 from gateway.mail.message import BULK, URGENT, Message
@@ -164,8 +164,12 @@ def test_what_is_remembered_is_bounded(letter: Make) -> None:
         lanes.open_call(asked)
         lanes.close_call(asked.message_id)
         lanes.end_of_life("worker", number)
-    for table in (lanes._unclaimed, lanes._closed_calls, lanes._ended_lives):
+    for table in (lanes._unclaimed, lanes._ended_lives):
         assert len(table) == REMEMBERED
+    for number in range(CLOSED):
+        lanes.open_call(given_up := letter(id=f"given up {number}"))
+        lanes.close_call(given_up.message_id)
+    assert len(lanes._closed_calls) == CLOSED
     assert not lanes._calls
 
 

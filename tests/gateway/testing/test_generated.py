@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from gateway.device.command import Command, command, commands_of
 from gateway.errors import RefusedError
+from gateway.mail.signature import Command, command, commands_of
 from gateway.testing.generated import (
     NoExampleError,
     argument_sets,

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from msgspec import Meta
 
-from gateway.device.command import Command, Unit, command, commands_of
 from gateway.errors import RefusedError
+from gateway.mail.signature import Command, Unit, command, commands_of
 
 Speed = Annotated[int, Meta(ge=-500, le=500), Unit("mm/s")]
 

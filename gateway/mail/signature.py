@@ -1,18 +1,20 @@
-"""What a device can be told: annotated methods, and the letters checked against them.
+"""What can be called: annotated methods, and the letters checked against them.
 
-A driver's author marks a method with `command`; its signature says the rest::
+The author of a driver, a process or a service marks a method with `command`; its
+signature says the rest::
 
     @command
     def drive(self, left: Annotated[int, Unit("mm/s")], right: ... = 0) -> None:
         \"\"\"Set both wheel speeds.\"\"\"
 
-From it come the description on ``devices/<name>/info`` and the check of every
-body: strictly typed, unknown names refused. Bounds are msgspec's own, as in
-``Annotated[int, Meta(ge=0, le=255)]``.
+From it come the description on ``devices/<name>/info``, in an API's map and in its
+stub, and the check of every body: strictly typed, unknown names refused. Bounds
+are msgspec's own, as in ``Annotated[int, Meta(ge=0, le=255)]``. A body names its
+arguments; those under `POSITIONAL` come first, in the order of the parameters.
 
 Refused, with the parameter's name and what would be right: a body that does
-not fit (`RefusedError`). Refused for the author: a parameter without a type,
-``*args`` and ``**kwargs`` (`TypeError`, when the driver is first made).
+not fit (`RefusedError`). Refused for the author (`TypeError`, when it is first made):
+``*args`` and ``**kwargs``, and, of what is marked, a parameter without a type.
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ from msgspec.structs import asdict
 
 from gateway.errors import RefusedError
 
+POSITIONAL: Final = "*"
+"""The name in a body under which a list of arguments without names stands."""
+
 _MARK: Final = "__gateway_command__"
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -51,7 +56,10 @@ class Unit(msgspec.Struct, frozen=True):
 
 
 def command(method: _Method) -> _Method:
-    """Mark a driver's method as something that a letter may ask for."""
+    """Mark a method as something that a letter may ask for.
+
+    A driver's, a process's, or that of any object that `gateway.rpc.serve` is given.
+    """
     setattr(method, _MARK, True)
     return method
 
@@ -90,24 +98,31 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Command:
-    """One command of a driver class: its description and its check."""
+    """One command: its description and its check."""
 
-    def __init__(self, name: str, method: Callable[..., Any]) -> None:
-        """Describe ``method``; `TypeError` where its signature cannot be written in a letter."""
+    def __init__(
+        self, name: str, method: Callable[..., Any], *, bound: bool = False, typed: bool = True
+    ) -> None:
+        """Describe ``method``; `TypeError` where its signature cannot be written in a letter.
+
+        One that is ``bound`` has no ``self`` any more. Where it need not be
+        ``typed``, a parameter without a type takes whatever a letter carries.
+        """
         self.name = name
         self.description = inspect.getdoc(method) or ""
         hints = get_type_hints(method, include_extras=True)
+        self._positional: tuple[str, ...] = ()
         parameters: list[Parameter] = []
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
-        for parameter in list(inspect.signature(method).parameters.values())[1:]:
+        for parameter in list(inspect.signature(method).parameters.values())[not bound :]:
             where = f"command {name}, parameter {parameter.name}"
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise TypeError(
                     f"{where}: a letter names its parameters, so only plain ones can be"
                 )
-            if parameter.name not in hints:
+            if typed and parameter.name not in hints:
                 raise TypeError(f"{where}: has no type; write {parameter.name}: int, for example")
-            annotation = hints[parameter.name]
+            annotation = hints.get(parameter.name, Any)
             required = parameter.default is parameter.empty
             parameters.append(
                 Parameter(
@@ -126,6 +141,8 @@ class Command:
                 if required
                 else (parameter.name, annotation | msgspec.UnsetType, UNSET)
             )
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                self._positional = (*self._positional, parameter.name)
         self.parameters = tuple(parameters)
         self.returns = type_text(hints.get("return"))
         self.returns_unit = unit_of(hints.get("return"))
@@ -146,6 +163,8 @@ class Command:
         """Return the keyword arguments that ``body`` gives, or raise `RefusedError`."""
         if body is None:
             body = {}
+        elif type(body) is dict and POSITIONAL in body:
+            body = self._named(body)
         try:
             checked = convert(body, self.shape, builtin_types=self._as_they_are)
         except msgspec.ValidationError as error:
@@ -155,6 +174,24 @@ class Command:
         if len(body) < len(arguments):  # type: ignore[arg-type]
             return {name: each for name, each in arguments.items() if each is not UNSET}
         return arguments
+
+    def _named(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return ``body`` with a name for each argument that had none."""
+        given = body[POSITIONAL]
+        if not isinstance(given, list):
+            return body
+        body = {name: value for name, value in body.items() if name != POSITIONAL}
+        if len(given) > len(self._positional):
+            most = len(self._positional)
+            raise RefusedError(
+                f"{self.name} takes at most {most} arguments without a name,"
+                f" not {len(given)}; right is {self}"
+            )
+        for name, value in zip(self._positional, given, strict=False):
+            if name in body:
+                raise RefusedError(f"{self.name} is given {name!r} twice; right is {self}")
+            body[name] = value
+        return body
 
     def describe(self) -> dict[str, Any]:
         """Return what ``devices/<name>/info`` says about this command."""
@@ -181,13 +218,18 @@ class Command:
         return f"{self.name}: parameter {place.rstrip('`')!r}: {problem}"
 
 
-def commands_of(driver: type) -> dict[str, Command]:
-    """Return the commands that a driver class offers, by name, its bases' included."""
-    return {
-        name: Command(name, method)
-        for name, method in inspect.getmembers(driver, inspect.isfunction)
+def commands_of(kind: type) -> dict[str, Command]:
+    """Return the commands that a class offers, by name, its bases' included."""
+    return {name: Command(name, getattr(kind, name)) for name in marked_in(kind)}
+
+
+def marked_in(kind: type) -> list[str]:
+    """Return the names of the methods of ``kind`` that are marked with `command`."""
+    return [
+        name
+        for name, method in inspect.getmembers(kind, inspect.isfunction)
         if getattr(method, _MARK, False)
-    }
+    ]
 
 
 def type_text(annotation: object) -> str:

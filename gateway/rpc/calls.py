@@ -1,0 +1,323 @@
+"""The calls that one process makes: letters out, answers in, each ended once.
+
+A call is a letter that asks for a receipt and expires with its deadline, so that
+nothing is carried out for who gave up. Where its caller gives up earlier, the
+other side is told (`CANCEL`). What is under way ends when it is answered, at its
+deadline, or as soon as the other side is known to be dead; late answers are
+known by the mailbox, and dropped.
+
+Refused: nothing of its own; errors come from the bus and from the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from threading import Lock
+from typing import Any, TypeVar
+
+from gateway.bus.lanes import Call
+from gateway.errors import CallTimeoutError, GatewayError
+from gateway.mail.message import UNSOLICITED, Message
+from gateway.process.process import Process
+from gateway.rpc.stream import CANCEL, Answer, Batch, Stream
+from gateway.rpc.terms import Terms
+from gateway.rpc.transaction import Transaction, TransactionId, releasing
+
+T = TypeVar("T")
+
+ATTENDANT = "calls"
+"""The name of the child thread that reads for those who wait for a semaphore."""
+
+
+def calls_of(process: Process) -> Calls:
+    """Return the calls of ``process``, from now on the same ones."""
+    found: Calls | None = process.calls
+    if found is None:
+        found = process.calls = Calls(process)
+    return found
+
+
+class Calls:
+    """The client's side of one process; `statistics` tells how its calls ended."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._box = process._box
+        self._now = process._clock.monotonic
+        self._lock = Lock()
+        self._counts: Counter[str] = Counter()
+        self._open: dict[str, UnderWay[Any]] = {}
+        self._deadlines: list[tuple[float, int, UnderWay[Any]]] = []
+        self._numbers = count()
+        self._alarm_at: float | None = None
+        self._ended: deque[UnderWay[Any]] = deque()
+        self._sweeps = False
+        self._attended: list[tuple[float, int, UnderWay[Any]]] = []
+        self._attends = False
+
+    # Calling
+
+    def call(
+        self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
+    ) -> T:
+        """Call and wait on this thread; raise the error that came instead of an answer."""
+        timeout = terms.timeout
+        deadline = self._now() + timeout
+        try:
+            letter = self._process.send(
+                address, path, body, expires_in=timeout, timeout=timeout, receipt=True
+            )
+            try:
+                answer = self._box.wait_for(letter, deadline - self._now())
+            except CallTimeoutError:
+                self.take_back(letter)
+                raise
+        except GatewayError as error:
+            self._count(error.code)
+            raise
+        self._count("answered")
+        return take(answer)
+
+    def begin(
+        self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
+    ) -> Transaction[T]:
+        """Call, and return at once the transaction that its result is asked of."""
+        if self._ended:
+            self._sweep()
+        release = None if terms.release is None else releasing(terms.release)
+        timeout = terms.timeout
+        deadline = self._now() + timeout
+        try:
+            letter = self._process.send(
+                address, path, body, expires_in=timeout, timeout=timeout, receipt=True
+            )
+        except GatewayError as error:
+            self._count(error.code)
+            raise
+        made: UnderWay[T] = UnderWay(self, letter, deadline, take, release)
+        if terms.callback is not None:
+            made.add_done_callback(terms.callback)
+        with self._lock:
+            self._open[letter.message_id] = made
+            heapq.heappush(self._deadlines, (deadline, next(self._numbers), made))
+            sooner = self._alarm_at is None or deadline < self._alarm_at
+            if sooner:
+                self._alarm_at = deadline
+        made.stand(self._box.open_call(letter, made))
+        if sooner:
+            self._process.call_later(timeout, partial(self._end_overdue, deadline))
+        if release is not None:
+            self._attend(made)
+        return made
+
+    def tell(self, address: str, path: str, body: Any, terms: Terms) -> None:
+        """Write an event: a call that nobody answers."""
+        self._process.send(
+            address,
+            path,
+            body,
+            expires_in=terms.timeout,
+            timeout=terms.timeout,
+            headers=UNSOLICITED,
+        )
+        self._count("told")
+
+    def stream(self, address: str, terms: Terms, answer: Answer) -> Stream:
+        """Return what follows after ``answer``, the first batch of a stream."""
+
+        def pull(stream: str) -> Callable[[], Batch]:
+            asked = {"stream": stream, "most": terms.window}
+            return self.begin(address, Stream.NEXT, asked, terms, Batch.of).result
+
+        def cancel(stream: str) -> None:
+            self._tell_cancel(address, stream)
+
+        return Stream(Batch.of(answer), pull, cancel)
+
+    def take_back(self, letter: Message) -> None:
+        """Tell whoever has ``letter`` that no answer to it is wanted."""
+        self._tell_cancel(letter.recipient, letter.message_id)
+
+    def _tell_cancel(self, address: str, id: str) -> None:
+        """Have the call or the stream ``id`` ended; who cannot be told need not be."""
+        try:
+            if "@" in address:
+                # Control mail goes no further than this gateway.
+                self._process.send(address, CANCEL, id, timeout=0.0, headers=UNSOLICITED)
+            else:
+                self._process.send_control(address, CANCEL, id)
+        except GatewayError:
+            self._count("not_cancelled")
+
+    # How they end
+
+    def statistics(self) -> dict[str, Any]:
+        """Return how many calls are under way, and how the others ended, by kind."""
+        self._sweep()
+        with self._lock:
+            return {"under_way": len(self._open), **self._counts}
+
+    def _count(self, how: str) -> None:
+        with self._lock:
+            self._counts[how] += 1
+
+    def note_end(self, ended: UnderWay[Any], *, hurry: bool) -> None:
+        """Have ``ended`` looked at soon; the mailbox's lock is held by whoever calls."""
+        self._ended.append(ended)
+        if not self._sweeps:
+            self._sweeps = True
+            self._process._agenda.add_soon(self._sweep)
+        if hurry:
+            self._box.wake()
+
+    def _sweep(self) -> None:
+        self._sweeps = False
+        while self._ended:
+            try:
+                ended = self._ended.popleft()
+            except IndexError:
+                return
+            ended.finish()
+
+    def forget(self, call: Call, how: str) -> None:
+        """Close a call that has ended, as ``how`` says."""
+        self._box.close_call(call)
+        with self._lock:
+            self._counts[how] += 1
+            self._open.pop(call.message.message_id, None)
+            if len(self._deadlines) > 64 + 2 * len(self._open):
+                kept = [entry for entry in self._deadlines if not entry[2].done()]
+                heapq.heapify(kept)
+                self._deadlines = kept
+
+    def _end_overdue(self, deadline: float) -> None:
+        """End what is overdue, and be called again for what is not."""
+        now = self._now()
+        overdue = []
+        with self._lock:
+            while self._deadlines and (
+                self._deadlines[0][0] <= now or self._deadlines[0][2].done()
+            ):
+                overdue.append(heapq.heappop(self._deadlines)[2])
+            if self._alarm_at == deadline:
+                self._alarm_at = self._deadlines[0][0] if self._deadlines else None
+                again = self._alarm_at
+            else:
+                again = None
+        for each in overdue:
+            each.finish()
+        if again is not None:
+            self._process.call_later(max(0.0, again - now), partial(self._end_overdue, again))
+
+    # Who waits for a semaphore reads nothing: somebody has to
+
+    def _attend(self, made: UnderWay[Any]) -> None:
+        with self._lock:
+            heapq.heappush(self._attended, (made.deadline, next(self._numbers), made))
+            if self._attends:
+                return
+            self._attends = True
+        self._process.remove_child_threads(ATTENDANT)
+        self._process.add_child_thread(ATTENDANT, self._attend_all)
+
+    def _attend_all(self) -> None:
+        while True:
+            with self._lock:
+                if not self._attended:
+                    self._attends = False
+                    return
+                made = heapq.heappop(self._attended)[2]
+            made.exception_at_deadline()
+
+
+class UnderWay(Transaction[T]):
+    """One call of a process; also what the mailbox releases when it has ended."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        letter: Message,
+        deadline: float,
+        take: Callable[[Answer], T],
+        release: Callable[[Any], object] | None,
+    ) -> None:
+        id = TransactionId(letter.sender, letter.sender_incarnation, letter.message_id)
+        super().__init__(id, letter.subject, deadline, calls._now)
+        self._calls = calls
+        self._take = take
+        self._let_go = release
+        self._call = Call(letter)
+        self._settling = Lock()
+
+    def stand(self, call: Call) -> None:
+        """Take over what the mailbox knows of it; it may have ended by now."""
+        self._call = call
+        if call.reply is not None or call.error is not None:
+            self.release()
+
+    def release(self) -> None:
+        """Note that it has ended; called by the mailbox, its lock held."""
+        if self._let_go is not None:
+            self._let_go(self)
+        self._calls.note_end(self, hurry=bool(self._callbacks))
+
+    def finish(self) -> None:
+        """End it if there is an answer, an error, or no time left."""
+        # Of two that finish it one makes the result.
+        with self._settling:
+            if not self._is_done:
+                self._settle(self._call)
+
+    def _settle(self, call: Call) -> None:
+        if call.reply is None:
+            if call.error is None and self._now() < self.deadline and not self._calls._box.closed:
+                return
+            # Whoever died may have answered first: the reply lies in the socket then.
+            self._calls._box.read_replies()
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            result = self._take(self._calls._box.outcome(call, 0.0))
+        except Exception as error:  # noqa: BLE001 - whoever asks for the result is told
+            failure = error
+        if isinstance(failure, CallTimeoutError) and call.reply is None:
+            late = f"{call.message.recipient!r} did not answer {self.path!r} in time"
+            failure = CallTimeoutError(late)
+            self._take_back()
+            if self._let_go is not None:
+                self._let_go(self)
+        if self._end(result, failure):
+            how = "answered" if failure is None else getattr(failure, "code", "error")
+            self._calls.forget(call, how)
+
+    def cancel(self) -> bool:
+        """End it now, here and over there; tell whether it had not ended yet."""
+        if not super().cancel():
+            return False
+        self._calls.forget(self._call, "cancelled")
+        if self._let_go is not None and self._call.reply is None:
+            self._let_go(self)
+        return True
+
+    def exception_at_deadline(self) -> None:
+        """Read until it has ended, for somebody who does not."""
+        with self._attending:
+            if not self._is_done:
+                self._attend(max(0.0, self.deadline - self._now()))
+
+    def _attend(self, timeout: float) -> None:
+        # What became of it, `finish` says.
+        with contextlib.suppress(GatewayError):
+            self._calls._box.wait_on(self._call, timeout)
+        self.finish()
+
+    def _take_back(self) -> None:
+        self._calls.take_back(self._call.message)
+
+    def _call_back(self, callback: Callable[[Transaction[T]], object]) -> None:
+        self._calls._process.call_soon(partial(callback, self))

@@ -1,0 +1,365 @@
+"""Where the calls to one process are answered.
+
+Each letter is shown to the desk first; one whose subject is a path of an API
+that is served here is a call. It is carried out in place, on the process's own
+thread, or by workers where its API has some, and is answered exactly once: with
+what the handler returned, with the error that it raised, or with a batch of what
+it yields. An event is carried out like any other call, and nobody is told.
+
+What a handler raises is its caller's affair: the process goes on. What nobody
+can be told is counted, and logged.
+
+Refused, at the caller: paths that nobody handles (`UnknownApiError`), arguments
+that do not fit, one call too many for the workers (`MailboxFullError`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from inspect import isawaitable, isgenerator
+from threading import Lock
+from typing import Any
+
+from gateway.errors import (
+    CallCancelledError,
+    ExpiredError,
+    GatewayError,
+    RecipientGoneError,
+    RefusedError,
+    RemoteError,
+)
+from gateway.mail.message import Message, is_solicited
+from gateway.process.callback_threads import CallbackThreads
+from gateway.process.process import Process
+from gateway.process.whereabouts import handles_letters
+from gateway.rpc.api import Api, unknown
+from gateway.rpc.call import Call, enter
+from gateway.rpc.failure import as_gateway_error
+from gateway.rpc.handler import Handler, Unhandled, arguments
+from gateway.rpc.stream import CANCEL, Stream
+from gateway.rpc.streams import OpenStream, Streams, owner_of
+from gateway.rpc.transaction import TransactionId
+from gateway.rpc.tree import MAP
+
+log = logging.getLogger(__name__)
+
+WAITING = 64
+"""Calls that wait for a worker of their API at the most, unless said otherwise."""
+
+
+class Served:
+    """An API, where it hangs, and who carries its calls out."""
+
+    def __init__(self, api: Api, at: str, workers: CallbackThreads | None) -> None:
+        self.api = api
+        self.at = at
+        self.workers = workers
+
+    def within(self, subject: str) -> str | None:
+        """Return the path within this API, None where ``subject`` is none of its."""
+        if not self.at:
+            return subject
+        return subject[len(self.at) + 1 :] if subject.startswith(f"{self.at}.") else None
+
+
+def desk_of(process: Process) -> Desk:
+    """Return the desk of ``process``, from now on the same one."""
+    found = process.desk
+    if not isinstance(found, Desk):
+        found = process.desk = Desk(process)
+    return found
+
+
+class Desk:
+    """Answers the calls to one process; `statistics` tells how they ended."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._served: tuple[Served, ...] = ()
+        self._plain: dict[str, Handler] = {}
+        self._versions: tuple[int, ...] = ()
+        self._lock = Lock()
+        self._running: dict[str, tuple[str, int, str]] = {}
+        self._cancelled: set[str] = set()
+        self._streams = Streams(process._clock.monotonic)
+        self._counts: Counter[str] = Counter()
+        process._box.obey_also(self._obey)
+        process._box.on_gone = self._gone
+
+    def serve(self, api: Api, at: str = "", *, workers: int = 0, waiting: int = WAITING) -> None:
+        """Answer calls of what ``api`` has, under the path ``at``.
+
+        With ``workers`` up to so many are carried out at a time, on threads, and
+        ``waiting`` others wait for one. Raises `ValueError` for a place that is taken.
+        """
+        if any(known.at == at for known in self._served):
+            raise ValueError(f"something is served at {at or 'the root'!r} already")
+        pool = self._process.worker_threads(at or "call", workers, waiting) if workers else None
+        self._served = (*self._served, Served(api, at, pool))
+        self._plain = {}
+
+    def at(self, path: str) -> Api | None:
+        """Return what is served at ``path``, None for nothing."""
+        return next((served.api for served in self._served if served.at == path), None)
+
+    def withdraw(self, at: str = "") -> bool:
+        """Answer no more calls of what is served at ``at``; tell whether there was something."""
+        kept = tuple(known for known in self._served if known.at != at)
+        found = len(kept) < len(self._served)
+        self._served, self._plain = kept, {}
+        return found
+
+    # Taking calls
+
+    def take(self, message: Message) -> bool:
+        """Carry ``message`` out, or have it carried out; False where it is no call."""
+        versions = tuple(served.api.version for served in self._served)
+        if versions != self._versions:
+            self._plain, self._versions = {}, versions
+        subject = message.subject
+        handler = self._plain.get(subject)
+        if handler is not None:
+            # What is usual: one handler, in place.
+            self._carry_out((handler,), message)
+            return True
+        if subject.startswith("$"):
+            return self._take_own(message)
+        for served in self._served:
+            path = served.within(subject)
+            handlers = served.api.find(path) if path else ()
+            if handlers:
+                if len(handlers) == 1 and served.workers is None and not handlers[0].raw:
+                    self._plain[subject] = handlers[0]
+                carry_out = partial(self._carry_out, handlers, served=served)
+                self._execute(served, carry_out, message)
+                return True
+        return False
+
+    def _execute(
+        self, served: Served | None, work: Callable[[Message], Any], message: Message
+    ) -> None:
+        if served is None or served.workers is None:
+            work(message)
+            return
+        # From here on it can be taken back.
+        self._running[message.message_id] = owner_of(message)
+        try:
+            served.workers.wrap(work)(message)
+        except GatewayError as error:
+            self._forget(message)
+            self._fail(message, error)
+
+    def _take_own(self, message: Message) -> bool:
+        """Take what is for the desk itself."""
+        if message.subject == MAP and self._served:
+            self._process.reply(message, self.describe())
+        elif message.subject == Stream.NEXT:
+            self._pull(message)
+        elif message.subject == CANCEL:
+            self._cancel(message.body, owner_of(message))
+        else:
+            return False
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        """Return the map of everything that is served here."""
+        return {
+            f"{served.at}.{path}" if served.at else path: told
+            for served in self._served
+            for path, told in served.api.describe().items()
+        }
+
+    def refusal(self, message: Message) -> GatewayError | None:
+        """Return why ``message`` is no call either; None where nothing is served here."""
+        if not self._served:
+            return None
+        return unknown(self._process.name, message.subject, list(self.describe()))
+
+    # Carrying out
+
+    @handles_letters
+    def _carry_out(
+        self, handlers: tuple[Handler, ...], message: Message, served: Served | None = None
+    ) -> None:
+        self._running[message.message_id] = owner_of(message)
+        before = enter(partial(self._call_of, message))
+        try:
+            result = self._result_of(handlers, message)
+            if isgenerator(result):
+                self._begin_stream(served, result, message)
+            elif isawaitable(result):
+                self._process.await_later(message, self._answer_when_done(result, message))
+            else:
+                self._answer(message, result)
+        except GatewayError as error:
+            self._fail(message, error)
+        except Exception as bug:  # noqa: BLE001 - it is the caller's affair
+            self._fail(message, as_gateway_error(bug))
+        finally:
+            enter(before)
+            self._forget(message)
+
+    def _forget(self, message: Message) -> None:
+        self._running.pop(message.message_id, None)
+        self._cancelled.discard(message.message_id)
+
+    def _result_of(self, handlers: tuple[Handler, ...], message: Message) -> Any:
+        if message.expiry is not None and message.expiry <= self._process._clock.time():
+            raise ExpiredError("too old when its turn came")
+        if message.message_id in self._cancelled:
+            raise CallCancelledError(f"{message.subject!r} was taken back before it began")
+        for handler in handlers:
+            result = (
+                handler.function(self._call_of(message))
+                if handler.raw
+                else handler.invoke(message.body)
+            )
+            if type(result) is not Unhandled:
+                return result
+        raise unknown(self._process.name, message.subject, list(self.describe()))
+
+    async def _answer_when_done(self, result: Awaitable[Any], message: Message) -> None:
+        try:
+            answer = await result
+        except GatewayError as error:
+            self._fail(message, error)
+        except Exception as bug:  # noqa: BLE001 - it is the caller's affair
+            self._fail(message, as_gateway_error(bug))
+        else:
+            self._answer(message, answer)
+
+    def _answer(self, message: Message, result: Any, subject: str = "") -> None:
+        if not is_solicited(message):
+            self._count("told")
+            return
+        try:
+            self._process.reply(message, result, subject=subject)
+        except RecipientGoneError:
+            self._count("unheard")
+        except GatewayError as error:
+            self._fail(message, error)
+        else:
+            self._count("answered")
+
+    def _fail(self, message: Message, error: GatewayError) -> None:
+        self._count(error.code)
+        level = logging.WARNING if isinstance(error, RemoteError) else logging.INFO
+        log.log(
+            level,
+            "%s: %s, called by %s, raised %s: %s",
+            self._process.name,
+            message.subject,
+            message.sender,
+            getattr(error, "remote_type", "") or type(error).__name__,
+            error,
+        )
+        self._process.bounce(message, error)
+
+    # Streams
+
+    def _begin_stream(
+        self, served: Served | None, made: Generator[Any, Any, Any], message: Message
+    ) -> None:
+        if not is_solicited(message):
+            made.close()
+            self._count("told")
+            return
+        try:
+            stream = self._streams.open(message, made, served)
+        except GatewayError:
+            made.close()
+            raise
+        self._step(stream, 1, message)
+
+    def _pull(self, message: Message) -> None:
+        body = message.body if isinstance(message.body, dict) else {}
+        try:
+            stream = self._streams.find(body.get("stream"), owner_of(message))
+            most = body.get("most")
+            if not isinstance(most, int) or most < 1:
+                raise RefusedError("a pull says how many parts it wants: most, 1 or more")
+        except GatewayError as error:
+            self._fail(message, error)
+            return
+        self._execute(stream.served, partial(self._step, stream, most), message)
+
+    def _step(self, stream: OpenStream, most: int, message: Message) -> None:
+        before = enter(partial(self._call_of, message))
+        try:
+            told = self._streams.next(stream, most)
+        except GatewayError as error:
+            self._fail(message, error)
+        else:
+            self._answer(message, told, Stream.SUBJECT)
+        finally:
+            enter(before)
+
+    # Taking back
+
+    def _obey(self, message: Message) -> bool:
+        """See control mail, on whatever thread read it; tell whether it was for the desk."""
+        if message.subject != CANCEL:
+            return False
+        self._cancel(message.body, owner_of(message))
+        return True
+
+    def _cancel(self, id: object, owner: tuple[str, int, str]) -> None:
+        if not isinstance(id, str):
+            return
+        # Only who called takes back.
+        if self._running.get(id) == owner:
+            self._cancelled.add(id)
+            self._count("taken_back")
+        self._streams.close(id, owner)
+
+    def _gone(self, name: str, incarnation: int) -> None:
+        """Take back what somebody called who is dead by now."""
+        for id, owner in list(self._running.items()):
+            if owner[:2] == (name, incarnation):
+                self._cancelled.add(id)
+        self._streams.close_of(name, incarnation)
+
+    def _is_unwanted(self, message: Message) -> bool:
+        if message.message_id not in self._cancelled:
+            # Whoever runs in place has to look at the mail itself.
+            self._process._box.read_replies()
+        return message.message_id in self._cancelled or (
+            message.expiry is not None and message.expiry <= self._process._clock.time()
+        )
+
+    def _call_of(self, message: Message) -> Call:
+        positional, named = arguments(message.body)
+        return Call(
+            TransactionId(message.sender, message.sender_incarnation, message.message_id),
+            message.subject,
+            message.sender,
+            message.route,
+            named,
+            positional,
+            message.expiry,
+            partial(self._is_unwanted, message),
+        )
+
+    # The rest
+
+    def statistics(self) -> dict[str, Any]:
+        """Return how many calls are being carried out, and how the others ended, by kind."""
+        with self._lock:
+            counts = dict(self._counts)
+        return {"running": len(self._running), "streams": len(self._streams), **counts}
+
+    def close(self) -> None:
+        """End what is under way: streams are closed, and who waits for a worker is told."""
+        for id in list(self._running):
+            self._cancelled.add(id)
+        self._streams.close_all()
+        for served in self._served:
+            for message in served.workers.close() if served.workers is not None else ():
+                self._fail(message, RecipientGoneError("its process ended before it was begun"))
+
+    def _count(self, how: str) -> None:
+        with self._lock:
+            self._counts[how] += 1

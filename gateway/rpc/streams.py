@@ -1,0 +1,170 @@
+"""The generators that are open here, and what their callers have not read yet.
+
+A stream is stepped when its caller pulls, so that nothing is made that nobody
+reads, and one with a slow reader costs no thread. A batch begins with one part
+and doubles while the parts come fast, so that a slow one is never kept waiting
+for company.
+
+Refused: more streams than `MOST` at a time (`MailboxFullError`), a pull from
+somebody else than the caller, of a stream that is closed or by two at once
+(`RefusedError`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from threading import Lock
+from typing import Any
+
+from gateway.errors import GatewayError, MailboxFullError, RefusedError, described
+from gateway.mail.body import checked
+from gateway.mail.message import Message
+from gateway.rpc.failure import as_gateway_error
+
+MOST = 256
+"""Streams of one process that are open at a time, at the most."""
+
+LINGER = 0.001
+"""Seconds after which a batch goes out as it is."""
+
+PATIENCE = 60.0
+"""Seconds in which a caller is to pull, until its stream is closed."""
+
+
+class OpenStream:
+    """One generator, and who may pull it."""
+
+    def __init__(
+        self, message: Message, generator: Generator[Any, Any, Any], served: Any = None
+    ) -> None:
+        self.served = served
+        """Whatever says who steps it."""
+        self.id = message.message_id
+        self.owner = owner_of(message)
+        self.generator = generator
+        self.pulled_at = 0.0
+        self.is_closed = False
+        self.lock = Lock()
+        self._size = 1
+
+    def batch(self, most: int, now: Callable[[], float]) -> dict[str, Any]:
+        """Step the generator for up to ``most`` parts; return what is written of them."""
+        parts: list[Any] = []
+        told: dict[str, Any] = {"stream": self.id, "parts": parts, "more": True}
+        began = now()
+        try:
+            while len(parts) < min(self._size, most):
+                parts.append(checked(next(self.generator))[0])
+                if now() - began > LINGER:
+                    self._size = 1
+                    break
+            else:
+                self._size = min(2 * self._size, 1024)
+        except StopIteration as end:
+            told.update(more=False, returned=end.value)
+        except GatewayError as error:
+            told.update(more=False, error=described(error))
+        except Exception as bug:  # noqa: BLE001 - it is the caller's
+            told.update(more=False, error=described(as_gateway_error(bug), inside=True))
+        if self.is_closed or not told["more"]:
+            self.generator.close()
+            told["more"] = False
+        return told
+
+
+class Streams:
+    """What is open, by the id of the call that opened it. Thread-safe."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._open: dict[str, OpenStream] = {}
+        self._lock = Lock()
+        self.opened = 0
+        self.closed_early = 0
+
+    def open(
+        self, message: Message, generator: Generator[Any, Any, Any], served: Any = None
+    ) -> OpenStream:
+        """Note what ``message`` has opened, and whatever says who steps it."""
+        made = OpenStream(message, generator, served)
+        made.pulled_at = self._now()
+        self._close_idle()
+        with self._lock:
+            if len(self._open) >= MOST:
+                raise MailboxFullError(f"{MOST} streams are open here already: read or close some")
+            self._open[made.id] = made
+            self.opened += 1
+        return made
+
+    def find(self, id: object, owner: tuple[str, int, str]) -> OpenStream:
+        """Return the stream ``id`` of ``owner``; raise `RefusedError` where there is none."""
+        with self._lock:
+            found = self._open.get(id) if isinstance(id, str) else None
+        if found is None or found.owner != owner:
+            raise RefusedError("there is no such stream: it ended, or was closed")
+        return found
+
+    def next(self, stream: OpenStream, most: int) -> dict[str, Any]:
+        """Return the next batch of ``stream``, up to ``most`` parts."""
+        if not stream.lock.acquire(blocking=False):
+            raise RefusedError("two pull this stream at once")
+        try:
+            told = stream.batch(most, self._now)
+            stream.pulled_at = self._now()
+        finally:
+            stream.lock.release()
+        if not told["more"]:
+            with self._lock:
+                self._open.pop(stream.id, None)
+        return told
+
+    def close(self, id: str, owner: tuple[str, int, str]) -> bool:
+        """Close the stream ``id`` of ``owner``; tell whether there was one."""
+        with self._lock:
+            found = self._open.get(id)
+            if found is None or found.owner != owner:
+                return False
+            del self._open[id]
+        self._shut(found)
+        return True
+
+    def close_of(self, sender: str, incarnation: int) -> None:
+        """Close what one life of ``sender`` has opened."""
+        self._close_where(lambda each: each.owner[:2] == (sender, incarnation))
+
+    def close_all(self) -> None:
+        """Close everything."""
+        self._close_where(lambda each: True)
+
+    def _close_idle(self) -> None:
+        due = self._now() - PATIENCE
+        self._close_where(lambda each: each.pulled_at < due)
+
+    def _close_where(self, wanted: Callable[[OpenStream], bool]) -> None:
+        with self._lock:
+            found = [each for each in self._open.values() if wanted(each)]
+            for each in found:
+                del self._open[each.id]
+        for each in found:
+            self._shut(each)
+
+    def _shut(self, stream: OpenStream) -> None:
+        self.closed_early += 1
+        stream.is_closed = True
+        # One that is being stepped is closed by who steps it.
+        if stream.lock.acquire(blocking=False):
+            try:
+                with contextlib.suppress(Exception):
+                    stream.generator.close()
+            finally:
+                stream.lock.release()
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._open)
+
+
+def owner_of(message: Message) -> tuple[str, int, str]:
+    """Return who wrote ``message``: the address, which life of it, and the route it came by."""
+    return message.sender, message.sender_incarnation, message.route

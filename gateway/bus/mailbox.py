@@ -110,9 +110,9 @@ class Mailbox:
         buffer = bytearray(BUFFER if sockets else 0)
         # By descriptor: what the leader is told is ready.
         self._inlets = {used.fileno(): Inlet(used, buffer) for used in sockets or ()}
-        self._mail_fd, urgent_fd = list(self._inlets) or (-1, -1)
+        self._mail_fd, self._urgent_fd = list(self._inlets) or (-1, -1)
         self._mail_inlet = self._inlets.get(self._mail_fd)
-        self._lead = lead or Lead(self._mail_fd, urgent_fd)
+        self._lead = lead or Lead(self._mail_fd, self._urgent_fd)
 
     # Writing
 
@@ -226,7 +226,7 @@ class Mailbox:
                     if read is not None:
                         self._sort(read)
                     message = lanes.pop()
-        if message is not None and message.expiry is None:
+        if message is not None and (message.expiry is None or message.expiry > self._clock.time()):
             self._in_a_row += 1
             return message
         if timeout == 0 and alone and not (message or self._poked or self._ready or self.closed):
@@ -458,8 +458,15 @@ class Mailbox:
             with self._lock:
                 # Whether a getter is armed is no matter of this.
                 lead.held = False
+                if lead.followers:
+                    # Who came meanwhile leads now.
+                    release(lead.followers[0])
                 if self.closed:
                     self._close_descriptors()
+
+    def unread_replies(self) -> int:
+        """Return the descriptor of what `read_replies` reads; -1 where another thread does."""
+        return -1 if self._lead.held or not self._inlets else self._urgent_fd
 
     def open_call(self, message: Message, turn: Turn) -> Call:
         """Note that the reply to ``message`` is waited for; ``turn`` is released when it ends."""

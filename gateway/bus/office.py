@@ -12,6 +12,7 @@ reader of a spool that stands still in the middle of its file.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -79,6 +80,7 @@ class Office:
         self._spools: dict[tuple[str, bool], SpoolWriter] = {}
         self._spool_lock = threading.Lock()
         self._unwritten: Counter[str] = Counter()
+        self._listeners: list[Callable[[], None]] = []
         self._pump = Pump()
         self._buffer = bytearray(BUFFER)
         # Ids are unique across OS processes and, by their random part, across
@@ -226,6 +228,17 @@ class Office:
                 self._outlets.pop(name, None)
             for box in list(self._boxes.values()):
                 box.fail_calls(name, incarnation)
+        for listener in list(self._listeners):
+            listener()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have ``listener()`` called after every newer book, on whatever thread read it."""
+        self._listeners.append(listener)
+
+    def forget(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` no more; one that is not known is fine."""
+        with contextlib.suppress(ValueError):
+            self._listeners.remove(listener)
 
     def _forget_routes(self) -> None:
         self._targets = {}
@@ -259,9 +272,14 @@ class Office:
         outlet = self._outlets.get(name)
         if outlet is None or outlet.incarnation != incarnation:
             policy = self.book.policies.get(name)
-            outlet = outlet_to(self._folder, name, incarnation, policy, self._pump)
+            outlet = outlet_to(self._folder, name, incarnation, policy, self._pump, self._unread)
             self._outlets[name] = outlet
         return outlet
+
+    def _unread(self) -> dict[int, Callable[[], None]]:
+        """Return what whoever waits for room elsewhere is to read meanwhile: replies, control."""
+        unread = ((box.unread_replies(), box.read_replies) for box in list(self._boxes.values()))
+        return {fd: read for fd, read in unread if fd >= 0}
 
     # Delivery
 

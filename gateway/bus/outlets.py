@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from gateway.bus.lanes import Policy
 from gateway.bus.pump import Pump
-from gateway.bus.wire import Folder, Outlet, pack
+from gateway.bus.wire import Folder, Meanwhile, Outlet, pack
 from gateway.errors import MailboxFullError
 from gateway.mail.message import Message
 
@@ -38,8 +38,10 @@ class DroppingOutlet(Outlet):
 
     __slots__ = ("_pump",)
 
-    def __init__(self, folder: Folder, name: str, incarnation: int, pump: Pump) -> None:
-        super().__init__(folder, name, incarnation)
+    def __init__(
+        self, folder: Folder, name: str, incarnation: int, pump: Pump, meanwhile: Meanwhile = dict
+    ) -> None:
+        super().__init__(folder, name, incarnation, meanwhile)
         self._pump = pump
 
     def deliver(self, message: Message, timeout: float = 5.0) -> None:
@@ -54,11 +56,16 @@ class DroppingOutlet(Outlet):
 
 
 def outlet_to(
-    folder: Folder, name: str, incarnation: int, policy: Policy | None, pump: Pump
+    folder: Folder,
+    name: str,
+    incarnation: int,
+    policy: Policy | None,
+    pump: Pump,
+    meanwhile: Meanwhile = dict,
 ) -> Outlet:
     """Return what writes to one life of the mailbox ``name`` as its policy wants it."""
     if policy == "reject":
-        return RejectingOutlet(folder, name, incarnation)
+        return RejectingOutlet(folder, name, incarnation, meanwhile)
     if policy == "drop_oldest":
-        return DroppingOutlet(folder, name, incarnation, pump)
-    return Outlet(folder, name, incarnation)
+        return DroppingOutlet(folder, name, incarnation, pump, meanwhile)
+    return Outlet(folder, name, incarnation, meanwhile)

@@ -25,7 +25,7 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
@@ -205,6 +205,10 @@ def _with_large_body(
             os.close(descriptor)
 
 
+Meanwhile = Callable[[], dict[int, Callable[[], None]]]
+"""Returns what a writer who waits is to read, by descriptor."""
+
+
 class Outlet:
     """The connected sockets through which this OS process writes to one mailbox.
 
@@ -213,12 +217,15 @@ class Outlet:
     now.
     """
 
-    __slots__ = ("_folder", "_lock", "_mail", "_urgent", "incarnation", "name")
+    __slots__ = ("_folder", "_lock", "_mail", "_meanwhile", "_urgent", "incarnation", "name")
 
-    def __init__(self, folder: Folder, name: str, incarnation: int) -> None:
+    def __init__(
+        self, folder: Folder, name: str, incarnation: int, meanwhile: Meanwhile = dict
+    ) -> None:
         self.name = name
         self.incarnation = incarnation
         self._folder = folder
+        self._meanwhile = meanwhile
         self._lock = threading.Lock()
         self._mail: socket.socket | None = None
         self._urgent: socket.socket | None = None
@@ -277,13 +284,20 @@ class Outlet:
     def _wait_for_room(self, message: Message, lane: Lane, timeout: float, packed: bytes) -> None:
         """Wait in poll(), which is right about a connected socket.
 
-        Several writers may race for the one place that became free.
+        Several writers may race for the one place that became free. Who waits
+        here reads meanwhile what is for itself: were it not to, two who write to
+        each other, and find each other full, would wait until the deadline.
         """
-        waiting = select.poll()
-        waiting.register(self.socket_for(lane), select.POLLOUT)
         deadline = monotonic() + timeout
         while (left := deadline - monotonic()) > 0:
-            waiting.poll(left * 1000)
+            waiting = select.poll()
+            waiting.register(self.socket_for(lane), select.POLLOUT)
+            readers = self._meanwhile()
+            for fd in readers:
+                waiting.register(fd, select.POLLIN)
+            for fd, _ in waiting.poll(left * 1000):
+                if fd in readers:
+                    readers[fd]()
             if self.try_send(message, lane, packed):
                 return
         raise MailboxFullError(

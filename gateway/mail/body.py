@@ -71,7 +71,9 @@ bytes, list, dict, datetime or a registered Struct
     if kind is dict:
         # Most bodies are flat, and copied in one go.
         for key, item in body.items():
-            if type(item) not in PLAIN or type(key) is not str:
+            if type(key) is not str:
+                break
+            if type(item) not in PLAIN and not (type(item) is int and _INT_MIN <= item <= _INT_MAX):
                 break
         else:
             return body.copy(), ""

@@ -33,6 +33,7 @@ taking a `Pending` for its result.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -40,7 +41,7 @@ from functools import partial
 from inspect import isawaitable
 from itertools import count
 from threading import get_ident
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.address import Address
@@ -64,11 +65,14 @@ T = TypeVar("T")
 class AsyncProcess(Process):
     """One worker on the loop; see the module's head."""
 
+    is_on_loop: ClassVar[bool] = True
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._loop = asyncio.get_running_loop()
         self._loop_thread = get_ident()
-        self._letters = LoopMailbox(self._box)
+        self.letters = LoopMailbox(self._box)
+        """Its mailbox, to be awaited."""
         self._deliver_answer = self._answer_patiently
         self._told_to_end = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
@@ -149,13 +153,13 @@ class AsyncProcess(Process):
         """
         deadline = self._loop.time() + timeout
         letter = await self.send_patiently(recipient, subject, body, timeout=timeout, **how)
-        return await self._letters.wait_for(letter, deadline - self._loop.time())
+        return await self.letters.wait_for(letter, deadline - self._loop.time())
 
     def wait_for_reply(  # type: ignore[override]  # it is awaited
         self, message: Message, timeout: float = 5.0
     ) -> Pending[Message]:
         """Await the reply to ``message``; raises as `Process.wait_for_reply` does."""
-        return self._pending("wait_for_reply", partial(self._letters.wait_for, message, timeout))
+        return self.pending("wait_for_reply", partial(self.letters.wait_for, message, timeout))
 
     def mailman(self, timeout: float = 0.0) -> NoReturn:
         """Refuse: here the loop hands the mail out."""
@@ -177,14 +181,22 @@ class AsyncProcess(Process):
             subscription = Subscription(pattern, self._noting(callback))
             self._subscriptions = (*self._subscriptions, subscription)
             asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": None})
-            answer = await self._letters.wait_for(asked, timeout)
+            answer = await self.letters.wait_for(asked, timeout)
             self._offer(subscription, answer.body)
             await self._finish()
 
-        pending = self._pending("subscribe", stand)
+        pending = self.pending("subscribe", stand)
         if self._gathered is not None:
             self._gathered.append(pending)
         return pending
+
+    def follow(self, pattern: str, callback: Callback) -> None:
+        """Subscribe, as every mode can: it stands a little later."""
+
+        async def stand() -> None:
+            await self.subscribe(pattern, callback)
+
+        self.add_child_task(f"follow {pattern}", stand())
 
     # Events
 
@@ -203,7 +215,7 @@ class AsyncProcess(Process):
             for subscription in gathered:
                 await subscription
 
-        return self._pending("register_callbacks", stand, droppable=not gathered)
+        return self.pending("register_callbacks", stand, droppable=not gathered)
 
     # Time
 
@@ -221,7 +233,7 @@ class AsyncProcess(Process):
                 await asyncio.sleep(0)
             return not self._ending.is_set
 
-        return self._pending("light_sleep", sleep)
+        return self.pending("light_sleep", sleep)
 
     # Children
 
@@ -237,7 +249,7 @@ class AsyncProcess(Process):
     ) -> Pending[list[str]]:
         """Await the child threads; the result names those that still run."""
         join = super().join_child_threads
-        return self._pending("join_child_threads", partial(asyncio.to_thread, join, timeout))
+        return self.pending("join_child_threads", partial(asyncio.to_thread, join, timeout))
 
     # The others
 
@@ -270,9 +282,9 @@ class AsyncProcess(Process):
 
     def _ordered(self, said: str, verb: str, name: str, timeout: float) -> Pending[Any]:
         async def order() -> Any:
-            return (await self._letters.wait_for(self._tell_boss(verb, name), timeout)).body
+            return (await self.letters.wait_for(self._tell_boss(verb, name), timeout)).body
 
-        return self._pending(said, order)
+        return self.pending(said, order)
 
     # What waits, and has no form to be awaited
 
@@ -319,9 +331,10 @@ class AsyncProcess(Process):
             **super().statistics(),
         }
 
-    def _pending(
+    def pending(
         self, name: str, begin: Callable[[], Coroutine[Any, Any, T]], *, droppable: bool = False
     ) -> Pending[T]:
+        """Return what stands for ``begin()``, called ``name``, until it is awaited."""
         dropped = None if droppable else self._child_failed
         return Pending(name, begin, self._loop, self._loop_thread, dropped)
 
@@ -338,6 +351,12 @@ class AsyncProcess(Process):
     def _have_looked_at(self) -> None:
         # Several tasks share the thread, and the one that reads may sleep.
         self._box.wake()
+
+    def call_on_loop(self, callback: Callable[[], object]) -> None:
+        """Call ``callback()`` on the loop's thread, soon; from any thread."""
+        with contextlib.suppress(RuntimeError):
+            # A loop that is closed by now has nothing left to be told.
+            self._loop.call_soon_threadsafe(callback)
 
     def await_later(self, message: Message, due: Awaitable[Any]) -> None:
         """Have ``due`` awaited, which came of ``message``, before the next letter is handled."""
@@ -423,7 +442,7 @@ class AsyncProcess(Process):
         finally:
             self._signals.close()
             self._loop.remove_reader(self._ending.fileno())
-            self._letters.close()
+            self.letters.close()
 
 
 def with_loop(factory: type[Process]) -> type[AsyncProcess]:

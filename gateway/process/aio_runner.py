@@ -40,7 +40,7 @@ async def run(process: AsyncProcess) -> None:
 
 
 async def _live(process: AsyncProcess) -> None:
-    letters, frames, ending = process._letters, process._frames, process._ending
+    letters, frames, ending = process.letters, process._frames, process._ending
     monotonic = process._clock.monotonic
     has_life = type(process).life not in (Process.life, AsyncProcess.life)
     agenda = process._agenda

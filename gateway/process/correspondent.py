@@ -89,6 +89,11 @@ class Correspondent:
         self._bounces_for_others = False
         """Whether it takes letters to whom the bus knows no mailbox, and may send them back."""
 
+    @property
+    def office(self) -> Office:
+        """The post office of this OS process."""
+        return self._office
+
     def send(
         self,
         recipient: str,

@@ -20,11 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from functools import partial
-from inspect import iscoroutine
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gateway.errors import RefusedError
 from gateway.mail.message import Message
 from gateway.process.callbacks import DEVICE_EVENTS, Callbacks, Event, EventCallback
 from gateway.process.context import Context, RunLevel
@@ -67,6 +65,9 @@ class Process(Owner):
         self.random = context.random
         """Chance; in a simulation it comes from the seed."""
         self._ending = context.make_wakeup()
+
+    is_on_loop: ClassVar[bool] = False
+    """Whether it lives on an event loop, and what would wait is awaited."""
 
     # To be written by authors
 
@@ -120,15 +121,6 @@ class Process(Owner):
         0
         """
         return self._callbacks.fire(Event(event, "", details))
-
-    def await_later(self, message: Message, due: Awaitable[Any]) -> None:
-        """Have ``due`` awaited, which came of ``message``; only an asyncio process can."""
-        if iscoroutine(due):
-            due.close()
-        raise RefusedError(
-            f"{message.subject!r} is a coroutine, and {self.name!r} has no loop: add the process"
-            " with mode='asyncio'"
-        )
 
     def _add_marked_filters(self) -> None:
         for name, options in marks_of(type(self)):

@@ -117,6 +117,10 @@ class Subscriber(Correspondent):
             raise
         self._offer(subscription, snapshot)
 
+    def follow(self, pattern: str, callback: Callback) -> None:
+        """Subscribe, in every mode alike: where that is awaited, it stands a little later."""
+        self.subscribe(pattern, callback)
+
     def open_spool(self, terms: SpoolTerms) -> SpoolReader:
         """Return the reader of what waits for this process in files; close it in the end.
 

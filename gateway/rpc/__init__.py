@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gateway.mail.signature import Unit, command
     from gateway.rpc.api import Api
     from gateway.rpc.call import Call, current_call
+    from gateway.rpc.connection import Connection, watch_connection
     from gateway.rpc.handler import UNHANDLED
     from gateway.rpc.serving import api_of, serve
     from gateway.rpc.stream import Stream
@@ -22,6 +23,7 @@ __all__ = [
     "UNHANDLED",
     "Api",
     "Call",
+    "Connection",
     "Remote",
     "Stream",
     "Transaction",
@@ -35,12 +37,14 @@ __all__ = [
     "serve",
     "tell",
     "using",
+    "watch_connection",
 ]
 
 _HOMES = {
     "UNHANDLED": "gateway.rpc.handler",
     "Api": "gateway.rpc.api",
     "Call": "gateway.rpc.call",
+    "Connection": "gateway.rpc.connection",
     "Remote": "gateway.rpc.tree",
     "Stream": "gateway.rpc.stream",
     "Transaction": "gateway.rpc.transaction",
@@ -54,6 +58,7 @@ _HOMES = {
     "serve": "gateway.rpc.serving",
     "tell": "gateway.rpc.tree",
     "using": "gateway.rpc.tree",
+    "watch_connection": "gateway.rpc.connection",
 }
 
 

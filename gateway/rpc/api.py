@@ -45,8 +45,7 @@ class Api:
         self._catch_alls: dict[str, tuple[Handler, ...]] = {}
         self._others: dict[str, tuple[Handler, ...]] = {}
         self._lock = Lock()
-        self.version = 0
-        """Rises with every change."""
+        self._listeners: list[Callable[[], None]] = []
         for source in sources:
             self.include(source)
 
@@ -106,7 +105,7 @@ class Api:
                     table[path] = kept
                 else:
                     table.pop(path, None)
-            self.version += 1
+        self._tell()
         return removed
 
     def branch(self, path: str) -> Branch:
@@ -135,7 +134,15 @@ class Api:
     def _put(self, table: dict[str, tuple[Handler, ...]], path: str, handler: Handler) -> None:
         with self._lock:
             table[path] = (*table.get(path, ()), handler)
-            self.version += 1
+        self._tell()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have ``listener()`` called after every change, on whatever thread made it."""
+        self._listeners.append(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
 
 class Branch:

@@ -13,11 +13,12 @@ Refused: to ask where nothing was called (`RuntimeError`).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Protocol
 
 from gateway.errors import CallCancelledError
+from gateway.mail.message import Message
 from gateway.rpc.transaction import TransactionId
 
 
@@ -49,21 +50,22 @@ class Call(NamedTuple):
             raise CallCancelledError(f"{self.path!r} was taken back by {self.caller!r}")
 
 
-class _Here(threading.local):
-    make: Callable[[], Call] | None = None
+class Desk(Protocol):
+    """Whoever has a call carried out."""
+
+    def call_of(self, message: Message) -> Call:
+        """Return the call that ``message`` is."""
+        ...
 
 
-_here = _Here()
+doing: ContextVar[tuple[Desk, Message] | None] = ContextVar("doing", default=None)
+"""What is carried out here: which letter, for which desk. Written by the desk alone."""
 
 
 def current_call() -> Call:
-    """Return the call that this thread carries out; `RuntimeError` where there is none."""
-    if _here.make is None:
-        raise RuntimeError("nothing was called on this thread: ask within a handler")
-    return _here.make()
-
-
-def enter(make: Callable[[], Call] | None) -> Callable[[], Call] | None:
-    """Note what this thread carries out from here on; return what it was before."""
-    before, _here.make = _here.make, make
-    return before
+    """Return the call that is carried out here; `RuntimeError` where there is none."""
+    found = doing.get()
+    if found is None:
+        raise RuntimeError("nothing was called here: ask within a handler")
+    desk, message = found
+    return desk.call_of(message)

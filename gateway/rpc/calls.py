@@ -37,9 +37,17 @@ ATTENDANT = "calls"
 def calls_of(process: Process) -> Calls:
     """Return the calls of ``process``, from now on the same ones."""
     found: Calls | None = process.calls
-    if found is None:
-        found = process.calls = Calls(process)
-    return found
+    if found is not None:
+        return found
+    if process.is_on_loop:
+        # Here, since who has no loop should not pay for loading asyncio.
+        from gateway.rpc.aio_calls import AsyncCalls
+
+        made: Calls = AsyncCalls(process)
+    else:
+        made = Calls(process)
+    process.calls = made
+    return made
 
 
 class Calls:
@@ -51,6 +59,7 @@ class Calls:
         self._now = process._clock.monotonic
         self._lock = Lock()
         self._counts: Counter[str] = Counter()
+        self._answered = 0
         self._open: dict[str, UnderWay[Any]] = {}
         self._deadlines: list[tuple[float, int, UnderWay[Any]]] = []
         self._numbers = count()
@@ -80,7 +89,8 @@ class Calls:
         except GatewayError as error:
             self._count(error.code)
             raise
-        self._count("answered")
+        with self._lock:
+            self._answered += 1
         return take(answer)
 
     def begin(
@@ -160,7 +170,8 @@ class Calls:
         """Return how many calls are under way, and how the others ended, by kind."""
         self._sweep()
         with self._lock:
-            return {"under_way": len(self._open), **self._counts}
+            counts = self._counts + Counter(answered=self._answered)
+            return {"under_way": len(self._open), **counts}
 
     def _count(self, how: str) -> None:
         with self._lock:
@@ -262,8 +273,7 @@ class UnderWay(Transaction[T]):
 
     def release(self) -> None:
         """Note that it has ended; called by the mailbox, its lock held."""
-        if self._let_go is not None:
-            self._let_go(self)
+        self._free()
         self._calls.note_end(self, hurry=bool(self._callbacks))
 
     def finish(self) -> None:
@@ -289,8 +299,7 @@ class UnderWay(Transaction[T]):
             late = f"{call.message.recipient!r} did not answer {self.path!r} in time"
             failure = CallTimeoutError(late)
             self._take_back()
-            if self._let_go is not None:
-                self._let_go(self)
+            self._free()
         if self._end(result, failure):
             how = "answered" if failure is None else getattr(failure, "code", "error")
             self._calls.forget(call, how)
@@ -300,9 +309,14 @@ class UnderWay(Transaction[T]):
         if not super().cancel():
             return False
         self._calls.forget(self._call, "cancelled")
-        if self._let_go is not None and self._call.reply is None:
-            self._let_go(self)
+        self._free()
         return True
+
+    def _free(self) -> None:
+        """Release who waits for a semaphore or an event, once."""
+        let_go, self._let_go = self._let_go, None
+        if let_go is not None:
+            let_go(self)
 
     def exception_at_deadline(self) -> None:
         """Read until it has ended, for somebody who does not."""
@@ -314,6 +328,9 @@ class UnderWay(Transaction[T]):
         # What became of it, `finish` says.
         with contextlib.suppress(GatewayError):
             self._calls._box.wait_on(self._call, timeout)
+        self.finish()
+
+    def _expire(self) -> None:
         self.finish()
 
     def _take_back(self) -> None:

@@ -15,11 +15,12 @@ that do not fit, one call too many for the workers (`MailboxFullError`).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable
 from functools import partial
-from inspect import isawaitable, isgenerator
+from inspect import isasyncgen, isawaitable, iscoroutine, isgenerator
 from threading import Lock
 from typing import Any
 
@@ -36,7 +37,7 @@ from gateway.process.callback_threads import CallbackThreads
 from gateway.process.process import Process
 from gateway.process.whereabouts import handles_letters
 from gateway.rpc.api import Api, unknown
-from gateway.rpc.call import Call, enter
+from gateway.rpc.call import Call, doing
 from gateway.rpc.failure import as_gateway_error
 from gateway.rpc.handler import Handler, Unhandled, arguments
 from gateway.rpc.stream import CANCEL, Stream
@@ -48,6 +49,13 @@ log = logging.getLogger(__name__)
 
 WAITING = 64
 """Calls that wait for a worker of their API at the most, unless said otherwise."""
+
+
+EARLY = 1024
+"""Calls that were taken back before they came, and are remembered, at the most."""
+
+_ORDINARY = frozenset({type(None), bool, int, float, str, bytes, dict, list})
+"""What a handler returns and is answered as it is, for certain."""
 
 
 class Served:
@@ -68,9 +76,17 @@ class Served:
 def desk_of(process: Process) -> Desk:
     """Return the desk of ``process``, from now on the same one."""
     found = process.desk
-    if not isinstance(found, Desk):
-        found = process.desk = Desk(process)
-    return found
+    if isinstance(found, Desk):
+        return found
+    if process.is_on_loop:
+        # Here, since who has no loop should not pay for loading asyncio.
+        from gateway.rpc.aio_desk import AsyncDesk
+
+        made: Desk = AsyncDesk(process)
+    else:
+        made = Desk(process)
+    process.desk = made
+    return made
 
 
 class Desk:
@@ -80,12 +96,13 @@ class Desk:
         self._process = process
         self._served: tuple[Served, ...] = ()
         self._plain: dict[str, Handler] = {}
-        self._versions: tuple[int, ...] = ()
         self._lock = Lock()
-        self._running: dict[str, tuple[str, int, str]] = {}
+        self._running: dict[str, Message] = {}
         self._cancelled: set[str] = set()
+        self._early: dict[str, tuple[str, int, str]] = {}
         self._streams = Streams(process._clock.monotonic)
         self._counts: Counter[str] = Counter()
+        self._answered = 0
         process._box.obey_also(self._obey)
         process._box.on_gone = self._gone
 
@@ -99,7 +116,8 @@ class Desk:
             raise ValueError(f"something is served at {at or 'the root'!r} already")
         pool = self._process.worker_threads(at or "call", workers, waiting) if workers else None
         self._served = (*self._served, Served(api, at, pool))
-        self._plain = {}
+        self._forget_handlers()
+        api.on_change(self._forget_handlers)
 
     def at(self, path: str) -> Api | None:
         """Return what is served at ``path``, None for nothing."""
@@ -109,21 +127,27 @@ class Desk:
         """Answer no more calls of what is served at ``at``; tell whether there was something."""
         kept = tuple(known for known in self._served if known.at != at)
         found = len(kept) < len(self._served)
-        self._served, self._plain = kept, {}
+        self._served = kept
+        self._forget_handlers()
         return found
+
+    def _forget_handlers(self) -> None:
+        self._plain = {}
 
     # Taking calls
 
     def take(self, message: Message) -> bool:
         """Carry ``message`` out, or have it carried out; False where it is no call."""
-        versions = tuple(served.api.version for served in self._served)
-        if versions != self._versions:
-            self._plain, self._versions = {}, versions
         subject = message.subject
-        handler = self._plain.get(subject)
+        if self._early and self._early.pop(message.message_id, None) == owner_of(message):
+            taken_back = CallCancelledError(f"{subject!r} was taken back before it began")
+            self._fail(message, taken_back)
+            return True
+        # Taken before it is looked for elsewhere: a change throws the whole table away.
+        plain = self._plain
+        handler = plain.get(subject)
         if handler is not None:
-            # What is usual: one handler, in place.
-            self._carry_out((handler,), message)
+            self._carry_out_here(handler, message)
             return True
         if subject.startswith("$"):
             return self._take_own(message)
@@ -131,21 +155,27 @@ class Desk:
             path = served.within(subject)
             handlers = served.api.find(path) if path else ()
             if handlers:
-                if len(handlers) == 1 and served.workers is None and not handlers[0].raw:
-                    self._plain[subject] = handlers[0]
+                only = handlers[0] if len(handlers) == 1 else None
+                if only is not None and only.check is not None and served.workers is None:
+                    plain[subject] = only
                 carry_out = partial(self._carry_out, handlers, served=served)
-                self._execute(served, carry_out, message)
+                self._execute(served, carry_out, message, handlers)
                 return True
         return False
 
     def _execute(
-        self, served: Served | None, work: Callable[[Message], Any], message: Message
+        self,
+        served: Served | None,
+        work: Callable[[Message], Any],
+        message: Message,
+        handlers: tuple[Handler, ...] = (),
     ) -> None:
+        """Have ``work`` done here, or by the workers of ``served``."""
         if served is None or served.workers is None:
             work(message)
             return
         # From here on it can be taken back.
-        self._running[message.message_id] = owner_of(message)
+        self._running[message.message_id] = message
         try:
             served.workers.wrap(work)(message)
         except GatewayError as error:
@@ -181,26 +211,62 @@ class Desk:
     # Carrying out
 
     @handles_letters
-    def _carry_out(
-        self, handlers: tuple[Handler, ...], message: Message, served: Served | None = None
-    ) -> None:
-        self._running[message.message_id] = owner_of(message)
-        before = enter(partial(self._call_of, message))
+    def _carry_out_here(self, handler: Handler, message: Message) -> None:
+        """Carry out what most calls are: one checked handler, on the process's own thread."""
+        id = message.message_id
+        self._running[id] = message
+        before = doing.set((self, message))
         try:
-            result = self._result_of(handlers, message)
-            if isgenerator(result):
-                self._begin_stream(served, result, message)
-            elif isawaitable(result):
-                self._process.await_later(message, self._answer_when_done(result, message))
+            result = handler.function(**handler.check(message.body))  # type: ignore[misc]
+            if message.headers is None and type(result) in _ORDINARY:
+                self._process.reply(message, result)
+                # Written by this thread alone.
+                self._answered += 1
             else:
-                self._answer(message, result)
+                self._answer_with(result, message, None)
         except GatewayError as error:
             self._fail(message, error)
         except Exception as bug:  # noqa: BLE001 - it is the caller's affair
             self._fail(message, as_gateway_error(bug))
         finally:
-            enter(before)
+            doing.reset(before)
+            del self._running[id]
+            if self._cancelled:
+                self._cancelled.discard(id)
+
+    @handles_letters
+    def _carry_out(
+        self, handlers: tuple[Handler, ...], message: Message, served: Served | None = None
+    ) -> None:
+        self._running[message.message_id] = message
+        before = doing.set((self, message))
+        try:
+            self._answer_with(self._result_of(handlers, message), message, served)
+        except GatewayError as error:
+            self._fail(message, error)
+        except Exception as bug:  # noqa: BLE001 - it is the caller's affair
+            self._fail(message, as_gateway_error(bug))
+        finally:
+            doing.reset(before)
             self._forget(message)
+
+    def _answer_with(self, result: Any, message: Message, served: Served | None) -> None:
+        """Answer with what a handler returned, or with what comes of it."""
+        if isgenerator(result):
+            self._begin_stream(OpenStream(message, result, served), message)
+        elif isawaitable(result) or isasyncgen(result):
+            self._await(result, message, served)
+        else:
+            self._answer(message, result)
+
+    def _await(self, result: Any, message: Message, served: Served | None) -> None:
+        """Refuse what is to be awaited: there is no loop here."""
+        if iscoroutine(result):
+            result.close()
+        raise RefusedError(
+            f"{message.subject!r} is a coroutine, and {self._process.name!r} has no loop: add the"
+            " process with mode='asyncio'"
+        )
 
     def _forget(self, message: Message) -> None:
         self._running.pop(message.message_id, None)
@@ -213,23 +279,13 @@ class Desk:
             raise CallCancelledError(f"{message.subject!r} was taken back before it began")
         for handler in handlers:
             result = (
-                handler.function(self._call_of(message))
+                handler.function(self.call_of(message))
                 if handler.raw
                 else handler.invoke(message.body)
             )
             if type(result) is not Unhandled:
                 return result
         raise unknown(self._process.name, message.subject, list(self.describe()))
-
-    async def _answer_when_done(self, result: Awaitable[Any], message: Message) -> None:
-        try:
-            answer = await result
-        except GatewayError as error:
-            self._fail(message, error)
-        except Exception as bug:  # noqa: BLE001 - it is the caller's affair
-            self._fail(message, as_gateway_error(bug))
-        else:
-            self._answer(message, answer)
 
     def _answer(self, message: Message, result: Any, subject: str = "") -> None:
         if not is_solicited(message):
@@ -260,17 +316,15 @@ class Desk:
 
     # Streams
 
-    def _begin_stream(
-        self, served: Served | None, made: Generator[Any, Any, Any], message: Message
-    ) -> None:
+    def _begin_stream(self, stream: OpenStream, message: Message) -> None:
         if not is_solicited(message):
-            made.close()
+            stream.shut()
             self._count("told")
             return
         try:
-            stream = self._streams.open(message, made, served)
+            self._streams.open(stream)
         except GatewayError:
-            made.close()
+            stream.shut()
             raise
         self._step(stream, 1, message)
 
@@ -287,7 +341,7 @@ class Desk:
         self._execute(stream.served, partial(self._step, stream, most), message)
 
     def _step(self, stream: OpenStream, most: int, message: Message) -> None:
-        before = enter(partial(self._call_of, message))
+        before = doing.set((self, message))
         try:
             told = self._streams.next(stream, most)
         except GatewayError as error:
@@ -295,7 +349,8 @@ class Desk:
         else:
             self._answer(message, told, Stream.SUBJECT)
         finally:
-            enter(before)
+            doing.reset(before)
+            self._forget(message)
 
     # Taking back
 
@@ -310,17 +365,27 @@ class Desk:
         if not isinstance(id, str):
             return
         # Only who called takes back.
-        if self._running.get(id) == owner:
-            self._cancelled.add(id)
-            self._count("taken_back")
-        self._streams.close(id, owner)
+        found = self._running.get(id)
+        if found is not None and owner_of(found) == owner:
+            self._take_back(id)
+        elif not self._streams.close(id, owner):
+            # Control mail overtakes letters: the call itself may be still to come.
+            self._early[id] = owner
+            if len(self._early) > EARLY:
+                with contextlib.suppress(StopIteration, KeyError, RuntimeError):
+                    del self._early[next(iter(self._early))]
 
     def _gone(self, name: str, incarnation: int) -> None:
         """Take back what somebody called who is dead by now."""
-        for id, owner in list(self._running.items()):
-            if owner[:2] == (name, incarnation):
-                self._cancelled.add(id)
+        for id, message in list(self._running.items()):
+            if (message.sender, message.sender_incarnation) == (name, incarnation):
+                self._take_back(id)
         self._streams.close_of(name, incarnation)
+
+    def _take_back(self, id: str) -> None:
+        """Have the handler that carries ``id`` out learn that nobody wants it."""
+        self._cancelled.add(id)
+        self._count("taken_back")
 
     def _is_unwanted(self, message: Message) -> bool:
         if message.message_id not in self._cancelled:
@@ -330,7 +395,8 @@ class Desk:
             message.expiry is not None and message.expiry <= self._process._clock.time()
         )
 
-    def _call_of(self, message: Message) -> Call:
+    def call_of(self, message: Message) -> Call:
+        """Return the call that ``message`` is, as its handler sees it."""
         positional, named = arguments(message.body)
         return Call(
             TransactionId(message.sender, message.sender_incarnation, message.message_id),
@@ -348,13 +414,14 @@ class Desk:
     def statistics(self) -> dict[str, Any]:
         """Return how many calls are being carried out, and how the others ended, by kind."""
         with self._lock:
-            counts = dict(self._counts)
+            counts = Counter(self._counts)
+        counts["answered"] += self._answered
         return {"running": len(self._running), "streams": len(self._streams), **counts}
 
     def close(self) -> None:
         """End what is under way: streams are closed, and who waits for a worker is told."""
         for id in list(self._running):
-            self._cancelled.add(id)
+            self._take_back(id)
         self._streams.close_all()
         for served in self._served:
             for message in served.workers.close() if served.workers is not None else ():

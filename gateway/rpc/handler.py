@@ -44,6 +44,8 @@ class Handler:
         self.raw = raw
         self.command = None if raw else _command(path, function, typed=typed)
         self._signature = None if raw or self.command else _signature(function)
+        self.check = self.command.check if self.command is not None else None
+        """Returns the arguments by name that a body holds; None where that cannot be known."""
         made = inspect.unwrap(function)
         self.is_coroutine = inspect.iscoroutinefunction(made)
         self.is_stream = inspect.isgeneratorfunction(made) or inspect.isasyncgenfunction(made)

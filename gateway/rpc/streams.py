@@ -13,14 +13,15 @@ somebody else than the caller, of a stream that is closed or by two at once
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from gateway.errors import GatewayError, MailboxFullError, RefusedError, described
+from gateway.errors import MailboxFullError, RefusedError, described
 from gateway.mail.body import checked
 from gateway.mail.message import Message
 from gateway.rpc.failure import as_gateway_error
+from gateway.rpc.terms import MOST_AHEAD
 
 MOST = 256
 """Streams of one process that are open at a time, at the most."""
@@ -33,44 +34,63 @@ PATIENCE = 60.0
 
 
 class OpenStream:
-    """One generator, and who may pull it."""
+    """One generator, who may pull it, and whatever says who steps it (``served``)."""
 
-    def __init__(
-        self, message: Message, generator: Generator[Any, Any, Any], served: Any = None
-    ) -> None:
-        self.served = served
-        """Whatever says who steps it."""
+    def __init__(self, message: Message, generator: Any, served: Any = None) -> None:
         self.id = message.message_id
         self.owner = owner_of(message)
         self.generator = generator
+        self.served = served
         self.pulled_at = 0.0
         self.is_closed = False
         self.lock = Lock()
-        self._size = 1
+        self.size = 1
+        """Parts that the next batch has at the most."""
 
     def batch(self, most: int, now: Callable[[], float]) -> dict[str, Any]:
         """Step the generator for up to ``most`` parts; return what is written of them."""
-        parts: list[Any] = []
-        told: dict[str, Any] = {"stream": self.id, "parts": parts, "more": True}
+        told = self.begun()
         began = now()
         try:
-            while len(parts) < min(self._size, most):
-                parts.append(checked(next(self.generator))[0])
-                if now() - began > LINGER:
-                    self._size = 1
-                    break
-            else:
-                self._size = min(2 * self._size, 1024)
+            while self.wants_more(told, most, now() - began):
+                told["parts"].append(checked(next(self.generator))[0])
         except StopIteration as end:
             told.update(more=False, returned=end.value)
-        except GatewayError as error:
-            told.update(more=False, error=described(error))
         except Exception as bug:  # noqa: BLE001 - it is the caller's
-            told.update(more=False, error=described(as_gateway_error(bug), inside=True))
+            self.tell_of(bug, told)
+        return self.ended(told)
+
+    def begun(self) -> dict[str, Any]:
+        """Return an empty batch."""
+        return {"stream": self.id, "parts": [], "more": True}
+
+    def wants_more(self, told: dict[str, Any], most: int, seconds: float) -> bool:
+        """Tell whether a batch that took ``seconds`` so far is to have another part."""
+        count = len(told["parts"])
+        if count and seconds > LINGER:
+            self.size = 1
+            return False
+        if count < min(self.size, most):
+            return True
+        self.size = min(2 * self.size, MOST_AHEAD)
+        return False
+
+    def tell_of(self, bug: Exception, told: dict[str, Any]) -> None:
+        """Write into a batch what ended the stream; where, for who is inside."""
+        inside = not self.owner[2]
+        told.update(more=False, error=described(as_gateway_error(bug), inside=inside))
+
+    def ended(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch that is done, the generator closed where it is the last."""
         if self.is_closed or not told["more"]:
-            self.generator.close()
             told["more"] = False
+            self.shut()
         return told
+
+    def shut(self) -> None:
+        """Close the generator; what it raises then is nobody's."""
+        with contextlib.suppress(Exception):
+            self.generator.close()
 
 
 class Streams:
@@ -83,19 +103,15 @@ class Streams:
         self.opened = 0
         self.closed_early = 0
 
-    def open(
-        self, message: Message, generator: Generator[Any, Any, Any], served: Any = None
-    ) -> OpenStream:
-        """Note what ``message`` has opened, and whatever says who steps it."""
-        made = OpenStream(message, generator, served)
-        made.pulled_at = self._now()
+    def open(self, stream: OpenStream) -> None:
+        """Note what a call has opened."""
+        stream.pulled_at = self._now()
         self._close_idle()
         with self._lock:
             if len(self._open) >= MOST:
                 raise MailboxFullError(f"{MOST} streams are open here already: read or close some")
-            self._open[made.id] = made
+            self._open[stream.id] = stream
             self.opened += 1
-        return made
 
     def find(self, id: object, owner: tuple[str, int, str]) -> OpenStream:
         """Return the stream ``id`` of ``owner``; raise `RefusedError` where there is none."""
@@ -107,17 +123,26 @@ class Streams:
 
     def next(self, stream: OpenStream, most: int) -> dict[str, Any]:
         """Return the next batch of ``stream``, up to ``most`` parts."""
-        if not stream.lock.acquire(blocking=False):
-            raise RefusedError("two pull this stream at once")
+        self.begin_step(stream)
+        told: dict[str, Any] = {}
         try:
             told = stream.batch(most, self._now)
-            stream.pulled_at = self._now()
         finally:
-            stream.lock.release()
-        if not told["more"]:
+            self.end_step(stream, told)
+        return told
+
+    def begin_step(self, stream: OpenStream) -> None:
+        """Have ``stream`` to step; raise `RefusedError` where somebody has it."""
+        if not stream.lock.acquire(blocking=False):
+            raise RefusedError("two pull this stream at once")
+
+    def end_step(self, stream: OpenStream, told: dict[str, Any]) -> None:
+        """Give ``stream`` back; forget one that ended."""
+        stream.pulled_at = self._now()
+        stream.lock.release()
+        if not told.get("more"):
             with self._lock:
                 self._open.pop(stream.id, None)
-        return told
 
     def close(self, id: str, owner: tuple[str, int, str]) -> bool:
         """Close the stream ``id`` of ``owner``; tell whether there was one."""
@@ -155,8 +180,7 @@ class Streams:
         # One that is being stepped is closed by who steps it.
         if stream.lock.acquire(blocking=False):
             try:
-                with contextlib.suppress(Exception):
-                    stream.generator.close()
+                stream.shut()
             finally:
                 stream.lock.release()
 

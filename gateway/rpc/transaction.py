@@ -57,6 +57,10 @@ class Transaction(Generic[T]):
         """Wait, reading, until it has ended, or for ``timeout`` seconds."""
         raise NotImplementedError
 
+    def _expire(self) -> None:
+        """End it, since its deadline has passed."""
+        raise NotImplementedError
+
     def _take_back(self) -> None:
         """Tell the other side that no answer is wanted."""
         raise NotImplementedError
@@ -118,6 +122,8 @@ class Transaction(Generic[T]):
                     self._attend(max(0.0, until - self._now()))
             finally:
                 self._attending.release()
+        if not self._is_done and self._now() >= self.deadline:
+            self._expire()
         if not self._is_done:
             raise CallTimeoutError(f"{self.path!r} has not been answered yet; its call goes on")
 

@@ -1,0 +1,194 @@
+"""The calls that an asyncio process makes: what waits is awaited.
+
+``await robot.arm.grip(force=3)`` for a call, ``async for part in await
+robot.lidar.scan()`` for a stream, and `later` gives a transaction that is
+awaited as well. Whoever is cancelled while it awaits takes its call back.
+
+Refused (`RuntimeError`): to ask a transaction for a result that it does not
+have yet, which would hold up the loop: await it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from typing import Any, NoReturn, TypeVar
+
+from gateway.errors import CallTimeoutError, GatewayError
+from gateway.mail.message import Message
+from gateway.process.aio_process import AsyncProcess
+from gateway.process.process import Process
+from gateway.rpc.calls import Calls
+from gateway.rpc.stream import Answer, Batch, Stream
+from gateway.rpc.terms import Terms
+from gateway.rpc.transaction import Transaction, TransactionId, releasing
+
+T = TypeVar("T")
+
+
+class AsyncCalls(Calls):
+    """The client's side of one asyncio process; see the module's head."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process)
+        assert isinstance(process, AsyncProcess)
+        self._asyncio = process
+
+    def call(  # type: ignore[override]  # it is awaited
+        self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
+    ) -> Awaitable[T | None]:
+        """Await the answer; raises the error that came instead of it."""
+        return self._asyncio.pending(path, partial(self._ask, address, path, body, terms, take))
+
+    async def _ask(
+        self,
+        address: str,
+        path: str,
+        body: Any,
+        terms: Terms,
+        take: Callable[[Answer], T],
+        sent: Callable[[Message], object] = lambda letter: None,
+    ) -> T | None:
+        process, timeout = self._asyncio, terms.timeout
+        deadline = self._now() + timeout
+        try:
+            letter = await process.send_patiently(
+                address, path, body, expires_in=timeout, timeout=timeout, receipt=True
+            )
+            sent(letter)
+            try:
+                answer = await process.letters.wait_for(letter, deadline - self._now())
+            except (CallTimeoutError, asyncio.CancelledError):
+                self.take_back(letter)
+                raise
+        except GatewayError as error:
+            self._count(error.code)
+            if terms.ignore_errors and terms.sync:
+                return None
+            raise
+        with self._lock:
+            self._answered += 1
+        return take(answer)
+
+    def begin(
+        self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
+    ) -> Transaction[T]:
+        """Call, and return at once the transaction that is awaited; on the loop's thread."""
+        release = None if terms.release is None else releasing(terms.release)
+        id = TransactionId(self._process.name, self._box.incarnation, "")
+        made: LoopTransaction[T] = LoopTransaction(id, path, self._now() + terms.timeout, self._now)
+        for callback in (terms.callback, release):
+            if callback is not None:
+                made.add_done_callback(callback)
+        made.run(self._ask(address, path, body, terms, take, made.was_sent))
+        return made
+
+    def stream(self, address: str, terms: Terms, answer: Answer) -> Any:
+        """Return what follows after ``answer``, the first batch of a stream."""
+
+        def pull(stream: str) -> Transaction[Batch]:
+            asked = {"stream": stream, "most": terms.window}
+            return self.begin(address, Stream.NEXT, asked, terms, Batch.of)
+
+        return AsyncStream(Batch.of(answer), pull, partial(self._tell_cancel, address))
+
+
+class LoopTransaction(Transaction[T]):
+    """One call of an asyncio process under way; await it."""
+
+    def run(self, ask: Coroutine[Any, Any, Any]) -> None:
+        """Run the coroutine ``ask``, which says how it ends."""
+        self._task = asyncio.get_running_loop().create_task(self._ended_by(ask))
+        # One that is cancelled before its turn came has not begun it.
+        self._task.add_done_callback(lambda task: ask.close())
+
+    def was_sent(self, letter: Message) -> None:
+        """Note which letter it is."""
+        self.id = self.id._replace(letter=letter.message_id)
+
+    async def _ended_by(self, ask: Awaitable[Any]) -> None:
+        try:
+            result = await ask
+        except asyncio.CancelledError:
+            # Whoever cancelled has ended it; where the loop did, nobody asks any more.
+            super().cancel()
+        except Exception as error:  # noqa: BLE001 - whoever awaits it is told
+            self._end(None, error)
+        else:
+            self._end(result, None)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait for it, while the loop goes on."""
+        yield from asyncio.shield(self._task).__await__()
+        return self.result()
+
+    def _wait(self, timeout: float | None) -> None:
+        if not self._is_done:
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise RuntimeError(f"{self.path!r} has not been answered yet: await it")
+
+    def _take_back(self) -> None:
+        self._task.cancel()
+
+
+class AsyncStream(AsyncIterator[Any]):
+    """The parts of one call of an asyncio process; ``async for``, and `close` to leave it."""
+
+    def __init__(
+        self,
+        first: Batch,
+        pull: Callable[[str], Transaction[Batch]],
+        cancel: Callable[[str], None],
+    ) -> None:
+        self._pull = pull
+        self._cancel = cancel
+        self._id = first.stream
+        self._is_open = True
+        self._error: GatewayError | None = None
+        self._coming: Any = None
+        self.returned: Any = None
+        """What the function returned in the end, once all was read."""
+        self._take(first)
+
+    async def __anext__(self) -> Any:
+        while True:
+            for part in self._parts:
+                return part
+            if self._coming is None:
+                break
+            coming, self._coming = self._coming, None
+            try:
+                self._take(await coming)
+            except BaseException:
+                self.close()
+                raise
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        raise StopAsyncIteration
+
+    def _take(self, batch: Batch) -> None:
+        self._parts = iter(batch.parts)
+        if batch.more and self._is_open:
+            self._coming = self._pull(self._id)
+            return
+        self._is_open = False
+        self._error, self.returned = batch.error, batch.returned
+
+    def close(self) -> None:
+        """Read no more; the function over there is closed. Twice is fine."""
+        self._parts, self._error = iter(()), None
+        coming, self._coming = self._coming, None
+        if self._is_open:
+            self._is_open = False
+            if coming is not None:
+                coming.cancel()
+            self._cancel(self._id)
+
+    def __del__(self) -> None:
+        """Close what somebody left in the middle of a loop."""
+        if getattr(self, "_is_open", False):
+            self.close()

@@ -57,11 +57,11 @@ class AsyncDesk(Desk):
         super()._execute(None if awaited else served, work, message)
 
     def _await(self, result: Any, message: Message, served: Served | None) -> None:
+        pool = self._pools.get(served.at) if served is not None else None
         if isasyncgen(result):
-            self._begin_stream(LoopStream(self._asyncio, message, result, served), message)
+            self._begin_stream(LoopStream(self._asyncio, message, result, pool), message)
             return
         self._running[message.message_id] = message
-        pool = self._pools.get(served.at) if served is not None else None
         work = partial(self._answer_when_done, result, message)
         if pool is None:
             self._asyncio.await_later(message, work())
@@ -98,19 +98,25 @@ class AsyncDesk(Desk):
             self._forget(message)
 
     def _step(self, stream: OpenStream, most: int, message: Message) -> None:
-        if isinstance(stream, LoopStream):
+        if not isinstance(stream, LoopStream):
+            super()._step(stream, most, message)
+        elif stream.pool is None:
             self._asyncio.await_later(message, self._step_later(stream, most, message))
         else:
-            super()._step(stream, most, message)
+            stream.pool.run(partial(self._step_later, stream, most, message))
 
     async def _step_later(self, stream: LoopStream, most: int, message: Message) -> None:
-        self._streams.begin_step(stream)
         told: dict[str, Any] = {}
         try:
-            told = await stream.batch_later(most, self._process._clock.monotonic)
-        finally:
-            self._streams.end_step(stream, told)
-        self._answer(message, told, Stream.SUBJECT)
+            self._streams.begin_step(stream)
+            try:
+                told = await stream.batch_later(most, self._process._clock.monotonic)
+            finally:
+                self._streams.end_step(stream, told)
+        except GatewayError as error:
+            self._fail(message, error)
+        else:
+            self._answer(message, told, Stream.SUBJECT)
 
     def _take_back(self, id: str) -> None:
         super()._take_back(id)
@@ -124,10 +130,12 @@ class LoopStream(OpenStream):
     """One asynchronous generator that is open."""
 
     def __init__(
-        self, process: AsyncProcess, message: Message, generator: Any, served: Any
+        self, process: AsyncProcess, message: Message, generator: Any, pool: TaskPool | None
     ) -> None:
-        super().__init__(message, generator, served)
+        # It is stepped on the loop, and not by the threads of its API.
+        super().__init__(message, generator, served=None)
         self._process = process
+        self.pool = pool
 
     async def batch_later(self, most: int, now: Callable[[], float]) -> dict[str, Any]:
         """Step the generator for up to ``most`` parts; return what is written of them."""

@@ -115,7 +115,9 @@ class Desk:
         if any(known.at == at for known in self._served):
             raise ValueError(f"something is served at {at or 'the root'!r} already")
         pool = self._process.worker_threads(at or "call", workers, waiting) if workers else None
-        self._served = (*self._served, Served(api, at, pool))
+        served = (*self._served, Served(api, at, pool))
+        # The nearest to a path is asked first, the root last.
+        self._served = tuple(sorted(served, key=lambda each: -len(each.at)))
         self._forget_handlers()
         api.on_change(self._forget_handlers)
 
@@ -151,17 +153,22 @@ class Desk:
             return True
         if subject.startswith("$"):
             return self._take_own(message)
+        handlers: tuple[Handler, ...] = ()
+        first: Served | None = None
         for served in self._served:
             path = served.within(subject)
-            handlers = served.api.find(path) if path else ()
-            if handlers:
-                only = handlers[0] if len(handlers) == 1 else None
-                if only is not None and only.check is not None and served.workers is None:
-                    plain[subject] = only
-                carry_out = partial(self._carry_out, handlers, served=served)
-                self._execute(served, carry_out, message, handlers)
-                return True
-        return False
+            found = served.api.find(path) if path else ()
+            # Who has it first says who carries it out; what they leave goes to the next.
+            first = first or (served if found else None)
+            handlers += found
+        if first is None:
+            return False
+        only = handlers[0] if len(handlers) == 1 else None
+        if only is not None and only.check is not None and first.workers is None:
+            plain[subject] = only
+        carry_out = partial(self._carry_out, handlers, served=first)
+        self._execute(first, carry_out, message, handlers)
+        return True
 
     def _execute(
         self,

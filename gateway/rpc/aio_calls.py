@@ -86,10 +86,12 @@ class AsyncCalls(Calls):
 
     def stream(self, address: str, terms: Terms, answer: Answer) -> Any:
         """Return what follows after ``answer``, the first batch of a stream."""
+        # Who is to be told of the call, and what joins its parts, is none of a pull's.
+        pulls = Terms(timeout=terms.timeout)
 
         def pull(stream: str) -> Transaction[Batch]:
             asked = {"stream": stream, "most": terms.window}
-            return self.begin(address, Stream.NEXT, asked, terms, Batch.of)
+            return self.begin(address, Stream.NEXT, asked, pulls, Batch.of)
 
         return AsyncStream(Batch.of(answer), pull, partial(self._tell_cancel, address))
 

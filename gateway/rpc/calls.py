@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, TypeVar
 
 from gateway.bus.lanes import Call
@@ -110,6 +110,7 @@ class Calls:
             self._count(error.code)
             raise
         made: UnderWay[T] = UnderWay(self, letter, deadline, take, release)
+        made.combine = terms.combine
         if terms.callback is not None:
             made.add_done_callback(terms.callback)
         with self._lock:
@@ -139,10 +140,12 @@ class Calls:
 
     def stream(self, address: str, terms: Terms, answer: Answer) -> Stream:
         """Return what follows after ``answer``, the first batch of a stream."""
+        # Who is to be told of the call, and what joins its parts, is none of a pull's.
+        pulls = Terms(timeout=terms.timeout)
 
         def pull(stream: str) -> Callable[[], Batch]:
             asked = {"stream": stream, "most": terms.window}
-            return self.begin(address, Stream.NEXT, asked, terms, Batch.of).result
+            return self.begin(address, Stream.NEXT, asked, pulls, Batch.of).result
 
         def cancel(stream: str) -> None:
             self._tell_cancel(address, stream)
@@ -182,12 +185,16 @@ class Calls:
         self._ended.append(ended)
         if not self._sweeps:
             self._sweeps = True
-            self._process._agenda.add_soon(self._sweep)
+            self._process._agenda.add_soon(self._sweep_in_turn)
         if hurry:
             self._box.wake()
 
-    def _sweep(self) -> None:
+    def _sweep_in_turn(self) -> None:
+        # Not where `begin` sweeps: the agenda holds this once, whoever else comes by.
         self._sweeps = False
+        self._sweep()
+
+    def _sweep(self) -> None:
         while self._ended:
             try:
                 ended = self._ended.popleft()
@@ -263,7 +270,8 @@ class UnderWay(Transaction[T]):
         self._take = take
         self._let_go = release
         self._call = Call(letter)
-        self._settling = Lock()
+        self._settling = RLock()
+        self._is_settling = False
 
     def stand(self, call: Call) -> None:
         """Take over what the mailbox knows of it; it may have ended by now."""
@@ -278,10 +286,15 @@ class UnderWay(Transaction[T]):
 
     def finish(self) -> None:
         """End it if there is an answer, an error, or no time left."""
-        # Of two that finish it one makes the result.
+        # Of two that finish it one makes the result. To make it may mean to call
+        # again, and to come by here.
         with self._settling:
-            if not self._is_done:
-                self._settle(self._call)
+            if not self._is_done and not self._is_settling:
+                self._is_settling = True
+                try:
+                    self._settle(self._call)
+                finally:
+                    self._is_settling = False
 
     def _settle(self, call: Call) -> None:
         if call.reply is None:

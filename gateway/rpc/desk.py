@@ -54,6 +54,9 @@ WAITING = 64
 EARLY = 1024
 """Calls that were taken back before they came, and are remembered, at the most."""
 
+LATE = 0.25
+"""Seconds after its expiry in which a caller that lives takes a call back itself."""
+
 _ORDINARY = frozenset({type(None), bool, int, float, str, bytes, dict, list})
 """What a handler returns and is answered as it is, for certain."""
 
@@ -237,7 +240,7 @@ class Desk:
             self._fail(message, as_gateway_error(bug))
         finally:
             doing.reset(before)
-            del self._running[id]
+            self._running.pop(id, None)
             if self._cancelled:
                 self._cancelled.discard(id)
 
@@ -399,7 +402,7 @@ class Desk:
             # Whoever runs in place has to look at the mail itself.
             self._process._box.read_replies()
         return message.message_id in self._cancelled or (
-            message.expiry is not None and message.expiry <= self._process._clock.time()
+            message.expiry is not None and message.expiry + LATE <= self._process._clock.time()
         )
 
     def call_of(self, message: Message) -> Call:

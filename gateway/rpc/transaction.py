@@ -43,6 +43,8 @@ class Transaction(Generic[T]):
         self.id = id
         self.path = path
         self.deadline = deadline
+        self.combine: Callable[[Any], Any] | None = None
+        """What makes one result of a stream, as soon as somebody asks for it."""
         self._now = now
         self._lock = Lock()
         self._attending = Lock()
@@ -88,6 +90,12 @@ class Transaction(Generic[T]):
         self._wait(timeout)
         if self._error is not None:
             raise self._error
+        if self.combine is not None:
+            # A stream takes its time: it is read by who asks, and once.
+            with self._attending:
+                combine, self.combine = self.combine, None
+                if combine is not None:
+                    self._result = combine(self._result)
         result: T = self._result
         return result
 

@@ -89,9 +89,7 @@ class Remote:
     def _taken(self, answer: Answer) -> Any:
         if answer.subject != Stream.SUBJECT:
             return answer.body
-        stream = self._line.stream(self._address, self._terms, answer)
-        combine = self._terms.combine
-        return stream if combine is None else combine(stream)
+        return self._line.stream(self._address, self._terms, answer)
 
     def __repr__(self) -> str:
         return f"<remote {self._path or 'tree'} of {self._address!r}>"
@@ -124,9 +122,10 @@ def _called(remote: Remote, body: Any) -> Any:
         if not terms.solicited:
             line.tell(address, path, body, terms)
             return None
-        if terms.sync:
-            return line.call(address, path, body, terms, remote._taken)
-        return line.begin(address, path, body, terms, remote._taken)
+        if not terms.sync:
+            return line.begin(address, path, body, terms, remote._taken)
+        result = line.call(address, path, body, terms, remote._taken)
+        return result if terms.combine is None else terms.combine(result)
     except GatewayError:
         if terms.ignore_errors:
             return None

@@ -1,0 +1,119 @@
+"""Errors cross to whoever called, with what they were over there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway import Process
+from gateway.errors import (
+    BodyError,
+    GatewayError,
+    RemoteError,
+    described,
+    error_from,
+    known,
+    remote_error,
+)
+from gateway.rpc import later, remote
+from gateway.testing.stage import play
+from tests.gateway.rpc.robot import GripError, Robot
+
+MODES = pytest.mark.parametrize("mode", ["thread", "fork"])
+
+
+def error_of(kind: str, mode: Any) -> RemoteError:
+    def scene(main: Process) -> Any:
+        with pytest.raises(GatewayError) as raised:
+            remote(main, "robot").fail(kind=kind)
+        assert remote(main, "robot").ping() == "pong"
+        return raised.value
+
+    found: RemoteError = play(scene, robot=(Robot, mode))
+    return found
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("kind", "builtin", "reason"),
+    [
+        ("value", ValueError, "too heavy"),
+        ("key", KeyError, "no 'left'"),
+        ("zero", ZeroDivisionError, "division by zero"),
+        ("late", TimeoutError, "TimeoutError"),
+    ],
+)
+def test_a_builtin_error_is_caught_as_that_builtin_and_as_a_remote_one(
+    kind: str, builtin: type[Exception], reason: str, mode: Any
+) -> None:
+    error = error_of(kind, mode)
+    assert isinstance(error, builtin)
+    assert isinstance(error, RemoteError)
+    assert (error.remote_type, str(error)) == (builtin.__name__, reason)
+
+
+@MODES
+def test_an_error_of_an_unknown_kind_becomes_a_remote_error(mode: Any) -> None:
+    error = error_of("strange", mode)
+    assert type(error) is RemoteError
+    assert (error.remote_type, str(error)) == ("NobodyKnowsError", "what is this")
+
+
+@MODES
+def test_an_error_that_both_sides_know_crosses_as_itself(mode: Any) -> None:
+    assert type(error_of("own", mode)) is GripError
+
+
+@MODES
+def test_whoever_is_inside_sees_where_it_happened(mode: Any) -> None:
+    error = error_of("value", mode)
+    assert "in fail" in error.remote_traceback
+    assert "ValueError: too heavy" in error.remote_traceback
+
+
+def test_who_calls_from_outside_does_not_see_where_it_happened() -> None:
+    error = remote_error("ValueError", "too heavy", "Traceback in the house")
+    assert "traceback" not in described(error)
+    assert error_from(described(error, inside=True)).remote_traceback  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_sent_back_is_an_error_of_the_caller() -> None:
+    def scene(main: Process) -> None:
+        robot = remote(main, "robot")
+        with pytest.raises(BodyError, match="body is a object"):
+            robot.unsendable()
+        with pytest.raises(BodyError):
+            later(robot.unsendable)().result()
+
+    play(scene, robot=(Robot, "fork"))
+
+
+@pytest.mark.parametrize("name", ["UnicodeDecodeError", "print", "SystemExit", "", "no such"])
+def test_what_cannot_stand_for_a_builtin_is_a_plain_remote_error(name: str) -> None:
+    assert type(remote_error(name, "why")) is RemoteError
+
+
+def test_every_builtin_error_can_be_made_or_is_plain() -> None:
+    import builtins
+
+    for name in dir(builtins):
+        error = remote_error(name, "why")
+        assert isinstance(error, RemoteError)
+        assert str(error) == "why"
+
+
+def test_an_error_of_ones_own_needs_a_code_of_its_own() -> None:
+    class NoCodeError(GatewayError):
+        pass
+
+    class TakenError(GatewayError):
+        code = "refused"
+
+    for wrong in (NoCodeError, TakenError):
+        with pytest.raises(ValueError, match="needs a code of its own"):
+            known(wrong)
+    with pytest.raises(ValueError, match="is no GatewayError"):
+        known(ValueError)  # type: ignore[type-var]
+    # The same class imported twice is no clash.
+    assert known(GripError) is GripError

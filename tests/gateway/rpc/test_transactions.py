@@ -1,0 +1,215 @@
+"""Calls under way: each ends once, and leaves nothing."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from gateway import Process
+from gateway.errors import (
+    CallCancelledError,
+    CallTimeoutError,
+    RecipientGoneError,
+    RefusedError,
+)
+from gateway.mail.message import Message, reply_to
+from gateway.rpc import later, remote, using
+from gateway.testing.stage import play
+from tests.gateway.rpc.robot import Robot, retained
+
+
+def nothing_is_left(main: Process) -> bool:
+    """Tell whether no call is open, neither in the mailbox nor in any table."""
+    statistics = main.calls.statistics()
+    calls = main.calls
+    return (
+        statistics["under_way"] == 0
+        and not main._box._lanes.open_calls()
+        and not calls._open
+        and not calls._ended
+        and not calls._attended
+    )
+
+
+def test_its_id_tells_who_started_it_and_in_which_life() -> None:
+    def scene(main: Process) -> tuple[str, int, str]:
+        begun = later(remote(main, "robot").ping)()
+        begun.result()
+        return begun.id.caller, begun.id.incarnation, str(begun.id)
+
+    caller, incarnation, text = play(scene, robot=Robot)
+    assert (caller, incarnation) == ("main", 1)
+    assert text.startswith("main.1/")
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_a_result_is_there_for_every_thread_that_asks(mode: Any) -> None:
+    def scene(main: Process) -> list[Any]:
+        begun = later(remote(main, "robot").camera.shoot)(exposure=0.2)
+        results: list[Any] = []
+        threads = [
+            threading.Thread(target=lambda: results.append(begun.result())) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        return [*results, begun.result()]
+
+    assert play(scene, robot=(Robot, mode)) == ["a picture"] * 5
+
+
+def test_to_stop_waiting_does_not_end_the_call() -> None:
+    def scene(main: Process) -> Any:
+        begun = later(remote(main, "robot").camera.shoot)(exposure=0.3)
+        with pytest.raises(CallTimeoutError, match="its call goes on"):
+            begun.result(timeout=0.05)
+        return begun.done(), begun.result()
+
+    assert play(scene, robot=(Robot, "fork")) == (False, "a picture")
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_a_cancelled_call_ends_here_and_its_handler_learns_of_it(mode: Any) -> None:
+    def scene(main: Process) -> tuple[Any, ...]:
+        begun = later(remote(main, "robot").camera.watch)()
+        retained(main, "watching")
+        was_open, again = begun.cancel(), begun.cancel()
+        with pytest.raises(CallCancelledError):
+            begun.result()
+        return was_open, again, begun.cancelled(), retained(main, "watched"), nothing_is_left(main)
+
+    began = time.monotonic()
+    assert play(scene, robot=(Robot, mode)) == (True, False, True, True, True)
+    assert time.monotonic() - began < 4.5
+
+
+def test_a_call_that_is_taken_back_before_its_turn_is_not_carried_out() -> None:
+    def scene(main: Process) -> list[Any]:
+        robot = remote(main, "robot")
+        for number in range(20):
+            begun = later(robot.note)(word=f"word {number}")
+            begun.cancel()
+        robot.note(word="the last")
+        return [robot.noted()[-1], nothing_is_left(main)]
+
+    assert play(scene, robot=(Robot, "fork")) == ["the last", True]
+
+
+def test_a_caller_who_gives_up_takes_its_call_back() -> None:
+    def scene(main: Process) -> bool:
+        with pytest.raises(CallTimeoutError):
+            using(remote(main, "robot").camera, timeout=0.2).watch()
+        return retained(main, "watched", lambda body: body is not None)
+
+    assert play(scene, robot=(Robot, "fork")) is True
+
+
+def test_a_late_answer_is_known_and_dropped() -> None:
+    def scene(main: Process) -> tuple[int, int, bool]:
+        robot = remote(main, "robot")
+        heard: list[Message] = []
+        main.add_filter(callback=heard.append, fallthrough=True)
+        for _ in range(3):
+            with pytest.raises(CallTimeoutError):
+                using(robot.camera, timeout=0.05).shoot(exposure=0.3)
+        deadline = time.monotonic() + 5
+        while main.statistics()["mail"]["dropped"] < 3 and time.monotonic() < deadline:
+            main.mailman(timeout=0.1)
+        return main.statistics()["mail"]["dropped"], len(heard), nothing_is_left(main)
+
+    assert play(scene, robot=(Robot, "fork")) == (3, 0, True)
+
+
+def test_an_answer_that_comes_twice_ends_one_call_once() -> None:
+    class Twice(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^ping$", callback=self.on_ping)
+
+        def on_ping(self, message: Message) -> None:
+            self.reply(message, "first")
+            self.office.answer(
+                reply_to(message, self.office.new_id(), time.time(), "second", "reply")
+            )
+
+    def scene(main: Process) -> tuple[list[Any], bool]:
+        ping = remote(main, "twice").ping
+        found = [ping() for _ in range(10)] + [later(ping)().result() for _ in range(10)]
+        main.mailman()
+        return found, nothing_is_left(main)
+
+    assert play(scene, twice=(Twice, "fork")) == (["first"] * 20, True)
+
+
+def test_nobodys_answer_ends_somebody_elses_call() -> None:
+    def scene(main: Process) -> list[Any]:
+        robot = remote(main, "robot")
+        begun = [later(robot.arm.grip)(force=number) for number in range(100)]
+        return [each.result() for each in reversed(begun)]
+
+    found = play(scene, robot=(Robot, "fork"))
+    assert found == [f"{number} N at 1 m/s" for number in reversed(range(100))]
+
+
+def test_statistics_tell_how_the_calls_ended() -> None:
+    def scene(main: Process) -> tuple[Any, Any]:
+        robot = remote(main, "robot")
+        robot.ping()
+        with pytest.raises(RefusedError):
+            robot.arm.grip()
+        with pytest.raises(CallTimeoutError):
+            using(robot.camera, timeout=0.05).shoot(exposure=0.2)
+        theirs = main.wait_for_reply(main.send("robot", "$statistics")).body["calls"]
+        return main.calls.statistics(), theirs
+
+    ours, theirs = play(scene, robot=(Robot, "fork"))
+    assert ours == {"under_way": 0, "answered": 1, "refused": 1, "timeout": 1}
+    assert theirs["answered"] == 1
+    assert theirs["refused"] == 1
+
+
+def test_ten_thousand_calls_of_every_kind_leave_nothing() -> None:
+    def scene(main: Process) -> tuple[bool, int]:
+        robot = remote(main, "robot")
+        kinds = [
+            robot.ping,
+            lambda: later(robot.ping)().result(),
+            lambda: later(robot.ping)().cancel(),
+            lambda: list(robot.count(parts=3)),
+            lambda: next(robot.count(parts=100)),
+            lambda: using(robot, ignore_errors=True).fail(kind="own"),
+            # Nobody ever asks for its result.
+            lambda: later(robot.ping)(),
+        ]
+        for kind in kinds:
+            kind()
+        gc.collect()
+        before = len(gc.get_objects())
+        for number in range(10_000):
+            kinds[number % len(kinds)]()
+        deadline = time.monotonic() + 10
+        while not nothing_is_left(main) and time.monotonic() < deadline:
+            main.mailman(timeout=0.1)
+        gc.collect()
+        theirs = main.wait_for_reply(main.send("robot", "$statistics")).body["calls"]
+        left = nothing_is_left(main) and theirs["running"] == theirs["streams"] == 0
+        return left, len(gc.get_objects()) - before
+
+    is_clean, more = play(scene, robot=(Robot, "fork"))
+    assert is_clean
+    assert more < 2_000
+
+
+def test_what_is_under_way_when_its_process_ends_is_over() -> None:
+    begun: list[Any] = []
+
+    def scene(main: Process) -> None:
+        begun.append(later(remote(main, "robot").camera.shoot)(exposure=0.3))
+
+    play(scene, robot=(Robot, "fork"))
+    with pytest.raises(RecipientGoneError):
+        begun[0].result(timeout=5)

@@ -9,7 +9,7 @@ Refused: to be waited for without a deadline; every transaction has one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -103,6 +103,10 @@ class Transaction(Generic[T]):
         """Return the error that came instead of a result, None for none; waits as `result`."""
         self._wait(timeout)
         return self._error
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait for it on the loop of an asyncio process; `RuntimeError` where it has none."""
+        raise RuntimeError(f"{self.path!r} was not called by an asyncio process: use result()")
 
     def add_done_callback(self, callback: Callable[[Transaction[T]], object]) -> None:
         """Have ``callback(self)`` called when it has ended, on the process's own thread."""

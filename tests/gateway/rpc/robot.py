@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from gateway import Process
@@ -103,7 +103,7 @@ class Robot(Process):
         return object()
 
     @command
-    def count(self, parts: int, pause: float = 0.0) -> Iterator[int]:
+    def count(self, parts: int, pause: float = 0.0) -> Generator[int, None, int]:
         """Yield numbers, a while apart, and return how many."""
         try:
             for number in range(parts):

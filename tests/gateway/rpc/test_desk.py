@@ -10,7 +10,18 @@ import pytest
 
 from gateway import Message, Process
 from gateway.errors import MailboxFullError, UnknownApiError
-from gateway.rpc import UNHANDLED, Api, Call, api_of, command, current_call, later, remote, serve
+from gateway.rpc import (
+    UNHANDLED,
+    Api,
+    Call,
+    api_of,
+    command,
+    current_call,
+    later,
+    remote,
+    serve,
+    tell,
+)
 from gateway.testing.stage import play
 from tests.gateway.rpc.robot import Robot, retained
 
@@ -240,13 +251,11 @@ def test_events_go_both_ways() -> None:
         @command
         def ring(self, times: int) -> None:
             for number in range(times):
-                from gateway.rpc import tell
-
-                tell(remote(self, current_call().caller).rang)(number=number)
+                tell(remote(self, current_call().caller).rang)(number)
 
     def scene(main: Process) -> list[int]:
         heard: list[int] = []
-        api_of(main).add("rang", lambda number: heard.append(number))
+        api_of(main).add("rang", heard.append)
         remote(main, "ringer").ring(times=5)
         deadline = time.monotonic() + 5
         while len(heard) < 5 and time.monotonic() < deadline:

@@ -104,7 +104,7 @@ def test_a_caller_who_gives_up_takes_its_call_back() -> None:
     def scene(main: Process) -> bool:
         with pytest.raises(CallTimeoutError):
             using(remote(main, "robot").camera, timeout=0.2).watch()
-        return retained(main, "watched", lambda body: body is not None)
+        return bool(retained(main, "watched", lambda body: body is not None))
 
     assert play(scene, robot=(Robot, "fork")) is True
 
@@ -183,7 +183,7 @@ def test_ten_thousand_calls_of_every_kind_leave_nothing() -> None:
             lambda: next(robot.count(parts=100)),
             lambda: using(robot, ignore_errors=True).fail(kind="own"),
             # Nobody ever asks for its result.
-            lambda: later(robot.ping)(),
+            later(robot.ping),
         ]
         for kind in kinds:
             kind()

@@ -1,0 +1,276 @@
+"""Asyncio processes call and answer as the others do; what waits is awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from gateway import Application, AsyncProcess, Process
+from gateway.errors import CallCancelledError, CallTimeoutError, MailboxFullError, RefusedError
+from gateway.rpc import command, current_call, later, remote, serve, tell, using
+from gateway.testing.stage import play
+from tests.gateway.rpc.robot import Robot, retained
+
+
+class Calm(AsyncProcess):
+    """Its handlers are coroutines, two of them at a time."""
+
+    call_workers = 2
+
+    async def birth(self) -> None:
+        self.told: list[str] = []
+        serve(self, Sequential(), "turns")
+
+    @command
+    async def rest(self, seconds: float) -> str:
+        """Return the path of the call after a while."""
+        await asyncio.sleep(seconds)
+        return current_call().path
+
+    @command
+    def quick(self, number: int) -> int:
+        """Return a number, on a thread."""
+        return number
+
+    @command
+    async def note(self, word: str) -> None:
+        """Remember a word."""
+        self.told.append(word)
+
+    @command
+    async def noted(self) -> list[str]:
+        """Return the words."""
+        return self.told
+
+    @command
+    async def count(self, parts: int) -> AsyncIterator[int]:
+        """Yield numbers."""
+        try:
+            for number in range(parts):
+                yield number
+        finally:
+            self.publish("counting is over", True, retain=True)
+
+    @command
+    async def forever(self) -> None:
+        """Wait until it is cancelled."""
+        try:
+            self.publish("waiting", True, retain=True)
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.publish("cancelled", True, retain=True)
+            raise
+
+    @command
+    async def fail(self) -> None:
+        """Raise."""
+        raise KeyError("left")
+
+
+class Sequential:
+    """Has no workers of its own: one call is awaited after the other."""
+
+    @command
+    async def rest(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+def played(scene: Callable[[AsyncProcess], Awaitable[Any]], robot: tuple[Any, Any]) -> Any:
+    """Return what a scene returns that an asyncio process plays."""
+    results: list[Any] = []
+    failures: list[BaseException] = []
+
+    class Actor(AsyncProcess):
+        async def birth(self) -> None:
+            try:
+                results.append(await scene(self))
+            except BaseException as failure:  # noqa: BLE001 - raised where the scene was played
+                failures.append(failure)
+            self.die()
+
+    class Play(Application):
+        def build(self) -> None:
+            self.add_process("robot", robot[0], mode=robot[1])
+            self.add_process("actor", Actor, mode="asyncio", bound_shutdown=True)
+
+    assert Play().run() == 0
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+PEERS = pytest.mark.parametrize("robot", [(Robot, "thread"), (Robot, "fork")])
+
+
+@PEERS
+def test_a_call_is_awaited(robot: Any) -> None:
+    async def scene(actor: AsyncProcess) -> list[Any]:
+        robot = remote(actor, "robot")
+        return [await robot.ping(), await robot.arm.grip(3)]
+
+    assert played(scene, robot) == ["pong", "3 N at 1 m/s"]
+
+
+@PEERS
+def test_later_gives_what_is_awaited_and_the_loop_goes_on(robot: Any) -> None:
+    async def scene(actor: AsyncProcess) -> tuple[Any, float]:
+        shoot = later(remote(actor, "robot").camera.shoot)
+        began = time.monotonic()
+        begun = [shoot(exposure=0.3) for _ in range(2)]
+        with pytest.raises(RuntimeError, match="await it"):
+            begun[0].result()
+        return [await each for each in begun], time.monotonic() - began
+
+    pictures, took = played(scene, robot)
+    assert pictures == ["a picture", "a picture"]
+    assert took < 0.55
+
+
+@PEERS
+def test_callbacks_and_events_are_told_on_the_loop(robot: Any) -> None:
+    async def scene(actor: AsyncProcess) -> tuple[Any, bool]:
+        robot = remote(actor, "robot")
+        done, told = asyncio.Event(), []
+        using(robot.ping, release=done)()
+        await asyncio.wait_for(done.wait(), 5)
+        done.clear()
+
+        def note(ended: Any) -> None:
+            told.append((ended, threading.get_ident()))
+            done.set()
+
+        using(robot.ping, callback=note)()
+        await asyncio.wait_for(done.wait(), 5)
+        return told[0][0].result(), told[0][1] == threading.get_ident()
+
+    assert played(scene, robot) == ("pong", True)
+
+
+@PEERS
+def test_a_stream_is_read_in_an_async_for(robot: Any) -> None:
+    async def scene(actor: AsyncProcess) -> tuple[int, Any, int]:
+        robot = remote(actor, "robot")
+        stream = await robot.count(parts=1_000)
+        total = 0
+        async for number in stream:
+            total += number
+        left = await robot.count(parts=1_000_000)
+        read = 0
+        async for _ in left:
+            read += 1
+            if read == 10:
+                break
+        left.close()
+        return total, stream.returned, read
+
+    assert played(scene, robot) == (499_500, 1_000, 10)
+
+
+@PEERS
+def test_errors_deadlines_and_events_are_as_everywhere(robot: Any) -> None:
+    async def scene(actor: AsyncProcess) -> tuple[Any, ...]:
+        robot = remote(actor, "robot")
+        with pytest.raises(ValueError, match="too heavy"):
+            await robot.fail(kind="value")
+        with pytest.raises(CallTimeoutError):
+            await using(robot.camera, timeout=0.1).shoot(exposure=0.4)
+        begun = later(robot.camera.watch)()
+        await asyncio.sleep(0)
+        assert begun.cancel()
+        with pytest.raises(CallCancelledError):
+            await begun
+        tell(robot.note)(word="hello")
+        ignored = await using(robot, ignore_errors=True).fail(kind="value")
+        return ignored, await robot.noted(), actor.calls.statistics()["under_way"]
+
+    assert played(scene, robot) == (None, ["hello"], 0)
+
+
+def test_who_is_cancelled_while_it_awaits_takes_its_call_back() -> None:
+    async def scene(actor: AsyncProcess) -> None:
+        async def told(word: str) -> None:
+            for _ in range(500):
+                if (await actor.ask("robot", "$statistics")).body["calls"].get(word):
+                    return
+                await actor.light_sleep(0.01)
+            raise AssertionError(word)
+
+        task = asyncio.ensure_future(_awaited(remote(actor, "robot").forever()))
+        await told("running")
+        task.cancel()
+        await told("cancelled")
+
+    played(scene, (Calm, "asyncio"))
+
+
+async def _awaited(call: Awaitable[Any]) -> Any:
+    return await call
+
+
+def test_coroutines_answer_and_what_is_no_coroutine_does_too() -> None:
+    def scene(main: Process) -> tuple[Any, ...]:
+        calm = remote(main, "calm")
+        with pytest.raises(KeyError, match="left"):
+            calm.fail()
+        tell(calm.note)(word="hello")
+        return calm.rest(seconds=0.01), calm.quick(7), calm.noted(), sum(calm.count(parts=101))
+
+    assert play(scene, calm=(Calm, "asyncio")) == ("rest", 7, ["hello"], 5050)
+
+
+def test_so_many_coroutines_run_beside_the_mail() -> None:
+    def scene(main: Process) -> tuple[float, float, list[Any]]:
+        calm = remote(main, "calm")
+
+        def taken(call: Any, times: int) -> float:
+            began = time.monotonic()
+            for begun in [later(call)(seconds=0.2) for _ in range(times)]:
+                begun.result()
+            return time.monotonic() - began
+
+        beside, in_turn = taken(calm.rest, 4), taken(calm.turns.rest, 3)
+        many = [later(calm.rest)(seconds=0.05) for _ in range(80)]
+        return beside, in_turn, [type(each.exception()) for each in many]
+
+    beside, in_turn, errors = play(scene, calm=(Calm, "asyncio"))
+    assert 0.4 <= beside < 0.58
+    assert 0.6 <= in_turn < 0.8
+    # Two run and 64 wait.
+    assert errors.count(MailboxFullError) == 80 - 66
+
+
+def test_a_coroutine_that_is_taken_back_is_cancelled() -> None:
+    def scene(main: Process) -> tuple[bool, Any]:
+        begun = later(remote(main, "calm").forever)()
+        retained(main, "waiting")
+        return begun.cancel(), retained(main, "cancelled")
+
+    assert play(scene, calm=(Calm, "asyncio")) == (True, True)
+
+
+def test_leaving_the_loop_closes_an_asynchronous_generator() -> None:
+    def scene(main: Process) -> Any:
+        with remote(main, "calm").count(parts=1_000_000) as stream:
+            assert [next(stream), next(stream)] == [0, 1]
+        return retained(main, "counting is over")
+
+    assert play(scene, calm=(Calm, "asyncio")) is True
+
+
+def test_a_coroutine_in_a_process_without_a_loop_is_refused_with_what_to_do() -> None:
+    class Wrong(Process):
+        @command
+        async def rest(self) -> None:
+            """Never run."""
+
+    def scene(main: Process) -> None:
+        with pytest.raises(RefusedError, match="mode='asyncio'"):
+            remote(main, "wrong").rest()
+
+    play(scene, wrong=Wrong)

@@ -38,8 +38,19 @@ hypothesis.settings.load_profile("house")
 # What a test needs.
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let one feature be switched off, to see its test red."""
+    parser.addoption(
+        "--without", default="", metavar="FEATURE", help="switch one off: see tests/features"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let tests find servers and be interrupted; say how good the drivers are."""
+    if switched_off := config.getoption("--without"):
+        from tests.features.table import switches
+
+        switches()[switched_off]()
     os.environ["PATH"] = SEARCH_PATH
     # Here as well as by the contract itself, for the one who prints when workers test.
     config.pluginmanager.import_plugin("gateway.testing.driver_ladder")

@@ -323,3 +323,57 @@ def test_mail_reaches_a_reader_behind_who_waits_for_replies(
     for one, caller in zip(letters, callers, strict=True):
         hand_in(way, mine, answer(one))
         assert caller.result().body == "answer"
+
+
+class Bell:
+    """Is rung, once for each call that ends."""
+
+    def __init__(self) -> None:
+        self.rings = 0
+
+    def release(self) -> None:
+        self.rings += 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_call_that_nobody_waits_for_rings_and_may_be_waited_for_afterwards(
+    letter: Make, box: Boxes, run: Any, hand_in: Any, way: str
+) -> None:
+    mine, bell, asked = box("main"), Bell(), letter()
+    call = mine.open_call(asked, bell)
+    with pytest.raises(CallTimeoutError):
+        mine.wait_on(call, 0.01)
+    assert bell.rings == 0
+    waiting = run(lambda: mine.wait_on(call, 10.0))
+    hand_in(way, mine, answer(asked))
+    assert waiting.result().body == "answer"
+    assert bell.rings == 1
+    assert mine.wait_on(call, 0.0).body == "answer"
+    mine.close_call(call)
+    assert mine._lanes.open_calls() == []
+
+
+def test_who_reads_replies_in_between_hands_the_lead_on(
+    letter: Make, box: Boxes, run: Any, until: Any, outlet: Outlets
+) -> None:
+    mine = box("main")
+    # As if another thread were in the middle of `read_replies`, and the reader came by.
+    mine._lead.held = True
+    reader = run(lambda: mine.get(10.0))
+    until(lambda: mine._lead.followers)
+    mine._lead.held = False
+    mine.read_replies()
+    outlet("main", 1).deliver(letter("mail"))
+    assert reader.result().subject == "mail"
+
+
+def test_control_mail_is_seen_by_who_asked_for_it_before_who_sees_it_already(
+    letter: Make, box: Boxes
+) -> None:
+    seen: list[str] = []
+    mine = box("main", control=lambda message: not seen.append(f"old {message.subject}"))
+    mine.obey_also(lambda message: seen.append(f"new {message.subject}") or message.subject == "a")
+    mine.deliver(letter("a", kind="control"))
+    mine.deliver(letter("b", kind="control"))
+    assert seen == ["new a", "new b", "old b"]
+    assert mine.get(0.0) is None

@@ -215,3 +215,43 @@ def test_a_shut_office_leaves_no_socket_file(offices: Offices, tmp_path: Any) ->
     here.shut()
     there.shut()
     assert not list((tmp_path / "bus").iterdir())
+
+
+def test_two_who_find_each_other_full_read_while_they_wait(
+    letter: Make, offices: Offices, run: Any
+) -> None:
+    here, there = offices(main=0, worker=1)
+
+    done: list[str] = []
+
+    def flood(office: Office, own: str, to: str) -> None:
+        for number in range(200):
+            reply = letter(recipient=to, kind="reply", in_reply_to=f"{to} {number}", incarnation=1)
+            office.target(to).deliver(reply, 5.0)
+        done.append(own)
+        while len(done) < 2:
+            box_of(office, own).get(0.01)
+
+    # Neither's socket holds so many, and nobody else reads until both have written.
+    floods = [
+        run(lambda: flood(here, "main", "worker")),
+        run(lambda: flood(there, "worker", "main")),
+    ]
+    for each in floods:
+        each.result()
+
+
+def test_who_wants_to_know_is_told_of_every_newer_book(offices: Offices) -> None:
+    here, _ = offices(main=0)
+    told: list[int] = []
+
+    def note() -> None:
+        told.append(here.book.version)
+
+    here.on_change(note)
+    here.update(Book(2, {"main": 1}))
+    here.update(Book(1, {"main": 1}))
+    here.forget(note)
+    here.forget(note)
+    here.update(Book(3, {"main": 1}))
+    assert told == [2]

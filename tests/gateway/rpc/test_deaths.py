@@ -73,8 +73,29 @@ def stream(main: Process, doomed: Any) -> Any:
     return list(doomed.drip())
 
 
+KINDS = pytest.mark.parametrize("kind", [sync, future, callback, semaphore, stream])
+
+
+@KINDS
+def test_who_waits_for_the_dead_is_told(kind: Call) -> None:
+    def scene(main: Process) -> tuple[float, bool]:
+        doomed = remote(main, "doomed", timeout=3)
+        pid = doomed.pid()
+        killer = threading.Timer(0.05, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        began = time.monotonic()
+        with pytest.raises(RecipientGoneError):
+            kind(main, doomed)
+        killer.join()
+        return time.monotonic() - began, nothing_is_left(main)
+
+    took, left_nothing = play(scene, doomed=(Doomed, "fork"))
+    assert took < 1.5
+    assert left_nothing
+
+
 @pytest.mark.alone
-@pytest.mark.parametrize("kind", [sync, future, callback, semaphore, stream])
+@KINDS
 def test_a_killed_peer_is_a_typed_error_at_once(
     kind: Call, record_property: Callable[[str, object], None]
 ) -> None:

@@ -155,6 +155,20 @@ def test_nobodys_answer_ends_somebody_elses_call() -> None:
     assert found == [f"{number} N at 1 m/s" for number in reversed(range(100))]
 
 
+def test_a_thousand_calls_at_once_do_not_hold_each_other_up() -> None:
+    def scene(main: Process) -> tuple[int, float]:
+        grip = later(remote(main, "robot").arm.grip)
+        began = time.monotonic()
+        # Neither side's sockets hold so many: who waits for room reads meanwhile.
+        begun = [grip(force=number) for number in range(1_000)]
+        answers = {each.result() for each in begun}
+        return len(answers), time.monotonic() - began
+
+    count, took = play(scene, robot=(Robot, "fork"))
+    assert count == 1_000
+    assert took < 4.0
+
+
 def test_statistics_tell_how_the_calls_ended() -> None:
     def scene(main: Process) -> tuple[Any, Any]:
         robot = remote(main, "robot")

@@ -210,8 +210,8 @@ def forgetting() -> None:
 @switch
 def matching_answers() -> None:
     def swap(lanes: Any, message: Any) -> Any:
-        """Give whatever answer comes to whoever has waited longest."""
-        for call in lanes._calls.values():
+        """Give whatever answer comes to whoever has asked last."""
+        for call in reversed(list(lanes._calls.values())):
             if call.reply is None and message.in_reply_to is not None:
                 call.reply = message
                 return call
@@ -235,7 +235,7 @@ def remote_errors() -> None:
 
 @switch
 def known_errors() -> None:
-    replace("gateway.errors:_BY_CODE", {})
+    replace("gateway.errors:known", lambda error: error)
 
 
 @switch

@@ -371,8 +371,17 @@ def test_control_mail_is_seen_by_who_asked_for_it_before_who_sees_it_already(
     letter: Make, box: Boxes
 ) -> None:
     seen: list[str] = []
-    mine = box("main", control=lambda message: not seen.append(f"old {message.subject}"))
-    mine.obey_also(lambda message: seen.append(f"new {message.subject}") or message.subject == "a")
+
+    def older(message: Message) -> bool:
+        seen.append(f"old {message.subject}")
+        return True
+
+    def newer(message: Message) -> bool:
+        seen.append(f"new {message.subject}")
+        return message.subject == "a"
+
+    mine = box("main", control=older)
+    mine.obey_also(newer)
     mine.deliver(letter("a", kind="control"))
     mine.deliver(letter("b", kind="control"))
     assert seen == ["new a", "new b", "old b"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_what_is_due_is_taken_in_order_and_nothing_that_was_cancelled(
 ) -> None:
     agenda = Agenda()
     for number, (when, cancelled) in enumerate(alarms):
-        alarm = agenda.add(when, lambda told=(when, number): told)
+        alarm = agenda.add(when, partial(tuple, (when, number)))
         if cancelled:
             alarm.cancel()
             alarm.cancel()
@@ -139,11 +140,10 @@ def test_what_a_callback_raises_is_a_bug_of_its_process() -> None:
 def test_an_alarm_rings_in_virtual_time() -> None:
     class Sleeper(Process):
         def birth(self) -> None:
-            began = self._clock.monotonic()
+            now = self._clock.monotonic
+            began = now()
             for hours in (1, 2):
-                self.call_later(
-                    3600.0 * hours, lambda: rang.append(self._clock.monotonic() - began)
-                )
+                self.call_later(3600.0 * hours, lambda: rang.append(now() - began))
 
     rang: list[float] = []
 

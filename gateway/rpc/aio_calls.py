@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from gateway.errors import CallTimeoutError, GatewayError
+from gateway.errors import CallTimeoutError, ExpiredError, GatewayError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
-from gateway.rpc.calls import Calls
+from gateway.rpc.calls import Calls, late
 from gateway.rpc.stream import Answer, Batch, Stream
 from gateway.rpc.terms import Terms
 from gateway.rpc.transaction import Transaction, TransactionId, releasing
@@ -62,6 +62,8 @@ class AsyncCalls(Calls):
             except (CallTimeoutError, asyncio.CancelledError):
                 self.take_back(letter)
                 raise
+            except ExpiredError as error:
+                raise late(address, path) from error
         except GatewayError as error:
             self._count(error.code)
             if terms.ignore_errors and terms.sync:

@@ -61,7 +61,7 @@ class AsyncDesk(Desk):
         if isasyncgen(result):
             self._begin_stream(LoopStream(self._asyncio, message, result, pool), message)
             return
-        self._running[message.message_id] = message
+        self._in_hand.begin(message)
         work = partial(self._answer_when_done, result, message)
         if pool is None:
             self._asyncio.await_later(message, work())
@@ -74,15 +74,15 @@ class AsyncDesk(Desk):
 
     async def _answer_when_done(self, result: Any, message: Message) -> None:
         id = message.message_id
-        self._running[id] = message
+        self._in_hand.begin(message)
         before = doing.set((self, message))
         task = self._tasks[id] = asyncio.ensure_future(result)
-        if id in self._cancelled:
+        if self._in_hand.is_taken_back(message):
             task.cancel()
         try:
             answer = await task
         except asyncio.CancelledError:
-            if id not in self._cancelled:
+            if not self._in_hand.is_taken_back(message):
                 task.cancel()
                 raise
             self._fail(message, CallCancelledError(f"{message.subject!r} was taken back"))
@@ -95,7 +95,7 @@ class AsyncDesk(Desk):
         finally:
             doing.reset(before)
             del self._tasks[id]
-            self._forget(message)
+            self._in_hand.end(message)
 
     def _step(self, stream: OpenStream, most: int, message: Message) -> None:
         if not isinstance(stream, LoopStream):
@@ -118,8 +118,8 @@ class AsyncDesk(Desk):
         else:
             self._answer(message, told, Stream.SUBJECT)
 
-    def _take_back(self, id: str) -> None:
-        super()._take_back(id)
+    def _taken_back(self, id: str) -> None:
+        super()._taken_back(id)
         task = self._tasks.get(id)
         if task is not None:
             # Control mail may be read on another thread than the loop's.

@@ -21,7 +21,7 @@ from threading import Lock, RLock
 from typing import Any, TypeVar
 
 from gateway.bus.lanes import Call
-from gateway.errors import CallTimeoutError, GatewayError
+from gateway.errors import CallTimeoutError, ExpiredError, GatewayError
 from gateway.mail.message import UNSOLICITED, Message
 from gateway.process.process import Process
 from gateway.rpc.stream import CANCEL, Answer, Batch, Stream
@@ -86,6 +86,9 @@ class Calls:
             except CallTimeoutError:
                 self.take_back(letter)
                 raise
+            except ExpiredError as error:
+                # It was found too old over there a moment before it was here.
+                raise late(address, path) from error
         except GatewayError as error:
             self._count(error.code)
             raise
@@ -306,11 +309,12 @@ class UnderWay(Transaction[T]):
         failure: BaseException | None = None
         try:
             result = self._take(self._calls._box.outcome(call, 0.0))
+        except ExpiredError:
+            failure = late(call.message.recipient, self.path)
         except Exception as error:  # noqa: BLE001 - whoever asks for the result is told
             failure = error
         if isinstance(failure, CallTimeoutError) and call.reply is None:
-            late = f"{call.message.recipient!r} did not answer {self.path!r} in time"
-            failure = CallTimeoutError(late)
+            failure = late(call.message.recipient, self.path)
             self._take_back()
             self._free()
         if self._end(result, failure):
@@ -351,3 +355,8 @@ class UnderWay(Transaction[T]):
 
     def _call_back(self, callback: Callable[[Transaction[T]], object]) -> None:
         self._calls._process.call_soon(partial(callback, self))
+
+
+def late(address: str, path: str) -> CallTimeoutError:
+    """Return the error for a call that was not answered before its deadline."""
+    return CallTimeoutError(f"{address!r} did not answer {path!r} in time")

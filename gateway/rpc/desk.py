@@ -15,7 +15,6 @@ that do not fit, one call too many for the workers (`MailboxFullError`).
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -40,8 +39,9 @@ from gateway.rpc.api import Api, unknown
 from gateway.rpc.call import Call, doing
 from gateway.rpc.failure import as_gateway_error
 from gateway.rpc.handler import Handler, Unhandled, arguments
+from gateway.rpc.in_hand import InHand, Owner, owner_of
 from gateway.rpc.stream import CANCEL, Stream
-from gateway.rpc.streams import OpenStream, Streams, owner_of
+from gateway.rpc.streams import OpenStream, Streams
 from gateway.rpc.transaction import TransactionId
 from gateway.rpc.tree import MAP
 
@@ -50,9 +50,6 @@ log = logging.getLogger(__name__)
 WAITING = 64
 """Calls that wait for a worker of their API at the most, unless said otherwise."""
 
-
-EARLY = 1024
-"""Calls that were taken back before they came, and are remembered, at the most."""
 
 LATE = 0.25
 """Seconds after its expiry in which a caller that lives takes a call back itself."""
@@ -100,9 +97,7 @@ class Desk:
         self._served: tuple[Served, ...] = ()
         self._plain: dict[str, Handler] = {}
         self._lock = Lock()
-        self._running: dict[str, Message] = {}
-        self._cancelled: set[str] = set()
-        self._early: dict[str, tuple[str, int, str]] = {}
+        self._in_hand = InHand()
         self._streams = Streams(process._clock.monotonic)
         self._counts: Counter[str] = Counter()
         self._answered = 0
@@ -144,7 +139,7 @@ class Desk:
     def take(self, message: Message) -> bool:
         """Carry ``message`` out, or have it carried out; False where it is no call."""
         subject = message.subject
-        if self._early and self._early.pop(message.message_id, None) == owner_of(message):
+        if self._in_hand.was_early(message):
             taken_back = CallCancelledError(f"{subject!r} was taken back before it began")
             self._fail(message, taken_back)
             return True
@@ -185,11 +180,11 @@ class Desk:
             work(message)
             return
         # From here on it can be taken back.
-        self._running[message.message_id] = message
+        self._in_hand.begin(message)
         try:
             served.workers.wrap(work)(message)
         except GatewayError as error:
-            self._forget(message)
+            self._in_hand.end(message)
             self._fail(message, error)
 
     def _take_own(self, message: Message) -> bool:
@@ -223,15 +218,12 @@ class Desk:
     @handles_letters
     def _carry_out_here(self, handler: Handler, message: Message) -> None:
         """Carry out what most calls are: one checked handler, on the process's own thread."""
-        id = message.message_id
-        self._running[id] = message
+        self._in_hand.begin(message)
         before = doing.set((self, message))
         try:
             result = handler.function(**handler.check(message.body))  # type: ignore[misc]
             if message.headers is None and type(result) in _ORDINARY:
-                self._process.reply(message, result)
-                # Written by this thread alone.
-                self._answered += 1
+                self._answer_here(message, result)
             else:
                 self._answer_with(result, message, None)
         except GatewayError as error:
@@ -240,15 +232,22 @@ class Desk:
             self._fail(message, as_gateway_error(bug))
         finally:
             doing.reset(before)
-            self._running.pop(id, None)
-            if self._cancelled:
-                self._cancelled.discard(id)
+            self._in_hand.end(message)
+
+    def _answer_here(self, message: Message, result: Any) -> None:
+        try:
+            self._process.reply(message, result)
+        except RecipientGoneError:
+            self._count("unheard")
+        else:
+            # Written by the process's own thread alone.
+            self._answered += 1
 
     @handles_letters
     def _carry_out(
         self, handlers: tuple[Handler, ...], message: Message, served: Served | None = None
     ) -> None:
-        self._running[message.message_id] = message
+        self._in_hand.begin(message)
         before = doing.set((self, message))
         try:
             self._answer_with(self._result_of(handlers, message), message, served)
@@ -258,7 +257,7 @@ class Desk:
             self._fail(message, as_gateway_error(bug))
         finally:
             doing.reset(before)
-            self._forget(message)
+            self._in_hand.end(message)
 
     def _answer_with(self, result: Any, message: Message, served: Served | None) -> None:
         """Answer with what a handler returned, or with what comes of it."""
@@ -278,14 +277,10 @@ class Desk:
             " process with mode='asyncio'"
         )
 
-    def _forget(self, message: Message) -> None:
-        self._running.pop(message.message_id, None)
-        self._cancelled.discard(message.message_id)
-
     def _result_of(self, handlers: tuple[Handler, ...], message: Message) -> Any:
         if message.expiry is not None and message.expiry <= self._process._clock.time():
             raise ExpiredError("too old when its turn came")
-        if message.message_id in self._cancelled:
+        if self._in_hand.is_taken_back(message):
             raise CallCancelledError(f"{message.subject!r} was taken back before it began")
         for handler in handlers:
             result = (
@@ -360,7 +355,7 @@ class Desk:
             self._answer(message, told, Stream.SUBJECT)
         finally:
             doing.reset(before)
-            self._forget(message)
+            self._in_hand.end(message)
 
     # Taking back
 
@@ -371,37 +366,29 @@ class Desk:
         self._cancel(message.body, owner_of(message))
         return True
 
-    def _cancel(self, id: object, owner: tuple[str, int, str]) -> None:
+    def _cancel(self, id: object, owner: Owner) -> None:
         if not isinstance(id, str):
             return
         # Only who called takes back.
-        found = self._running.get(id)
-        if found is not None and owner_of(found) == owner:
-            self._take_back(id)
-        elif not self._streams.close(id, owner):
-            # Control mail overtakes letters: the call itself may be still to come.
-            self._early[id] = owner
-            if len(self._early) > EARLY:
-                with contextlib.suppress(StopIteration, KeyError, RuntimeError):
-                    del self._early[next(iter(self._early))]
+        if self._in_hand.take_back(id, owner):
+            self._taken_back(id)
+        self._streams.close(id, owner)
 
     def _gone(self, name: str, incarnation: int) -> None:
         """Take back what somebody called who is dead by now."""
-        for id, message in list(self._running.items()):
-            if (message.sender, message.sender_incarnation) == (name, incarnation):
-                self._take_back(id)
+        for id in self._in_hand.take_back_for(name, incarnation):
+            self._taken_back(id)
         self._streams.close_of(name, incarnation)
 
-    def _take_back(self, id: str) -> None:
+    def _taken_back(self, id: str) -> None:
         """Have the handler that carries ``id`` out learn that nobody wants it."""
-        self._cancelled.add(id)
         self._count("taken_back")
 
     def _is_unwanted(self, message: Message) -> bool:
-        if message.message_id not in self._cancelled:
+        if not self._in_hand.is_taken_back(message):
             # Whoever runs in place has to look at the mail itself.
             self._process._box.read_replies()
-        return message.message_id in self._cancelled or (
+        return self._in_hand.is_taken_back(message) or (
             message.expiry is not None and message.expiry + LATE <= self._process._clock.time()
         )
 
@@ -426,12 +413,12 @@ class Desk:
         with self._lock:
             counts = Counter(self._counts)
         counts["answered"] += self._answered
-        return {"running": len(self._running), "streams": len(self._streams), **counts}
+        return {"running": len(self._in_hand), "streams": len(self._streams), **counts}
 
     def close(self) -> None:
         """End what is under way: streams are closed, and who waits for a worker is told."""
-        for id in list(self._running):
-            self._take_back(id)
+        for id in self._in_hand.take_all_back():
+            self._taken_back(id)
         self._streams.close_all()
         for served in self._served:
             for message in served.workers.close() if served.workers is not None else ():

@@ -21,6 +21,7 @@ from gateway.errors import MailboxFullError, RefusedError, described
 from gateway.mail.body import checked
 from gateway.mail.message import Message
 from gateway.rpc.failure import as_gateway_error
+from gateway.rpc.in_hand import Owner, owner_of
 from gateway.rpc.terms import MOST_AHEAD
 
 MOST = 256
@@ -113,7 +114,7 @@ class Streams:
             self._open[stream.id] = stream
             self.opened += 1
 
-    def find(self, id: object, owner: tuple[str, int, str]) -> OpenStream:
+    def find(self, id: object, owner: Owner) -> OpenStream:
         """Return the stream ``id`` of ``owner``; raise `RefusedError` where there is none."""
         with self._lock:
             found = self._open.get(id) if isinstance(id, str) else None
@@ -144,7 +145,7 @@ class Streams:
             with self._lock:
                 self._open.pop(stream.id, None)
 
-    def close(self, id: str, owner: tuple[str, int, str]) -> bool:
+    def close(self, id: str, owner: Owner) -> bool:
         """Close the stream ``id`` of ``owner``; tell whether there was one."""
         with self._lock:
             found = self._open.get(id)
@@ -187,8 +188,3 @@ class Streams:
     def __len__(self) -> int:
         with self._lock:
             return len(self._open)
-
-
-def owner_of(message: Message) -> tuple[str, int, str]:
-    """Return who wrote ``message``: the address, which life of it, and the route it came by."""
-    return message.sender, message.sender_incarnation, message.route

@@ -313,8 +313,8 @@ def streams_of_the_dead() -> None:
 
 @switch
 def owners_of_streams() -> None:
+    knowing_the_caller()
     replace("gateway.rpc.streams:owner_of", lambda message: ("", 0, ""))
-    replace("gateway.rpc.desk:owner_of", lambda message: ("", 0, ""))
 
 
 @switch
@@ -370,7 +370,7 @@ def coroutines() -> None:
 def cancelling_coroutines() -> None:
     from gateway.rpc.desk import Desk
 
-    replace("gateway.rpc.aio_desk:AsyncDesk._take_back", partial(_base, Desk._take_back))
+    replace("gateway.rpc.aio_desk:AsyncDesk._taken_back", partial(_base, Desk._taken_back))
 
 
 def _base(method: Any, desk: Any, id: str) -> None:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from gateway.framing.checksums import CRC16_MODBUS
 from gateway.framing.framing import ExpiringDecoder
-from gateway.framing.scanning_decoder import NONE, UNKNOWN, ScanningDecoder
+from gateway.framing.scanning_decoder import ScanningDecoder
+from gateway.framing.shape import NONE, UNKNOWN, Shape
 
 LONGEST = 254
 """Bytes of slave number and PDU; the CRC makes them 256."""
@@ -51,14 +52,14 @@ class RtuAnswers:
 
     def decoder(self) -> ExpiringDecoder:
         """Return a decoder for one freshly opened stream."""
-        return RtuDecoder()
+        return ScanningDecoder(RtuShape())
 
 
-class RtuDecoder(ScanningDecoder):
-    """Finds answers by their length and CRC."""
+class RtuShape(Shape):
+    """Slave number, PDU and CRC, as long as function code and byte count say."""
 
     def __init__(self) -> None:
-        super().__init__(b"", LONGEST)
+        super().__init__(b"", limit=LONGEST, longest=LONGEST + _CRC)
 
     @property
     def misfit(self) -> str:

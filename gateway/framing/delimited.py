@@ -22,7 +22,8 @@ from __future__ import annotations
 from gateway.framing.checksums import Checksum
 from gateway.framing.framing import ExpiringDecoder, check_limit, check_silence, check_size
 from gateway.framing.packet_decoder import PacketDecoder
-from gateway.framing.scanning_decoder import NONE, UNKNOWN, ScanningDecoder
+from gateway.framing.scanning_decoder import ScanningDecoder
+from gateway.framing.shape import NONE, UNKNOWN, Shape
 
 
 class Delimited:
@@ -85,28 +86,28 @@ class Delimited:
     def decoder(self) -> ExpiringDecoder:
         """Return a decoder for one freshly opened stream."""
         if self.start:
-            return DelimitedDecoder(self)
+            return ScanningDecoder(DelimitedShape(self))
         return PacketDecoder(self.end, bytes, limit=self.limit, longest=self.limit)
 
 
-class DelimitedDecoder(ScanningDecoder):
-    """Finds frames between a start mark and an end mark."""
+class DelimitedShape(Shape):
+    """From a start mark to the next end mark, and the checksum behind that."""
 
     def __init__(self, framing: Delimited) -> None:
-        super().__init__(framing.start, framing.limit)
         self._end = framing.end
         self._checksum = framing.checksum
         self._payload_at = len(framing.start)
-        self._longest = self._payload_at + framing.limit + len(framing.end)
         self._trailer = 0 if framing.checksum is None else framing.checksum.size
+        self._marked = self._payload_at + framing.limit + len(framing.end)
+        super().__init__(framing.start, limit=framing.limit, longest=self._marked + self._trailer)
 
     def measure(self, held: bytes, at: int) -> int:
         """Return marks, payload and checksum together."""
         # Nothing beyond the longest frame is looked at, so that the verdict
         # is the same whether or not it has come yet.
-        beyond = at + self._longest
+        beyond = at + self._marked
         end = held.find(self._end, at + self._payload_at, beyond)
-        again = held.find(self._start, at + 1, beyond if end < 0 else end + len(self._end))
+        again = held.find(self.start, at + 1, beyond if end < 0 else end + len(self._end))
         if again >= 0:
             return NONE
         if end >= 0:

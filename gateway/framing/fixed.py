@@ -16,6 +16,7 @@ from __future__ import annotations
 from gateway.framing.checksums import Checksum
 from gateway.framing.framing import ExpiringDecoder, check_limit, check_silence
 from gateway.framing.scanning_decoder import ScanningDecoder
+from gateway.framing.shape import Shape
 
 
 class Fixed:
@@ -65,23 +66,22 @@ class Fixed:
 
     def decoder(self) -> ExpiringDecoder:
         """Return a decoder for one freshly opened stream."""
-        return FixedDecoder(self)
+        return ScanningDecoder(FixedShape(self))
 
 
-class FixedDecoder(ScanningDecoder):
-    """Finds frames of one size."""
+class FixedShape(Shape):
+    """Mark, payload and checksum, each time as long."""
 
     def __init__(self, framing: Fixed) -> None:
-        super().__init__(framing.start, framing.size)
         self._checksum = framing.checksum
         self._payload_at = len(framing.start)
-        self._whole = self._payload_at + framing.size
-        if framing.checksum is not None:
-            self._whole += framing.checksum.size
+        trailer = 0 if framing.checksum is None else framing.checksum.size
+        longest = self._payload_at + framing.size + trailer
+        super().__init__(framing.start, limit=framing.size, longest=longest)
 
     def measure(self, held: bytes, at: int) -> int:
         """Return that of every frame."""
-        return self._whole
+        return self.longest
 
     def unpack(self, candidate: bytes) -> bytes | None:
         """Return the payload where the checksum is right."""

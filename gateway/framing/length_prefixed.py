@@ -27,7 +27,8 @@ from typing import Literal
 
 from gateway.framing.checksums import Checksum, Order
 from gateway.framing.framing import ExpiringDecoder, check_limit, check_silence, check_size
-from gateway.framing.scanning_decoder import NONE, UNKNOWN, ScanningDecoder
+from gateway.framing.scanning_decoder import ScanningDecoder
+from gateway.framing.shape import NONE, UNKNOWN, Shape
 
 Covered = Literal["payload", "length", "start"]
 
@@ -98,14 +99,13 @@ class LengthPrefixed:
 
     def decoder(self) -> ExpiringDecoder:
         """Return a decoder for one freshly opened stream."""
-        return LengthPrefixedDecoder(self)
+        return ScanningDecoder(LengthPrefixedShape(self))
 
 
-class LengthPrefixedDecoder(ScanningDecoder):
-    """Finds frames that say how long they are."""
+class LengthPrefixedShape(Shape):
+    """Header, payload and checksum, as the header says."""
 
     def __init__(self, framing: LengthPrefixed) -> None:
-        super().__init__(framing.start, framing.limit)
         self._checksum = framing.checksum
         self._order: Order = framing.order
         self._extra = framing.extra
@@ -113,6 +113,8 @@ class LengthPrefixedDecoder(ScanningDecoder):
         self._payload_at = self._length_at + framing.size
         self._covered_from = framing.covered_from
         self._trailer = 0 if framing.checksum is None else framing.checksum.size
+        longest = self._payload_at + framing.limit + self._trailer
+        super().__init__(framing.start, limit=framing.limit, longest=longest)
 
     def measure(self, held: bytes, at: int) -> int:
         """Return header, payload and checksum together."""
@@ -121,7 +123,7 @@ class LengthPrefixedDecoder(ScanningDecoder):
             return UNKNOWN
         said = int.from_bytes(held[at + self._length_at : payload_at], self._order)
         length = said - self._extra
-        if not 0 <= length <= self._limit:
+        if not 0 <= length <= self.limit:
             return NONE
         return self._payload_at + length + self._trailer
 
@@ -136,4 +138,4 @@ class LengthPrefixedDecoder(ScanningDecoder):
     @property
     def misfit(self) -> str:
         """A length that no frame has."""
-        return f"longer than {self._limit} bytes"
+        return f"longer than {self.limit} bytes"

@@ -27,6 +27,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from gateway.framing import Decoder, ExpiringDecoder, Frame, Garbage
+from gateway.framing.noise import Noise
 from tests.fuzz.specimens import FILLER, LIMIT, SPECIMENS, Specimen
 
 MILLION = 1_000_000
@@ -219,11 +220,10 @@ def longest_common(sent: list[bytes], frames: list[bytes]) -> int:
 
 def bytes_kept(decoder: Decoder) -> int:
     """Return how many bytes ``decoder`` remembers of its stream."""
-    settings = ("_mark", "_start", "_end")
     return sum(
         len(value)
         for name, value in vars(decoder).items()
-        if isinstance(value, bytes | bytearray) and name not in settings
+        if isinstance(value, bytes | bytearray | Noise) and name != "_mark"
     )
 
 

@@ -14,6 +14,12 @@ a start mark and no checksum the promise holds for noise in which the mark does
 not occur. With neither nothing is promised after a lost byte, unless there is a
 ``silence``, which begins a new frame.
 
+``overlapping=True`` leaves no frame out: such a false one comes as well, and so does
+every frame that shares bytes with it, or is carried in it, in the order in which they
+end (`gateway.framing.overlapping_decoder`, which says what that costs). It is for
+drivers that judge each frame by what it says and would rather refuse one than
+miss one; with 8 bits of checksum healthy frames hold false ones as well.
+
 A byte of noise can cost one checksum over ``limit`` bytes, and without a start
 mark it does: choose a limit no larger than the board's longest frame.
 
@@ -26,7 +32,14 @@ from __future__ import annotations
 from typing import Literal
 
 from gateway.framing.checksums import Checksum, Order
-from gateway.framing.framing import ExpiringDecoder, check_limit, check_silence, check_size
+from gateway.framing.framing import (
+    ExpiringDecoder,
+    check_limit,
+    check_overlapping,
+    check_silence,
+    check_size,
+)
+from gateway.framing.overlapping_decoder import OverlappingDecoder
 from gateway.framing.scanning_decoder import ScanningDecoder
 from gateway.framing.shape import NONE, UNKNOWN, Shape
 
@@ -43,6 +56,14 @@ class LengthPrefixed:
     >>> decoder = framing.decoder()
     >>> decoder.feed(b"\xaa\x02oops" + framing.encode(b"V10"))
     [Garbage(raw=b'\xaa\x02oops', reason='wrong checksum'), Frame(payload=b'V10')]
+
+    Here the first frame has lost its last byte, and the second begins with the same:
+
+    >>> stream = bytes.fromhex("02 01 02") + bytes.fromhex("03 0a 0b 0c 21")
+    >>> LengthPrefixed(16, checksum=checksums.SUM8).decoder().feed(stream)
+    [Frame(payload=b'\x01\x02')]
+    >>> LengthPrefixed(16, checksum=checksums.SUM8, overlapping=True).decoder().feed(stream)
+    [Frame(payload=b'\x01\x02'), Frame(payload=b'\n\x0b\x0c')]
     """
 
     def __init__(
@@ -56,10 +77,15 @@ class LengthPrefixed:
         checksum: Checksum | None = None,
         covers: Covered = "payload",
         silence: float | None = None,
+        overlapping: bool = False,
     ) -> None:
-        """Allow payloads up to ``limit`` bytes; `ValueError` where the length cannot say so."""
+        """Allow payloads up to ``limit`` bytes; `ValueError` where the length cannot say so.
+
+        ``overlapping`` hands on frames that share bytes as well, which takes a checksum.
+        """
         check_limit(limit)
         check_silence(silence)
+        check_overlapping(overlapping, checksum)
         if extra < 0 or limit + extra >= 1 << 8 * size:
             raise ValueError(
                 f"{size} bytes of length cannot say {limit} and {extra} more; "
@@ -73,12 +99,13 @@ class LengthPrefixed:
         self.checksum = checksum
         self.covers = covers
         self.silence = silence
+        self.overlapping = overlapping
 
     def __repr__(self) -> str:
         return (
             f"LengthPrefixed(limit={self.limit}, start={self.start!r}, size={self.size}, "
             f"order={self.order!r}, extra={self.extra}, checksum={self.checksum}, "
-            f"covers={self.covers!r}, silence={self.silence})"
+            f"covers={self.covers!r}, silence={self.silence}, overlapping={self.overlapping})"
         )
 
     @property
@@ -99,7 +126,8 @@ class LengthPrefixed:
 
     def decoder(self) -> ExpiringDecoder:
         """Return a decoder for one freshly opened stream."""
-        return ScanningDecoder(LengthPrefixedShape(self))
+        shape = LengthPrefixedShape(self)
+        return OverlappingDecoder(shape) if self.overlapping else ScanningDecoder(shape)
 
 
 class LengthPrefixedShape(Shape):

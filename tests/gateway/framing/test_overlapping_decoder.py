@@ -131,6 +131,12 @@ def test_slicing_never_changes_the_events(
 CHECKED = LengthPrefixed(16, start=b"\xaa", checksum=sums.SUM8, overlapping=True)
 
 
+def test_noise_that_nothing_can_claim_is_told_before_the_frame_behind_it() -> None:
+    wanted = CHECKED.encode(b"wanted")
+    events = CHECKED.decoder().feed(b"oops" + wanted)
+    assert events == [Garbage(b"oops", "no start mark"), Frame(b"wanted")]
+
+
 def test_what_has_begun_earlier_may_still_claim_the_noise_before_a_frame() -> None:
     decoder = CHECKED.decoder()
     wanted = CHECKED.encode(b"wanted")

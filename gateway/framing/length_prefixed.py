@@ -18,7 +18,8 @@ not occur. With neither nothing is promised after a lost byte, unless there is a
 every frame that shares bytes with it, or is carried in it, in the order in which they
 end (`gateway.framing.overlapping_decoder`, which says what that costs). It is for
 drivers that judge each frame by what it says and would rather refuse one than
-miss one; with 8 bits of checksum healthy frames hold false ones as well.
+miss one: with 8 bits of checksum one in 256 places where a frame could begin looks
+like one, within healthy frames too.
 
 A byte of noise can cost one checksum over ``limit`` bytes, and without a start
 mark it does: choose a limit no larger than the board's longest frame.

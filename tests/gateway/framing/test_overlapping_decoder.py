@@ -47,7 +47,9 @@ def streams(draw: st.DrawFn, framing: Scanned) -> bytes:
             piece = encoded(framing, (piece + bytes(size))[:size]) or piece
         # A frame may begin with what the one before it ends with.
         shared = [at for at in range(1, len(piece)) if stream.endswith(piece[:at])]
-        begin = shared[-1] if shared and draw(st.booleans()) else draw(st.integers(0, 1))
+        begin = draw(st.integers(0, 1))
+        if shared and draw(st.booleans()):
+            begin = shared[-1]
         stream += piece[begin : len(piece) - draw(st.integers(0, 1))]
     return stream
 

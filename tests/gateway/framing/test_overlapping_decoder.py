@@ -47,8 +47,8 @@ def streams(draw: st.DrawFn, framing: Scanned) -> bytes:
             piece = encoded(framing, (piece + bytes(size))[:size]) or piece
         # A frame may begin with what the one before it ends with.
         shared = [at for at in range(1, len(piece)) if stream.endswith(piece[:at])]
-        begin = draw(st.integers(0, 1))
-        if shared and draw(st.booleans()):
+        begin, is_across = draw(st.integers(0, 1)), draw(st.booleans())
+        if shared and is_across:
             begin = shared[-1]
         stream += piece[begin : len(piece) - draw(st.integers(0, 1))]
     return stream
@@ -190,15 +190,27 @@ def test_half_a_start_mark_is_broken_off_by_silence() -> None:
     assert decoder.expire() == [Garbage(b"\1\1", "broken off by silence")]
 
 
+def test_silence_ends_what_has_begun() -> None:
+    decoder = CHECKED.decoder()
+    raw = CHECKED.encode(b"wanted")
+    assert decoder.feed(raw[:4]) == []
+    assert decoder.expire() == [Garbage(raw[:4], "broken off by silence")]
+    assert decoder.feed(raw[4:]) == []
+    assert decoder.feed(raw) == [Garbage(raw[4:], "no start mark"), Frame(b"wanted")]
+
+
 class Meter(LengthPrefixedShape):
-    """A shape that counts what is asked of it."""
+    """A shape that counts what is asked of it, and how many candidates were open then."""
+
+    decoder: OverlappingDecoder
 
     def __init__(self, framing: LengthPrefixed) -> None:
         super().__init__(framing)
-        self.measured = self.unpacked = 0
+        self.measured = self.unpacked = self.most_open = 0
 
     def measure(self, held: bytes, at: int) -> int:
         self.measured += 1
+        self.most_open = max(self.most_open, len(self.decoder._open), len(self.decoder._begun))
         return super().measure(held, at)
 
     def unpack(self, candidate: bytes) -> bytes | None:
@@ -215,13 +227,14 @@ def test_a_byte_costs_one_checksum_whatever_the_sender_means_by_it(
     pattern: bytes, piece: int
 ) -> None:
     meter = Meter(LengthPrefixed(32, checksum=sums.XOR8))
-    decoder = OverlappingDecoder(meter)
+    decoder = meter.decoder = OverlappingDecoder(meter)
     stream = (pattern * 4000)[:4000]
     for at in range(0, len(stream), piece):
         decoder.feed(stream[at : at + piece])
     assert meter.unpacked <= len(stream)
     # Once to find it, once in a read that did not suffice, once as what a stretch begins with.
     assert meter.measured <= 3 * len(stream)
+    assert meter.most_open <= meter.longest
 
 
 @pytest.mark.parametrize("pattern", HOSTILE, ids=repr)

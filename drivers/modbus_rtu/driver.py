@@ -61,6 +61,7 @@ class ModbusRtu(Driver):
             if register.poll
         }
         return cls.variant(
+            framing=RtuAnswers(overlapping=typed.overlapping),
             publications=publications,
             heartbeat=None if typed.borne is None else Heartbeat(patience=typed.borne),
             # Every slave may be the one that answers.

@@ -3,7 +3,9 @@
 The standard ends a frame by silence, which no USB adapter passes on faithfully.
 An answer's function code and byte count tell its length as well, so it is handed
 on with its last byte, and its CRC has the last word. Silence serves to come back
-to order: what noise has swallowed is searched once the line has been still.
+to order: what noise has swallowed is searched once the line has been still. With
+``overlapping`` it is found at once, and noise with a right CRC hides no answer
+(`gateway.framing.overlapping_decoder`).
 
 The payload is slave number and PDU. Refused by `RtuAnswers.encode`: payloads
 longer than 254 bytes or too short for both. Not taken for frames: answers to
@@ -16,7 +18,9 @@ from __future__ import annotations
 
 from gateway.framing.checksums import CRC16_MODBUS
 from gateway.framing.framing import ExpiringDecoder
-from gateway.framing.scanning_decoder import NONE, UNKNOWN, ScanningDecoder
+from gateway.framing.overlapping_decoder import OverlappingDecoder
+from gateway.framing.scanning_decoder import ScanningDecoder
+from gateway.framing.shape import NONE, UNKNOWN, Shape
 
 LONGEST = 254
 """Bytes of slave number and PDU; the CRC makes them 256."""
@@ -36,12 +40,16 @@ class RtuAnswers:
     [Frame(payload=b'\x01\x03\x02\x00*')]
     """
 
-    def __init__(self, silence: float = 0.05) -> None:
-        """USB adapters deliver in batches, some every 16 ms: be well above that."""
+    def __init__(self, silence: float = 0.05, *, overlapping: bool = False) -> None:
+        """USB adapters deliver in batches, some every 16 ms: be well above that.
+
+        ``overlapping`` hands on answers that share bytes with others as well.
+        """
         self.silence: float | None = silence
+        self.overlapping = overlapping
 
     def __repr__(self) -> str:
-        return f"RtuAnswers({self.silence})"
+        return f"RtuAnswers({self.silence}, overlapping={self.overlapping})"
 
     def encode(self, payload: bytes) -> bytes:
         """Return ``payload`` with its CRC; `ValueError` where that is no frame."""
@@ -51,14 +59,15 @@ class RtuAnswers:
 
     def decoder(self) -> ExpiringDecoder:
         """Return a decoder for one freshly opened stream."""
-        return RtuDecoder()
+        shape = RtuShape()
+        return OverlappingDecoder(shape) if self.overlapping else ScanningDecoder(shape)
 
 
-class RtuDecoder(ScanningDecoder):
-    """Finds answers by their length and CRC."""
+class RtuShape(Shape):
+    """Slave number, PDU and CRC, as long as function code and byte count say."""
 
     def __init__(self) -> None:
-        super().__init__(b"", LONGEST)
+        super().__init__(b"", limit=LONGEST, longest=LONGEST + _CRC)
 
     @property
     def misfit(self) -> str:

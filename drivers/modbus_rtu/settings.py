@@ -129,12 +129,15 @@ class ModbusRtuSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """``timeout``: seconds that a slave has to answer. ``gap``: seconds of silence before
     each question (3.5 characters are 4 ms at 9600 baud). ``patience``: seconds in which no
     slave answers until the line counts as stale; three of the shortest polls unless said.
+    ``overlapping``: read an answer also where noise before it, or a piece of another
+    answer, looks like the beginning of a longer one; for lines with much noise.
     """
 
     registers: Annotated[dict[Name, ModbusRegister], Meta(min_length=1)]
     timeout: Annotated[float, Meta(ge=0.02, le=10, description="seconds")] = 0.5
     gap: Annotated[float, Meta(ge=0, le=1, description="seconds")] = 0.004
     patience: Seconds | None = None
+    overlapping: bool = False
 
     @property
     def borne(self) -> float | None:

@@ -20,7 +20,11 @@ both of these       with neither, and a ``silence``         from the next silenc
 ==================  ======================================  =================================
 
 Each module says what "every" rests on; a checksum that is right by chance is
-believed. `gateway.framing.checksums` has what goes behind a payload.
+believed, and may cost the frame that it runs into. With ``overlapping=True`` it
+costs none: `LengthPrefixed`, `Fixed` and `Delimited` with a checksum then hand on
+every stretch that is a valid frame, also one within another
+(`gateway.framing.overlapping_decoder`). `gateway.framing.checksums` has what goes
+behind a payload.
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@ block check character of ISO 1745 and IEC 62056-21 does. Nothing is escaped.
 
 Resynchronisation: with a start mark every frame in any noise is found, also
 where the noise ends in half a frame, since a start mark always begins anew;
-with a checksum only noise that has a right one by chance is believed. Without
-a start mark the frame that noise ran into is lost with it, and every later one
-is read. ``silence`` seconds without a byte give up what has no end yet, so
-that noise before a pause costs no frame behind it.
+with a checksum only noise that has a right one by chance is believed, and takes a
+frame's place where its checksum runs into that; with ``overlapping=True`` it takes none
+(`gateway.framing.overlapping_decoder`). Without a start mark the frame that noise ran
+into is lost with it, and every later one is read. ``silence`` seconds without a byte
+give up what has no end yet, so that noise before a pause costs no frame behind it.
 
 Refused by `Delimited.encode`: a mark within the payload or across its edges,
 more than ``limit`` bytes, an empty payload without a start mark. Refused at
@@ -20,9 +21,17 @@ start mark, and a checksum without a start mark.
 from __future__ import annotations
 
 from gateway.framing.checksums import Checksum
-from gateway.framing.framing import ExpiringDecoder, check_limit, check_silence, check_size
+from gateway.framing.framing import (
+    ExpiringDecoder,
+    check_limit,
+    check_overlapping,
+    check_silence,
+    check_size,
+)
+from gateway.framing.overlapping_decoder import OverlappingDecoder
 from gateway.framing.packet_decoder import PacketDecoder
-from gateway.framing.scanning_decoder import NONE, UNKNOWN, ScanningDecoder
+from gateway.framing.scanning_decoder import ScanningDecoder
+from gateway.framing.shape import NONE, UNKNOWN, Shape
 
 
 class Delimited:
@@ -46,10 +55,15 @@ class Delimited:
         limit: int = 256,
         checksum: Checksum | None = None,
         silence: float | None = None,
+        overlapping: bool = False,
     ) -> None:
-        """Allow payloads up to ``limit`` bytes; `ValueError` for marks that cannot work."""
+        """Allow payloads up to ``limit`` bytes; `ValueError` for marks that cannot work.
+
+        ``overlapping`` hands on frames that share bytes as well, which takes a checksum.
+        """
         check_limit(limit)
         check_silence(silence)
+        check_overlapping(overlapping, checksum)
         if not end:
             raise ValueError("an end mark has at least 1 byte; Silent has frames without")
         if start and (start in end or any(start.startswith(end[at:]) for at in range(len(end)))):
@@ -64,11 +78,12 @@ class Delimited:
         self.limit = limit
         self.checksum = checksum
         self.silence = silence
+        self.overlapping = overlapping
 
     def __repr__(self) -> str:
         return (
             f"Delimited({self.end!r}, start={self.start!r}, limit={self.limit}, "
-            f"checksum={self.checksum}, silence={self.silence})"
+            f"checksum={self.checksum}, silence={self.silence}, overlapping={self.overlapping})"
         )
 
     def encode(self, payload: bytes) -> bytes:
@@ -85,28 +100,29 @@ class Delimited:
     def decoder(self) -> ExpiringDecoder:
         """Return a decoder for one freshly opened stream."""
         if self.start:
-            return DelimitedDecoder(self)
+            shape = DelimitedShape(self)
+            return OverlappingDecoder(shape) if self.overlapping else ScanningDecoder(shape)
         return PacketDecoder(self.end, bytes, limit=self.limit, longest=self.limit)
 
 
-class DelimitedDecoder(ScanningDecoder):
-    """Finds frames between a start mark and an end mark."""
+class DelimitedShape(Shape):
+    """From a start mark to the next end mark, and the checksum behind that."""
 
     def __init__(self, framing: Delimited) -> None:
-        super().__init__(framing.start, framing.limit)
         self._end = framing.end
         self._checksum = framing.checksum
         self._payload_at = len(framing.start)
-        self._longest = self._payload_at + framing.limit + len(framing.end)
         self._trailer = 0 if framing.checksum is None else framing.checksum.size
+        self._marked = self._payload_at + framing.limit + len(framing.end)
+        super().__init__(framing.start, limit=framing.limit, longest=self._marked + self._trailer)
 
     def measure(self, held: bytes, at: int) -> int:
         """Return marks, payload and checksum together."""
         # Nothing beyond the longest frame is looked at, so that the verdict
         # is the same whether or not it has come yet.
-        beyond = at + self._longest
+        beyond = at + self._marked
         end = held.find(self._end, at + self._payload_at, beyond)
-        again = held.find(self._start, at + 1, beyond if end < 0 else end + len(self._end))
+        again = held.find(self.start, at + 1, beyond if end < 0 else end + len(self._end))
         if again >= 0:
             return NONE
         if end >= 0:

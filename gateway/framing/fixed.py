@@ -6,7 +6,8 @@ covers the payload.
 Resynchronisation: as in `gateway.framing.length_prefixed`: with a checksum
 every frame in any noise is found, with a start mark alone where the noise does
 not hold it. With neither, one lost byte shifts all that follows until the wire
-is silent for ``silence`` seconds, where that is given.
+is silent for ``silence`` seconds, where that is given. ``overlapping=True`` has a
+false frame cost no true one, as there (`gateway.framing.overlapping_decoder`).
 
 Refused by `Fixed.encode`: a payload of any other size.
 """
@@ -14,8 +15,10 @@ Refused by `Fixed.encode`: a payload of any other size.
 from __future__ import annotations
 
 from gateway.framing.checksums import Checksum
-from gateway.framing.framing import ExpiringDecoder, check_limit, check_silence
+from gateway.framing.framing import ExpiringDecoder, check_limit, check_overlapping, check_silence
+from gateway.framing.overlapping_decoder import OverlappingDecoder
 from gateway.framing.scanning_decoder import ScanningDecoder
+from gateway.framing.shape import Shape
 
 
 class Fixed:
@@ -36,19 +39,25 @@ class Fixed:
         start: bytes = b"",
         checksum: Checksum | None = None,
         silence: float | None = None,
+        overlapping: bool = False,
     ) -> None:
-        """Take payloads of ``size`` bytes; `ValueError` below one."""
+        """Take payloads of ``size`` bytes; `ValueError` below one.
+
+        ``overlapping`` hands on frames that share bytes as well, which takes a checksum.
+        """
         check_limit(size)
         check_silence(silence)
+        check_overlapping(overlapping, checksum)
         self.size = size
         self.start = start
         self.checksum = checksum
         self.silence = silence
+        self.overlapping = overlapping
 
     def __repr__(self) -> str:
         return (
             f"Fixed({self.size}, start={self.start!r}, checksum={self.checksum}, "
-            f"silence={self.silence})"
+            f"silence={self.silence}, overlapping={self.overlapping})"
         )
 
     @property
@@ -65,23 +74,23 @@ class Fixed:
 
     def decoder(self) -> ExpiringDecoder:
         """Return a decoder for one freshly opened stream."""
-        return FixedDecoder(self)
+        shape = FixedShape(self)
+        return OverlappingDecoder(shape) if self.overlapping else ScanningDecoder(shape)
 
 
-class FixedDecoder(ScanningDecoder):
-    """Finds frames of one size."""
+class FixedShape(Shape):
+    """Mark, payload and checksum, each time as long."""
 
     def __init__(self, framing: Fixed) -> None:
-        super().__init__(framing.start, framing.size)
         self._checksum = framing.checksum
         self._payload_at = len(framing.start)
-        self._whole = self._payload_at + framing.size
-        if framing.checksum is not None:
-            self._whole += framing.checksum.size
+        trailer = 0 if framing.checksum is None else framing.checksum.size
+        longest = self._payload_at + framing.size + trailer
+        super().__init__(framing.start, limit=framing.size, longest=longest)
 
     def measure(self, held: bytes, at: int) -> int:
         """Return that of every frame."""
-        return self._whole
+        return self.longest
 
     def unpack(self, candidate: bytes) -> bytes | None:
         """Return the payload where the checksum is right."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from math import inf
 from typing import Protocol, runtime_checkable
 
+from gateway.framing.checksums import Checksum
 from gateway.framing.frame import Frame, Garbage
 
 
@@ -70,6 +71,12 @@ def check_silence(silence: float | None) -> None:
     """Raise `ValueError` where ``silence`` is no time that can pass."""
     if silence is not None and not 0 < silence < inf:
         raise ValueError(f"a silence lasts some seconds, not {silence}")
+
+
+def check_overlapping(overlapping: bool, checksum: Checksum | None) -> None:
+    """Raise `ValueError` where frames are to overlap and no checksum tells which are frames."""
+    if overlapping and checksum is None:
+        raise ValueError("overlapping frames are told by their checksum, and there is none")
 
 
 def check_size(payload: bytes, limit: int) -> None:

@@ -14,6 +14,13 @@ a start mark and no checksum the promise holds for noise in which the mark does
 not occur. With neither nothing is promised after a lost byte, unless there is a
 ``silence``, which begins a new frame.
 
+``overlapping=True`` leaves no frame out: such a false one comes as well, and so does
+every frame that shares bytes with it, or is carried in it, in the order in which they
+end (`gateway.framing.overlapping_decoder`, which says what that costs). It is for
+drivers that judge each frame by what it says and would rather refuse one than
+miss one: with 8 bits of checksum one in 256 places where a frame could begin looks
+like one, within healthy frames too.
+
 A byte of noise can cost one checksum over ``limit`` bytes, and without a start
 mark it does: choose a limit no larger than the board's longest frame.
 
@@ -26,8 +33,16 @@ from __future__ import annotations
 from typing import Literal
 
 from gateway.framing.checksums import Checksum, Order
-from gateway.framing.framing import ExpiringDecoder, check_limit, check_silence, check_size
-from gateway.framing.scanning_decoder import NONE, UNKNOWN, ScanningDecoder
+from gateway.framing.framing import (
+    ExpiringDecoder,
+    check_limit,
+    check_overlapping,
+    check_silence,
+    check_size,
+)
+from gateway.framing.overlapping_decoder import OverlappingDecoder
+from gateway.framing.scanning_decoder import ScanningDecoder
+from gateway.framing.shape import NONE, UNKNOWN, Shape
 
 Covered = Literal["payload", "length", "start"]
 
@@ -42,6 +57,14 @@ class LengthPrefixed:
     >>> decoder = framing.decoder()
     >>> decoder.feed(b"\xaa\x02oops" + framing.encode(b"V10"))
     [Garbage(raw=b'\xaa\x02oops', reason='wrong checksum'), Frame(payload=b'V10')]
+
+    Here the first frame has lost its last byte, and the second begins with the same:
+
+    >>> stream = bytes.fromhex("02 01 02") + bytes.fromhex("03 0a 0b 0c 21")
+    >>> LengthPrefixed(16, checksum=checksums.SUM8).decoder().feed(stream)
+    [Frame(payload=b'\x01\x02')]
+    >>> LengthPrefixed(16, checksum=checksums.SUM8, overlapping=True).decoder().feed(stream)
+    [Frame(payload=b'\x01\x02'), Frame(payload=b'\n\x0b\x0c')]
     """
 
     def __init__(
@@ -55,10 +78,15 @@ class LengthPrefixed:
         checksum: Checksum | None = None,
         covers: Covered = "payload",
         silence: float | None = None,
+        overlapping: bool = False,
     ) -> None:
-        """Allow payloads up to ``limit`` bytes; `ValueError` where the length cannot say so."""
+        """Allow payloads up to ``limit`` bytes; `ValueError` where the length cannot say so.
+
+        ``overlapping`` hands on frames that share bytes as well, which takes a checksum.
+        """
         check_limit(limit)
         check_silence(silence)
+        check_overlapping(overlapping, checksum)
         if extra < 0 or limit + extra >= 1 << 8 * size:
             raise ValueError(
                 f"{size} bytes of length cannot say {limit} and {extra} more; "
@@ -72,12 +100,13 @@ class LengthPrefixed:
         self.checksum = checksum
         self.covers = covers
         self.silence = silence
+        self.overlapping = overlapping
 
     def __repr__(self) -> str:
         return (
             f"LengthPrefixed(limit={self.limit}, start={self.start!r}, size={self.size}, "
             f"order={self.order!r}, extra={self.extra}, checksum={self.checksum}, "
-            f"covers={self.covers!r}, silence={self.silence})"
+            f"covers={self.covers!r}, silence={self.silence}, overlapping={self.overlapping})"
         )
 
     @property
@@ -98,14 +127,14 @@ class LengthPrefixed:
 
     def decoder(self) -> ExpiringDecoder:
         """Return a decoder for one freshly opened stream."""
-        return LengthPrefixedDecoder(self)
+        shape = LengthPrefixedShape(self)
+        return OverlappingDecoder(shape) if self.overlapping else ScanningDecoder(shape)
 
 
-class LengthPrefixedDecoder(ScanningDecoder):
-    """Finds frames that say how long they are."""
+class LengthPrefixedShape(Shape):
+    """Header, payload and checksum, as the header says."""
 
     def __init__(self, framing: LengthPrefixed) -> None:
-        super().__init__(framing.start, framing.limit)
         self._checksum = framing.checksum
         self._order: Order = framing.order
         self._extra = framing.extra
@@ -113,6 +142,8 @@ class LengthPrefixedDecoder(ScanningDecoder):
         self._payload_at = self._length_at + framing.size
         self._covered_from = framing.covered_from
         self._trailer = 0 if framing.checksum is None else framing.checksum.size
+        longest = self._payload_at + framing.limit + self._trailer
+        super().__init__(framing.start, limit=framing.limit, longest=longest)
 
     def measure(self, held: bytes, at: int) -> int:
         """Return header, payload and checksum together."""
@@ -121,7 +152,7 @@ class LengthPrefixedDecoder(ScanningDecoder):
             return UNKNOWN
         said = int.from_bytes(held[at + self._length_at : payload_at], self._order)
         length = said - self._extra
-        if not 0 <= length <= self._limit:
+        if not 0 <= length <= self.limit:
             return NONE
         return self._payload_at + length + self._trailer
 
@@ -136,4 +167,4 @@ class LengthPrefixedDecoder(ScanningDecoder):
     @property
     def misfit(self) -> str:
         """A length that no frame has."""
-        return f"longer than {self._limit} bytes"
+        return f"longer than {self.limit} bytes"

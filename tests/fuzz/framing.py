@@ -13,7 +13,8 @@ carries over whatever state the last noise left it in. After each input:
   stands in the input byte for byte, begins before the one that is lost and ends
   within it or behind it, so that whoever reads what was sent like that, and no
   byte twice, loses it too (docs/decisions/0011-a-frame-by-chance.md). These
-  are counted apart;
+  are counted apart. Where frames may overlap no such excuse is taken, and
+  whatever came out stands in the input byte for byte;
 - no `Garbage` is longer than the limit, and the decoder keeps no more bytes
   than its longest frame and its noise can have.
 """
@@ -27,6 +28,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from gateway.framing import Decoder, ExpiringDecoder, Frame, Garbage
+from gateway.framing.noise import Noise
 from tests.fuzz.specimens import FILLER, LIMIT, SPECIMENS, Specimen
 
 MILLION = 1_000_000
@@ -80,7 +82,7 @@ class Tally:
 
 def soak(specimen: Specimen, inputs: int, seed: int) -> Tally:
     """Feed ``inputs`` inputs; `AssertionError` with the seed where one shows a fault."""
-    random = Random(f"{seed} {specimen.name}")
+    random = Random(f"{seed} {specimen.stream}")
     decoder = specimen.framing.decoder()
     tally = Tally()
     began = perf_counter()
@@ -170,6 +172,10 @@ def judge(
     if found < len(sent):
         assert specimen.by_chance, f"{where}: {sent} went in, {events} came out"
         found = len(sent) - count_replaced(specimen, sent, frames, tally, where)
+    if specimen.overlapping:
+        for payload in frames:
+            raw = specimen.framing.encode(payload)
+            assert raw in tally.read, f"{where}: {payload!r} came out, and is not in {tally.read!r}"
     tally.embedded += len(sent)
     tally.recovered += found
     tally.impostors += len(frames) - found
@@ -219,11 +225,10 @@ def longest_common(sent: list[bytes], frames: list[bytes]) -> int:
 
 def bytes_kept(decoder: Decoder) -> int:
     """Return how many bytes ``decoder`` remembers of its stream."""
-    settings = ("_mark", "_start", "_end")
     return sum(
         len(value)
         for name, value in vars(decoder).items()
-        if isinstance(value, bytes | bytearray) and name not in settings
+        if isinstance(value, bytes | bytearray | Noise) and name != "_mark"
     )
 
 
@@ -238,7 +243,7 @@ def main() -> None:
     exact = [each for each in SPECIMENS if each.name == chosen.only]
     for specimen in exact or SPECIMENS:
         if chosen.only in specimen.name:
-            print(f"{specimen!s:<36} {soak(specimen, chosen.inputs, chosen.seed)}", flush=True)
+            print(f"{specimen!s:<50} {soak(specimen, chosen.inputs, chosen.seed)}", flush=True)
 
 
 if __name__ == "__main__":

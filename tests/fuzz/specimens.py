@@ -7,7 +7,7 @@ or the silence of the wire), and which bytes settle what still waits behind it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 
@@ -29,6 +29,7 @@ LIMIT = 40
 QUIET = 0.01
 ANY = bytes(range(256))
 TEXT = bytes(value for value in ANY if value not in b"\r\n")
+SWITCHED_ON = ", overlapping"
 UNMARKED = bytes(value for value in ANY if value not in b"\x02\x03\xaaU")
 
 
@@ -60,6 +61,16 @@ class Specimen:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether every stretch that is a valid frame comes out, and none takes another's place."""
+        return getattr(self.framing, "overlapping", False)
+
+    @property
+    def stream(self) -> str:
+        """What its inputs depend on: they are the same with the switch off and on."""
+        return self.name.removesuffix(SWITCHED_ON)
 
     @property
     def bound(self) -> int:
@@ -151,6 +162,13 @@ DAMAGES: list[Callable[[bytearray, int, Random], None]] = [
 FILLER = b"\xff" * (LIMIT + 16)
 """Nothing begins with it, and it is longer than any frame."""
 
+
+def with_overlapping(specimen: Specimen) -> Specimen:
+    """Return ``specimen`` with the switch on, which leaves nothing to chance."""
+    framing = type(specimen.framing)(**{**vars(specimen.framing), "overlapping": True})
+    return replace(specimen, name=specimen.name + SWITCHED_ON, framing=framing, by_chance=False)
+
+
 SPECIMENS = [
     Specimen("line", Line(LIMIT), TEXT, marks=b"\r\n\n", clear=b"\n"),
     Specimen("checked line", CheckedLine(LIMIT), TEXT, marks=b"\r\n*0", clear=b"\n"),
@@ -237,3 +255,5 @@ SPECIMENS = [
     Specimen("silent", Silent(QUIET, limit=LIMIT), clear=None, settle=None),
     Specimen("raw", Raw(LIMIT), sliced=False),
 ]
+
+SPECIMENS += [with_overlapping(each) for each in SPECIMENS if each.by_chance]

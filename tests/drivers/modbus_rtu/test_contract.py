@@ -37,3 +37,7 @@ class TestModbusRtu(DriverContract):
     def make_stranger(self, clock: Clock) -> Line:
         """Return a slave of another number."""
         return Line({9: Slave(holding={0: 1})}, clock=clock)
+
+
+class TestModbusRtuOverlapping(TestModbusRtu):
+    settings: ClassVar[Mapping[str, Any]] = {"registers": REGISTERS, "overlapping": True}

@@ -9,6 +9,7 @@ import pytest
 
 from drivers.modbus_rtu.board import Line, Slave
 from drivers.modbus_rtu.driver import ModbusRtu
+from drivers.modbus_rtu.framing import RtuAnswers
 from gateway.device import Heartbeat
 from gateway.errors import CallTimeoutError, RefusedError
 from gateway.testing.virtual_device import VirtualDevice
@@ -247,6 +248,14 @@ def test_its_class_is_made_of_what_is_declared() -> None:
     assert units["registers/pump"] == ("bool | None", "")
     assert set(info["commands"]) == {"read_register", "write_register"}
     assert msgspec.json.encode(info)
+
+
+def test_its_framing_is_as_declared() -> None:
+    registers = {"a": {"address": 0}}
+    for settings, overlapping in (({}, False), ({"overlapping": True}, True)):
+        framing = ModbusRtu.configured({"registers": registers, **settings}).framing
+        assert isinstance(framing, RtuAnswers)
+        assert framing.overlapping is overlapping
 
 
 def test_a_line_that_is_only_read_when_asked_has_no_heartbeat() -> None:

@@ -71,7 +71,9 @@ def test_what_is_encoded_is_read_back(specimen: Specimen, data: st.DataObject) -
             lambda drawn: encodable(specimen.framing, drawn)
         )
     )
-    assert read(specimen.framing, specimen.framing.encode(payload)) == [Frame(payload)]
+    events = read(specimen.framing, specimen.framing.encode(payload))
+    # A payload may hold a valid frame, which comes as well where frames overlap.
+    assert events == [Frame(payload)] or (specimen.overlapping and Frame(payload) in events)
 
 
 @specimens

@@ -34,22 +34,6 @@ ATTENDANT = "calls"
 """The name of the child thread that reads for those who wait for a semaphore."""
 
 
-def calls_of(process: Process) -> Calls:
-    """Return the calls of ``process``, from now on the same ones."""
-    found: Calls | None = process.calls
-    if found is not None:
-        return found
-    if process.is_on_loop:
-        # Here, since who has no loop should not pay for loading asyncio.
-        from gateway.rpc.aio_calls import AsyncCalls
-
-        made: Calls = AsyncCalls(process)
-    else:
-        made = Calls(process)
-    process.calls = made
-    return made
-
-
 class Calls:
     """The client's side of one process; `statistics` tells how its calls ended."""
 

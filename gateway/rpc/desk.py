@@ -73,22 +73,6 @@ class Served:
         return subject[len(self.at) + 1 :] if subject.startswith(f"{self.at}.") else None
 
 
-def desk_of(process: Process) -> Desk:
-    """Return the desk of ``process``, from now on the same one."""
-    found = process.desk
-    if isinstance(found, Desk):
-        return found
-    if process.is_on_loop:
-        # Here, since who has no loop should not pay for loading asyncio.
-        from gateway.rpc.aio_desk import AsyncDesk
-
-        made: Desk = AsyncDesk(process)
-    else:
-        made = Desk(process)
-    process.desk = made
-    return made
-
-
 class Desk:
     """Answers the calls to one process; `statistics` tells how they ended."""
 

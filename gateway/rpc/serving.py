@@ -19,7 +19,8 @@ from __future__ import annotations
 from gateway.mail.signature import marked_in
 from gateway.process.process import Process
 from gateway.rpc.api import Api
-from gateway.rpc.desk import WAITING, desk_of
+from gateway.rpc.desk import WAITING
+from gateway.rpc.ends import desk_of
 
 
 def serve(

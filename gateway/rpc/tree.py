@@ -155,7 +155,7 @@ def remote(caller: Any, address: str, api: type[Any] | None = None, **terms: Any
     line = caller
     if not hasattr(caller, "begin"):
         # Here, since a program outside needs nothing of a process.
-        from gateway.rpc.calls import calls_of
+        from gateway.rpc.ends import calls_of
 
         line = calls_of(caller)
     return Remote(line, address, "", Terms().changed(**terms))

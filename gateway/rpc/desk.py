@@ -35,7 +35,7 @@ from gateway.mail.message import Message, is_solicited
 from gateway.process.callback_threads import CallbackThreads
 from gateway.process.process import Process
 from gateway.process.whereabouts import handles_letters
-from gateway.rpc.api import Api, unknown
+from gateway.rpc.api import MAP, Api, unknown
 from gateway.rpc.call import Call, doing
 from gateway.rpc.failure import as_gateway_error
 from gateway.rpc.handler import Handler, Unhandled, arguments
@@ -43,7 +43,6 @@ from gateway.rpc.in_hand import InHand, Owner, owner_of
 from gateway.rpc.stream import CANCEL, Stream
 from gateway.rpc.streams import OpenStream, Streams
 from gateway.rpc.transaction import TransactionId
-from gateway.rpc.tree import MAP
 
 log = logging.getLogger(__name__)
 

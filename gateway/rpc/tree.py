@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from gateway.errors import GatewayError
+from gateway.rpc.api import MAP
 from gateway.rpc.arguments import packed
 from gateway.rpc.stream import Answer, Stream
 from gateway.rpc.terms import Terms
@@ -104,10 +105,6 @@ class Remote:
         return sorted(
             {name[len(path) :].partition(".")[0] for name in known if name.startswith(path)}
         )
-
-
-MAP = "$api"
-"""The subject to which whoever serves an API answers with its map."""
 
 
 def _body_of(answer: Answer) -> Any:

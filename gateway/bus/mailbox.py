@@ -57,6 +57,9 @@ HANDOVER = 0.01
 DRAIN = 16
 """Letters that one wake-up takes from a socket at the most."""
 
+SINGLES = 15
+"""Letters that are read one at a time before somebody looks whether there are more."""
+
 BUFFER = 128 * 1024
 """Bytes that are kept for what a datagram may hold."""
 
@@ -104,9 +107,8 @@ class Mailbox:
         self._poked = False
         self._ready: deque[tuple[int, int]] = deque()
         self._in_a_row = 0
-        self._drains = 0
+        self._singles = SINGLES
         self._served = 0
-        self._crowded = False
         buffer = bytearray(BUFFER if sockets else 0)
         # By descriptor: what the leader is told is ready.
         self._inlets = {used.fileno(): Inlet(used, buffer) for used in sockets or ()}
@@ -195,9 +197,8 @@ class Mailbox:
         the caller's thread.
         """
         self._owner = get_ident()
-        if timeout is not None and timeout < 0:
+        if timeout is not None and timeout < 0.0:
             timeout = 0.0
-        deadline = inf if timeout is None else self._monotonic() + timeout
         if self._in_a_row >= LOOK_EVERY:
             self._look()
         # What is usual is spelled out here, since every call costs: a letter lies
@@ -208,11 +209,12 @@ class Mailbox:
             if alone:
                 lead.held = lead.asleep = True
                 lead.readers += 1
-                message = None
             else:
                 message = lanes.pop()
         if alone:
-            read = self._sleep(None, timeout, reader=True)
+            monotonic = self._monotonic
+            deadline = inf if timeout is None else monotonic() + timeout
+            read = self._listen(timeout, reader=True)
             with self._lock:
                 if lead.followers:
                     lead.leave(None, reader=True)
@@ -221,17 +223,21 @@ class Mailbox:
                     lead.readers -= 1
                 if read is not None and read.kind == "letter":
                     message = lanes.pass_on(read)
-                    lanes.counts[TAKING] = 0
                 else:
                     if read is not None:
                         self._sort(read)
                     message = lanes.pop()
+            if message is not None and (
+                message.expiry is None or message.expiry > self._clock.time()
+            ):
+                return message
+            if timeout == 0 and not (message or self._poked or self._ready or self.closed):
+                return None
+            return self._get(message, deadline)
         if message is not None and (message.expiry is None or message.expiry > self._clock.time()):
             self._in_a_row += 1
             return message
-        if timeout == 0 and alone and not (message or self._poked or self._ready or self.closed):
-            return None
-        return self._get(message, deadline)
+        return self._get(message, inf if timeout is None else self._monotonic() + timeout)
 
     def _get(self, message: Message | None, deadline: float) -> Message | None:
         """Go on where `get` met with something unusual, ``message`` or nothing so far."""
@@ -306,61 +312,73 @@ class Mailbox:
         with self._lock:
             return list(iter(lanes.pop, None))
 
-    def wait_for(self, message: Message, timeout: float) -> Message:
+    def wait_for(self, message: Message, timeout: float, *, known: Call | None = None) -> Message:
         """Return the reply to ``message``; other mail stays in its order.
 
         Raises `CallTimeoutError` after ``timeout`` seconds, the error that a
         bounce tells of, and `RecipientGoneError` as soon as the recipient is
-        known to be dead.
+        known to be dead. ``known`` is the call where it is open already, and
+        is to stay so.
         """
-        return self._wait_for_end(message, None, timeout)
+        lead, lanes, monotonic = self._lead, self._lanes, self._monotonic
+        if timeout < 0.0:
+            timeout = 0.0
+        deadline = monotonic() + timeout
+        with self._lock:
+            call = known or lanes.open_call(message)
+            leads = not (lead.held or call.reply or call.error or self.closed)
+            if leads:
+                lead.held = lead.asleep = True
+        try:
+            if leads:
+                # What is usual, as in `get`: nobody else waits, and the reply comes next.
+                read = self._listen(timeout, reader=False)
+                with self._lock:
+                    if read is not None:
+                        self._sort(read)
+                    reply = call.reply
+                    if reply is not None and not (lead.followers or self.closed):
+                        lead.held = lead.asleep = leads = False
+                        if known is None:
+                            lanes.close_call(message.message_id)
+                if not leads and reply is not None and reply.kind == "reply":
+                    return reply
+            self._wait_for(call, deadline, leads)
+        except BaseException:
+            if known is None:
+                self.close_call(call)
+            raise
+        if known is None:
+            self.close_call(call)
+        return self.outcome(call, timeout)
 
     def wait_on(self, call: Call, timeout: float) -> Message:
         """Return the reply to what `open_call` noted, as `wait_for` does; the call stays open.
 
         For one thread at a time.
         """
-        return self._wait_for_end(call.message, call, timeout)
+        return self.wait_for(call.message, timeout, known=call)
 
-    def _wait_for_end(self, message: Message, known: Call | None, timeout: float) -> Message:
+    def _wait_for(self, call: Call, deadline: float, leads: bool) -> None:
+        """Wait for the end of ``call``, where `wait_for` met with something unusual.
+
+        ``leads`` says whether this thread leads already.
+        """
         lead, lanes = self._lead, self._lanes
-        deadline = self._monotonic() + timeout
         turn: LockType | None = None
-        with self._lock:
-            call = known or lanes.open_call(message)
-            sleeps = call.reply is None and not self.closed
-            if not sleeps:
-                if known is None:
-                    lanes.close_call(message.message_id)
-            elif lead.held:
-                turn = call.lock = lead.follow(reader=False)
-            else:
-                lead.held = lead.asleep = True
-        left = timeout
-        while sleeps:
-            # Whoever died may have answered first: the reply lies in the socket then.
-            last_look = left <= 0 or call.error is not None
-            try:
-                read = self._sleep(turn, 0.0 if last_look else left, reader=False)
-            except BaseException:
-                if known is None:
-                    with self._lock:
-                        lanes.close_call(message.message_id)
-                raise
+        read: Message | None = None
+        last_look = False
+        while True:
             with self._lock:
                 if read is not None:
                     self._sort(read)
                 if call.reply is not None or last_look or self.closed:
-                    sleeps = False
-                    if turn is None and not lead.followers:
-                        lead.held = lead.asleep = False
-                    else:
+                    if leads or turn is not None:
                         lead.leave(turn, reader=False)
-                    if known is None:
-                        lanes.close_call(message.message_id)
                     if self.closed:
                         self._close_descriptors()
-                elif turn is None:
+                    return
+                if leads:
                     # It leads on. Were the lead to be handed on and taken again, this
                     # thread and a reader that follows would wake each other for ever.
                     lead.asleep = True
@@ -368,14 +386,14 @@ class Mailbox:
                         for follower in lead.followers:
                             release(follower)
                 else:
-                    lead.leave(turn, reader=False)
-                    if lead.held:
-                        turn = call.lock = lead.follow(reader=False)
-                    else:
-                        turn = call.lock = None
-                        lead.held = lead.asleep = True
+                    if turn is not None:
+                        lead.leave(turn, reader=False)
+                    turn = call.lock = lead.enter(reader=False)
+                    leads = turn is None
             left = deadline - self._monotonic()
-        return self.outcome(call, timeout)
+            # Whoever died may have answered first: the reply lies in the socket then.
+            last_look = left <= 0 or call.error is not None
+            read = self._sleep(turn, 0.0 if last_look else left, reader=False)
 
     def outcome(self, call: Call, timeout: float) -> Message:
         """Return the reply that ended ``call``, or raise why there is none after ``timeout`` s."""
@@ -531,18 +549,27 @@ class Mailbox:
     def _sleep(
         self, turn: LockType | None, timeout: float | None, *, reader: bool
     ) -> Message | None:
-        """Sleep as the leader, and read what is there, or behind it.
+        """Sleep behind the leader, or as the leader: see `_listen`."""
+        if turn is None:
+            return self._listen(timeout, reader=reader)
+        try:
+            turn.acquire(True, -1 if timeout is None else timeout)
+        except BaseException:
+            with self._lock:
+                self._lead.leave(turn, reader=reader)
+            raise
+        return None
+
+    def _listen(self, timeout: float | None, *, reader: bool) -> Message | None:
+        """Sleep as the leader, and read what is there.
 
         A letter that comes alone is returned, and is to be sorted in as soon
         as the lock is held: the leader needs it in a moment.
         """
         lead = self._lead
+        self._in_a_row = 0
+        read = None
         try:
-            if turn is not None:
-                turn.acquire(True, -1 if timeout is None else timeout)
-                return None
-            self._in_a_row = 0
-            read = None
             for fd, events in (lead.everything if lead.readers else lead.replies).poll(timeout, 16):
                 inlet = self._inlets.get(fd)
                 if inlet is not None:
@@ -552,11 +579,11 @@ class Mailbox:
                     read = self._read(inlet)
                 elif fd != lead.event:
                     self._ready.append((fd, events))
-            return read
         except BaseException:
             with self._lock:
-                lead.leave(turn, reader=reader)
+                lead.leave(None, reader=reader)
             raise
+        return read
 
     def _look(self) -> None:
         """Read and serve what is ready although letters wait: a flood must not hide it."""
@@ -590,16 +617,16 @@ class Mailbox:
         """Read one letter and return it; in times when there are more, sort them all in.
 
         Looking for a second one costs half as much as reading one: it is done
-        every eighth time, and then for as long as something is found.
+        now and then, and from there on for as long as something is found.
         """
-        self._drains += 1
         lanes = self._lanes
-        if self._crowded or not self._drains & 7:
+        if not self._singles:
             room = DRAIN
             if inlet is self._mail_inlet:
                 room = min(DRAIN, lanes.size - lanes.count)
-            self._crowded = self._drain(inlet, room) > 1
+            self._singles = SINGLES if self._drain(inlet, room) <= 1 else 0
             return None
+        self._singles -= 1
         # Whoever is killed from here on leaves a letter that is counted nowhere.
         lanes.counts[TAKING] = 1
         try:

@@ -294,7 +294,7 @@ class Office:
             target = self.target(message.recipient)
         except AddressError as error:
             raise RecipientGoneError(f"{message.recipient!r} is gone") from error
-        if message.incarnation not in (0, target.incarnation):
+        if message.incarnation != target.incarnation and message.incarnation:
             raise RecipientGoneError(f"{message.recipient!r} was restarted since it asked")
         target.deliver(message, timeout)
 

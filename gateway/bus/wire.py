@@ -134,12 +134,11 @@ class Inlet:
     One thread reads at a time. The socket is owned, and closed by `close`.
     """
 
-    __slots__ = ("_buffers", "_receive", "_view", "fd", "source")
+    __slots__ = ("_buffers", "_view", "fd", "source")
 
     def __init__(self, source: socket.socket, buffer: bytearray) -> None:
         self.source = source
         self.fd = source.fileno()
-        self._receive = source.recvmsg_into
         self._buffers = [buffer]
         self._view = memoryview(buffer)
 
@@ -149,7 +148,9 @@ class Inlet:
         Raises `ProtocolError` for a datagram that is no whole letter.
         """
         try:
-            size, ancillary, flags, _ = self._receive(self._buffers, _ANCILLARY, _CLOSE_ON_EXEC)
+            size, ancillary, flags, _ = self.source.recvmsg_into(
+                self._buffers, _ANCILLARY, _CLOSE_ON_EXEC
+            )
         except (BlockingIOError, InterruptedError):
             return None
         if ancillary:
@@ -240,19 +241,29 @@ class Outlet:
 
         Raises `MailboxFullError` at the deadline and what `try_send` raises.
         """
-        lane: Lane = "mail" if message.kind == "letter" else "urgent"
-        used = self._mail if lane == "mail" else self._urgent
-        data = pack(message)
-        if used is not None and 0 < len(data) <= INLINE:
-            # The way of nearly every letter, without a call more than it needs.
-            try:
+        # The way of nearly every letter, without a call more than it needs.
+        used = self._mail if message.kind == "letter" else self._urgent
+        if used is None or type(message.body) is bytes:
+            self._deliver_any(message, timeout, pack(message))
+            return
+        try:
+            data = encode(message)
+            if len(data) <= INLINE:
                 used.send(data)
-            except BlockingIOError:
-                self._wait_for_room(message, lane, timeout, data)
-            except OSError as error:
-                raise self._as_gone(error) from error
-        elif not self.try_send(message, lane, data):
-            self._wait_for_room(message, lane, timeout, data)
+                return
+        except BlockingIOError:
+            self._wait_for_room(message, timeout, data)
+            return
+        except OSError as error:
+            raise self._as_gone(error) from error
+        except UnicodeEncodeError as error:
+            raise _no_unicode(error) from error
+        self._deliver_any(message, timeout, data)
+
+    def _deliver_any(self, message: Message, timeout: float, packed: bytes) -> None:
+        """Hand over what may be the first letter, or a large one."""
+        if not self.try_send(message, _lane_of(message), packed):
+            self._wait_for_room(message, timeout, packed)
 
     def try_send(self, message: Message, lane: Lane, packed: bytes | None = None) -> bool:
         """Hand ``message`` over if there is room at once; tell whether there was.
@@ -281,13 +292,14 @@ class Outlet:
             return error
         return RecipientGoneError(f"{self.name!r} is gone: {error.strerror}")
 
-    def _wait_for_room(self, message: Message, lane: Lane, timeout: float, packed: bytes) -> None:
+    def _wait_for_room(self, message: Message, timeout: float, packed: bytes) -> None:
         """Wait in poll(), which is right about a connected socket.
 
         Several writers may race for the one place that became free. Who waits
         here reads meanwhile what is for itself: were it not to, two who write to
         each other, and find each other full, would wait until the deadline.
         """
+        lane = _lane_of(message)
         deadline = monotonic() + timeout
         while (left := deadline - monotonic()) > 0:
             waiting = select.poll()
@@ -331,7 +343,15 @@ def pack(message: Message) -> bytes:
     try:
         return encode(message)
     except UnicodeEncodeError as error:
-        raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
+        raise _no_unicode(error) from error
+
+
+def _no_unicode(error: UnicodeEncodeError) -> BodyError:
+    return BodyError(f"the letter holds text that is no Unicode: {error}")
+
+
+def _lane_of(message: Message) -> Lane:
+    return "mail" if message.kind == "letter" else "urgent"
 
 
 def _send_large(used: socket.socket, message: Message) -> None:

@@ -5,6 +5,9 @@ and as datagrams from the others. Nobody receives on a thread of their own:
 **whoever waits, reads** (`gateway.bus.leading`), and sorts what it read into
 the lanes (`gateway.bus.lanes`).
 
+Where every letter comes by, the lock is taken and given back by name: that is twice
+as fast as a ``with`` block.
+
 Refused: letters to a closed mailbox or for another incarnation
 (`RecipientGoneError`), letters that found no room before their deadline
 (`MailboxFullError`), a letter from the reader to itself when full, which
@@ -123,10 +126,11 @@ class Mailbox:
         kind = message.kind
         if kind == "control" and self._is_obeyed(message):
             return
-        lanes = self._lanes
+        lock, lanes = self._lock, self._lanes
         waiting: Waiting | None = None
         dropped: Message | None = None
-        with self._lock:
+        lock.acquire()
+        try:
             if self.closed or (message.incarnation != self.incarnation and message.incarnation):
                 lanes.counts[REFUSED] += 1
                 raise RecipientGoneError(f"{self.name!r} is gone")
@@ -143,6 +147,8 @@ class Mailbox:
                     call.end()
             lead = self._lead
             wake, lead.asleep = lead.asleep, False
+        finally:
+            lock.release()
         # Not under the lock: the woken thread wants that first of all.
         if wake:
             lead.strike()
@@ -203,19 +209,23 @@ class Mailbox:
             self._look()
         # What is usual is spelled out here, since every call costs: a letter lies
         # here already, or it comes and nobody else waits. `_get` does the rest.
-        lead, lanes = self._lead, self._lanes
-        with self._lock:
+        lock, lead, lanes = self._lock, self._lead, self._lanes
+        lock.acquire()
+        try:
             alone = not (lanes.queued or lead.held or self._poked or self._ready or self.closed)
             if alone:
                 lead.held = lead.asleep = True
                 lead.readers += 1
             else:
                 message = lanes.pop()
+        finally:
+            lock.release()
         if alone:
             monotonic = self._monotonic
             deadline = inf if timeout is None else monotonic() + timeout
             read = self._listen(timeout, reader=True)
-            with self._lock:
+            lock.acquire()
+            try:
                 if lead.followers:
                     lead.leave(None, reader=True)
                 else:
@@ -227,6 +237,8 @@ class Mailbox:
                     if read is not None:
                         self._sort(read)
                     message = lanes.pop()
+            finally:
+                lock.release()
             if message is not None and (
                 message.expiry is None or message.expiry > self._clock.time()
             ):
@@ -320,20 +332,24 @@ class Mailbox:
         known to be dead. ``known`` is the call where it is open already, and
         is to stay so.
         """
-        lead, lanes, monotonic = self._lead, self._lanes, self._monotonic
+        lock, lead, lanes, monotonic = self._lock, self._lead, self._lanes, self._monotonic
         if timeout < 0.0:
             timeout = 0.0
         deadline = monotonic() + timeout
-        with self._lock:
+        lock.acquire()
+        try:
             call = known or lanes.open_call(message)
             leads = not (lead.held or call.reply or call.error or self.closed)
             if leads:
                 lead.held = lead.asleep = True
+        finally:
+            lock.release()
         try:
             if leads:
                 # What is usual, as in `get`: nobody else waits, and the reply comes next.
                 read = self._listen(timeout, reader=False)
-                with self._lock:
+                lock.acquire()
+                try:
                     if read is not None:
                         self._sort(read)
                     reply = call.reply
@@ -341,6 +357,8 @@ class Mailbox:
                         lead.held = lead.asleep = leads = False
                         if known is None:
                             lanes.close_call(message.message_id)
+                finally:
+                    lock.release()
                 if not leads and reply is not None and reply.kind == "reply":
                     return reply
             self._wait_for(call, deadline, leads)

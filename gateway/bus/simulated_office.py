@@ -7,7 +7,6 @@ the same ledger and the same digest.
 from __future__ import annotations
 
 from hashlib import blake2b
-from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
@@ -56,8 +55,7 @@ class SimulatedOffice(Office):
 
     def __init__(self, baton: Baton, random: Random) -> None:
         super().__init__(NoFolder(), clock=baton.clock)
-        prefix = random.randbytes(5).hex() + "-"
-        self.new_id = map(prefix.__add__, map(str, count(1))).__next__
+        self._id_prefix = random.randbytes(5).hex() + "-"
         self.baton = baton
         self._mailbox = self._make_mailbox
         self._opened: dict[str, list[Mailbox]] = {}

@@ -61,7 +61,7 @@ DRAIN = 16
 """Letters that one wake-up takes from a socket at the most."""
 
 SINGLES = 15
-"""Letters that are read one at a time before somebody looks whether there are more."""
+"""Letters that are read one at a time, at the most, before somebody looks for more."""
 
 BUFFER = 128 * 1024
 """Bytes that are kept for what a datagram may hold."""
@@ -110,7 +110,7 @@ class Mailbox:
         self._poked = False
         self._ready: deque[tuple[int, int]] = deque()
         self._in_a_row = 0
-        self._singles = SINGLES
+        self._singles = self._apart = 0
         self._served = 0
         buffer = bytearray(BUFFER if sockets else 0)
         # By descriptor: what the leader is told is ready.
@@ -634,15 +634,17 @@ class Mailbox:
     def _read(self, inlet: Inlet) -> Message | None:
         """Read one letter and return it; in times when there are more, sort them all in.
 
-        Looking for a second one costs half as much as reading one: it is done
-        now and then, and from there on for as long as something is found.
+        Looking for a second one in vain costs as much as reading one: the more often
+        that happens the longer it is put off.
         """
         lanes = self._lanes
         if not self._singles:
             room = DRAIN
             if inlet is self._mail_inlet:
                 room = min(DRAIN, lanes.size - lanes.count)
-            self._singles = SINGLES if self._drain(inlet, room) <= 1 else 0
+            crowd = self._drain(inlet, room) > 1
+            self._apart = 0 if crowd else min(2 * self._apart + 1, SINGLES)
+            self._singles = self._apart
             return None
         self._singles -= 1
         # Whoever is killed from here on leaves a letter that is counted nowhere.
@@ -659,7 +661,7 @@ class Mailbox:
 
     def _drain(self, inlet: Inlet, room: int) -> int:
         """Read and sort in up to ``room`` letters; return how many there were."""
-        counts = self._lanes.counts
+        lock, counts = self._lock, self._lanes.counts
         found = 0
         while found < room:
             counts[TAKING] = 1
@@ -674,8 +676,11 @@ class Mailbox:
             found += 1
             if message.kind == "control" and self._is_obeyed(message):
                 continue
-            with self._lock:
+            lock.acquire()
+            try:
                 self._sort(message)
+            finally:
+                lock.release()
         counts[TAKING] = 0
         return found
 

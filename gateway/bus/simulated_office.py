@@ -17,6 +17,7 @@ from gateway.bus.baton import Baton
 from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.bus.parcels import Parcels
 from gateway.bus.simulated_mailbox import SimulatedMailbox
 from gateway.bus.wire import Folder
 from gateway.errors import SimulationError
@@ -33,6 +34,7 @@ class NoFolder(Folder):
         # Not the real one's beginning: that opens a descriptor.
         self.path = Path("/nowhere")
         self._fd = -1
+        self.parcels = Parcels()
 
     def bind(self, name: str) -> NoReturn:
         """Refuse: nobody outside can write to a simulation."""

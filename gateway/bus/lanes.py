@@ -32,6 +32,7 @@ from gateway.bus.ledger import (
     LOST,
     PASSED_ON,
     REFUSED,
+    TAKING,
     Balance,
     Counts,
     balance,
@@ -236,16 +237,19 @@ class Lanes:
         return message
 
     def pass_on(self, message: Message) -> Message | None:
-        """Return what is to be read next, now that the letter ``message`` has come as well.
+        """Return what is to be read next, now that ``message`` was taken from the mail socket.
 
         Where nothing else lies here that is the letter itself, and no lane is
         touched.
         """
+        next_one: Message | None = message
         if self.queued:
             self.push_letter(message)
-            return self.pop()
-        self.counts[PASSED_ON] += 1
-        return message
+            next_one = self.pop()
+        else:
+            self.counts[PASSED_ON] += 1
+        self.counts[TAKING] = 0
+        return next_one
 
     def expire(self) -> None:
         """Take back that the letter popped last was delivered: it is too old."""

@@ -83,12 +83,8 @@ class Office:
         self._listeners: list[Callable[[], None]] = []
         self._pump = Pump()
         self._buffer = bytearray(BUFFER)
-        # Ids are unique across OS processes and, by their random part, across
-        # restarts, so that a late reply never meets a new letter.
-        # Made of builtins alone, it costs a fifth of a lambda, and no two threads
-        # can be given the same.
-        prefix = os.urandom(5).hex() + "-"
-        self.new_id: Callable[[], str] = map(prefix.__add__, map(str, count(1))).__next__
+        self._id_prefix = os.urandom(5).hex() + "-"
+        self._id_numbers = count(1)
 
     # Mailboxes
 
@@ -283,6 +279,14 @@ class Office:
 
     # Delivery
 
+    def new_id(self) -> str:
+        """Return the id of a new letter, given to no other.
+
+        It is unique across OS processes and, by its random part, across restarts, so
+        that a late reply never meets a new letter.
+        """
+        return self._id_prefix + str(next(self._id_numbers))
+
     def answer(self, message: Message, timeout: float = 5.0) -> None:
         """Deliver a reply or a bounce to the life that asked, or raise.
 
@@ -294,7 +298,7 @@ class Office:
             target = self.target(message.recipient)
         except AddressError as error:
             raise RecipientGoneError(f"{message.recipient!r} is gone") from error
-        if message.incarnation not in (0, target.incarnation):
+        if message.incarnation != target.incarnation and message.incarnation:
             raise RecipientGoneError(f"{message.recipient!r} was restarted since it asked")
         target.deliver(message, timeout)
 

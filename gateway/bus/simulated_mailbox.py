@@ -195,9 +195,10 @@ class SimulatedMailbox(Mailbox):
             self._note(message)
         return letters
 
-    def _wait_for_end(self, message: Message, known: Call | None, timeout: float) -> Message:
+    def wait_for(self, message: Message, timeout: float, *, known: Call | None = None) -> Message:
+        """Return the reply to ``message`` within ``timeout`` virtual seconds, or raise."""
         self._baton.me(f"wait for {message.recipient!r}")
-        reply = super()._wait_for_end(message, known, timeout)
+        reply = super().wait_for(message, timeout, known=known)
         self._note(reply)
         return reply
 

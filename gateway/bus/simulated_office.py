@@ -7,7 +7,6 @@ the same ledger and the same digest.
 from __future__ import annotations
 
 from hashlib import blake2b
-from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ from gateway.bus.baton import Baton
 from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.bus.parcels import Parcels
 from gateway.bus.simulated_mailbox import SimulatedMailbox
 from gateway.bus.wire import Folder
 from gateway.errors import SimulationError
@@ -34,6 +34,7 @@ class NoFolder(Folder):
         # Not the real one's beginning: that opens a descriptor.
         self.path = Path("/nowhere")
         self._fd = -1
+        self.parcels = Parcels()
 
     def bind(self, name: str) -> NoReturn:
         """Refuse: nobody outside can write to a simulation."""
@@ -56,8 +57,7 @@ class SimulatedOffice(Office):
 
     def __init__(self, baton: Baton, random: Random) -> None:
         super().__init__(NoFolder(), clock=baton.clock)
-        prefix = random.randbytes(5).hex() + "-"
-        self.new_id = map(prefix.__add__, map(str, count(1))).__next__
+        self._id_prefix = random.randbytes(5).hex() + "-"
         self.baton = baton
         self._mailbox = self._make_mailbox
         self._opened: dict[str, list[Mailbox]] = {}

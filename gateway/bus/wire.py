@@ -1,9 +1,10 @@
 """Datagrams between OS processes: two Unix sockets a mailbox, one for each lane.
 
 A letter is one datagram. Where it is larger than `INLINE` its body travels as
-a sealed memory file beside it, packed, or as it is where it is bytes. Socket
-names carry the mailbox's incarnation, ``name.3`` and ``name.3.urgent``, so
-that a letter never reaches a successor.
+a sealed memory file beside it (`gateway.bus.parcels`), packed, or as it is
+where it is bytes, and the letter says how many bytes that are and which of
+the two. Socket names carry the mailbox's incarnation, ``name.3`` and
+``name.3.urgent``, so that a letter never reaches a successor.
 
 The theory, each line measured: a sender needs a connected socket of its own
 for each recipient and lane, because on an unconnected one poll() says
@@ -20,7 +21,6 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
-import fcntl
 import os
 import select
 import socket
@@ -34,6 +34,7 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
+from gateway.bus.parcels import Parcels, contents
 from gateway.errors import BodyError, MailboxFullError, ProtocolError, RecipientGoneError
 from gateway.mail.codec import BROKEN, decode, encode, unpack
 from gateway.mail.message import Message
@@ -43,16 +44,9 @@ Lane = Literal["mail", "urgent"]
 INLINE = 64 * 1024
 """Bytes of a letter that still travel in the datagram itself."""
 
-LARGEST = 64 * 1024 * 1024
-"""Bytes that a body may have at all."""
-
 # The first letter to the dead is refused; after that the socket is connected no more.
 _DEAD = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT, errno.ENOTCONN, errno.EPIPE}
 
-_RAW = b""
-"""The body in an envelope whose real one, bytes, lies in the memory file as it is."""
-
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _ANCILLARY = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 # As plain integers: arithmetic on enum flags costs more than reading a datagram.
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
@@ -82,6 +76,8 @@ class Folder:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)
         self.path = path
+        self.parcels = Parcels()
+        """The large bodies of whoever writes to the sockets here."""
         self._fd = os.open(path, os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC)
 
     def bind(self, name: str) -> socket.socket:
@@ -122,7 +118,8 @@ class Folder:
         return found
 
     def close(self) -> None:
-        """Give the folder's descriptor back."""
+        """Give the folder's descriptor back, and what is kept for large bodies."""
+        self.parcels.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -134,12 +131,11 @@ class Inlet:
     One thread reads at a time. The socket is owned, and closed by `close`.
     """
 
-    __slots__ = ("_buffers", "_receive", "_view", "fd", "source")
+    __slots__ = ("_buffers", "_view", "fd", "source")
 
     def __init__(self, source: socket.socket, buffer: bytearray) -> None:
         self.source = source
         self.fd = source.fileno()
-        self._receive = source.recvmsg_into
         self._buffers = [buffer]
         self._view = memoryview(buffer)
 
@@ -149,7 +145,9 @@ class Inlet:
         Raises `ProtocolError` for a datagram that is no whole letter.
         """
         try:
-            size, ancillary, flags, _ = self._receive(self._buffers, _ANCILLARY, _CLOSE_ON_EXEC)
+            size, ancillary, flags, _ = self.source.recvmsg_into(
+                self._buffers, _ANCILLARY, _CLOSE_ON_EXEC
+            )
         except (BlockingIOError, InterruptedError):
             return None
         if ancillary:
@@ -195,11 +193,15 @@ def _with_large_body(
     try:
         if flags & _CUT or len(descriptors) != 1:
             raise ProtocolError("a letter with a large body was cut short")
-        body = _read_sealed(descriptors[0])
-        message = decode(envelope)
-        if message.body == _RAW:
-            return replace(message, body=body)
-        return decode(envelope, body)
+        try:
+            message = unpack(envelope)
+        except BROKEN as error:
+            raise ProtocolError(f"{len(envelope)} bytes that are no letter: {error}") from error
+        match message.body:
+            case [int(size), bool(as_it_is)]:
+                body = contents(descriptors[0], size)
+                return replace(message, body=body) if as_it_is else decode(envelope, body)
+        raise ProtocolError("a large body came without its size")
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -240,19 +242,29 @@ class Outlet:
 
         Raises `MailboxFullError` at the deadline and what `try_send` raises.
         """
-        lane: Lane = "mail" if message.kind == "letter" else "urgent"
-        used = self._mail if lane == "mail" else self._urgent
-        data = pack(message)
-        if used is not None and 0 < len(data) <= INLINE:
-            # The way of nearly every letter, without a call more than it needs.
-            try:
+        # The way of nearly every letter, without a call more than it needs.
+        used = self._mail if message.kind == "letter" else self._urgent
+        if used is None or type(message.body) is bytes:
+            self._deliver_any(message, timeout, pack(message))
+            return
+        try:
+            data = encode(message)
+            if len(data) <= INLINE:
                 used.send(data)
-            except BlockingIOError:
-                self._wait_for_room(message, lane, timeout, data)
-            except OSError as error:
-                raise self._as_gone(error) from error
-        elif not self.try_send(message, lane, data):
-            self._wait_for_room(message, lane, timeout, data)
+                return
+        except BlockingIOError:
+            self._wait_for_room(message, timeout, data)
+            return
+        except OSError as error:
+            raise self._as_gone(error) from error
+        except UnicodeEncodeError as error:
+            raise _no_unicode(error) from error
+        self._deliver_any(message, timeout, data)
+
+    def _deliver_any(self, message: Message, timeout: float, packed: bytes) -> None:
+        """Hand over what may be the first letter, or a large one."""
+        if not self.try_send(message, _lane_of(message), packed):
+            self._wait_for_room(message, timeout, packed)
 
     def try_send(self, message: Message, lane: Lane, packed: bytes | None = None) -> bool:
         """Hand ``message`` over if there is room at once; tell whether there was.
@@ -267,7 +279,7 @@ class Outlet:
             if used is None:
                 used = self._connect(lane)
             if not 0 < len(data) <= INLINE:
-                _send_large(used, message)
+                self._send_large(used, message)
             else:
                 used.send(data)
         except (BlockingIOError, InterruptedError):
@@ -276,18 +288,35 @@ class Outlet:
             raise self._as_gone(error) from error
         return True
 
+    def _send_large(self, used: socket.socket, message: Message) -> None:
+        # Bytes go as they are: packed, they would be copied twice more.
+        as_it_is = type(message.body) is bytes
+        body: bytes = message.body if as_it_is else encode(message.body)
+        parcel = self._folder.parcels.pack(body)
+        try:
+            envelope = pack(replace(message, body=[len(body), as_it_is]))
+            if len(envelope) > INLINE:
+                raise BodyError(
+                    f"the headers have {len(envelope)} bytes packed; {INLINE} is the most"
+                )
+            rights = array.array("i", [parcel])
+            used.sendmsg([envelope], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        finally:
+            os.close(parcel)
+
     def _as_gone(self, error: OSError) -> OSError:
         if error.errno not in _DEAD:
             return error
         return RecipientGoneError(f"{self.name!r} is gone: {error.strerror}")
 
-    def _wait_for_room(self, message: Message, lane: Lane, timeout: float, packed: bytes) -> None:
+    def _wait_for_room(self, message: Message, timeout: float, packed: bytes) -> None:
         """Wait in poll(), which is right about a connected socket.
 
         Several writers may race for the one place that became free. Who waits
         here reads meanwhile what is for itself: were it not to, two who write to
         each other, and find each other full, would wait until the deadline.
         """
+        lane = _lane_of(message)
         deadline = monotonic() + timeout
         while (left := deadline - monotonic()) > 0:
             waiting = select.poll()
@@ -298,6 +327,9 @@ class Outlet:
             for fd, _ in waiting.poll(left * 1000):
                 if fd in readers:
                     readers[fd]()
+            # There is room for one. A reader that shares this core makes more of it first,
+            # where every letter would cost two switches otherwise.
+            os.sched_yield()
             if self.try_send(message, lane, packed):
                 return
         raise MailboxFullError(
@@ -331,46 +363,12 @@ def pack(message: Message) -> bytes:
     try:
         return encode(message)
     except UnicodeEncodeError as error:
-        raise BodyError(f"the letter holds text that is no Unicode: {error}") from error
+        raise _no_unicode(error) from error
 
 
-def _send_large(used: socket.socket, message: Message) -> None:
-    # Bytes go as they are: packed, they would be copied twice more.
-    raw = type(message.body) is bytes
-    body: bytes = message.body if raw else encode(message.body)
-    if len(body) > LARGEST:
-        raise BodyError(f"the body has {len(body)} bytes packed; {LARGEST} is the most")
-    # A name helps whoever reads /proc; the seals keep a writer from changing
-    # the letter under its reader's hands.
-    descriptor = os.memfd_create("gateway-body", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        left = memoryview(body)
-        while left:
-            left = left[os.write(descriptor, left) :]
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-        envelope = pack(replace(message, body=_RAW if raw else None))
-        if len(envelope) > INLINE:
-            raise BodyError(f"the headers have {len(envelope)} bytes packed; {INLINE} is the most")
-        rights = array.array("i", [descriptor])
-        used.sendmsg([envelope], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-    finally:
-        os.close(descriptor)
+def _no_unicode(error: UnicodeEncodeError) -> BodyError:
+    return BodyError(f"the letter holds text that is no Unicode: {error}")
 
 
-def _read_sealed(descriptor: int) -> bytes:
-    try:
-        seals = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
-    except OSError as error:
-        raise ProtocolError("a large body came as something else than a memory file") from error
-    size = os.fstat(descriptor).st_size
-    if seals & _SEALS != _SEALS or size > LARGEST:
-        raise ProtocolError("a large body came unsealed or too large")
-    parts = []
-    offset = 0
-    while offset < size:
-        part = os.pread(descriptor, size - offset, offset)
-        if not part:
-            raise ProtocolError("a large body came short")
-        parts.append(part)
-        offset += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _lane_of(message: Message) -> Lane:
+    return "mail" if message.kind == "letter" else "urgent"

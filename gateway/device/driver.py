@@ -230,11 +230,11 @@ class Driver(ABC):
         comes then is `late`; `LinkLostError` where the link breaks, also while
         waiting.
         """
+        if answer is None:
+            return self._host.ask(request, partial(self.answers, request), timeout)
         if isinstance(answer, bytes):
             return self._host.ask(request, lambda frame: frame.startswith(answer), timeout)
-        if answer is not None:
-            return self._host.ask(request, answer, timeout)
-        return self._host.ask(request, partial(self.answers, request), timeout)
+        return self._host.ask(request, answer, timeout)
 
     def listen(self, answers: Callable[[bytes], bool], *, timeout: float = 1.0) -> bytes:
         """Return the first frame from now on that ``answers`` accepts; nothing is written.

@@ -16,15 +16,15 @@ from operator import xor
 
 from gateway.framing.frame import Frame, Garbage
 from gateway.framing.framing import Decoder
-from gateway.framing.line import LineDecoder, check_payload
+from gateway.framing.line import LINE_FEED, RETURN, LineDecoder, check_payload
 
 _CHECKSUM = 3
 """Bytes that ``*XX`` takes."""
 
-_DIGITS = tuple(b"%02X" % value for value in range(256))
-"""Every checksum as it is written."""
+_MARKS = tuple(b"*%02X" % value for value in range(256))
+"""Every checksum as it is written, at the end of its line."""
 
-_ENDS = tuple(b"*%b\n" % digits for digits in _DIGITS)
+_ENDS = tuple(mark + b"\n" for mark in _MARKS)
 """Every end of a line as it is written."""
 
 
@@ -54,7 +54,7 @@ class CheckedLine:
 
     def encode(self, payload: bytes) -> bytes:
         r"""Return ``payload*XX\n``; `ValueError` where that is no single line."""
-        if len(payload) > self.limit or b"\n" in payload or b"\r" in payload:
+        if len(payload) > self.limit or LINE_FEED in payload or RETURN in payload:
             check_payload(payload, self.limit)
         return payload + _ENDS[reduce(xor, payload, 0)]
 
@@ -68,13 +68,12 @@ class CheckedLineDecoder(LineDecoder):
 
     def judge(self, line: bytes) -> Frame | Garbage:
         """Return the payload as a frame, or the line as garbage."""
-        payload, end = line[:-3], line[-3:]
-        if not end.startswith(b"*"):
-            return Garbage(line, "no checksum")
-        # Digits are compared as text: int() would also take "+5" and " 5".
-        if end[1:].upper() != _DIGITS[reduce(xor, payload, 0)]:
-            return Garbage(line, "wrong checksum")
-        return Frame(payload)
+        payload, mark = line[:-3], line[-3:]
+        right = _MARKS[reduce(xor, payload, 0)]
+        # Compared as text: int() would also take the digits "+5" and " 5".
+        if mark == right or mark.upper() == right:
+            return Frame(payload)
+        return Garbage(line, "wrong checksum" if mark.startswith(b"*") else "no checksum")
 
 
 def checksum(payload: bytes) -> int:

@@ -14,7 +14,8 @@ from __future__ import annotations
 from gateway.framing.frame import Frame, Garbage
 from gateway.framing.framing import Decoder
 
-_RETURN = ord("\r")
+# Numbers, since to look for one in bytes costs a tenth of looking for bytes.
+LINE_FEED, RETURN = b"\n\r"
 
 
 class Line:
@@ -64,9 +65,10 @@ class LineDecoder:
     def feed(self, data: bytes, /) -> list[Frame | Garbage]:
         """Return the frames and the noise that ``data`` completes, in wire order."""
         # Most reads bring one whole line, and nothing came before it.
-        whole = data.find(b"\n") == len(data) - 1 and 2 <= len(data) <= self._limit
-        if whole and not self._tail and not self._skipping and data[-2] != _RETURN:
-            return [self.judge(data[:-1])]
+        line, end, rest = data.partition(b"\n")
+        whole = line and end and not rest and len(line) <= self._limit and line[-1] != RETURN
+        if whole and not self._tail and not self._skipping:
+            return [self.judge(line)]
         lines = (self._tail + data).split(b"\n")
         tail = lines.pop()
         events: list[Frame | Garbage] = []
@@ -105,5 +107,5 @@ def check_payload(payload: bytes, limit: int) -> None:
     """Raise `ValueError` where ``payload`` cannot stand in one line of ``limit`` bytes."""
     if len(payload) > limit:
         raise ValueError(f"a payload of {len(payload)} bytes; the limit is {limit}")
-    if b"\n" in payload or b"\r" in payload:
+    if LINE_FEED in payload or RETURN in payload:
         raise ValueError(f"a line end within the payload {payload[:40]!r}")

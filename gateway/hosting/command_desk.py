@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections.abc import Mapping
 
 from gateway.device.driver import Driver
 from gateway.errors import GatewayError, LinkLostError, RefusedError
 from gateway.hosting.outside import Outside
 from gateway.hosting.statistics import Statistics
 from gateway.mail.message import Message
+from gateway.mail.signature import Command
 from gateway.process.whereabouts import handles_letters
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ class CommandDesk:
         self._name = name
         self._outside = outside
         self._counts = counts
+        self._kind: type[Driver] | None = None
+        self._commands: Mapping[str, Command] = {}
 
     @handles_letters
     def obey(self, driver: Driver, message: Message) -> None:
@@ -42,8 +46,10 @@ class CommandDesk:
         try:
             if message.kind != "letter":
                 raise RefusedError(f"{self._name} takes letters, and this is a {message.kind}")
+            if type(driver) is not self._kind:
+                self._kind, self._commands = type(driver), driver.commands()
             subject = message.subject
-            command = driver.commands().get(subject)
+            command = self._commands.get(subject)
             if command is None:
                 raise RefusedError(_no_such_command(self._name, driver, subject))
             result = getattr(driver, subject)(**command.check(message.body))

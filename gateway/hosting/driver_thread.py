@@ -109,7 +109,6 @@ class DriverThread:
         mailbox.undeliverable = self._desk.bounce
         self._stopping = threading.Event()
         self._called = threading.Event()
-        self._leaving = threading.Event()
         self._leave_because = ""
         self._leave_lock = threading.Lock()
         self._serves: PluggedDevice | None = None
@@ -183,7 +182,6 @@ class DriverThread:
 
     def _leave(self, cause: str) -> None:
         self._leave_because = cause
-        self._leaving.set()
         if self._lookout is not None:
             self._lookout.let_go()
             self._mailbox.wake()
@@ -320,7 +318,6 @@ class DriverThread:
                 self._report,
                 self._counts,
                 self._clock,
-                self._leaving,
                 self._turn_away,
             )
             session.open()
@@ -339,7 +336,6 @@ class DriverThread:
         with self._leave_lock:
             self._serves = self._berth.occupant
             self._leave_because, self._given_up = "", False
-            self._leaving.clear()
             lookout.stay()
         # Asked after that: whoever stops, or pulls, says so before he looks.
         if self._is_over():

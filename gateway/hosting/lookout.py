@@ -24,6 +24,9 @@ class Lookout:
     the device's own.
     """
 
+    is_let_go = False
+    """Whether every `poll` ends at once."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._epoll = select.epoll()
@@ -54,12 +57,14 @@ class Lookout:
 
     def let_go(self) -> None:
         """End the wait, and every later one at once, until `stay`."""
+        self.is_let_go = True
         with self._lock:
             if self._end >= 0:
                 os.eventfd_write(self._end, 1)
 
     def stay(self) -> None:
         """Forget that it was let go: the next link is waited for again."""
+        self.is_let_go = False
         with self._lock, contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._end)
 

@@ -104,14 +104,17 @@ class _Service:
         self._session = session
         self._desk = desk
         self._counts = counts
-        self._clock = clock
+        self._monotonic = clock.monotonic
 
     def take_turn(self) -> None:
         """Sleep until something is to be done, and do a bounded amount of it."""
-        session = self._session
-        wake = min(session.wake, session.next_tick)
-        left = None if wake == inf else max(0.0, wake - self._clock.monotonic())
-        message = session.wait_in_mailbox(0.0 if session.kept else left)
+        session, monotonic = self._session, self._monotonic
+        wake = session.wake
+        if session.kept:
+            wake = -inf
+        elif session.next_tick < wake:
+            wake = session.next_tick
+        message = session.wait_in_mailbox(None if wake == inf else wake - monotonic())
         if session.arrived:
             frames, session.arrived = session.arrived, []
             for frame in frames:
@@ -128,7 +131,7 @@ class _Service:
         if session.kept:
             self._hear_kept()
         # Last: what lay unread when a late thread woke is no silence.
-        now = self._clock.monotonic()
+        now = monotonic()
         if now >= session.wake:
             session.beat(now)
         if now >= session.next_tick:

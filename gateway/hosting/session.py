@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import select
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -54,7 +53,11 @@ _BROKEN: Final = int(select.EPOLLERR | select.EPOLLHUP)
 
 
 class Session:
-    """Bytes to frames and back, for one link and one driver; used by one thread."""
+    """Bytes to frames and back, for one link and one driver; used by one thread.
+
+    A function that is an attribute is fetched first and called then, here and in
+    the mailbox: to do both at once takes CPython 3.11 several times as long.
+    """
 
     def __init__(
         self,
@@ -65,7 +68,6 @@ class Session:
         report: Report,
         counts: Statistics,
         clock: Clock,
-        stopping: threading.Event,
         turn_away: Callable[[Message], None],
     ) -> None:
         self.deadline = inf
@@ -80,8 +82,6 @@ class Session:
         """What it listens to; its owner is who made it."""
         self._framing = driver.framing
         self._decoder = driver.framing.decoder()
-        self._encode = driver.framing.encode
-        self._decode = self._decoder.feed
         self._overdue = Overdue(driver.quarantine)
         self._given_up = self._overdue.questions
         self._heartbeat = driver.heartbeat
@@ -95,9 +95,6 @@ class Session:
         self._report = report
         self._counts = counts
         self._monotonic = clock.monotonic
-        self._read_link = link.read
-        self._write_link = link.write
-        self._stopping = stopping
         self._descriptor = -1
         self._heard = -inf
         self._pinged = -inf
@@ -124,7 +121,7 @@ class Session:
 
         Frames that came meanwhile are in `arrived`.
         """
-        if self._stopping.is_set():
+        if self._lookout.is_let_go:
             raise LinkLostError(_LET_GO)
         message = self._mailbox.get(seconds)
         if message is None and self._mailbox.closed:
@@ -134,13 +131,15 @@ class Session:
     def wait(self, seconds: float) -> list[bytes]:
         """Sleep until bytes come, for ``seconds`` at most; return whole frames, in wire order."""
         if self._turn_away is not None:
-            message = self.wait_in_mailbox(max(0.0, seconds))
+            message = self.wait_in_mailbox(seconds)
             if message is not None:
                 self._turn_away(message)
             frames, self.arrived = self.arrived, []
             return frames
-        frames = []
-        for descriptor, events in self._poll(seconds if seconds > 0 else 0.0, 2):
+        if seconds < 0.0:
+            seconds = 0.0
+        poll, frames = self._poll, []
+        for descriptor, events in poll(seconds, 2):
             if descriptor != self._descriptor:
                 raise LinkLostError(_LET_GO)
             frames = self._read(events)
@@ -152,10 +151,10 @@ class Session:
         self._mailbox.interrupt()
 
     def _read(self, events: int) -> list[bytes]:
-        data = self._read_link()
+        data = self.link.read()
         if not data and events & _BROKEN:
             raise LinkLostError("the line hung up")
-        return self._sorted(self._decode(data))
+        return self._sorted(self._decoder.feed(data))
 
     def _sorted(self, events: list[Frame | Garbage]) -> list[bytes]:
         """Count the noise among ``events``; return the frames, which are a sign of life."""
@@ -168,7 +167,8 @@ class Session:
                 log.debug("noise: %s", event)
         if frames:
             self._counts.frames += len(frames)
-            self._heard = self._monotonic()
+            monotonic = self._monotonic
+            self._heard = monotonic()
             state = self._report.state
             if state is not _HEALTHY and state.connected:
                 self._report.happened(LinkEvent.HEARD, "it was heard")
@@ -178,11 +178,11 @@ class Session:
 
     def write(self, payload: bytes) -> None:
         """Write one frame; `ProtocolError` where the framing cannot carry ``payload``."""
-        self._write_link(self._framed(payload))
+        self.link.write(self._framed(payload))
 
     def _framed(self, payload: bytes) -> bytes:
         try:
-            return self._encode(payload)
+            return self._framing.encode(payload)
         except ValueError as error:
             raise ProtocolError(f"it cannot be framed: {error}") from None
 
@@ -191,37 +191,40 @@ class Session:
 
         ``timeout`` is in seconds; `CallTimeoutError` when it has passed.
         """
-        if not 0 < timeout < inf:
+        if not 0.0 < timeout < inf:
             raise ValueError(f"a question waits for some seconds, not for {timeout}")
         if self._given_up:
             self._settle()
-        self._write_link(self._framed(request))
+        self.link.write(self._framed(request))
         return self._hear(answers, timeout, request)
 
     def listen(self, answers: Callable[[bytes], bool], timeout: float) -> bytes:
         """Return the first frame from now on that ``answers`` accepts, as `ask` does."""
-        if not 0 < timeout < inf:
+        if not 0.0 < timeout < inf:
             raise ValueError(f"a listener waits for some seconds, not for {timeout}")
         return self._hear(answers, timeout, None)
 
     def _hear(
         self, answers: Callable[[bytes], bool], timeout: float, request: bytes | None
     ) -> bytes:
-        now = self._monotonic()
+        monotonic = self._monotonic
+        now = monotonic()
         deadline = now + timeout
         if deadline > self.deadline:
             deadline = self.deadline
         wake = self.wake
         while True:
-            answer = None
-            for frame in self.wait(min(deadline, wake) - now):
+            answer, until = None, wake
+            if deadline < until:
+                until = deadline
+            for frame in self.wait(until - now):
                 if answer is None and answers(frame):
                     answer = frame
                 elif not self.is_claimed(frame):
                     self.keep(frame)
             if answer is not None:
                 return answer
-            now = self._monotonic()
+            now = monotonic()
             if now >= wake:
                 # `self.wake` stays in the past: a ping is written after this.
                 wake = self._judge_silence(now).wake
@@ -244,7 +247,7 @@ class Session:
         with questions in flight. Nothing is written where one of them cannot
         be framed (`ProtocolError`).
         """
-        if not 0 < timeout < inf:
+        if not 0.0 < timeout < inf:
             raise ValueError(f"a question waits for some seconds, not for {timeout}")
         pipeline = Pipeline(requests, answers, in_flight)
         written = [self._framed(request) for request in requests]
@@ -254,7 +257,7 @@ class Session:
         try:
             while not pipeline.is_done:
                 for number in pipeline.to_write():
-                    self._write_link(written[number])
+                    self.link.write(written[number])
                     deadline = min(now + timeout, self.deadline)
                 for frame in self.wait(min(deadline, wake) - now):
                     if pipeline.take(frame):

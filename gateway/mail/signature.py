@@ -147,6 +147,7 @@ class Command:
         self.returns = type_text(hints.get("return"))
         self.returns_unit = unit_of(hints.get("return"))
         self._names = tuple(parameter.name for parameter in parameters)
+        self._all_required = all(parameter.required for parameter in parameters)
         # Half the cost of a check, and of no use to numbers and words.
         self._as_they_are = None if all(map(_is_plain, hints.values())) else _AS_THEY_ARE
         self.shape: type[msgspec.Struct] = msgspec.defstruct(
@@ -170,10 +171,9 @@ class Command:
         except msgspec.ValidationError as error:
             raise RefusedError(f"{self._mistake(body, error)}; right is {self}") from None
         arguments = asdict(checked)
-        # Where all were given none is left out, and most commands have one or two.
-        if len(body) < len(arguments):  # type: ignore[arg-type]
-            return {name: each for name, each in arguments.items() if each is not UNSET}
-        return arguments
+        if self._all_required:
+            return arguments
+        return {name: each for name, each in arguments.items() if each is not UNSET}
 
     def _named(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return ``body`` with a name for each argument that had none."""

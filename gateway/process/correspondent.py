@@ -72,6 +72,7 @@ class Correspondent:
         self._deliver_answer: Callable[[Message], None] = office.answer
         self._box = mailbox
         self._clock = office.clock
+        self._time = office.clock.time
         self._route = route
         self._agenda = Agenda()
         self.desk: Desk | None = None
@@ -129,12 +130,16 @@ class Correspondent:
         body_type = ""
         if type(body) not in PLAIN:
             body, body_type = checked(body)
-        message_id = office.new_id()
-        now = self._clock.time()
+        thread_id = message_id = office.new_id()
+        thread_index = 1
+        if thread is not None:
+            thread_id, thread_index = thread.thread_id, thread.thread_index + 1
+        time = self._time
+        now = time()
         message = Message(
             message_id,
-            thread.thread_id if thread else message_id,
-            thread.thread_index + 1 if thread else 1,
+            thread_id,
+            thread_index,
             now,
             self.name,
             recipient,
@@ -210,11 +215,9 @@ class Correspondent:
         body_type = ""
         if type(body) not in PLAIN:
             body, body_type = checked(body)
-        office = self._office
-        answer = reply_to(
-            message, office.new_id(), self._clock.time(), body, "reply", subject, body_type
-        )
-        self._deliver_answer(answer)
+        time, deliver = self._time, self._deliver_answer
+        answer = reply_to(message, self._office.new_id(), time(), body, "reply", subject, body_type)
+        deliver(answer)
         return answer
 
     def bounce(self, message: Message, error: GatewayError) -> None:

@@ -279,10 +279,12 @@ class _VirtualLookout(Lookout):
 
     def let_go(self) -> None:
         """End every wait."""
+        self.is_let_go = True
         self._wait.let_go = True
 
     def stay(self) -> None:
         """Wait again."""
+        self.is_let_go = False
         self._wait.let_go = False
 
     def close(self) -> None:

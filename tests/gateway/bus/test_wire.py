@@ -12,13 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.wire import INLINE, LARGEST, Folder, Outlet, socket_name
+from gateway.bus.parcels import LARGEST
+from gateway.bus.wire import INLINE, Folder, Outlet, socket_name
 from gateway.errors import BodyError, MailboxFullError, RecipientGoneError
+from gateway.mail.body import register
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
 
@@ -89,6 +92,34 @@ def test_a_body_of_any_size_arrives_whole(
     assert target.get(5.0).subject == "next"  # type: ignore[union-attr]
 
 
+@register
+class Picture(msgspec.Struct, frozen=True):
+    """Large, and registered."""
+
+    pixels: str
+
+
+def test_a_large_struct_arrives_as_what_it_was(box: Boxes, letter: Make, outlet: Outlets) -> None:
+    target = box()
+    outlet().deliver(letter(body=Picture("x" * INLINE), body_type="Picture"))
+    assert target.get(5.0).body == Picture("x" * INLINE)  # type: ignore[union-attr]
+
+
+def test_large_bodies_one_after_the_other_do_not_mix(
+    box: Boxes, letter: Make, outlet: Outlets
+) -> None:
+    target, out = box(), outlet()
+    bodies = [bytes([number]) * (INLINE + 1000 - number) for number in range(5)]
+    for body in bodies[:2]:
+        out.deliver(letter(body=body))
+    found = [target.get(5.0).body]  # type: ignore[union-attr]
+    for body in bodies[2:]:
+        out.deliver(letter(body=body))
+        found.append(target.get(5.0).body)  # type: ignore[union-attr]
+    found.append(target.get(5.0).body)  # type: ignore[union-attr]
+    assert found == bodies
+
+
 def test_a_large_body_leaves_no_descriptor_wherever_it_ends(
     letter: Make, box: Boxes, outlet: Outlets
 ) -> None:
@@ -143,6 +174,9 @@ def memory_file(data: bytes, seals: int) -> int:
         "garbage in it",
         "empty",
         "too large",
+        "shorter than it should be",
+        "less than nothing of it",
+        "no size beside it",
         "a long envelope",
     ],
 )
@@ -153,7 +187,8 @@ def test_a_wrong_large_body_is_garbage_and_leaves_no_descriptor(
     outlet().deliver(letter("warm"))
     assert target.get(5.0) is not None
     before = len(os.listdir("/proc/self/fd"))
-    envelope, body = encode(letter()), encode("body")
+    body = encode("body")
+    envelope = encode(letter(body=[len(body), False]))
     opened = []
     if attack == "a plain file":
         path = tmp_path / "body"
@@ -165,6 +200,7 @@ def test_a_wrong_large_body_is_garbage_and_leaves_no_descriptor(
         seals = {"unsealed": 0, "half sealed": fcntl.F_SEAL_SHRINK}.get(attack, SEALS)
         content = {"garbage in it": b"\xc1", "empty": b""}.get(attack, body)
         if attack == "too large":
+            envelope = encode(letter(body=[LARGEST + 1, True]))
             descriptor = memory_file(b"", 0)
             os.truncate(descriptor, LARGEST + 1)
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
@@ -175,6 +211,12 @@ def test_a_wrong_large_body_is_garbage_and_leaves_no_descriptor(
         opened.append(memory_file(body, SEALS))
     if attack == "no letter beside it":
         envelope = b"garbage"
+    if attack == "shorter than it should be":
+        envelope = encode(letter(body=[len(body) + 1, False]))
+    if attack == "less than nothing of it":
+        envelope = encode(letter(body=[-1, True]))
+    if attack == "no size beside it":
+        envelope = encode(letter())
     if attack == "a long envelope":
         envelope = encode(letter("x" * 150_000))
     sent = opened if attack == "two files" else opened[:1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import select
-import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
@@ -128,7 +127,6 @@ class Conversation:
             report,
             self.counts,
             self.wire.clock,
-            threading.Event(),
             lambda message: None,
         )
         self.session.open()

@@ -31,8 +31,10 @@ def test_who_was_let_go_sleeps_again_for_the_next_link(lookout: Lookout) -> None
     lookout.let_go()
     lookout.let_go()
     assert len(lookout.poll(5.0, 2)) == 1
+    assert lookout.is_let_go
     lookout.stay()
     lookout.stay()
+    assert not lookout.is_let_go
     assert lookout.poll(0.0, 2) == []
 
 

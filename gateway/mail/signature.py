@@ -106,7 +106,8 @@ class Command:
         """Describe ``method``; `TypeError` where its signature cannot be written in a letter.
 
         One that is ``bound`` has no ``self`` any more. Where it need not be
-        ``typed``, a parameter without a type takes whatever a letter carries.
+        ``typed``, a parameter without a type takes whatever a letter carries, and so
+        does one of a type that no letter carries: a reference may stand for it.
         """
         self.name = name
         self.description = inspect.getdoc(method) or ""
@@ -123,6 +124,7 @@ class Command:
             if typed and parameter.name not in hints:
                 raise TypeError(f"{where}: has no type; write {parameter.name}: int, for example")
             annotation = hints.get(parameter.name, Any)
+            shape = annotation if typed or is_carried(annotation) else Any
             required = parameter.default is parameter.empty
             parameters.append(
                 Parameter(
@@ -137,9 +139,9 @@ class Command:
             # What the letter leaves out is left out of the call as well, so
             # that a default stays the method's own affair.
             fields.append(
-                (parameter.name, annotation)
+                (parameter.name, shape)
                 if required
-                else (parameter.name, annotation | msgspec.UnsetType, UNSET)
+                else (parameter.name, shape | msgspec.UnsetType, UNSET)
             )
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                 self._positional = (*self._positional, parameter.name)
@@ -287,6 +289,27 @@ def choices_of(annotation: object) -> tuple[Any, ...]:
     if get_origin(annotation) is Annotated:
         return choices_of(get_args(annotation)[0])
     return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def is_carried(annotation: object) -> bool:
+    """Whether a letter can carry values of this type, so that they can be checked against it.
+
+    >>> is_carried(list[int]), is_carried(Callable[[], int])
+    (True, False)
+    """
+    try:
+        return not _is_foreign(msgspec.inspect.type_info(annotation))
+    except (TypeError, ValueError, NameError):
+        return False
+
+
+def _is_foreign(kind: Any) -> bool:
+    """Whether ``kind`` is, or directly holds, a type that msgspec knows nothing of."""
+    if isinstance(kind, msgspec.inspect.CustomType):
+        return True
+    inner = [getattr(kind, name, None) for name in ("item_type", "key_type", "value_type", "type")]
+    several = [*getattr(kind, "types", ()), *getattr(kind, "item_types", ())]
+    return any(_is_foreign(each) for each in (*inner, *several) if each is not None)
 
 
 def _is_plain(annotation: object) -> bool:

@@ -79,6 +79,8 @@ class Correspondent:
         """Who answers calls here, and sees each letter first; see `gateway.rpc`."""
         self.calls: Any = None
         """The calls that this process has made of others, if any; see `gateway.rpc`."""
+        self.services: Any = None
+        """What this process knows of services, if anything; see `gateway.services`."""
         self._filters = FilterTable()
         self._subscriptions: tuple[Subscription, ...] = ()
         self._mail_counts = {"unhandled": 0, "refused": 0}

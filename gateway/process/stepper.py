@@ -4,7 +4,7 @@ The caller watches `Stepper.fileno` and calls `Stepper.step` whenever it is
 readable, and when the time that the last step returned is over. What `step`
 does is what a process's own loop does: one frame of ``life`` where one is due,
 then the mail, but never more than `AT_ONCE` letters, so that the caller's loop
-goes on in between.
+goes on in between, then what `Process.call_soon` and `call_later` left.
 
 Refused: a process whose mailbox does not ring (`gateway.bus.doorbell`).
 """
@@ -40,9 +40,10 @@ class Stepper:
         return self._box.fileno()
 
     def step(self) -> float | None:
-        """Do what is due, and return in how many seconds the next frame is.
+        """Do what is due, and return in how many seconds something is due again.
 
-        None where only mail can bring something. What a callback raises as a
+        That is the next frame, or what `Process.call_later` left; None where only
+        mail can bring something. What a callback raises as a
         bug is raised here, and ends the process.
         """
         process, box, frames = self.process, self._box, self.process._frames
@@ -60,11 +61,15 @@ class Stepper:
                 process._handle(message)
             else:
                 box.ring()
+            if process._agenda.is_busy:
+                process._do_what_is_due()
             if process._child_error is not None:
                 raise process._child_error
         except BaseException:
             process.die()
             raise
+        left = process._agenda.left(monotonic()) if process._agenda.is_busy else None
         if not self._has_life or frames.due is None:
-            return None
-        return max(0.0, frames.due - monotonic())
+            return left
+        until_frame = max(0.0, frames.due - monotonic())
+        return until_frame if left is None else min(left, until_frame)

@@ -116,6 +116,11 @@ class Api:
         _check(path)
         return Branch(self, path)
 
+    def put(self, handler: Handler) -> None:
+        """Have calls of the path of ``handler`` answered by it, as `add` has a function."""
+        _check(handler.path)
+        self._put(self._handlers, handler.path, handler)
+
     # Asking
 
     def find(self, path: str) -> tuple[Handler, ...]:

@@ -24,6 +24,7 @@ from threading import Lock
 from typing import Any
 
 from gateway.errors import (
+    BodyError,
     CallCancelledError,
     ExpiredError,
     GatewayError,
@@ -40,6 +41,7 @@ from gateway.rpc.call import Call, doing
 from gateway.rpc.failure import as_gateway_error
 from gateway.rpc.handler import Handler, Unhandled, arguments
 from gateway.rpc.in_hand import InHand, Owner, owner_of
+from gateway.rpc.references import MARK, References, found_in, plain
 from gateway.rpc.stream import CANCEL, Stream
 from gateway.rpc.streams import OpenStream, Streams
 from gateway.rpc.transaction import TransactionId
@@ -84,6 +86,8 @@ class Desk:
         self._streams = Streams(process._clock.monotonic)
         self._counts: Counter[str] = Counter()
         self._answered = 0
+        self.references: References | None = None
+        """Who knows what references stand for; without, none are taken and none given."""
         process._box.obey_also(self._obey)
         process._box.on_gone = self._gone
 
@@ -204,7 +208,10 @@ class Desk:
         self._in_hand.begin(message)
         before = doing.set((self, message))
         try:
-            result = handler.function(**handler.check(message.body))  # type: ignore[misc]
+            body = message.body
+            if type(body) is dict and MARK in body:
+                body = self._found_in(body, message)
+            result = handler.function(**handler.check(body))  # type: ignore[misc]
             if message.headers is None and type(result) in _ORDINARY:
                 self._answer_here(message, result)
             else:
@@ -265,15 +272,26 @@ class Desk:
             raise ExpiredError("too old when its turn came")
         if self._in_hand.is_taken_back(message):
             raise CallCancelledError(f"{message.subject!r} was taken back before it began")
+        body = message.body
+        if type(body) is dict and MARK in body:
+            body = self._found_in(body, message)
         for handler in handlers:
             result = (
-                handler.function(self.call_of(message))
-                if handler.raw
-                else handler.invoke(message.body)
+                handler.function(self.call_of(message)) if handler.raw else handler.invoke(body)
             )
             if type(result) is not Unhandled:
                 return result
         raise unknown(self._process.name, message.subject, list(self.describe()))
+
+    def _found_in(self, body: dict[str, Any], message: Message) -> dict[str, Any]:
+        if self.references is None or message.route:
+            raise RefusedError(
+                f"{self._process.name!r} takes no proxies and no remote functions:"
+                " it needs gateway.services.Services(process), and whoever calls is to be inside"
+            )
+        found = {name: value for name, value in body.items() if name != MARK}
+        made: dict[str, Any] = found_in(found, self.references.find)
+        return made
 
     def _answer(self, message: Message, result: Any, subject: str = "") -> None:
         if not is_solicited(message):
@@ -283,8 +301,28 @@ class Desk:
             self._process.reply(message, result, subject=subject)
         except RecipientGoneError:
             self._count("unheard")
+        except BodyError as error:
+            self._answer_by_reference(message, result, subject, error)
         except GatewayError as error:
             self._fail(message, error)
+        else:
+            self._count("answered")
+
+    def _answer_by_reference(
+        self, message: Message, result: Any, subject: str, error: BodyError
+    ) -> None:
+        """Answer with what no letter carries as it is: what stays here, or has another shape."""
+        if self.references is None or subject:
+            self._fail(message, error)
+            return
+        try:
+            what = f"what {message.subject!r} returned"
+            result, refers = plain(result, what, self.references)
+            if refers and message.route:
+                raise RefusedError(f"{message.subject!r} returns what is for the inside alone")
+            self._process.reply(message, result, subject=MARK if refers else "")
+        except GatewayError as failure:
+            self._fail(message, failure)
         else:
             self._count("answered")
 

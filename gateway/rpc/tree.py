@@ -92,6 +92,10 @@ class Remote:
             return answer.body
         return self._line.stream(self._address, self._terms, answer)
 
+    def _with(self, terms: Terms) -> Remote:
+        """Return the same place on other ``terms``."""
+        return type(self)(self._line, self._address, self._path, terms)
+
     def __repr__(self) -> str:
         return f"<remote {self._path or 'tree'} of {self._address!r}>"
 
@@ -183,7 +187,7 @@ def using(remote: T, **terms: Any) -> T:
     >>> play(lambda main: using(remote(main, "nobody"), ignore_errors=True).greet())
     """
     place = _place(remote)
-    changed: Any = Remote(place._line, place._address, place._path, place._terms.changed(**terms))
+    changed: Any = place._with(place._terms.changed(**terms))
     return changed  # type: ignore[no-any-return]
 
 

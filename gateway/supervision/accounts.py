@@ -44,6 +44,8 @@ class Accounts:
         self._hands = hands
         self.dropped_by_the_ended: Counter[str] = Counter()
         """Letters and publications lost in OS processes that are over, by who was to get them."""
+        self.of_the_forgotten = Balance()
+        """What those have counted who are no members any more."""
 
     def open(self, member: Member) -> None:
         """Give the next life of a forked member a row."""
@@ -105,6 +107,10 @@ class Accounts:
             member = self._members.get(name.rpartition("@")[2])
             if member is not None:
                 member.past = member.past.plus(Balance(accepted=count, dropped=count))
+
+    def forget(self, member: Member) -> None:
+        """Take over what a member has counted that is forgotten; its lives are over."""
+        self.of_the_forgotten = self.of_the_forgotten.plus(member.past)
 
     def balance(self, member: Member) -> Balance:
         """Return what all mailboxes of all lives of a member have counted so far."""

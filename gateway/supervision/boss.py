@@ -255,6 +255,7 @@ class Boss:
                 self._deaths.end_unlived()
             if message is not None:
                 self._hear(message)
+            self._starting.forget()
             now = self._monotonic()
             self._orders.step(now)
             if self._shutdown is not None:
@@ -387,6 +388,7 @@ class Boss:
             **self._orders.statistics(),
             **self._board.statistics(),
             "dropped_by_the_ended": dict(self._accounts.dropped_by_the_ended),
+            "mail_of_the_forgotten": self._accounts.of_the_forgotten._asdict(),
             "fork_server": self._fork_server.statistics() if self._fork_server is not None else {},
             "systemd": self._systemd.statistics(),
             "mail": self._box.statistics()._asdict(),

@@ -99,8 +99,8 @@ class Deaths:
             told.name,
             words,
         )
-        member = self._members[told.name]
-        if member.incarnation != told.incarnation:
+        member = self._members.get(told.name)
+        if member is None or member.incarnation != told.incarnation:
             return
         member.exit_status = told.status
         if not member.runs and member.cause == _KILLED:
@@ -109,8 +109,8 @@ class Deaths:
 
     def failed(self, told: Failed) -> None:
         """The fork server could not fork a child."""
-        member = self._members[told.name]
-        if member.incarnation == told.incarnation and member.runs:
+        member = self._members.get(told.name)
+        if member is not None and member.incarnation == told.incarnation and member.runs:
             self.gone(member, told.reason, failed=True)
 
     def end_unlived(self) -> None:

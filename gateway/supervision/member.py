@@ -73,6 +73,11 @@ class Member:
     """What the lives that are over have counted."""
 
     @property
+    def is_over(self) -> bool:
+        """Whether no life of it is under way, and none is due."""
+        return not self.runs and self.state != "waiting" and self.due is None
+
+    @property
     def runs(self) -> bool:
         """Whether a life of it is under way."""
         return self.state in ("starting", "living", "stopping")

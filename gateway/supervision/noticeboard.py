@@ -16,6 +16,7 @@ import select
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from gateway.bus.directory import Book
@@ -56,6 +57,7 @@ class Noticeboard:
         self._box = box
         self._members = members
         self._archive = Archive()
+        self._stamps = count(1)
         self.notices = Notices()
         self._carrier = ""
         self._unsent: dict[str, _Backlog] = {}
@@ -221,9 +223,17 @@ class Noticeboard:
             "mode": member.spec.mode,
             "restarts": member.restarts.count,
         }
-        topic = f"processes/{member.spec.name}/state"
-        _, sequence = self._archive.sequence(topic)
-        self._publish_retained(self._publication(topic, body, BOSS, 1, sequence + 1))
+        self._say_state(member, body)
+
+    def forget(self, member: Member) -> None:
+        """Keep nothing of a process that is over and will not come back."""
+        self._say_state(member, None)
+
+    def _say_state(self, member: Member, body: Any) -> None:
+        # One row for all of them: who has seen the state of somebody who was forgotten
+        # is to take that of a successor for newer.
+        topic, stamp = f"processes/{member.spec.name}/state", next(self._stamps)
+        self._publish_retained(self._publication(topic, body, BOSS, 1, stamp))
 
     def announce(self, topic: str, body: Any) -> None:
         """Publish ``body`` once; nothing of it is kept."""

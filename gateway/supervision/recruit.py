@@ -41,6 +41,8 @@ class Recruit(CrewMember, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """One member, with its name beside what the configuration says of it."""
 
     name: str
+    ephemeral: bool = False
+    """Whether it is forgotten when it is over, so that its name is free again."""
 
 
 _FIELDS = [name for name in Recruit.__struct_fields__ if name in ProcessSpec.__dataclass_fields__]

@@ -42,7 +42,8 @@ class ProcessSpec:
     is born. ``route`` is what the bus writes on its mail. ``command`` is what
     an external one runs. ``start_after``, ``limit`` and ``stuck_after`` are in
     seconds; see `Application.add_process`. ``data`` is what it was made from,
-    where that was plain data (`gateway.supervision.recruit`). What is published on
+    where that was plain data (`gateway.supervision.recruit`). One that is
+    ``ephemeral`` is forgotten when it is over and not restarted. What is published on
     the patterns ``spools`` waits for it, also before its first life.
     """
 
@@ -67,6 +68,7 @@ class ProcessSpec:
     stuck_after: float | None = None
     when_stuck: WhenStuck = "report"
     data: Mapping[str, Any] | None = None
+    ephemeral: bool = False
     spools: Mapping[str, SpoolTerms] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,6 +89,8 @@ class ProcessSpec:
                 self._refuse(f"{key}={seconds}: use more than 0 seconds, or None")
         if self.force_stop and self.mode in ("thread", "asyncio"):
             self._refuse("force_stop, but a thread cannot be killed: use mode='fork'")
+        if self.ephemeral and not self.autostart:
+            self._refuse("nobody who starts it, and would be forgotten: not both in one")
         if self.bound_shutdown and self.restart.kind == "permanent":
             self._refuse("bound_shutdown and a permanent restart, so it would never be over")
         if isinstance(self.factory, str):

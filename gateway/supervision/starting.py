@@ -69,6 +69,9 @@ class Starting:
         self._random = random
         self._temporary = temporary
         self._mailboxes = mailboxes
+        self._ephemeral: set[str] = set()
+        # No life of whoever comes later may be taken for one of somebody forgotten.
+        self._forgotten_lives = 0
 
     def enlist(self, member: Member) -> None:
         """Have a new member start by itself, now or later, where its spec says so."""
@@ -85,15 +88,43 @@ class Starting:
         name = spec.name
         if self._fork_server is None:
             refuse_in_simulation(spec)
+        # Who knows of an end takes the name to be free.
+        self.forget()
         if name in self._members or name == BOSS:
-            raise RefusedError(f"there is a process {name!r} already")
+            raise RefusedError(f"there is a process {name!r} already: choose another name")
         depends = {known: member.spec.depends for known, member in self._members.items()}
         del depends[self._main]
         self._order[:] = [*waves({**depends, name: spec.depends}), [self._main]]
-        member = self._members[name] = Member(spec, Restarts(spec.restart, self._random))
+        member = Member(
+            spec, Restarts(spec.restart, self._random), incarnation=self._forgotten_lives
+        )
+        self._members[name] = member
+        if spec.ephemeral:
+            self._ephemeral.add(name)
         self.enlist(member)
         self._board.tell_book()
         self._board.answer(message, None)
+
+    def forget(self) -> None:
+        """Forget the ephemeral ones that are over, but for those whom others depend on."""
+        over = [name for name in self._ephemeral if self._members[name].is_over]
+        while over:
+            needed = {name for member in self._members.values() for name in member.spec.depends}
+            free = [name for name in over if name not in needed]
+            if not free:
+                return
+            for name in free:
+                over.remove(name)
+                self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        member = self._members.pop(name)
+        self._ephemeral.remove(name)
+        self._forgotten_lives = max(self._forgotten_lives, member.incarnation)
+        kept = ([other for other in wave if other != name] for wave in self._order)
+        self._order[:] = [wave for wave in kept if wave]
+        self._accounts.forget(member)
+        self._board.forget(member)
 
     def step(self) -> None:
         """Open who is due by now, and launch whoever has everybody that it needs."""
@@ -186,8 +217,8 @@ class Starting:
 
         Where everybody was sent a TERM already, ``terminated``, it gets its own.
         """
-        member = self._members[told.name]
-        if told.incarnation != member.incarnation or not member.runs:
+        member = self._members.get(told.name)
+        if member is None or told.incarnation != member.incarnation or not member.runs:
             os.close(told.pidfd)
             return
         member.pid, member.pidfd = told.pid, told.pidfd

@@ -211,3 +211,29 @@ def test_what_lives_in_its_own_loop_is_not_stepped(tmp_path: Path) -> None:
     process._ending.close()
     box.close()
     office.shut()
+
+
+def test_what_is_to_be_called_soon_or_later_is_called_by_a_step(house: House) -> None:
+    with house.running() as main:
+        process: Any = main.process
+        process.call_soon(lambda: process.note("soon"))
+        assert main.step() is None
+        assert process.news == ["soon"]
+        process.call_later(0.05, lambda: process.note("later"))
+        left = main.step()
+        assert left is not None
+        assert 0 < left <= 0.05
+        while "later" not in process.news:
+            select.select([main], [], [], left)
+            left = main.step()
+        assert process.threads == {threading.get_ident()}
+
+
+def test_a_call_soon_of_another_thread_rings(house: House) -> None:
+    with house.running() as main:
+        process: Any = main.process
+        main.step()
+        other = threading.Thread(target=process.call_soon, args=(lambda: process.note("soon"),))
+        other.start()
+        turn(main, lambda: process.news == ["soon"])
+        other.join()

@@ -1,0 +1,90 @@
+"""What stands in a letter for something that stays where it is.
+
+Of a proxy or a function a letter carries how to find it: whatever has a method
+``__refer__`` that returns plain data may be an argument or a result. A body that
+holds such references says so (`MARK`), so that nobody has to search the others; a
+process that can find what they stand for has its desk do so
+(`gateway.rpc.desk.Desk.references`).
+
+Pure. Refused (`BodyError`): what neither a letter can carry nor a reference stand for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from types import FunctionType, MethodType
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from gateway.errors import BodyError
+from gateway.mail.body import PLAIN
+
+MARK: Final = "$references"
+"""The key in the body of a call, and the subject of an answer, that holds references."""
+
+_KEY: Final = "$reference"
+_AS_THEY_ARE = (bytes, datetime)
+
+
+class References(Protocol):
+    """Knows, for one process, what references stand for."""
+
+    def find(self, told: dict[str, Any]) -> Any:
+        """Return what ``told`` stands for; `RefusedError` for nonsense."""
+        ...
+
+    def refer(self, value: object) -> dict[str, Any] | None:
+        """Return what stands for ``value``, which says nothing of it itself; None for nothing."""
+        ...
+
+
+def plain(value: Any, where: str, known: References | None = None) -> tuple[Any, bool]:
+    """Return ``value`` as a letter carries it, and whether there are references in it.
+
+    >>> plain({"ports": {1}}, "the argument 'config'")
+    ({'ports': [1]}, False)
+    """
+    if type(value) in PLAIN or type(value) is int:
+        return value, False
+    told = None if known is None else known.refer(value)
+    if told is not None:
+        return {_KEY: told}, True
+    refers = False
+
+    def refer(found: Any) -> dict[str, Any]:
+        nonlocal refers
+        make = getattr(type(found), "__refer__", None)
+        if make is None:
+            raise TypeError(f"it holds a {type(found).__name__}{_advice(found)}")
+        refers = True
+        return {_KEY: make(found)}
+
+    try:
+        made = msgspec.to_builtins(value, builtin_types=_AS_THEY_ARE, str_keys=True, enc_hook=refer)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BodyError(f"{where} cannot be sent: {error}") from error
+    return made, refers
+
+
+def found_in(value: Any, find: Callable[[dict[str, Any]], Any]) -> Any:
+    """Return ``value`` with what ``find`` returns in the place of each reference.
+
+    >>> found_in([1, {"$reference": {"to": "arm"}}], lambda told: told["to"])
+    [1, 'arm']
+    """
+    if type(value) is list or type(value) is tuple:
+        return [found_in(each, find) for each in value]
+    if type(value) is dict:
+        told = value.get(_KEY)
+        if type(told) is dict and len(value) == 1:
+            return find(told)
+        return {name: found_in(each, find) for name, each in value.items()}
+    return value
+
+
+def _advice(found: Any) -> str:
+    if isinstance(found, FunctionType | MethodType):
+        return ": hand over gateway.services.remote_function(process, function)"
+    return ""

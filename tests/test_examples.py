@@ -40,6 +40,20 @@ def test_own_loop_is_told_of_the_mail_on_its_own_thread() -> None:
     assert result.returncode == 0
 
 
+def test_robot_service_is_used_as_if_it_were_here() -> None:
+    result = run("robot_service.py")
+    assert result.stdout.splitlines() == [
+        "fast",
+        "metre 1",
+        "metre 2",
+        "drove 2 m at 7 km/h",
+        "RemoteValueError 4 m is too far",
+        "spin!",
+        "['robot']",
+    ]
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_every_example_says_how_to_run_it(path: Path) -> None:
     assert f"python examples/{path.name}" in path.read_text()

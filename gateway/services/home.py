@@ -4,7 +4,8 @@ Made when it is first wanted (`home_of`), and there for as long as the process. 
 then on the process's own methods may be called with proxies and remote functions,
 and may return some.
 
-Refused (`RefusedError`): references that make no sense.
+Refused: references that make no sense (`RefusedError`), processes on an event loop,
+which a proxy would hold up (`RuntimeError`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ class Home:
     """Finds what references stand for, for one process; a `Finder`."""
 
     def __init__(self, process: Process) -> None:
+        if process._context.mode == "asyncio":
+            raise RuntimeError(
+                f"{process.name!r} shares a loop, and a proxy waits: whoever wants services runs"
+                " in the mode thread or fork, and a loop asks that process"
+            )
         self.process = process
         self.own: tuple[str, int, object] | None = None
         """What lives here, where this process is a service: name, life, object."""

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from gateway.errors import RefusedError
+from gateway.process.process import Process
 from gateway.services import Services
 from gateway.services.finder import finder_here, found_here
+from gateway.testing.stage import play
 from tests.lab.little_robot import Robot
 
 PATIENCE = 20.0
@@ -57,3 +59,22 @@ def test_what_comes_from_outside_refers_to_nothing(house: Services, robot: Robot
     body = {MARK: True, "*": [{"$reference": {"service": "robot", "life": 1}}]}
     with pytest.raises(RefusedError, match="whoever calls is to be inside"):
         desk_of(house.process)._found_in(body, message)
+
+
+class OnLoop(Process):
+    """Wants services on an event loop."""
+
+    async def birth(self) -> None:  # type: ignore[override]
+        try:
+            Services(self)
+        except RuntimeError as error:
+            self.said = str(error)
+        self.add_filter(subject="^said$", callback=lambda m: self.reply(m, self.said))
+
+
+def test_a_process_on_a_loop_has_none_since_a_proxy_waits() -> None:
+    def scene(main: Process) -> str:
+        said: str = main.wait_for_reply(main.send("loop", "said"), PATIENCE).body
+        return said
+
+    assert "shares a loop, and a proxy waits" in play(scene, loop=(OnLoop, "asyncio"))

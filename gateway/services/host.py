@@ -4,7 +4,8 @@ It is added by `Services.start`, waits in its birth for the letter that says wha
 constructor is called with, makes the object, serves it, and answers. By letter,
 since so the arguments may be what the arguments of any call may be, of any size, and
 what the constructor raises is raised where the service was started. Where nobody
-writes that letter, since whoever wanted the service died meanwhile, it ends.
+writes that letter or hears its answer, since whoever wanted the service died
+meanwhile, it ends.
 
 The object is made, and called unless there are workers, on the main thread of its
 OS process. Where its class is a context manager it is entered, and left when the
@@ -16,13 +17,14 @@ Refused: to be asked for anything before the object is made (`RefusedError`).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 from functools import partial
 from typing import Any
 
 from gateway.config.qualname import named
-from gateway.errors import RefusedError
+from gateway.errors import CallTimeoutError, RecipientGoneError, RefusedError
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.rpc.failure import as_gateway_error
@@ -117,9 +119,16 @@ class ServiceHost(Process):
 
     def _answer_made(self) -> None:
         assert self._made is not None
-        # Once the boss answers it has heard that this lives: who is told of it lists it.
-        self.process_names()
-        self.reply(self._made, self._about())
+        with contextlib.suppress(CallTimeoutError):
+            # Once the boss answers it has heard that this lives: who is told of it lists it.
+            self.process_names()
+        try:
+            self.reply(self._made, self._about())
+        except RecipientGoneError:
+            log.info(
+                "whoever started %s died meanwhile, and nobody knows of it: it ends", self.name
+            )
+            self.die()
 
 
 def _is_context(target: object) -> bool:

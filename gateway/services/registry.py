@@ -62,7 +62,7 @@ class Services:
         self.process = process
         self._home = home_of(process)
         self._terms = StartTerms()
-        self._started: list[Proxy] = []
+        self._started: dict[Proxy, None] = {}
 
     @classmethod
     def here(cls) -> Services:
@@ -140,7 +140,9 @@ class Services:
                 ) from error
             raise
         proxy._face.take(told)
-        self._started.append(proxy)
+        for known in [each for each in list(self._started) if not each._line.is_alive()]:
+            self._started.pop(known, None)
+        self._started[proxy] = None
         return proxy
 
     def _give_up(self, name: str) -> None:
@@ -222,7 +224,7 @@ class Services:
         until = now() + timeout
         told: list[Message] = []
         while self._started:
-            proxy = self._started.pop()
+            proxy, _ = self._started.popitem()
             if proxy._line.is_alive():
                 with contextlib.suppress(GatewayError):
                     told.append(self.process._tell_boss("poison_pill", proxy._address))

@@ -7,9 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from gateway.services import Services, register_function, remove_function, this_service
+from tests.lab.os_processes import until
 
 
 class Robot:
@@ -123,6 +125,14 @@ class Hangs:
     def __init__(self) -> None:
         while True:
             time.sleep(3600)
+
+
+class Slow:
+    """Is made when somebody says so."""
+
+    def __init__(self, begun: str, go_on: str) -> None:
+        Path(begun).touch()
+        assert until(Path(go_on).exists, 20.0)
 
 
 class Crashes:

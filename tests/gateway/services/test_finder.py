@@ -64,7 +64,7 @@ def test_what_comes_from_outside_refers_to_nothing(house: Services, robot: Robot
 class OnLoop(Process):
     """Wants services on an event loop."""
 
-    async def birth(self) -> None:  # type: ignore[override]
+    async def birth(self) -> None:
         try:
             Services(self)
         except RuntimeError as error:

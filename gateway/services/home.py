@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from gateway.errors import RefusedError
 from gateway.process.process import Process
-from gateway.rpc.desk import desk_of
+from gateway.rpc.ends import desk_of
 from gateway.rpc.terms import Terms
 from gateway.services import finder
 from gateway.services.proxy import Face, Proxy
@@ -44,7 +44,7 @@ class Home:
     """Finds what references stand for, for one process; a `Finder`."""
 
     def __init__(self, process: Process) -> None:
-        if process._context.mode == "asyncio":
+        if process.is_on_loop:
             raise RuntimeError(
                 f"{process.name!r} shares a loop, and a proxy waits: whoever wants services runs"
                 " in the mode thread or fork, and a loop asks that process"

@@ -35,7 +35,7 @@ from gateway.errors import (
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.rpc.arguments import packed
-from gateway.rpc.calls import calls_of
+from gateway.rpc.ends import calls_of
 from gateway.rpc.stream import Answer
 from gateway.rpc.terms import Terms
 from gateway.services import finder

@@ -34,7 +34,7 @@ from gateway.process.process import Process
 from gateway.process.runner import run
 from gateway.rpc.api import Api
 from gateway.rpc.call import Call, current_call
-from gateway.rpc.desk import desk_of
+from gateway.rpc.ends import desk_of
 from gateway.rpc.terms import Terms
 from gateway.services.anatomy import is_public
 from gateway.services.finder import Finder, found_here

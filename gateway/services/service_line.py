@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gateway.errors import AddressError, RecipientGoneError
-from gateway.rpc.calls import calls_of
+from gateway.rpc.ends import calls_of
 from gateway.rpc.references import MARK, found_in
 from gateway.rpc.stream import Answer
 from gateway.rpc.terms import Terms

@@ -79,7 +79,7 @@ class Taker(Process):
 class Knowing(Taker):
     def birth(self) -> None:
         super().birth()
-        from gateway.rpc.desk import desk_of
+        from gateway.rpc.ends import desk_of
 
         desk_of(self).references = Knows()
 

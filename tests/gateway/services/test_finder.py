@@ -48,7 +48,7 @@ def test_nonsense_refers_to_nothing(house: Services, told: dict[str, Any]) -> No
 def test_what_comes_from_outside_refers_to_nothing(house: Services, robot: Robot) -> None:
     from dataclasses import dataclass
 
-    from gateway.rpc.desk import desk_of
+    from gateway.rpc.ends import desk_of
     from gateway.rpc.references import MARK
 
     @dataclass

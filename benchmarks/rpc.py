@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+from benchmarks import service_figures
 from benchmarks.bus import Exchange, timed
 from benchmarks.measure import arguments, pinned, ratio, show, spread
 from gateway.application import Application
@@ -146,6 +147,7 @@ def measure(rounds: int) -> dict[str, Any]:
         "call_vs_pipe": ratio(seconds["call"], seconds["pipe"]),
         **figures,
         **every,
+        "service": service_figures.measure(rounds),
         "unpinned": {"call_vs_pipe": ratio(free_seconds["call"], free_seconds["pipe"]), **free},
     }
 

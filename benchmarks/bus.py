@@ -111,8 +111,8 @@ def simple_queue() -> Iterator[Exchange]:
 
 
 @contextmanager
-def pipe() -> Iterator[Exchange]:
-    """Offer an echo of the dict through a Pipe to a forked process."""
+def pipe(body: object = BODY) -> Iterator[Exchange]:
+    """Offer an echo of ``body`` through a Pipe to a forked process."""
     ours, theirs = multiprocessing.Pipe()
 
     def echo() -> None:
@@ -120,7 +120,7 @@ def pipe() -> Iterator[Exchange]:
             theirs.send(item)
 
     def exchange() -> None:
-        ours.send(BODY)
+        ours.send(body)
         ours.recv()
 
     child = multiprocessing.get_context("fork").Process(target=echo)

@@ -12,14 +12,11 @@ others are those of a service (`benchmarks.service_figures`).
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
 from benchmarks import service_figures
-from benchmarks.bus import Exchange, timed
+from benchmarks.bus import Exchange, pipe, timed
 from benchmarks.measure import arguments, pinned, ratio, show, spread
 from gateway.application import Application
 from gateway.process.process import Process
@@ -95,28 +92,6 @@ class Caller(Process):
         return round(read / (perf_counter() - began))
 
 
-@contextmanager
-def pipe() -> Iterator[Exchange]:
-    """Offer an echo of the arguments through a Pipe to a forked process."""
-    ours, theirs = multiprocessing.Pipe()
-
-    def echo() -> None:
-        while (item := theirs.recv()) is not None:
-            theirs.send(item)
-
-    def exchange() -> None:
-        ours.send(GRIP)
-        ours.recv()
-
-    child = multiprocessing.get_context("fork").Process(target=echo)
-    child.start()
-    yield exchange
-    ours.send(None)
-    child.join()
-    ours.close()
-    theirs.close()
-
-
 def calls(rounds: int) -> tuple[dict[str, list[list[float]]], dict[str, float]]:
     """Return the seconds of each exchange by job and turn, and the other figures."""
     seconds: dict[str, list[list[float]]] = {}
@@ -128,7 +103,7 @@ def calls(rounds: int) -> tuple[dict[str, list[list[float]]], dict[str, float]]:
         def build(self) -> None:
             self.add_process("robot", Robot, mode="fork")
 
-    with pipe() as echo:
+    with pipe(GRIP) as echo:
         made = {"rounds": rounds, "echo": staticmethod(echo), "seconds": seconds}
         main = type("Main", (Caller,), {**made, "figures": figures})
         Pair(main=main).run()

@@ -20,7 +20,7 @@ from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
 from gateway.rpc.calls import Calls, late
-from gateway.rpc.stream import Answer, Batch, Stream
+from gateway.rpc.stream import Answer, Batch, Parts, Stream
 from gateway.rpc.terms import Terms
 from gateway.rpc.transaction import Transaction, TransactionId, releasing
 
@@ -138,61 +138,25 @@ class LoopTransaction(Transaction[T]):
         self._task.cancel()
 
 
-class AsyncStream(AsyncIterator[Any]):
+class AsyncStream(Parts, AsyncIterator[Any]):
     """The parts of one call of an asyncio process; ``async for``, and `close` to leave it."""
-
-    def __init__(
-        self,
-        first: Batch,
-        pull: Callable[[str], Transaction[Batch]],
-        cancel: Callable[[str], None],
-    ) -> None:
-        self._pull = pull
-        self._cancel = cancel
-        self._id = first.stream
-        self._is_open = True
-        self._error: GatewayError | None = None
-        self._coming: Any = None
-        self.returned: Any = None
-        """What the function returned in the end, once all was read."""
-        self._take(first)
 
     async def __anext__(self) -> Any:
         while True:
             for part in self._parts:
                 return part
-            if self._coming is None:
-                break
-            coming, self._coming = self._coming, None
+            coming = self._awaited()
+            if coming is None:
+                raise StopAsyncIteration
             try:
                 self._take(await coming)
             except BaseException:
                 self.close()
                 raise
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-        raise StopAsyncIteration
-
-    def _take(self, batch: Batch) -> None:
-        self._parts = iter(batch.parts)
-        if batch.more and self._is_open:
-            self._coming = self._pull(self._id)
-            return
-        self._is_open = False
-        self._error, self.returned = batch.error, batch.returned
 
     def close(self) -> None:
         """Read no more; the function over there is closed. Twice is fine."""
-        self._parts, self._error = iter(()), None
-        coming, self._coming = self._coming, None
-        if self._is_open:
-            self._is_open = False
-            if coming is not None:
-                coming.cancel()
-            self._cancel(self._id)
-
-    def __del__(self) -> None:
-        """Close what somebody left in the middle of a loop."""
-        if getattr(self, "_is_open", False):
-            self.close()
+        coming = self._coming
+        super().close()
+        if coming is not None:
+            coming.cancel()

@@ -130,9 +130,9 @@ class Calls:
         # Who is to be told of the call, and what joins its parts, is none of a pull's.
         pulls = Terms(timeout=terms.timeout)
 
-        def pull(stream: str) -> Callable[[], Batch]:
+        def pull(stream: str) -> Transaction[Batch]:
             asked = {"stream": stream, "most": terms.window}
-            return self.begin(address, Stream.NEXT, asked, pulls, Batch.of).result
+            return self.begin(address, Stream.NEXT, asked, pulls, Batch.of)
 
         def cancel(stream: str) -> None:
             self._tell_cancel(address, stream)

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from gateway.errors import GatewayError, ProtocolError, error_from
+from gateway.rpc.transaction import Transaction
 
 CANCEL = "$cancel"
 """The subject of what takes a call or a stream back."""
@@ -50,7 +51,7 @@ class Batch(NamedTuple):
     def of(cls, answer: Answer) -> Batch:
         """Return what an answer holds; raise `ProtocolError` where it is no batch."""
         body = answer.body
-        if answer.subject != Stream.SUBJECT or not isinstance(body, dict):
+        if answer.subject != Parts.SUBJECT or not isinstance(body, dict):
             raise ProtocolError("what came in a stream is no part of it")
         parts = body.get("parts")
         told = body.get("error")
@@ -63,44 +64,28 @@ class Batch(NamedTuple):
         )
 
 
-Pull = Callable[[str], Callable[[], Batch]]
-"""Asks for more of a stream at once, and returns what waits for it."""
-
-
-class Stream(Iterator[Any]):
-    """The parts of one call; an iterator, and a context that closes it."""
+class Parts:
+    """What both kinds of streams know: the parts that came, and how to have more."""
 
     SUBJECT: ClassVar[str] = "$stream"
     NEXT: ClassVar[str] = "$next"
 
-    def __init__(self, first: Batch, pull: Pull, cancel: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        first: Batch,
+        pull: Callable[[str], Transaction[Batch]],
+        cancel: Callable[[str], None],
+    ) -> None:
+        """Begin with the batch ``first``; ``pull`` asks for more, ``cancel`` closes."""
         self._pull = pull
         self._cancel = cancel
         self._id = first.stream
         self._is_open = True
         self._error: GatewayError | None = None
-        self._coming: Callable[[], Batch] | None = None
+        self._coming: Transaction[Batch] | None = None
         self.returned: Any = None
         """What the function returned in the end, once all was read."""
         self._take(first)
-
-    def __next__(self) -> Any:
-        for part in self._parts:
-            return part
-        while self._coming is not None:
-            coming, self._coming = self._coming, None
-            try:
-                batch = coming()
-            except BaseException:
-                self.close()
-                raise
-            self._take(batch)
-            for part in self._parts:
-                return part
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-        raise StopIteration
 
     def _take(self, batch: Batch) -> None:
         self._parts = iter(batch.parts)
@@ -110,12 +95,42 @@ class Stream(Iterator[Any]):
         self._is_open = False
         self._error, self.returned = batch.error, batch.returned
 
+    def _awaited(self) -> Transaction[Batch] | None:
+        """Take out what is to come next; None at the end, or the error that ended it."""
+        coming, self._coming = self._coming, None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return coming
+
     def close(self) -> None:
         """Read no more; the function over there is closed. Twice is fine."""
         self._parts, self._coming, self._error = iter(()), None, None
         if self._is_open:
             self._is_open = False
             self._cancel(self._id)
+
+    def __del__(self) -> None:
+        """Close what somebody left in the middle of a loop."""
+        if getattr(self, "_is_open", False):
+            self.close()
+
+
+class Stream(Parts, Iterator[Any]):
+    """The parts of one call; an iterator, and a context that closes it."""
+
+    def __next__(self) -> Any:
+        while True:
+            for part in self._parts:
+                return part
+            coming = self._awaited()
+            if coming is None:
+                raise StopIteration
+            try:
+                self._take(coming.result())
+            except BaseException:
+                self.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -127,8 +142,3 @@ class Stream(Iterator[Any]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        """Close what somebody left in the middle of a loop."""
-        if getattr(self, "_is_open", False):
-            self.close()

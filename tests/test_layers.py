@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "supervision": ("process", "rpc"),
     "hosting": ("rpc", "device"),
     "routing": ("process", "config"),
-    "services": ("rpc", "application"),
+    "services": ("rpc", "application", "device"),
     "application": ("supervision", "config", "plugins"),
     "appliance": ("application", "hosting"),
     "client": ("mail", "backoff", "clock"),

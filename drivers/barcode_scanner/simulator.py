@@ -9,12 +9,11 @@ Run it by itself: ``python -m drivers.barcode_scanner.simulator --link /tmp/scan
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from drivers.barcode_scanner.board import Scanner
-from gateway.clock import Clock, RealClock
+from gateway.clock import RealClock
 from gateway.device.simulated_usb import SimulatedUsb
 
 HOW_TO = """\
@@ -28,17 +27,8 @@ Ctrl-C or Ctrl-D pulls the cable.
 class SimulatedScanner(SimulatedUsb):
     """A scanner that can be plugged in, unplugged and plugged in again."""
 
-    def __init__(
-        self,
-        link: str | os.PathLike[str],
-        *,
-        board: Scanner | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        """Name the path; `ValueError` where it cannot be made."""
-        clock = clock or RealClock()
-        self.board = board or Scanner(clock)
-        super().__init__(link, self.board, clock=clock)
+    make_board = Scanner
+    board: Scanner
 
     def scan(self, code: str) -> None:
         """Hold ``code`` before the scanner; `ValueError` where it cannot be typed."""

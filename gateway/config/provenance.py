@@ -76,8 +76,12 @@ def written(path: Path) -> str:
 
 
 def _quoted(key: str) -> str:
-    characters = (_ESCAPES.get(c) or (c if c.isprintable() else f"\\u{ord(c):04x}") for c in key)
-    return f'"{"".join(characters)}"'
+    return f'"{"".join(_ESCAPES.get(c) or (c if c.isprintable() else _code(c)) for c in key)}"'
+
+
+def _code(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"'}

@@ -135,6 +135,11 @@ class SimulatedPort(Generic[B]):
         """Pull the cable: the link goes, and whoever has it open gets a dead port."""
         self._want("unplugged")
 
+    def nudge(self) -> None:
+        """Have its thread ask the board what is due: something has been done to it by hand."""
+        if self._thread:
+            os.eventfd_write(self._wake, 1)
+
     def stop(self) -> None:
         """Unplug and end the thread; a second time does nothing."""
         if not self._thread:

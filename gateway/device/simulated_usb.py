@@ -25,7 +25,7 @@ import threading
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
-from typing import Final, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -71,13 +71,21 @@ class UsbBoard(Board, Protocol):
 class SimulatedUsb:
     """A device that can be plugged in, unplugged and plugged in again; ``path`` is its socket.
 
-    `start` and `stop` bracket it; ``with`` does both.
+    `start` and `stop` bracket it; ``with`` does both. A driver's own says which
+    device it is that is made where none is handed in, as `SimulatedPort.make_board`.
     """
 
+    make_board: ClassVar[Callable[..., Any] | None] = None
+    """Makes the device, given its ``clock``."""
+
     def __init__(
-        self, link: str | os.PathLike[str], board: UsbBoard, *, clock: Clock | None = None
+        self,
+        link: str | os.PathLike[str],
+        board: UsbBoard | None = None,
+        *,
+        clock: Clock | None = None,
     ) -> None:
-        """Name the path; `ValueError` where it cannot be made."""
+        """Name the path; `ValueError` where it cannot be made, and without any device."""
         self.path = Path(link)
         if not self.path.parent.is_dir():
             raise ValueError(f"there is no folder {self.path.parent} to put the socket in")
@@ -85,8 +93,14 @@ class SimulatedUsb:
             raise ValueError(f"{self.path} exists and is no socket; choose another path")
         self.dropped = 0
         """Packets that the host did not take."""
-        self._board = board
         self._clock = clock or RealClock()
+        # Asked of the class: a function there is no method of ours.
+        make_board = type(self).make_board
+        if board is None:
+            if make_board is None:
+                raise ValueError(f"{self.path} needs a device behind it")
+            board = make_board(clock=self._clock)
+        self.board: UsbBoard = board
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -111,7 +125,7 @@ class SimulatedUsb:
         """Plug it in: power up, and the path is there. Plugged in already: nothing."""
         if self._thread is not None:
             return
-        self._board.reset()
+        self.board.reset()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             listener.setblocking(False)
@@ -143,6 +157,10 @@ class SimulatedUsb:
         """Do ``something`` to the board, by hand, while its thread does nothing with it."""
         with self._lock:
             something()
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Have its thread ask the device what is due."""
         if self._thread is not None:
             os.eventfd_write(self._wake, 1)
 
@@ -167,9 +185,9 @@ class SimulatedUsb:
                         elif not self._serve(hosts[descriptor], hosts):
                             poll.unregister(descriptor)
                             hosts.pop(descriptor).socket.close()
-                    due = self._board.wake
+                    due = self.board.wake
                     if due is not None and due <= self._clock.monotonic():
-                        self._send(self._board.poll(), hosts)
+                        self._send(self.board.poll(), hosts)
         finally:
             self.path.unlink(missing_ok=True)
             listener.close()
@@ -178,7 +196,7 @@ class SimulatedUsb:
 
     def _milliseconds(self) -> int | None:
         with self._lock:
-            wake = self._board.wake
+            wake = self.board.wake
         return None if wake is None else max(0, ceil((wake - self._clock.monotonic()) * 1000))
 
     def _serve(self, host: _Host, hosts: dict[int, _Host]) -> bool:
@@ -193,7 +211,7 @@ class SimulatedUsb:
             host.purpose = packet
             return packet in (DATA, CONTROL)
         if host.purpose == DATA:
-            self._send(self._board.receive(packet), hosts)
+            self._send(self.board.receive(packet), hosts)
             return True
         answer = self._answer(packet)
         with contextlib.suppress(OSError):  # it went while it was answered
@@ -202,11 +220,11 @@ class SimulatedUsb:
 
     def _answer(self, packet: bytes) -> bytes:
         if packet == IDENTITY:
-            return ANSWER + msgspec.json.encode(self._board.identity)
+            return ANSWER + msgspec.json.encode(self.board.identity)
         if packet[:1] != REQUEST or len(packet) <= SETUP.size:
             return STALL
         setup = Setup(*SETUP.unpack_from(packet, 1))
-        answer = self._board.control(setup, packet[1 + SETUP.size :])
+        answer = self.board.control(setup, packet[1 + SETUP.size :])
         return STALL if answer is None else ANSWER + answer[: setup.length]
 
     def _send(self, packet: bytes, hosts: dict[int, _Host]) -> None:

@@ -54,6 +54,16 @@ def test_robot_service_is_used_as_if_it_were_here() -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_the_parameter_sweep_finds_the_best_speed_and_says_who_failed() -> None:
+    result = run("parameter_sweep.py")
+    assert result.stdout.splitlines() == [
+        "13 of 20 stayed on the table",
+        "the best speed is 0.8 m/s",
+    ]
+    assert result.stderr.startswith("20 of 20 done, 7 failed in 0:0")
+    assert result.returncode == 0
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_every_example_says_how_to_run_it(path: Path) -> None:
     assert f"python examples/{path.name}" in path.read_text()

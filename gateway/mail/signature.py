@@ -156,6 +156,9 @@ class Command:
             name, fields, kw_only=True, forbid_unknown_fields=True
         )
         """A letter's body as a type, with its bounds: what `check` converts to."""
+        # msgspec learns a Struct when it is first asked for one, and crashes where two
+        # threads have it learn the same one at once, as two calls would. So it learns it here.
+        msgspec.msgpack.Decoder(self.shape)
         self.answer: Any = hints.get("return", Any)
         """What it returns, as annotated."""
 

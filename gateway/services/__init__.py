@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gateway.services.execution import execution
     from gateway.services.home import remote_function
     from gateway.services.house import services
     from gateway.services.inside import (
@@ -17,15 +18,27 @@ if TYPE_CHECKING:
         remove_function,
         this_service,
     )
+    from gateway.services.pool import SimulationPool
+    from gateway.services.pool_events import Outcome, PoolEvent
+    from gateway.services.progress_line import ProgressLine
     from gateway.services.proxy import Proxy, closing, is_running, name_of
     from gateway.services.registry import Services
     from gateway.services.remote_functions import RemoteFunction
+    from gateway.services.simulated_device import SimulatedDevice
+    from gateway.services.simulation import Simulation
 
 __all__ = [
+    "Outcome",
+    "PoolEvent",
+    "ProgressLine",
     "Proxy",
     "RemoteFunction",
     "Services",
+    "SimulatedDevice",
+    "Simulation",
+    "SimulationPool",
     "closing",
+    "execution",
     "is_inside",
     "is_running",
     "name_of",
@@ -37,10 +50,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Outcome": "gateway.services.pool_events",
+    "PoolEvent": "gateway.services.pool_events",
+    "ProgressLine": "gateway.services.progress_line",
     "Proxy": "gateway.services.proxy",
     "RemoteFunction": "gateway.services.remote_functions",
     "Services": "gateway.services.registry",
+    "SimulatedDevice": "gateway.services.simulated_device",
+    "Simulation": "gateway.services.simulation",
+    "SimulationPool": "gateway.services.pool",
     "closing": "gateway.services.proxy",
+    "execution": "gateway.services.execution",
     "is_inside": "gateway.services.inside",
     "is_running": "gateway.services.proxy",
     "name_of": "gateway.services.proxy",

@@ -37,8 +37,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway.clock import Clock, RealClock, VirtualClock
 from gateway.errors import CallTimeoutError, RefusedError
@@ -65,6 +66,9 @@ class Simulation:
     (6.0, 'stopped', 3)
     """
 
+    make_clock: ClassVar[Callable[[], Clock]] = RealClock
+    """Makes its clock where none is handed in: `RealClock`, or `VirtualClock`."""
+
     steps: int | None = None
     """Steps that it takes at the most; None where ``on_step`` alone says when it is over."""
     period: float = 0.0
@@ -79,7 +83,7 @@ class Simulation:
         on where another left off.
         """
         self._life = Lifecycle(name or type(self).__name__, self._give_back)
-        self._clock = clock or RealClock()
+        self._clock = clock or type(self).make_clock()
         self._beginning_step = beginning_step
         self._parameters = Parameters(type(self))
         self._steering: deque[dict[str, Any]] = deque()
@@ -250,6 +254,10 @@ class Simulation:
     def name(self) -> str:
         """What it is called where people read: its class, unless said."""
         return self._life.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._life.name = name
 
     @property
     def status(self) -> str:

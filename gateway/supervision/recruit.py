@@ -45,6 +45,10 @@ class Recruit(CrewMember, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Whether it is forgotten when it is over, so that its name is free again."""
 
 
+# msgspec learns a Struct when it is first asked for one, and crashes where two threads have
+# it learn the same one at once. So it learns this one here.
+msgspec.msgpack.Decoder(Recruit)
+
 _FIELDS = [name for name in Recruit.__struct_fields__ if name in ProcessSpec.__dataclass_fields__]
 
 COMPANY = "gateway.supervision.company:Company"

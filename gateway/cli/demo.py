@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what this command takes."""
     parser.epilog = EPILOG
     parser.add_argument(
-        "--seconds", type=_seconds, metavar="N", help="end after N seconds (the story takes some 8)"
+        "--seconds", type=seconds, metavar="N", help="end after N seconds (the story takes some 8)"
     )
     parser.add_argument(
         "--broker", metavar="URL", help="use this broker, such as mqtt://localhost:1883"
@@ -89,14 +89,15 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Return the seconds that a word of the command line says, 0 or more."""
     try:
-        seconds = float(text)
+        found = float(text)
     except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
+        found = math.nan
+    if not 0 <= found < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return seconds
+    return found
 
 
 def _quieten(*, as_json: bool, debug: bool) -> None:

@@ -24,6 +24,7 @@ from gateway import __version__
 
 COMMANDS = {
     "run": "run the gateway that a configuration file describes",
+    "simulate": "stand up the hardware of a configuration in software, with its faults",
     "demo": "see it work: a simulated board and a broker, no hardware needed",
     "check": "find every mistake in a configuration file; starts nothing",
     "health": "say whether the gateway is well, and what to do where it is not",
@@ -48,6 +49,7 @@ examples:
   gateway demo --seconds 20               watch a board, a broker and a pulled cable
   gateway check /etc/gateway/gateway.toml
   gateway run -c /etc/gateway/gateway.toml
+  gateway simulate gateway.toml           its hardware in software, with faults
   gateway health                          is it well, and what is to be done
   gateway ps                              who is there, and which boards are connected
   gateway send wheels@serial drive '{"left": 100, "right": 100}'

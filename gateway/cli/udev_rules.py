@@ -11,9 +11,7 @@ import argparse
 import difflib
 import grp
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.cli.rules.configured import named_devices
     from gateway.cli.rules.file import INSTALLED, rules_for
     from gateway.cli.rules.options import RuleOptions
+    from gateway.cli.whole_file import write_whole
     from gateway.config.loading import load
 
     devices = named_devices(load(arguments.config, find=plugins.find), plugins.find)
@@ -88,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     _warn_of_group(options.group)
     output = arguments.output or STDOUT
     if output != STDOUT:
-        write_rules(Path(output), rules)
+        write_whole(Path(output), rules)
     if arguments.json:
         named = [device.name for device in devices if device.match]
         print(json.dumps({"output": output, "devices": named, "rules": rules}, indent=2))
@@ -106,19 +105,6 @@ def read_rules(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
-
-
-def write_rules(path: Path, rules: str) -> None:
-    """Write ``rules``; whoever reads ``path`` meanwhile finds the old ones or the new."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(rules)
-            os.fchmod(file.fileno(), 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _compare(arguments: argparse.Namespace, path: Path, installed: str | None, right: str) -> int:

@@ -38,6 +38,7 @@ from gateway.device.board_faults import LONGEST_STEP, BoardFaults, with_faults
 from gateway.device.simulated_port import SimulatedPort
 from gateway.device.simulated_usb import SimulatedUsb
 from gateway.errors import ConfigError, RefusedError
+from gateway.services.inside import is_inside, register_function
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Part = Annotated[float, Meta(ge=0, le=1)]
@@ -90,6 +91,9 @@ class SimulatedDevice:
     def __enter__(self) -> Self:
         self._port.start()
         self._is_plugged = True
+        if is_inside():
+            for name, function in own_words(self._port).items():
+                register_function(name, function)
         return self
 
     def __exit__(

@@ -11,7 +11,7 @@ could ever have.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -77,6 +77,9 @@ class SerialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ``share`` lets remote hands have the port, where the route allows it: see
     `routes.serial.sharing`.
     """
+
+    simulated_by: ClassVar[str] = "port"
+    """The key that takes the path of a simulated device; see ``gateway simulate``."""
 
     port: str = ""
     match: dict[str, str] = {}

@@ -8,7 +8,7 @@ the configuration is loaded: a device that nothing describes, or both of these d
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -24,6 +24,9 @@ class UsbSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     it is opened again; that concerns all interfaces of the device, so it is off
     unless asked for.
     """
+
+    simulated_by: ClassVar[str] = "simulated"
+    """The key that takes the path of a simulated device; see ``gateway simulate``."""
 
     match: dict[str, str] = {}
     simulated: str = ""

@@ -24,9 +24,9 @@ from gateway import __version__
 
 COMMANDS = {
     "run": "run the gateway that a configuration file describes",
-    "simulate": "stand up the hardware of a configuration in software, with its faults",
     "demo": "see it work: a simulated board and a broker, no hardware needed",
     "check": "find every mistake in a configuration file; starts nothing",
+    "simulate": "simulate the hardware of a configuration, and its faults",
     "health": "say whether the gateway is well, and what to do where it is not",
     "ps": "list the processes and devices of the running gateway",
     "send": "send one letter to an address and print the answer",

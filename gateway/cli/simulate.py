@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUMMARY = "stand up the hardware of a configuration in software, with its faults"
+SUMMARY = "simulate the hardware of a configuration, and its faults"
 
 EPILOG = """\
 A device that is found by a match, or whose path is taken, stands behind a link in

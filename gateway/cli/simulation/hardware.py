@@ -144,8 +144,8 @@ class Hands(Process):
         except OSError:
             return
         is_terminal = stat.S_ISCHR(kind) and os.isatty(0)
-        if is_terminal and os.tcgetpgrp(0) != os.getpgrp():
-            # In the background: to read would stop it.
+        if is_terminal and _is_in_background():
+            # To read would stop it.
             return
         if is_terminal or stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
             self.watch(0, self._read, select.EPOLLIN)
@@ -197,3 +197,12 @@ class Hands(Process):
         if word != "status":
             told = device.status()
         self.house.announcer.status(name, told)
+
+
+def _is_in_background() -> bool:
+    """Whether standard input is a terminal that another job has just now."""
+    try:
+        return os.tcgetpgrp(0) != os.getpgrp()
+    except OSError:
+        # Nobody's jobs are controlled there.
+        return False

@@ -116,7 +116,9 @@ class Driver(ABC):
     """Where the board in Python is, as ``module:class``; empty where there is none.
 
     The class takes the path of a symbolic link to put its port behind, and has
-    `start`, `plug`, `unplug` and `stop`. It is imported by who wants it.
+    `start`, `plug`, `unplug` and `stop`. It is imported by who wants it. One that
+    inherits from `SimulatedPort` or `SimulatedUsb` and names its ``make_board`` can
+    also be hung, stepped and the like by ``gateway simulate``.
     """
     looks_like: ClassVar[Sequence[Mapping[str, str]]] = ()
     """What such a board usually is when it is plugged in: matches, as a device's ``match``.

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gateway.services.execution import execution
+    from gateway.services.execution_context import execution
     from gateway.services.home import remote_function
     from gateway.services.house import services
     from gateway.services.inside import (
@@ -60,7 +60,7 @@ _HOMES = {
     "Simulation": "gateway.services.simulation",
     "SimulationPool": "gateway.services.pool",
     "closing": "gateway.services.proxy",
-    "execution": "gateway.services.execution",
+    "execution": "gateway.services.execution_context",
     "is_inside": "gateway.services.inside",
     "is_running": "gateway.services.proxy",
     "name_of": "gateway.services.proxy",

@@ -32,7 +32,7 @@ from typing import Any, Self
 
 from gateway.errors import GatewayError, RefusedError
 from gateway.rpc.tree import using
-from gateway.services.pool_events import Outcome, PoolEvent
+from gateway.services.pool_events import Outcome, PoolEvent, in_order
 from gateway.services.pool_run import PoolRun
 from gateway.services.pool_worker import PoolWorker
 from gateway.services.proxy import is_running, name_of
@@ -115,7 +115,7 @@ class SimulationPool:
                     outcomes.append(event.outcome)
                 if progress is not None:
                     progress(event)
-        return sorted(outcomes, key=lambda outcome: outcome.number)
+        return in_order(outcomes)
 
     def events(
         self, simulation: type[Simulation] | str, parameters: Iterable[Mapping[str, Any]]

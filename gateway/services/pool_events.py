@@ -5,7 +5,7 @@ Data. An error is kept beside its item, and raised by who asks for the result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from gateway.errors import GatewayError
@@ -56,3 +56,8 @@ class PoolEvent(NamedTuple):
     failed: int
     total: int
     outcome: Outcome | None = None
+
+
+def in_order(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Return ``outcomes`` in the order of what they came of."""
+    return sorted(outcomes, key=lambda outcome: outcome.number)

@@ -38,13 +38,14 @@ class PoolWorker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # This process hears it too, and is ending anyway.
-        os.killpg(0, signal.SIGTERM)
+        if self.group:
+            # This process hears it too, and is ending anyway.
+            os.killpg(self.group, signal.SIGTERM)
 
     @property
     def group(self) -> int:
-        """The number of its process group."""
-        return os.getpgrp()
+        """The number of its process group; 0 where that is somebody else's."""
+        return os.getpid() if os.getpgrp() == os.getpid() else 0
 
     def work(self, simulation: str, parameters: dict[str, Any], name: str) -> dict[str, Any]:
         """Run the ``simulation``, a ``module:class``, to its end; return what came of it.

@@ -20,7 +20,7 @@ Subclass `Simulation`, annotate its parameters, write what happens in each step:
 
 `Simulation.run` goes through init → start → step … → finish → stop, and returns
 what ``on_finish`` returned. Each phase can be had by itself, which
-`gateway.services.execution` makes easy. It needs no process and no proxy; behind
+`gateway.services.execution_context` makes easy. It needs no process and no proxy; behind
 one it has the same words: ``drive.run()`` waits there, ``later(drive.run)()`` and
 ``drive.inside_run()`` do not.
 
@@ -43,7 +43,7 @@ from typing import Any, ClassVar
 
 from gateway.clock import Clock, RealClock, VirtualClock
 from gateway.errors import CallTimeoutError, RefusedError
-from gateway.services.execution import execution
+from gateway.services.execution_context import execution
 from gateway.services.lifecycle import Lifecycle
 from gateway.services.parameters import Parameters
 from gateway.services.simulation_state import Event, State

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import select
 import stat
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -139,10 +140,10 @@ class Hands(Process):
 
     def _listen(self) -> None:
         """Read what is typed, where there is somebody who may type, or a pipe."""
-        try:
-            kind = os.fstat(0).st_mode
-        except OSError:
+        if sys.stdin is None:
+            # It was closed before the start, and its number may be anything's by now.
             return
+        kind = os.fstat(0).st_mode
         is_terminal = stat.S_ISCHR(kind) and os.isatty(0)
         if is_terminal and _is_in_background():
             # To read would stop it.

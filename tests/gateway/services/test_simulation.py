@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from gateway.clock import VirtualClock
 from gateway.errors import CallTimeoutError, RefusedError
-from gateway.services.execution import execution
+from gateway.services.execution_context import execution
 from gateway.services.simulation import Simulation
 from gateway.services.simulation_state import State
 

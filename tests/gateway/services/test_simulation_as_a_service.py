@@ -10,7 +10,7 @@ from gateway.clock import VirtualClock
 from gateway.errors import CallTimeoutError, RefusedError
 from gateway.rpc import later, tell, using
 from gateway.services import Services, services
-from gateway.services.execution import execution
+from gateway.services.execution_context import execution
 from gateway.services.simulation import Simulation
 from tests.lab.os_processes import until
 

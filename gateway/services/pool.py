@@ -125,17 +125,15 @@ class SimulationPool:
         Of progress that was not read the latest is kept. Who leaves the loop
         ends the run.
         """
-        wanted = class_name(simulation)
-        items = list(parameters)
+        return self._events_of(PoolRun(self, class_name(simulation), list(parameters)))
+
+    def _events_of(self, run: PoolRun) -> Generator[PoolEvent, None, None]:
         with self._lock:
             if self._is_closed:
                 raise RefusedError("this pool is closed: make another one")
             if self._run is not None:
                 raise RefusedError("this pool runs already: one run at a time")
-            run = self._run = PoolRun(self, wanted, items)
-        return self._events_of(run)
-
-    def _events_of(self, run: PoolRun) -> Generator[PoolEvent, None, None]:
+            self._run = run
         try:
             yield from run.events()
         finally:

@@ -333,11 +333,12 @@ class Simulation:
     def _run_inside(self) -> None:
         self._life.adopt()
         try:
-            self.run()
+            try:
+                self.run()
+            finally:
+                self._life.release()
         except Exception as bug:  # noqa: BLE001 - whoever waits is told
             self._life.error = self._life.error or bug
-        finally:
-            self._life.release()
 
     def _get_ready(self) -> None:
         self._forget()

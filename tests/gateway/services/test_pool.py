@@ -355,6 +355,11 @@ def test_one_run_at_a_time_and_none_when_it_is_closed(pool: SimulationPool) -> N
         pool.run(Double, [{}])
 
 
+def test_events_that_nobody_reads_are_no_run(pool: SimulationPool) -> None:
+    pool.events(Double, [{"seconds": 60.0}])
+    assert pool.run(Double, [{"number": 2}])[0].get() == 4
+
+
 def test_closing_the_pool_ends_its_workers(house: Services, pool: SimulationPool) -> None:
     pool.run(Double, [{}])
     assert len(house.running()) == 1

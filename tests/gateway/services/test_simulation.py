@@ -472,6 +472,19 @@ def test_the_profile_tells_what_each_phase_cost() -> None:
     assert drive.profiler_report()["step"]["times"] == 3, "of the last run"
 
 
+def test_who_waits_is_told_what_went_wrong_when_it_was_stopped() -> None:
+    gate = Gate()
+    drive = Hooked("step", gate)
+    drive.on_stop = [].pop  # type: ignore[method-assign]
+    drive.inside_run()
+    assert gate.reached.wait(SOON)
+    drive.stop()
+    gate.open.set()
+    with pytest.raises(IndexError):
+        drive.wait(SOON)
+    assert (drive.status, drive.error_message) == ("failed", "IndexError: pop from empty list")
+
+
 def test_progress_is_told_where_it_is_known() -> None:
     drive = Drive(steps=4, beginning_step=100)
     assert drive.progress == 0.0

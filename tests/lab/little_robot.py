@@ -79,6 +79,10 @@ class Robot:
 
     # What holds references
 
+    def knows(self, name: str) -> bool:
+        """Tell whether its OS process still believes in the process ``name``."""
+        return name in Services.here().process.recipients()
+
     def myself(self) -> Robot:
         return self
 

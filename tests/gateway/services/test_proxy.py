@@ -272,8 +272,9 @@ def test_a_client_that_dies_leaves_the_service_to_the_others() -> None:
             remote(main, "client").take(robot)
             with pytest.raises(RecipientGoneError):
                 remote(main, "client").use_and_crash()
+            # Once it has heard of the death, and not only we.
+            assert until(lambda: not robot.knows("client"), PATIENCE)
             assert robot.speed == 77
-            assert until(lambda: "client" not in main.recipients(), PATIENCE)
 
     play(scene, client=(Client, "fork"))
 

@@ -249,10 +249,10 @@ class DriverThread:
                 break
             message = self._mailbox.get(left)
             if message is not None:
-                self._desk.bounce(message, self._not_connected(self._report.cause))
+                self._desk.decline(message, self._not_connected(self._report.cause))
 
     def _turn_away(self, message: Message) -> None:
-        self._desk.bounce(message, self._not_connected("it has not identified itself yet"))
+        self._desk.decline(message, self._not_connected("it has not identified itself yet"))
 
     def _not_connected(self, cause: str) -> RefusedError:
         return RefusedError(f"{self.name} is not connected: {cause}")
@@ -303,6 +303,7 @@ class DriverThread:
         host = Host(self.name, self._outside, self._report)
         driver = self._make_driver(host)
         if not self._described:
+            self._desk.know(driver)
             self._report.tell("info", driver.describe(None), retain=True)
             self._described = True
         link = self._berth()
@@ -362,7 +363,7 @@ class DriverThread:
             message = self._mailbox.get(0.0) or self._mailbox.get(0.0)
             if message is None:
                 break
-            self._desk.bounce(message, error)
+            self._desk.decline(message, error)
         self._report.happened(event, cause)
 
     def _not_opened(self, cause: str, began: float) -> float:

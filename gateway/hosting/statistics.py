@@ -8,8 +8,8 @@ import msgspec
 class Statistics(msgspec.Struct):
     """Counts since the start of one driver thread.
 
-    ``accepted = answered + bounced + queued``, and one more while a command is
-    being carried out. What waits in the socket of the mailbox is not accepted
+    ``accepted = answered + told + bounced + queued``, and one more while a command
+    is being carried out. What waits in the socket of the mailbox is not accepted
     yet. A `Statistics` that you were handed is a copy.
     """
 
@@ -40,6 +40,8 @@ class Statistics(msgspec.Struct):
     queued: int = 0
     """Letters waiting now."""
     answered: int = 0
+    told: int = 0
+    """Letters to which nobody wanted an answer, and which had none."""
     bounced: int = 0
     """Letters answered with an error, such as that the device is not connected."""
     unheard: int = 0

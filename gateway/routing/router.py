@@ -6,7 +6,8 @@ through `admit`, which asks the access list: nothing enters that is not
 allowed there. The state of the connection is published, retained, on
 ``routes/<name>/state``, each move with its cause and time.
 
-Refused: letters from outside that no rule allows (`RefusedError`, counted).
+Refused: letters from outside that no rule allows (`RefusedError`, counted), and
+what only an API understands (subjects that begin with ``$``), where no devices live.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from gateway.bus.spool_terms import SpoolTerms
-from gateway.errors import RefusedError
+from gateway.errors import RefusedError, UnknownApiError
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.routing.access import AccessList
@@ -83,7 +84,7 @@ class Router(Process):
         self.declare_will(f"routes/{self.name}/state", _state("failed", "its router died", None))
         self.set_connection("starting", "it was started")
         self.add_filter(
-            callback=self.outbound,
+            callback=self._take_out,
             id="outbound",
             description=f"mail for …@{self.name}",
             recipient=rf"@{re.escape(self.name)}$",
@@ -107,6 +108,14 @@ class Router(Process):
         self.connection = connection
         state = _state(connection, cause, self._clock.time())
         self.publish(f"routes/{self.name}/state", state, retain=True)
+
+    def _take_out(self, message: Message) -> None:
+        # A topic, say, has nothing to call: what takes a call back is not to be published there.
+        if message.subject.startswith("$") and self.DeviceSettings is None:
+            raise UnknownApiError(
+                f"{message.recipient!r} is no API: it takes no {message.subject!r}"
+            )
+        self.outbound(message)
 
     def admit(
         self, recipient: str, subject: str, body: Any = None, *, expires_in: float | None = None

@@ -20,6 +20,7 @@ from gateway.errors import (
     ProtocolError,
     RecipientGoneError,
     RefusedError,
+    UnknownApiError,
 )
 from gateway.mail.message import Message
 from gateway.process.whereabouts import here
@@ -48,9 +49,9 @@ def test_a_command_that_only_writes_returns_at_once(rig) -> None:
 @pytest.mark.parametrize(
     ("subject", "body", "error", "said"),
     [
-        ("ledd", None, RefusedError, "no command 'ledd'; did you mean 'led'"),
-        ("xyzzy", None, RefusedError, "it has crash, decline"),
-        ("handshake", None, RefusedError, "no command 'handshake'"),
+        ("ledd", None, UnknownApiError, "no command 'ledd'; did you mean 'led'"),
+        ("xyzzy", None, UnknownApiError, "it has crash, decline"),
+        ("handshake", None, UnknownApiError, "no command 'handshake'"),
         ("led", {"on": "yes"}, RefusedError, "parameter 'on': Expected `bool`"),
         ("decline", None, RefusedError, "not while it moves"),
         ("wait", {"seconds": 0.05}, CallTimeoutError, "no answer to b'\\?' within 0.05 s"),
@@ -83,7 +84,7 @@ def test_a_bug_in_a_command_bounces_it_and_fails_the_device_which_comes_back(
     rig.connect()
     with pytest.raises(GatewayError, match=kind) as bounce:
         rig.call(subject)
-    assert bounce.value.code == "error"
+    assert bounce.value.code == "remote"
     assert kind in rig.outside.wait_event("board", "device_error")["cause"]
     rig.outside.wait_event("board", "connected", count=2)
     assert rig.call("led") == "LED ok"

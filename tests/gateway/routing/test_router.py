@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gateway.application import Application
-from gateway.errors import RefusedError
+from gateway.errors import RefusedError, UnknownApiError
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.routing.access import Rule
@@ -90,6 +90,16 @@ def test_mail_goes_out_and_is_answered(tmp_path: Path) -> None:
         assert answer.body == ["water"]
         with pytest.raises(RefusedError, match="nothing goes out"):
             main.wait_for_reply(main.send("anything@quiet", "x"))
+
+    play(tmp_path, scene)
+
+
+def test_what_only_an_api_understands_does_not_go_out(tmp_path: Path) -> None:
+    def scene(main: Process) -> None:
+        for subject in ("$api", "$next", "$cancel"):
+            with pytest.raises(UnknownApiError, match="is no API"):
+                main.wait_for_reply(main.send("plant/soil@wire", subject))
+        assert main.wait_for_reply(main.send("plant/soil@wire", "water")).body == ["water"]
 
     play(tmp_path, scene)
 

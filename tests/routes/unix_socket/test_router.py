@@ -72,7 +72,7 @@ def test_many_letters_at_once_are_answered_in_order(client):
         (send("led", to="board@serail"), "unknown_address"),
         (send("led", to="no\naddress"), "unknown_address"),
         (send("nan"), "bad_body"),
-        (send("$odd", to="unix_socket"), "refused"),
+        (send("$odd", to="unix_socket"), "unknown_api"),
         ({"op": "sing", "id": 1}, "protocol"),
     ],
 )

@@ -36,7 +36,10 @@ MAY_IMPORT = {
     "services": ("rpc", "application", "device"),
     "application": ("supervision", "config", "plugins"),
     "appliance": ("application", "hosting"),
-    "client": ("mail", "backoff", "clock"),
+    "client_line": ("mail", "backoff", "clock"),
+    "client_exchange": ("client_line",),
+    "client_following": ("client_line",),
+    "client": ("client_exchange", "client_following"),
 }
 """A room of the core, and the rooms it may use; with each comes what that one may use."""
 

@@ -196,6 +196,7 @@ class Correspondent:
             kind="control",
             incarnation=target.incarnation,
             sender_incarnation=self._box.incarnation,
+            route=self._route,
             body_type=body_type,
         )
         target.deliver(message, 0.0)

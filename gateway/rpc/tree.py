@@ -154,7 +154,11 @@ def remote(caller: Any, address: str, api: type[Any] | None = None, **terms: Any
     'gripped with 3 N'
     """
     line = caller
-    if not hasattr(caller, "begin"):
+    if hasattr(caller, "exchange"):
+        from gateway.rpc.client_calls import calls_of_client
+
+        line = calls_of_client(caller)
+    elif not hasattr(caller, "begin"):
         # Here, since a program outside needs nothing of a process.
         from gateway.rpc.ends import calls_of
 

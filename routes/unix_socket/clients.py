@@ -106,8 +106,8 @@ class Clients:
         self._settle(client)
 
     def go_on(self, client: Connection) -> None:
-        """Handle the lines that waited while the client was held."""
-        while client.said and client.held is None and client in self:
+        """Handle the lines that were read."""
+        while client.said and client in self:
             self._on_line(client, client.said.popleft())
         self._settle(client)
 
@@ -125,7 +125,7 @@ class Clients:
         now = self._clock.monotonic()
         try:
             client.flush(now)
-            if not client.read_closed and client.held is None:
+            if not client.read_closed:
                 client.read(now)
         except OSError:
             self.leave(client)

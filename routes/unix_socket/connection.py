@@ -1,8 +1,7 @@
 """One client: its socket, the lines it wrote and those that wait for it.
 
 Nothing here waits. What cannot be written now is kept, bounded, by the
-`Outbox`; what cannot be taken now stays unread in the socket, where it holds
-up its own writer and nobody else. What the lines mean is the router's.
+`Outbox`. What the lines mean is the router's.
 """
 
 from __future__ import annotations
@@ -37,10 +36,12 @@ class Connection:
         self.fd = sock.fileno()
         self.pid, self.uid = peer_of(sock)
         self.tail: Tail | Tap | None = None
-        self.held: tuple[Send, float] | None = None
-        """A request whose recipient has no room yet, and its deadline; it is read no further."""
+        self.held: dict[str, deque[tuple[Send, float]]] = {}
+        """Requests whose recipient has no room yet, by that, and their deadlines."""
         self.calls = 0
-        """Letters of this client's that await their answer."""
+        """Letters of this client's that await their answer, or room."""
+        self.streams: dict[str, str] = {}
+        """What it opened and has not read to the end: by their ids, whose they are."""
         self.said: deque[Frame | Garbage] = deque()
         """Lines that were read and not handled."""
         self.read_closed = False
@@ -56,18 +57,18 @@ class Connection:
     @property
     def wanted(self) -> int:
         """The events that would be of use."""
-        reads = not self.read_closed and self.held is None and not self.said
+        reads = not self.read_closed and not self.said
         return (select.EPOLLIN if reads else 0) | (0 if self.outbox.is_empty else select.EPOLLOUT)
 
     @property
     def is_served(self) -> bool:
         """Whether it wrote its last and has been told everything."""
-        waits = self.calls or self.held or self.said or self.tail
+        waits = self.calls or self.said or self.tail
         return self.read_closed and not waits and self.outbox.is_empty
 
     def is_idle(self, now: float, after: float) -> bool:
         """Tell whether it has neither asked nor read anything for ``after`` seconds."""
-        waits = self.calls or self.held or (self.tail and self.outbox.is_empty)
+        waits = self.calls or (self.tail and self.outbox.is_empty)
         return not waits and now - self.active_at >= after
 
     def read(self, now: float) -> None:

@@ -1,14 +1,21 @@
 """Letters that clients wrote, until each has its answer, its bounce or no more time.
 
-Nothing here waits for a recipient. A letter that finds no room holds its
-client, which is read no further, and is tried again until its deadline; an
-answer is found by the id of its letter; a recipient's death ends what it was
-asked. How many letters a client may have is the router's to say.
+Nothing here waits for a recipient. A letter that finds no room is tried again
+until its deadline, and those of its client to the same recipient stay behind it;
+an answer is found by the id of its letter; a recipient's death ends what it was
+asked. What a client gave up, by saying so, by its deadline or by hanging up, is
+taken back from whoever carries it out. How many letters a client may have is the
+router's to say.
+
+Refused: what belongs to another client (`RefusedError`). All of them write under
+the route's name, so that whoever is written to cannot tell them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,15 +23,18 @@ from gateway.bus.directory import Book
 from gateway.clock import Clock
 from gateway.errors import (
     AddressError,
+    CallCancelledError,
     CallTimeoutError,
     GatewayError,
     MailboxFullError,
     RecipientGoneError,
+    RefusedError,
 )
 from gateway.mail.json_lines import Id
-from gateway.mail.message import Message, error_in
+from gateway.mail.message import UNSOLICITED, Message, error_in, is_solicited
+from gateway.rpc.stream import CANCEL, Stream
 from routes.unix_socket.connection import Connection
-from routes.unix_socket.protocol import Send
+from routes.unix_socket.protocol import Cancel, Send
 
 
 class Sender(Protocol):
@@ -39,8 +49,21 @@ class Sender(Protocol):
         timeout: float = ...,
         expires_in: float | None = ...,
         receipt: bool = ...,
+        headers: dict[str, str] | None = ...,
     ) -> Message:
         """Deliver a letter and return it, or raise a `GatewayError`."""
+        ...
+
+    def send_control(self, recipient: str, subject: str, body: Any = None) -> None:
+        """Deliver what is obeyed at once, or raise a `GatewayError`."""
+        ...
+
+
+class Answer(Protocol):
+    """What writes an answer to a client."""
+
+    def __call__(self, client: Connection, id: Id, body: Any, subject: str = "") -> None:
+        """Write it; ``subject`` is empty where it is that of the request."""
         ...
 
 
@@ -62,69 +85,54 @@ class Letters:
         sender: Sender,
         clock: Clock,
         *,
-        answer: Callable[[Connection, Id, Any], None],
+        most_streams: int,
+        answer: Answer,
         fail: Callable[[Connection, Id, GatewayError], None],
     ) -> None:
         self._sender = sender
         self._clock = clock
+        self._most_streams = most_streams
         self._answer = answer
         self._fail = fail
         self._calls: dict[str, _Call] = {}
+        self.taken_back = 0
+        """Calls and streams that were given up by their clients."""
 
     def __len__(self) -> int:
         return len(self._calls)
 
+    # Writing
+
     def send(self, client: Connection, request: Send) -> None:
         """Write a letter; raise what `Process.send` raises, but for want of room."""
-        self._send(client, request, self._clock.monotonic() + request.timeout)
+        deadline = self._clock.monotonic() + request.timeout
+        if request.to in client.held or not self._is_sent(client, request, deadline):
+            client.held.setdefault(request.to, deque()).append((request, deadline))
+            client.calls += 1
 
     def try_held(self, client: Connection) -> None:
-        """Write the letter that found no room before, if there is some now."""
-        if client.held is None:
-            return
-        (request, deadline), client.held = client.held, None
-        try:
-            self._send(client, request, deadline)
-        except GatewayError as error:
-            self._fail(client, request.id, error)
+        """Write the letters that found no room before, as far as there is some now."""
+        for to, held in list(client.held.items()):
+            while held:
+                request, deadline = held[0]
+                try:
+                    if not self._is_sent(client, request, deadline):
+                        break
+                except GatewayError as error:
+                    self._fail(client, request.id, error)
+                held.popleft()
+                client.calls -= 1
+            if not held:
+                del client.held[to]
 
-    def take(self, message: Message) -> None:
-        """Hand an answer or a bounce to whoever asked; one that came too late is nobody's."""
-        call = self._remove(message.in_reply_to)
-        if call is None:
-            return
-        if message.kind == "bounce":
-            self._fail(call.client, call.request.id, error_in(message))
-        else:
-            self._answer(call.client, call.request.id, message.body)
+    def check_own(self, client: Connection, request: Send) -> None:
+        """Raise `RefusedError` where ``request`` is for a stream that ``client`` did not open."""
+        asked = request.body.get("stream") if isinstance(request.body, dict) else None
+        if request.subject != Stream.NEXT or client.streams.get(str(asked)) != request.to:
+            raise RefusedError("you have no such stream: it ended, or was closed")
 
-    def end_due(self, now: float, book: Book) -> None:
-        """End what has no more time, and what was asked of those who are not in ``book``."""
-        for call in list(self._calls.values()):
-            to, subject = call.request.to, call.request.subject
-            if call.deadline <= now:
-                within = f"{call.request.timeout:g} s"
-                reason = f"{to!r} did not answer {subject!r} within {within}"
-                self._end(call, CallTimeoutError(reason))
-            elif _is_gone(call.letter, book):
-                # An answer that was written before the death may lie in our mailbox.
-                if call.doubted:
-                    reason = f"{to!r} died before it answered {subject!r}"
-                    self._end(call, RecipientGoneError(reason))
-                call.doubted = True
-
-    def end_all(self) -> None:
-        """Tell everybody who waits that the gateway stops."""
-        for call in list(self._calls.values()):
-            self._end(call, RecipientGoneError("the gateway stops"))
-
-    def forget(self, client: Connection) -> None:
-        """Forget what ``client`` waited for: it has gone."""
-        for message_id, call in list(self._calls.items()):
-            if call.client is client:
-                self._remove(message_id)
-
-    def _send(self, client: Connection, request: Send, deadline: float) -> None:
+    def _is_sent(self, client: Connection, request: Send, deadline: float) -> bool:
+        """Write a letter; False where there is no room for it, yet."""
         left = deadline - self._clock.monotonic()
         try:
             letter = self._sender.send(
@@ -133,15 +141,121 @@ class Letters:
                 request.body,
                 timeout=0.0,
                 expires_in=left,
-                receipt=True,
+                receipt=not is_unsolicited(request.headers),
+                headers=dict(request.headers) or None,
             )
         except MailboxFullError:
             if left <= 0:
                 raise
-            client.held = (request, deadline)
-        else:
+            return False
+        if is_solicited(letter):
             self._calls[letter.message_id] = _Call(client, request, letter, deadline)
             client.calls += 1
+        else:
+            self._answer(client, request.id, None)
+        return True
+
+    # What comes back
+
+    def take(self, message: Message) -> None:
+        """Hand an answer or a bounce to whoever asked; one that came too late is nobody's."""
+        call = self._remove(message.in_reply_to)
+        is_stream = message.kind != "bounce" and message.subject == Stream.SUBJECT
+        stream = _open_stream(message.body) if is_stream else ""
+        if call is None:
+            if stream:
+                self._take_back(message.sender, stream)
+            return
+        client, request = call.client, call.request
+        if request.subject == Stream.NEXT:
+            asked = request.body["stream"]
+            if not stream:
+                client.streams.pop(asked, None)
+            elif asked not in client.streams:
+                # It was closed meanwhile, and who carries it out has been told.
+                stream = ""
+        if message.kind == "bounce":
+            self._fail(client, request.id, error_in(message))
+            return
+        if stream and stream not in client.streams:
+            if len(client.streams) >= self._most_streams:
+                self._take_back(message.sender, stream)
+                reason = f"{len(client.streams)} of your streams are open: read or close some"
+                self._fail(client, request.id, MailboxFullError(reason))
+                return
+            client.streams[stream] = request.to
+        self._answer(client, request.id, message.body, message.subject if is_stream else "")
+
+    # Giving up
+
+    def cancel(self, client: Connection, request: Cancel) -> bool:
+        """Take back what ``client`` names of its own; tell whether there was something."""
+        if request.stream:
+            to = client.streams.pop(request.stream, None)
+            if to is not None:
+                self._take_back(to, request.stream)
+            return to is not None
+        error = CallCancelledError("you took it back")
+        for held in client.held.values():
+            for one in [each for each in held if each[0].id == request.request]:
+                held.remove(one)
+                client.calls -= 1
+                self._fail(client, request.request, error)
+                return True
+        for call in self._calls.values():
+            if call.client is client and call.request.id == request.request:
+                self._end(call, error)
+                self._take_back(call.request.to, call.letter.message_id)
+                return True
+        return False
+
+    def end_due(self, now: float, book: Book) -> bool:
+        """End what has no more time, and what was asked of those who are not in ``book``.
+
+        Tells whether the next look may end more: an answer that was written before
+        its recipient died may lie in our mailbox yet.
+        """
+        doubts = False
+        for call in list(self._calls.values()):
+            to, subject = call.request.to, call.request.subject
+            if call.deadline <= now:
+                within = f"{call.request.timeout:g} s"
+                reason = f"{to!r} did not answer {subject!r} within {within}"
+                self._end(call, CallTimeoutError(reason))
+                self._take_back(to, call.letter.message_id)
+            elif _is_gone(call.letter, book):
+                if call.doubted:
+                    reason = f"{to!r} died before it answered {subject!r}"
+                    self._end(call, RecipientGoneError(reason))
+                else:
+                    call.doubted = doubts = True
+        return doubts
+
+    def end_all(self) -> None:
+        """Tell everybody who waits that the gateway stops."""
+        for call in list(self._calls.values()):
+            self._end(call, RecipientGoneError("the gateway stops"))
+
+    def forget(self, client: Connection) -> None:
+        """Take back what ``client`` waited for: it has gone."""
+        for message_id, call in list(self._calls.items()):
+            if call.client is client:
+                self._remove(message_id)
+                self._take_back(call.request.to, message_id)
+        client.held.clear()
+        for stream, to in client.streams.items():
+            self._take_back(to, stream)
+        client.streams.clear()
+
+    def _take_back(self, to: str, id: str) -> None:
+        """Tell whoever carries ``id`` out that nobody wants it; who cannot be told need not be."""
+        self.taken_back += 1
+        with contextlib.suppress(GatewayError):
+            if "@" in to:
+                # Control mail goes no further than this gateway's own processes.
+                self._sender.send(to, CANCEL, id, timeout=0.0, headers=UNSOLICITED)
+            else:
+                self._sender.send_control(to, CANCEL, id)
 
     def _end(self, call: _Call, error: GatewayError) -> None:
         if self._remove(call.letter.message_id) is not None:
@@ -152,6 +266,18 @@ class Letters:
         if call is not None:
             call.client.calls -= 1
         return call
+
+
+def is_unsolicited(headers: Mapping[str, str]) -> bool:
+    """Tell whether a letter with ``headers`` wants no answer."""
+    return headers.get("solicited") == UNSOLICITED["solicited"]
+
+
+def _open_stream(body: object) -> str:
+    """Return the id of the stream that ``body`` leaves open; empty for none."""
+    if isinstance(body, dict) and body.get("more") is True:
+        return str(body.get("stream", ""))
+    return ""
 
 
 def _is_gone(letter: Message, book: Book) -> bool:

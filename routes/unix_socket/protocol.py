@@ -8,9 +8,22 @@ A program outside asks, and every answer bears the ``id`` of its request::
     {"op":"tail","id":4,"pattern":"devices/#"}
     {"op":"tap","id":5,"sender":"*","recipient":"*@serial","subject":"*","kinds":["letter"]}
     {"op":"log-level","id":6,"name":"serial","level":"debug"}
+    {"op":"cancel","id":7,"request":3}
 
     {"id":3,"ok":true,"body":null}
     {"id":3,"ok":false,"error":{"code":"link_lost","reason":"…"}}
+
+Answers come in the order in which they are there, and not in that of the requests.
+
+A letter with ``"headers":{"solicited":"no"}`` wants no answer: its request is answered
+as soon as it is delivered. An answer whose ``subject`` is ``$stream`` is the beginning of
+more: its body names the ``stream``, the ``parts`` that are there, and whether there are
+``more``, which a letter to the same address asks for. ``cancel`` takes a letter back that
+awaits its answer, or such a stream; its body says whether there was one::
+
+    {"id":3,"ok":true,"subject":"$stream","body":{"stream":"5f-17","parts":[0,1],"more":true}}
+    {"op":"send","id":8,"to":"robot","subject":"$next","body":{"stream":"5f-17","most":64}}
+    {"op":"cancel","id":9,"stream":"5f-17"}
 
 After the answer to ``tail`` come publications, until the client goes; where
 it reads too slowly the oldest are dropped, and the gap says how many::
@@ -32,6 +45,7 @@ why: what is no JSON object, unknown operations and keys, wrong types.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -46,10 +60,13 @@ from gateway.mail.message import Message
 VERSION = 1
 """Of this protocol; ``hello`` tells it."""
 
-LONGEST = 600.0
+LONGEST = 86_400.0
 """Seconds that an answer may be waited for."""
 
-OPERATIONS = "hello, ps, send, tail, tap or log-level"
+OPERATIONS = "hello, ps, send, cancel, tail, tap or log-level"
+
+
+Header = Annotated[str, Meta(max_length=200)]
 
 
 class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="hello"):
@@ -78,6 +95,22 @@ class Send(
     subject: str
     body: Any = None
     timeout: Annotated[float, Meta(gt=0, le=LONGEST)] = 5.0
+    headers: Annotated[dict[Header, Header], Meta(max_length=16)] = {}
+    id: Id = None
+
+
+class Cancel(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="op",
+    tag="cancel",
+):
+    """Take back the letter of the request ``request``, or close ``stream``."""
+
+    request: Id = None
+    stream: Annotated[str, Meta(max_length=200)] = ""
     id: Id = None
 
 
@@ -125,7 +158,7 @@ class LogLevel(
     id: Id = None
 
 
-Request = Hello | Ps | Send | Tail | Tap | LogLevel
+Request = Hello | Ps | Send | Cancel | Tail | Tap | LogLevel
 
 
 def parse(line: bytes) -> Request | Refusal:
@@ -134,7 +167,7 @@ def parse(line: bytes) -> Request | Refusal:
     >>> parse(b'{"op":"tail","pattern":"devices/#","id":7}')
     Tail(pattern='devices/#', id=7)
     >>> str(parse(b'{"op":"sing","id":7}').error).partition("; ")[2]
-    'op is hello, ps, send, tail, tap or log-level'
+    'op is hello, ps, send, cancel, tail, tap or log-level'
     """
     requests: Any = Request
     found: Request | Refusal = json_lines.parse(
@@ -143,14 +176,29 @@ def parse(line: bytes) -> Request | Refusal:
     return found
 
 
-def answer(id: Id, body: Any) -> bytes:
+def id_in(line: bytes) -> Id:
+    """Return the id that a line begins with which is too long to be read; None for none.
+
+    >>> id_in(b'{"id":17,"op":"send","to":"xxxxxxxx')
+    17
+    """
+    found = _ID.match(line)
+    return int(found[1]) if found else None
+
+
+_ID = re.compile(rb'\{"id":(\d{1,18}),')
+
+
+def answer(id: Id, body: Any, subject: str = "") -> bytes:
     r"""Return the line that answers ``id``; an error line where ``body`` fits into no JSON.
+
+    ``subject`` is the answer's, where that is not the one of what was asked.
 
     >>> answer(1, {"raw": b"ok"})
     b'{"id":1,"ok":true,"body":{"raw":{"$bytes":"b2s="}}}\n'
     """
     try:
-        return json_lines.done(id, body=body)
+        return json_lines.done(id, **({"subject": subject} if subject else {}), body=body)
     except BodyError as error:
         return failure(id, BodyError(f"the answer cannot be written as JSON: {error}"))
 

@@ -43,13 +43,14 @@ from gateway.mail.json_lines import Id, Refusal, failure
 from gateway.mail.message import Message
 from gateway.mail.topic import check_pattern, matches
 from gateway.routing.router import Router
+from gateway.rpc.stream import CANCEL, Stream
 from routes.unix_socket import protocol
 from routes.unix_socket.clients import Clients
 from routes.unix_socket.connection import Connection
 from routes.unix_socket.door import Door
 from routes.unix_socket.letters import Letters
 from routes.unix_socket.mail_watch import MailWatch
-from routes.unix_socket.protocol import Hello, LogLevel, Ps, Request, Send, Tail, Tap
+from routes.unix_socket.protocol import Cancel, Hello, LogLevel, Ps, Request, Send, Tail, Tap
 from routes.unix_socket.retained import Retained
 from routes.unix_socket.rights import Rights
 from routes.unix_socket.roll_call import RollCall
@@ -91,7 +92,15 @@ class UnixSocketRouter(Router):
         self._door: Door | None = None
         self._try_again_at = 0.0
         self._is_crowded = False
-        self._letters = Letters(self, self._clock, answer=self._answer, fail=self._fail)
+        self._letters = Letters(
+            self,
+            self._clock,
+            most_streams=settings.max_calls,
+            answer=self._answer,
+            fail=self._fail,
+        )
+        # Whoever waits for somebody who died is told at once, and not with the next frame.
+        self._box.on_gone = lambda name, incarnation: self.call_soon(self._look_for_the_gone)
         self._roll_call = RollCall(self._ask, boss=BOSS)
         self._curious: list[tuple[Connection, Id]] = []
         self._retained = Retained()
@@ -130,9 +139,9 @@ class UnixSocketRouter(Router):
         now = self._clock.monotonic()
         self._letters.end_due(now, self._office.book)
         for client in clients:
-            if client.held is not None:
+            if client.held:
                 self._letters.try_held(client)
-                clients.go_on(client)
+                clients.flush(client)
         self._mail.look_after(now)
         if self._roll_call.is_under_way and now >= self._roll_call.deadline:
             self._end_roll_call()
@@ -157,6 +166,8 @@ class UnixSocketRouter(Router):
             "taps": len(self._mail),
             "copies_missed": self._mail.missed,
             "calls_pending": len(self._letters),
+            "calls_taken_back": self._letters.taken_back,
+            "streams": sum(len(client.streams) for client in clients),
             "requests": dict(self._requests),
             "requests_refused": dict(self._refused),
             "garbage": self._garbage,
@@ -197,8 +208,9 @@ class UnixSocketRouter(Router):
 
     def _on_line(self, client: Connection, line: Frame | Garbage) -> None:
         if isinstance(line, Garbage):
+            # Which one it was can be told, where a program writes the id first.
             parsed: Request | Refusal = Refusal(
-                None, ProtocolError(f"no request: a line {line.reason}")
+                protocol.id_in(line.raw), ProtocolError(f"no request: a line {line.reason}")
             )
         else:
             parsed = protocol.parse(line.payload)
@@ -217,10 +229,12 @@ class UnixSocketRouter(Router):
             who = {"version": __version__, "node": self.node, "protocol": protocol.VERSION}
             self._answer(client, request.id, who)
         elif isinstance(request, Send):
-            self._rights.check_send(client.uid, request.to, request.subject)
+            self._check_send(client, request)
             self._check_calls(client)
             self._letters.send(client, request)
             self._hurry(TICK)
+        elif isinstance(request, Cancel):
+            self._answer(client, request.id, self._letters.cancel(client, request))
         elif isinstance(request, Ps):
             self._rights.check_look(client.uid, "ps")
             self._check_calls(client)
@@ -239,6 +253,20 @@ class UnixSocketRouter(Router):
             levels = self.set_log_level(request.level, request.name, timeout=1.0)
             self._answer(client, request.id, levels)
 
+    def _check_send(self, client: Connection, request: Send) -> None:
+        if request.subject in (Stream.NEXT, CANCEL):
+            # Who may call may read what comes of it; and nobody else's.
+            self._letters.check_own(client, request)
+        else:
+            self._rights.check_send(client.uid, request.to, request.subject)
+
+    def _look_for_the_gone(self) -> None:
+        """End the calls of who died, once what they wrote before has been read."""
+        if self._clients is not None and len(self._letters):
+            again = self._letters.end_due(self._clock.monotonic(), self._office.book)
+            if again:
+                self.call_soon(self._look_for_the_gone)
+
     def _check_calls(self, client: Connection) -> None:
         if client.calls >= self.settings.max_calls:
             reason = f"{client.calls} of your requests await their answers already"
@@ -249,9 +277,9 @@ class UnixSocketRouter(Router):
         self._mail.forget(client)
         self._curious = [(who, id) for who, id in self._curious if who is not client]
 
-    def _answer(self, client: Connection, id: Id, body: Any) -> None:
+    def _answer(self, client: Connection, id: Id, body: Any, subject: str = "") -> None:
         if self._clients is not None:
-            self._clients.write(client, id, protocol.answer(id, body))
+            self._clients.write(client, id, protocol.answer(id, body, subject))
 
     def _fail(self, client: Connection, id: Id, error: GatewayError) -> None:
         self._refused[error.code] += 1

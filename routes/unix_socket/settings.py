@@ -35,8 +35,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ``allow`` says who else may write to whom, ``observers`` who else may see
     the processes and what is published.
 
-    Per client: ``max_calls`` letters may await their answer at once,
-    ``max_line`` (bytes) bounds a request, ``max_outgoing`` (bytes) what waits
+    Per client: ``max_calls`` letters may await their answer at once, and as many
+    streams be open; ``max_line`` (bytes) bounds a request, ``max_outgoing`` (bytes) what waits
     to be read by it, once for answers and once for publications. There are
     ``max_clients`` at the most; one more takes the place of one that has been
     idle for ``idle_after`` (s). ``ps_timeout`` (s) is how long processes may
@@ -49,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     allow: tuple[Guest, ...] = ()
     observers: tuple[User, ...] = ()
     max_clients: Annotated[int, Meta(ge=1, le=1000)] = 32
-    max_calls: Annotated[int, Meta(ge=1, le=1000)] = 32
+    max_calls: Annotated[int, Meta(ge=1, le=1000)] = 128
     max_line: Annotated[int, Meta(ge=256, le=1 << 20)] = 64 << 10
     max_outgoing: Annotated[int, Meta(ge=4096, le=64 << 20)] = 1 << 20
     idle_after: Annotated[float, Meta(ge=0, le=3600)] = 10.0

@@ -16,6 +16,7 @@ import pytest
 
 from gateway import client as module
 from gateway.client import Client, Publication
+from gateway.client_line import not_reached
 from gateway.errors import (
     AddressError,
     BodyError,
@@ -149,7 +150,8 @@ def test_it_needs_no_more_than_mail_and_errors() -> None:
     code = (
         "import sys, gateway.client\n"
         "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('gateway.')}\n"
-        "sys.exit(str(rooms) if rooms != {'client', 'errors', 'mail'} else 0)"
+        "own = {room for room in rooms if room.partition('_')[0] == 'client'}\n"
+        "sys.exit(str(rooms) if rooms - own != {'errors', 'mail'} else 0)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
@@ -263,8 +265,11 @@ def test_a_gateway_that_says_nothing_is_given_up(tmp_path: Path) -> None:
             with pytest.raises(CallTimeoutError, match="nothing came"):
                 client.hello()
             # It has not even let the first one in: now its backlog is full.
-            with pytest.raises(CallTimeoutError, match="lets nobody in"):
-                client.hello()
+            with (
+                Client(path, timeout=0.1) as other,
+                pytest.raises(CallTimeoutError, match="lets nobody in"),
+            ):
+                other.hello()
     path.unlink()
 
 
@@ -279,7 +284,7 @@ def test_nobody_there_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_door_that_may_not_be_opened_is_said_with_what_to_do(tmp_path: Path) -> None:
-    error = module._not_reached(tmp_path, PermissionError(13, "Permission denied"))
+    error = not_reached(tmp_path, PermissionError(13, "Permission denied"))
     assert isinstance(error, RefusedError)
     assert "run this as root, as the gateway's own user, or as a member of its group" in str(error)
 

@@ -241,6 +241,6 @@ def test_a_stop_in_the_midst_of_a_watched_flood_is_an_orderly_one(
 
 def test_one_connection_follows_one_thing(house: Program, client: Client) -> None:
     with client.tap() as tap:
-        tap._line.write(b'{"op":"tail","id":2}\n', monotonic() + PATIENCE)
+        tap._line.write({"op": "tail", "id": 2}, monotonic() + PATIENCE)
         answer = next(said for said in iter(lambda: tap._line.read(None), None) if "ok" in said)
     assert (answer["id"], answer["error"]["code"]) == (2, RefusedError.code)

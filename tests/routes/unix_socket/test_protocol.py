@@ -78,12 +78,14 @@ def test_how_the_stream_is_sliced_changes_nothing(lines: list[bytes], data: st.D
         (b"", "no JSON"),
         (b"\xff\xfe", "no JSON"),
         (b"[1]", "write an object"),
-        (b"{}", "op is hello, ps, send, tail, tap or log-level"),
-        (b'{"op":"sing"}', "op is hello, ps, send, tail, tap or log-level"),
+        (b"{}", "op is hello, ps, send, cancel, tail, tap or log-level"),
+        (b'{"op":"sing"}', "op is hello, ps, send, cancel, tail, tap or log-level"),
         (b'{"op":"send","to":"x"}', "subject"),
         (b'{"op":"send","to":"x","subject":"y","bdoy":1}', "bdoy"),
         (b'{"op":"send","to":"x","subject":"y","timeout":0}', "timeout"),
         (b'{"op":"send","to":"x","subject":"y","timeout":1e9}', "timeout"),
+        (b'{"op":"send","to":"x","subject":"y","headers":{"a":1}}', "headers"),
+        (b'{"op":"cancel","request":{}}', "request"),
         (b'{"op":"send","to":{"$bytes":"AA=="},"subject":"y"}', "to"),
         (b'{"op":"hello","id":{}}', "id"),
         (b'{"op":"hello","id":99999999999999999999}', "64 bits"),
@@ -120,3 +122,19 @@ def test_a_publication_that_json_cannot_hold_is_told_with_why() -> None:
     message = Message("1", "1", 1, 5.0, "serial", "", "devices/x/v", float("nan"))
     said = json.loads(protocol.addressed(1, protocol.publication(message)))
     assert (said["id"], said["topic"], said["error"]["code"]) == (1, "devices/x/v", "bad_body")
+
+
+@pytest.mark.parametrize(
+    ("line", "id"),
+    [
+        (b'{"id":17,"op":"se', 17),
+        (b'{"id":17', None),
+        (b'{"id":"a","op"', None),
+        (b'{"op":"send","id":17,', None),
+        (b'{"id":' + b"9" * 30 + b",", None),
+    ],
+)
+def test_which_request_was_too_long_is_told_where_its_id_stands_first(
+    line: bytes, id: int | None
+) -> None:
+    assert protocol.id_in(line) == id

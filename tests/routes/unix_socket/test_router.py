@@ -13,6 +13,7 @@ import pytest
 from gateway import __version__
 from gateway.errors import MailboxFullError
 from gateway.process.process import Process
+from gateway.testing.stage import Echo
 from routes.unix_socket.router import UnixSocketRouter
 from routes.unix_socket.settings import Guest
 
@@ -135,9 +136,8 @@ def test_a_letter_without_room_waits_for_it(full, connect, board):
 
 def test_a_letter_without_room_until_its_deadline_is_told_so(full, connect):
     other = connect()
-    other.write(send("led", timeout=0.2), {"op": "hello", "id": 2})
+    other.write(send("led", timeout=0.2))
     assert code(other.read()) == "mailbox_full"
-    assert other.read()["id"] == 2
 
 
 def test_who_leaves_while_held_is_forgotten(router, full, connect):
@@ -148,23 +148,24 @@ def test_who_leaves_while_held_is_forgotten(router, full, connect):
     until(lambda: router.statistics()["clients"] == 2, probe)
 
 
-def test_who_is_held_is_read_no_further(full, connect, board):
+def test_a_letter_without_room_holds_up_nothing_else_of_its_client(bus, full, connect):
+    bus.run(Echo, "another")
     other = connect()
-    other.write(send("led", id="led", timeout=600))
-    other.socket.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        write_for_ever(other)
-    board.go_on.set()
-    other.socket.settimeout(DEADLINE)
-    answers = iter(other.read, None)
-    assert next(answer for answer in answers if answer["id"] == "led")["ok"]
+    other.write(send("led", id=1, timeout=600), send("led", id=2, timeout=600))
+    other.write(send("led", id=3, to="another"), {"op": "hello", "id": 4})
+    assert [other.read()["id"] for _ in range(2)] in ([3, 4], [4, 3])
 
 
-def write_for_ever(client):
-    """Fill the client's socket: more than fits into it would be too much."""
-    written = 0
-    while written < 1 << 22:
-        written += client.socket.send(b'{"op":"hello","id":1}\n' * 100)
+def test_letters_without_room_are_bounded(bus, board, make_router, connect):
+    make_router(max_calls=2)
+    connect().write(send("block", id="block", timeout=60))
+    assert board.busy.wait(DEADLINE)
+    with pytest.raises(MailboxFullError):
+        fill(bus.run(Process, "writer"))
+    other = connect()
+    other.write(*(send("led", id=number, timeout=600) for number in range(3)))
+    answer = other.read()
+    assert (answer["id"], code(answer)) == (2, "mailbox_full")
 
 
 def until(holds, client):

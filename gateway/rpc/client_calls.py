@@ -1,0 +1,299 @@
+"""The calls of a program outside the gateway, over its connection.
+
+What a process does with letters (`gateway.rpc.calls`) is done here with requests: each
+has its own answer, deadline and end, many threads may call at a time, and whoever gives
+up takes back what was asked. Nothing runs meanwhile but whoever waits; only where a
+callback is to be called, or a semaphore to be released, a thread reads until that is done.
+
+Refused: nothing of its own; errors come from the gateway and from the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, NamedTuple, TypeVar
+
+from gateway.errors import CallTimeoutError, GatewayError
+from gateway.mail.body import checked
+from gateway.mail.message import UNSOLICITED
+from gateway.rpc.stream import Answer, Batch, Stream
+from gateway.rpc.terms import Terms
+from gateway.rpc.transaction import Transaction, TransactionId, releasing
+
+T = TypeVar("T")
+
+LAST = 1.0
+"""Seconds in which a callback that runs when the client is closed is to return."""
+
+
+class Said(NamedTuple):
+    """What came back, as an `Answer`."""
+
+    subject: str
+    body: Any
+
+
+def calls_of_client(client: Any) -> ClientCalls:
+    """Return the calls of ``client``, a `gateway.Client`, from now on the same ones."""
+    found: ClientCalls | None = client.calls
+    if found is None:
+        found = client.calls = ClientCalls(client.exchange)
+    return found
+
+
+class ClientCalls:
+    """The line of a `gateway.Client`; `statistics` tells how its calls ended."""
+
+    def __init__(self, exchange: Any) -> None:
+        self._exchange = exchange
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._attended: set[UnderWay[Any]] = set()
+        self._ended: deque[UnderWay[Any]] = deque()
+        self._bell: Any = None
+        self._attendant: threading.Thread | None = None
+
+    # Calling
+
+    def call(
+        self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
+    ) -> T:
+        """Call and wait on this thread; raise the error that came instead of an answer."""
+        deadline = monotonic() + terms.timeout
+        try:
+            asked = self._exchange.post(_request(address, path, body, terms.timeout), deadline)
+            if not self._exchange.wait(asked, deadline):
+                self.take_back(asked)
+                raise _late(address, path)
+            answer = Said(asked.said.get("subject", path), asked.body())
+        except GatewayError as error:
+            self._count(error.code)
+            raise
+        self._count("answered")
+        return take(answer)
+
+    def begin(
+        self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
+    ) -> Transaction[T]:
+        """Call, and return at once the transaction that its result is asked of."""
+        deadline = monotonic() + terms.timeout
+        made: UnderWay[T] = UnderWay(self, address, path, deadline, take)
+        if terms.callback is not None:
+            made.add_done_callback(terms.callback)
+        if terms.release is not None:
+            made.add_done_callback(releasing(terms.release))
+        request = _request(address, path, body, terms.timeout)
+        try:
+            made.stand(self._exchange.post(request, deadline, made.note_end))
+        except GatewayError as error:
+            self._count(error.code)
+            raise
+        return made
+
+    def tell(self, address: str, path: str, body: Any, terms: Terms) -> None:
+        """Call without an answer; returns once it is delivered, or raises why it is not."""
+        request = {**_request(address, path, body, terms.timeout), "headers": UNSOLICITED}
+        try:
+            self._exchange.ask(request, monotonic() + terms.timeout)
+        except GatewayError as error:
+            self._count(error.code)
+            raise
+        self._count("told")
+
+    def stream(self, address: str, terms: Terms, answer: Answer) -> Stream:
+        """Return what follows after ``answer``, the first batch of a stream."""
+
+        def pull(stream: str) -> Callable[[], Batch]:
+            asked = {"stream": stream, "most": terms.window}
+            return self.begin(address, Stream.NEXT, asked, terms, Batch.of).result
+
+        def cancel(stream: str) -> None:
+            self._cancel({"stream": stream})
+
+        return Stream(Batch.of(answer), pull, cancel)
+
+    def take_back(self, asked: Any) -> None:
+        """Wait no longer for ``asked``, and have it ended over there."""
+        self._exchange.forget(asked)
+        self._cancel({"request": asked.id})
+
+    def _cancel(self, what: dict[str, Any]) -> None:
+        # Who cannot be told need not be: all that a connection asked ends with it.
+        with contextlib.suppress(GatewayError):
+            asked = self._exchange.post({"op": "cancel", **what}, monotonic() + LAST)
+            self._exchange.look(asked)
+            self._exchange.forget(asked)
+
+    # How they end
+
+    def statistics(self) -> dict[str, Any]:
+        """Return how many calls are under way, and how the others ended, by kind."""
+        with self._lock:
+            return {"under_way": len(self._exchange), **self._counts}
+
+    def look(self, asked: Any) -> bool:
+        """Read what is here; tell whether ``asked`` has ended."""
+        return bool(self._exchange.look(asked))
+
+    def wait(self, asked: Any, deadline: float) -> None:
+        """Read until ``asked`` has ended, or the deadline."""
+        self._exchange.wait(asked, deadline)
+
+    def _count(self, how: str) -> None:
+        with self._lock:
+            self._counts[how] += 1
+
+    def count_end(self, error: BaseException | None) -> None:
+        """Note how a call ended."""
+        self._count("answered" if error is None else getattr(error, "code", "error"))
+
+    def close(self) -> None:
+        """Wait until what was to be told of ends has been told; the connection is closed."""
+        attendant = self._attendant
+        if attendant is not None and attendant is not threading.current_thread():
+            attendant.join(LAST)
+
+    # For who is to be told, and reads nothing
+
+    def attend(self, made: UnderWay[Any]) -> None:
+        """Have somebody read until ``made`` has ended."""
+        with self._lock:
+            self._attended.add(made)
+            bell = self._bell
+            if self._attendant is None:
+                self._attendant = threading.Thread(
+                    target=self._attend_all, name="client-calls", daemon=True
+                )
+                self._attendant.start()
+        if bell is not None:
+            self._exchange.ring(bell)
+
+    def note_end(self, made: UnderWay[Any]) -> None:
+        """Have ``made`` finished by who attends it."""
+        with self._lock:
+            if made not in self._attended:
+                return
+            self._ended.append(made)
+            bell = self._bell
+        if bell is not None:
+            self._exchange.ring(bell)
+
+    def _attend_all(self) -> None:
+        while True:
+            with self._lock:
+                now = monotonic()
+                due = [*self._ended, *(each for each in self._attended if each.deadline <= now)]
+                self._ended.clear()
+                self._attended.difference_update(due)
+                if not due and not self._attended:
+                    self._attendant = self._bell = None
+                    return
+                bell = self._bell = self._exchange.token()
+                deadline = min((each.deadline for each in self._attended), default=now)
+            for each in due:
+                each.finish()
+            if not due:
+                self._exchange.wait(bell, deadline)
+
+
+class UnderWay(Transaction[T]):
+    """One call of a program outside."""
+
+    def __init__(
+        self,
+        calls: ClientCalls,
+        address: str,
+        path: str,
+        deadline: float,
+        take: Callable[[Answer], T],
+    ) -> None:
+        super().__init__(TransactionId("client", os.getpid(), ""), path, deadline, monotonic)
+        self._calls = calls
+        self._address = address
+        self._take = take
+        self._asked: Any = None
+        self._settling = threading.Lock()
+
+    def stand(self, asked: Any) -> None:
+        """Take over what was asked; it may have ended by now."""
+        self.id = self.id._replace(letter=str(asked.id))
+        self._asked = asked
+        if self._callbacks:
+            self._calls.attend(self)
+            if asked.is_done:
+                self._calls.note_end(self)
+
+    def note_end(self) -> None:
+        """See that it has ended; called by whoever reads, who is not to be held up."""
+        self._calls.note_end(self)
+
+    def add_done_callback(self, callback: Callable[[Transaction[T]], object]) -> None:
+        """Have ``callback(self)`` called when it has ended, on a thread of the connection."""
+        super().add_done_callback(callback)
+        if self._asked is not None and not self._is_done:
+            self._calls.attend(self)
+            if self._asked.is_done:
+                self._calls.note_end(self)
+
+    def done(self) -> bool:
+        """Whether it has ended; reads what is here, but waits for nothing."""
+        if not self._is_done and (self._calls.look(self._asked) or self._now() >= self.deadline):
+            self.finish()
+        return self._is_done
+
+    def finish(self) -> None:
+        """End it if there is an answer, an error, or no time left."""
+        # Of two that finish it one makes the result.
+        with self._settling:
+            if not self._is_done:
+                self._settle()
+
+    def _settle(self) -> None:
+        asked = self._asked
+        result: Any = None
+        failure: BaseException | None = None
+        if asked.is_done:
+            try:
+                result = self._take(Said(asked.said.get("subject", self.path), asked.body()))
+            except Exception as error:  # noqa: BLE001 - whoever asks for the result is told
+                failure = error
+        elif self._now() >= self.deadline:
+            self._take_back()
+            failure = _late(self._address, self.path)
+        else:
+            return
+        if self._end(result, failure):
+            self._calls.count_end(failure)
+
+    def cancel(self) -> bool:
+        """End it now, here and over there; tell whether it had not ended yet."""
+        if not super().cancel():
+            return False
+        self._calls.count_end(self._error)
+        return True
+
+    def _attend(self, timeout: float) -> None:
+        self._calls.wait(self._asked, self._now() + timeout)
+        self.finish()
+
+    def _take_back(self) -> None:
+        self._calls.take_back(self._asked)
+
+
+def _request(address: str, path: str, body: Any, timeout: float) -> dict[str, Any]:
+    return {
+        "op": "send",
+        "to": address,
+        "subject": path,
+        "body": checked(body)[0],
+        "timeout": timeout,
+    }
+
+
+def _late(address: str, path: str) -> CallTimeoutError:
+    return CallTimeoutError(f"{address!r} did not answer {path!r} in time")

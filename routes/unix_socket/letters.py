@@ -233,8 +233,9 @@ class Letters:
 
     def end_all(self) -> None:
         """Tell everybody who waits that the gateway stops."""
-        for call in list(self._calls.values()):
+        for id, call in list(self._calls.items()):
             self._end(call, RecipientGoneError("the gateway stops"))
+            self._take_back(call.request.to, id)
 
     def forget(self, client: Connection) -> None:
         """Take back what ``client`` waited for: it has gone."""

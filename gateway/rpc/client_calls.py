@@ -79,7 +79,7 @@ class ClientCalls:
 
     def begin(
         self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
-    ) -> Transaction[T]:
+    ) -> UnderWay[T]:
         """Call, and return at once the transaction that its result is asked of."""
         deadline = monotonic() + terms.timeout
         made: UnderWay[T] = UnderWay(self, address, path, deadline, take)
@@ -87,6 +87,7 @@ class ClientCalls:
             made.add_done_callback(terms.callback)
         if terms.release is not None:
             made.add_done_callback(releasing(terms.release))
+        made.combine = terms.combine
         request = _request(address, path, body, terms.timeout)
         try:
             made.stand(self._exchange.post(request, deadline, made.note_end))
@@ -108,18 +109,27 @@ class ClientCalls:
     def stream(self, address: str, terms: Terms, answer: Answer) -> Stream:
         """Return what follows after ``answer``, the first batch of a stream."""
 
+        # Who is to be told of the call, and what joins its parts, is none of a pull's.
+        pulls = Terms(timeout=terms.timeout)
+        pulled: UnderWay[Batch] | None = None
+
         def pull(stream: str) -> Callable[[], Batch]:
+            nonlocal pulled
             asked = {"stream": stream, "most": terms.window}
-            return self.begin(address, Stream.NEXT, asked, terms, Batch.of).result
+            pulled = self.begin(address, Stream.NEXT, asked, pulls, Batch.of)
+            return pulled.result
 
         def cancel(stream: str) -> None:
+            if pulled is not None:
+                # Nobody reads what it would bring.
+                pulled.forget()
             self._cancel({"stream": stream})
 
         return Stream(Batch.of(answer), pull, cancel)
 
     def take_back(self, asked: Any) -> None:
         """Wait no longer for ``asked``, and have it ended over there."""
-        self._exchange.forget(asked)
+        self.forget(asked)
         self._cancel({"request": asked.id})
 
     def _cancel(self, what: dict[str, Any]) -> None:
@@ -143,6 +153,10 @@ class ClientCalls:
     def wait(self, asked: Any, deadline: float) -> None:
         """Read until ``asked`` has ended, or the deadline."""
         self._exchange.wait(asked, deadline)
+
+    def forget(self, asked: Any) -> None:
+        """Wait no longer for ``asked``."""
+        self._exchange.forget(asked)
 
     def _count(self, how: str) -> None:
         with self._lock:
@@ -277,8 +291,15 @@ class UnderWay(Transaction[T]):
         self._calls.count_end(self._error)
         return True
 
+    def forget(self) -> None:
+        """Leave its answer to nobody."""
+        self._calls.forget(self._asked)
+
     def _attend(self, timeout: float) -> None:
         self._calls.wait(self._asked, self._now() + timeout)
+        self.finish()
+
+    def _expire(self) -> None:
         self.finish()
 
     def _take_back(self) -> None:

@@ -352,6 +352,8 @@ class Desk:
         except GatewayError:
             stream.shut()
             raise
+        if self._in_hand.is_taken_back(message):
+            self._streams.close(stream.id, stream.owner)
         self._step(stream, 1, message)
 
     def _pull(self, message: Message) -> None:

@@ -29,6 +29,7 @@ COMMANDS = {
     "simulate": "simulate the hardware of a configuration, and its faults",
     "health": "say whether the gateway is well, and what to do where it is not",
     "ps": "list the processes and devices of the running gateway",
+    "call": "call what a process, a device or another gateway can do",
     "send": "send one letter to an address and print the answer",
     "tail": "print the mail as it flows, or what is published",
     "fleet": "list the gateways that a broker knows, and how they are",
@@ -52,6 +53,8 @@ examples:
   gateway simulate gateway.toml           its hardware in software, with faults
   gateway health                          is it well, and what is to be done
   gateway ps                              who is there, and which boards are connected
+  gateway call wheels@serial drive 100 100
+  gateway call robot                      what can it do?
   gateway send wheels@serial drive '{"left": 100, "right": 100}'
   gateway tail --to '*@serial'            the mail for the boards, as it flows
   gateway tail 'devices/+/state'

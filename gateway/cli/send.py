@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=5.0,
         help="how long to wait for the answer (default: %(default)g)",
     )
@@ -96,13 +96,14 @@ def readable(answer: Any) -> str:
     return text if text.isprintable() else json.dumps(json.loads(text))
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Return the seconds that ``text`` says, for a command line."""
     try:
-        seconds = float(text)
+        found = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 600:
+        found = 0.0
+    if not 0 < found <= 600:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no number of seconds above 0, 600 at the most"
         )
-    return seconds
+    return found

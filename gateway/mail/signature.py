@@ -68,7 +68,8 @@ class Parameter(msgspec.Struct, frozen=True):
     """One parameter as people read it; ``type`` is text such as ``int``.
 
     ``limits`` are the least and the most that is taken, both included, None for
-    no limit; ``choices`` are all that is taken, where they can be listed.
+    no limit; ``choices`` are all that is taken, where they can be listed. One that
+    is ``keyword_only`` is given by its name alone.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Parameter(msgspec.Struct, frozen=True):
     required: bool
     limits: tuple[float | None, float | None] = (None, None)
     choices: tuple[Any, ...] = ()
+    keyword_only: bool = False
 
     def __str__(self) -> str:
         unit = f" [{self.unit}]" if self.unit else ""
@@ -88,7 +90,12 @@ class Parameter(msgspec.Struct, frozen=True):
     def describe(self) -> dict[str, Any]:
         """Return what ``devices/<name>/info`` says of it; limits and choices where there are."""
         low, high = self.limits
-        extra = {"minimum": low, "maximum": high, "choices": list(self.choices) or None}
+        extra = {
+            "minimum": low,
+            "maximum": high,
+            "choices": list(self.choices) or None,
+            "keyword_only": self.keyword_only or None,
+        }
         return {
             "type": self.type,
             "unit": self.unit,
@@ -134,6 +141,7 @@ class Command:
                     required,
                     limits_of(annotation),
                     choices_of(annotation),
+                    parameter.kind is parameter.KEYWORD_ONLY,
                 )
             )
             # What the letter leaves out is left out of the call as well, so

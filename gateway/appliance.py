@@ -1,11 +1,11 @@
-"""The application that a configuration describes: one process for each route, the crew, health.
+"""The application that a configuration describes: a process for each route, crew, APIs, health.
 
 Routes and drivers are found by name among the plug-ins; what a route hosts is
 handed to it as data. Routers run as OS processes of their own, so that one
 that dies costs its medium and not the gateway.
 
 Refused: what `gateway.config` refuses, and a configuration with neither routes
-nor a crew, which would do nothing at all.
+nor a crew nor APIs, which would do nothing at all.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ log = logging.getLogger(__name__)
 HEALTH = "gateway.watchdog.process:Health"
 """The class of the process that reports how the gateway is."""
 
+APIS = {
+    "fork": "gateway.rpc.configured:Configured",
+    "thread": "gateway.rpc.configured:Configured",
+    "asyncio": "gateway.rpc.configured:ConfiguredOnALoop",
+}
+"""The class of the process that serves an API, by its mode; imported where it runs."""
+
 MOVES = 16
 """Letters that each mailbox has room for, for each device; one that starts tells of six things."""
 
@@ -51,9 +58,9 @@ class Appliance(Application):
         self.mailbox_size = max(self.mailbox_size, MOVES * len(configuration.devices))
 
     def build(self) -> None:
-        """Add a process for each route and each member of the crew."""
+        """Add a process for each route, each member of the crew and each API."""
         configuration = self.configuration
-        if not configuration.routes and not configuration.crew:
+        if not (configuration.routes or configuration.crew or configuration.apis):
             raise ConfigError("no routes are configured: add at least [routes.serial]")
         for route in configuration.routes.values():
             router: Any = plugins.find(plugins.ROUTES, route.type)
@@ -68,6 +75,20 @@ class Appliance(Application):
 
         for name, member in configuration.crew.items():
             self.add_member({**data_of_member(member), "name": name})
+        for name, api in configuration.apis.items():
+            self.add_member(
+                {
+                    "name": name,
+                    "process": APIS[api.mode],
+                    "mode": api.mode,
+                    "depends": list(api.depends),
+                    "parameters": {
+                        "functions": dict(api.functions),
+                        "workers": api.workers,
+                        "waiting": api.waiting,
+                    },
+                }
+            )
         if configuration.health.enabled:
             # A thread of this OS process: what it costs beyond its code is a stack and a mailbox
             # (docs/health.md has the figures). By name, since it is imported after the fork.

@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from gateway.config.assembly import DRIVERS, PROCESSES, ROUTES
+from gateway.config.assembly import CALLABLES, DRIVERS, PROCESSES, ROUTES
 from gateway.config.mistake import ConfigErrors, Mistake, suggest
 from gateway.config.qualname import named
 from gateway.errors import ConfigError
+from gateway.mail.signature import commands_of, marked_in
 
-__all__ = ["DRIVERS", "PROCESSES", "ROUTES", "find", "names"]
+__all__ = ["CALLABLES", "DRIVERS", "PROCESSES", "ROUTES", "find", "names"]
 
 _NOUNS = {DRIVERS: "driver", ROUTES: "type of route"}
 
@@ -28,8 +29,10 @@ def names(group: str) -> list[str]:
     return sorted({point.name for point in _points(group)})
 
 
-def find(group: str, name: str) -> type[Any]:
+def find(group: str, name: str) -> Any:
     """Import and return the class called ``name`` in ``group``; in `PROCESSES`, module:qualname.
+
+    In `CALLABLES` it is a function, or what has marked methods.
 
     Raises `ConfigErrors` (a `gateway.errors.ConfigError`) with one mistake, which has no
     place in a file: the caller knows where the name was written. A plug-in that is broken
@@ -37,6 +40,8 @@ def find(group: str, name: str) -> type[Any]:
     """
     if group == PROCESSES:
         return _process(name)
+    if group == CALLABLES:
+        return _callable(name)
     noun = _NOUNS.get(group, "plug-in")
     points = {point.value: point for point in _points(group) if point.name == name}
     if not points:
@@ -67,6 +72,26 @@ def _process(name: str) -> type[Any]:
         callable(getattr(found, method, None)) for method in ("birth", "life", "death")
     ):
         raise _mistake(f"{name!r} is no Process", "name a subclass of gateway.Process")
+    return found
+
+
+def _callable(name: str) -> Any:
+    """Import what an API of the configuration names."""
+    try:
+        found = named(name, "function")
+    except ConfigError as error:
+        advice = "write module:name of what this Python can import"
+        raise _mistake(str(error), advice) from error
+    kind = found if isinstance(found, type) else type(found)
+    if marked_in(kind):
+        try:
+            commands_of(kind)
+        except TypeError as error:
+            raise _mistake(f"{name!r} cannot be called: {error}", "mend it there") from error
+    elif isinstance(found, type) or not callable(found):
+        what = "a class without marked methods" if isinstance(found, type) else "no function"
+        advice = "name a function, or mark methods with @command"
+        raise _mistake(f"{name!r} is {what}", advice)
     return found
 
 

@@ -53,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         said = f"{_count(routes, 'route')}, {_count(devices, 'device')}"
         if configuration.crew:
             said += f", {_count(len(configuration.crew), 'crew member')}"
+        if configuration.apis:
+            said += f", {_count(len(configuration.apis), 'API')}"
     if arguments.json:
         found = [
             {name: getattr(mistake, name) for name in ("file", "line", "key", "problem", "advice")}

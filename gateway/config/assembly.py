@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gateway.config.apis import ApiConfig, is_path
 from gateway.config.check import Checker
 from gateway.config.crew import NAME, CrewMember
 from gateway.config.mistake import ConfigErrors, suggest
@@ -35,7 +36,10 @@ DRIVERS, ROUTES = "gateway.drivers", "gateway.routes"
 PROCESSES = "module:qualname"
 """What is looked up as if it were a group: the classes of processes, each by its module."""
 
-SECTIONS = ("gateway", "health", "routes", "devices", "crew")
+CALLABLES = "module:name"
+"""What can be called: functions, and objects or classes with marked methods."""
+
+SECTIONS = ("gateway", "health", "routes", "devices", "crew", "apis")
 
 RESERVED = ("main", "boss", "health")
 """Names that the gateway itself bears."""
@@ -57,7 +61,8 @@ def assemble(
     routes = assembly.each(document, "routes", assembly.route)
     devices = assembly.each(document, "devices", assembly.device)
     crew = assembly.each(document, "crew", assembly.member)
-    assembly.order(document, crew)
+    apis = assembly.each(document, "apis", assembly.api)
+    assembly.order(document, {"crew": crew, "apis": apis})
     if checker.mistakes or gateway is None or health is None:
         return None
     return Configuration(
@@ -66,6 +71,7 @@ def assemble(
         routes=routes,
         devices=devices,
         crew=crew,
+        apis=apis,
         provenance=provenance,
     )
 
@@ -78,6 +84,7 @@ class _Assembly:
         self._checker = checker
         self._find = find
         self._routers: dict[str, type[Any] | None] = {}  # None: it is there, its class is not
+        self._named: dict[str, str | int] = {}
 
     def each(
         self,
@@ -100,6 +107,7 @@ class _Assembly:
     def route(self, name: str, table: dict[str, Any], path: Path) -> RouteConfig | None:
         """Make ``[routes.<name>]``; remember the router's class for the devices."""
         self._routers[name] = None
+        self._named[name] = "routes"
         if name in RESERVED:
             problem = f"the gateway itself has a process {name!r}"
             self._checker.mistake(path, problem, "choose another name, and say its type")
@@ -135,35 +143,66 @@ class _Assembly:
 
     def member(self, name: str, table: dict[str, Any], path: Path) -> CrewMember | None:
         """Make ``[crew.<name>]``, after all routes have been made."""
-        if name in RESERVED:
-            problem = f"the gateway itself has a process {name!r}"
-            self._checker.mistake(path, problem, "choose another name")
-        elif name in self._routers:
-            problem = f"there is a route {name!r}, and both are processes"
-            self._checker.mistake(path, problem, "choose another name for one of them")
+        self._name(name, path)
         fitted = self._checker.struct(table, CrewMember, path)
         if fitted is not None:
             for keys, named in fitted.classes().items():
                 self._plugin(PROCESSES, named, (*path, *keys))
         return fitted
 
-    def order(self, document: dict[str, Any], crew: dict[str, CrewMember]) -> None:
-        """Note whom members depend on in vain, and circles of them."""
-        written = document.get("crew")
-        there = [*self._routers, *(written if isinstance(written, dict) else ())]
-        for name, member in crew.items():
-            for place, other in enumerate(member.depends):
+    def api(self, name: str, table: dict[str, Any], path: Path) -> ApiConfig | None:
+        """Make ``[apis.<name>]``, after the crew has been made."""
+        self._name(name, path)
+        fitted = self._checker.struct(table, ApiConfig, path)
+        if fitted is not None:
+            for called, function in fitted.functions.items():
+                at = (*path, "functions", called)
+                if not is_path(called):
+                    advice = 'write names with dots between, such as "arm.grip"'
+                    self._checker.mistake(at, "cannot be called", advice)
+                self._plugin(CALLABLES, function, at)
+        return fitted
+
+    def order(
+        self,
+        document: dict[str, Any],
+        made: dict[str, dict[str, CrewMember] | dict[str, ApiConfig]],
+    ) -> None:
+        """Note whom processes depend on in vain, and circles of them."""
+        there = list(self._routers)
+        for section in made:
+            written = document.get(section)
+            there += written if isinstance(written, dict) else ()
+        depends = {
+            (section, name): one.depends
+            for section, each in made.items()
+            for name, one in each.items()
+        }
+        for (section, name), others in depends.items():
+            for place, other in enumerate(others):
                 if other not in there:
                     advice = suggest(other, there)
-                    path = ("crew", name, "depends", place)
+                    path = (section, name, "depends", place)
                     self._checker.mistake(path, f"there is no process {other!r}", advice)
-        sorter = TopologicalSorter({name: member.depends for name, member in crew.items()})
+        sections = {name: section for section, name in depends}
+        sorter = TopologicalSorter({name: others for (_, name), others in depends.items()})
         try:
             sorter.prepare()
         except CycleError as error:
             circle = list(reversed(error.args[1]))
             said = f"these depend on each other in a circle: {' → '.join(circle)}"
-            self._checker.mistake(("crew", circle[0], "depends"), said, "leave one of them out")
+            at = (sections[circle[0]], circle[0], "depends")
+            self._checker.mistake(at, said, "leave one of them out")
+
+    def _name(self, name: str, path: Path) -> None:
+        """Note where ``name`` is that of another process."""
+        if name in RESERVED:
+            problem = f"the gateway itself has a process {name!r}"
+            self._checker.mistake(path, problem, "choose another name")
+        elif (kind := self._named.setdefault(name, path[0])) != path[0]:
+            noun = _NOUNS[str(kind)]
+            problem = f"there is {noun} {name!r}, and both are processes"
+            self._checker.mistake(path, problem, "choose another name for one of them")
 
     def _link(self, route: str, table: dict[str, Any], path: Path) -> msgspec.Struct | None:
         """Fit the keys that say how a device is reached to what its router takes."""
@@ -196,6 +235,9 @@ class _Assembly:
         except ConfigError as error:
             self._checker.mistake(path, str(error))
         return None
+
+
+_NOUNS = {"routes": "a route", "crew": "a crew member", "apis": "an API"}
 
 
 class _RouteHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,8 +11,8 @@ from typing import Any
 from gateway.errors import ConfigError
 
 
-def named(name: str) -> Any:
-    """Return what ``name`` names.
+def named(name: str, noun: str = "class") -> Any:
+    """Return what ``name`` names, which is to be a ``noun``.
 
     >>> named("gateway.errors:ConfigError.code")
     'config'
@@ -23,5 +23,5 @@ def named(name: str) -> Any:
         for part in qualname.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"there is no class {name!r}: {error}") from error
+        raise ConfigError(f"there is no {noun} {name!r}: {error}") from error
     return found

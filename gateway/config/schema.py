@@ -8,6 +8,7 @@
     [devices.<name>]            driver, route, and the keys of the router's `DeviceSettings`
     [devices.<name>.settings]   the keys of the driver's own `Settings`
     [crew.<name>]               a process of one's own: `gateway.config.crew`
+    [apis.<name>]               functions that can be called: `gateway.config.apis`
 
 Frozen structs; what is in them has been checked. Nothing is read or checked here.
 """
@@ -20,6 +21,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.config.apis import ApiConfig
 from gateway.config.crew import CrewMember, Name
 from gateway.config.provenance import Provenance
 
@@ -126,4 +128,5 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     routes: dict[str, RouteConfig]
     devices: dict[str, DeviceConfig]
     crew: dict[str, CrewMember] = {}
+    apis: dict[str, ApiConfig] = {}
     provenance: Provenance

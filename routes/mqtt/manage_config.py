@@ -212,7 +212,12 @@ def _refuse_sections(text: str, sections: Collection[str]) -> None:
 
 def _concerned(now: Configuration, then: Configuration, own: str) -> tuple[str, ...]:
     """Return the routes that have to be restarted to become what ``then`` says."""
-    if now.gateway != then.gateway or now.crew != then.crew or set(now.routes) != set(then.routes):
+    if (now.gateway, now.crew, now.apis, set(now.routes)) != (
+        then.gateway,
+        then.crew,
+        then.apis,
+        set(then.routes),
+    ):
         raise RefusedError(
             "what this changes is applied by a new start of the gateway alone:"
             " change it at the machine"

@@ -1,0 +1,212 @@
+"""``[apis.<name>]``: what may stand there, where a mistake is found, and what it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import plugins
+from gateway.appliance import Appliance
+from gateway.cli.main import main as command_line
+from gateway.config.apis import ApiConfig
+from gateway.config.loading import load
+from gateway.config.mistake import ConfigErrors
+from gateway.config.schema import Configuration
+from gateway.process.process import Process
+from gateway.rpc import later, remote
+
+LAB = "tests.lab.callables"
+ROBOT = f"""
+[apis.robot]
+workers = 2
+
+[apis.robot.functions]
+"math.add" = "{LAB}:add"
+count = "{LAB}:count"
+where = "{LAB}:where"
+arm = "{LAB}:Arm"
+spare = "{LAB}:ARM"
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[str], Configuration]:
+    def read(text: str) -> Configuration:
+        file = tmp_path / "gateway.toml"
+        file.write_text(f'[gateway]\nsockets = "{tmp_path / "s"}"\n{text}')
+        return load(file, find=plugins.find)
+
+    return read
+
+
+def played(configuration: Configuration, scene: Callable[[Process], Any]) -> Any:
+    """Return what ``scene(main)`` returns beside what ``configuration`` describes."""
+    results: list[Any] = []
+
+    class Main(Process):
+        def birth(self) -> None:
+            try:
+                results.append(scene(self))
+            finally:
+                self.die()
+
+    assert Appliance(configuration, main=Main).run() == 0
+    return results[0]
+
+
+def test_an_api_is_read(read: Any) -> None:
+    assert read(ROBOT).apis["robot"] == ApiConfig(
+        functions={
+            "math.add": f"{LAB}:add",
+            "count": f"{LAB}:count",
+            "where": f"{LAB}:where",
+            "arm": f"{LAB}:Arm",
+            "spare": f"{LAB}:ARM",
+        },
+        workers=2,
+    )
+
+
+def test_it_is_a_process_that_serves_functions_objects_and_classes(read: Any) -> None:
+    def scene(main: Process) -> Any:
+        robot = remote(main, "robot")
+        return [
+            robot.math.add(1, right=2),
+            list(robot.count(3)),
+            robot.arm.grip(5),
+            robot.arm.grip(7),
+            robot.spare.grip(9),
+            main.active_subprocesses()["robot"] == robot.where(),
+            dir(robot),
+        ]
+
+    assert played(read(ROBOT), scene) == [
+        3,
+        [0, 1, 2],
+        0,
+        5,
+        0,
+        True,
+        ["arm", "count", "math", "spare", "where"],
+    ]
+
+
+def test_coroutines_are_served_in_the_mode_asyncio(read: Any) -> None:
+    text = f"""
+        [apis.choir]
+        mode = "asyncio"
+        functions = {{ whisper = "{LAB}:whisper", add = "{LAB}:add" }}
+    """
+
+    def scene(main: Process) -> Any:
+        choir = remote(main, "choir")
+        whispers = [later(choir.whisper)(text) for text in ("A", "B")]
+        return [each.result() for each in whispers], choir.add(1, 2)
+
+    assert played(read(text), scene) == (["a", "b"], 3)
+
+
+def test_a_thread_of_the_gateway_serves_as_well(read: Any) -> None:
+    text = f'[apis.sums]\nmode = "thread"\nfunctions = {{ add = "{LAB}:add" }}\n'
+    assert played(read(text), lambda main: remote(main, "sums").add(4)) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "said"),
+    [
+        ("[apis.robot]", 3, "apis.robot.functions", "is missing; write a table"),
+        ("[apis.robot]\nfunctions = {}", 4, "apis.robot.functions", "length >= 1; write a table"),
+        (
+            '[apis.robot.functions]\nadd = "no.such.module:add"',
+            4,
+            "apis.robot.functions.add",
+            "there is no function 'no.such.module:add': No module named 'no'; write module:name",
+        ),
+        (
+            f'[apis.robot.functions]\n"math.add" = "{LAB}:ad"',
+            4,
+            'apis.robot.functions."math.add"',
+            "has no attribute 'ad'",
+        ),
+        (
+            f'[apis.robot.functions]\nnumber = "{LAB}:NUMBER"',
+            4,
+            "apis.robot.functions.number",
+            "is no function; name a function, or mark methods with @command",
+        ),
+        (
+            '[apis.robot.functions]\nway = "pathlib:Path"',
+            4,
+            "apis.robot.functions.way",
+            "is a class without marked methods",
+        ),
+        (
+            f'[apis.robot.functions]\nneedy = "{LAB}:Needy"',
+            4,
+            "apis.robot.functions.needy",
+            "command wave, parameter hand: has no type",
+        ),
+        (
+            f'[apis.robot.functions]\n"_add" = "{LAB}:add"',
+            4,
+            "apis.robot.functions._add",
+            "cannot be called; write names with dots between",
+        ),
+        ('[apis.robot.functions]\nadd = "add"', 4, "apis.robot.functions.add", "module:name"),
+        ("[apis.robot]\nworker = 2", 4, "apis.robot.worker", "did you mean 'workers'"),
+        ("[apis.robot]\nworkers = -1", 4, "apis.robot.workers", "from 0 to 64"),
+        ('[apis.robot]\nmode = "process"', 4, "apis.robot.mode", 'one of "asyncio", "fork"'),
+        ("[apis.main]", 3, "apis.main", "the gateway itself has a process 'main'"),
+        (
+            '[crew.robot]\nprocess = "gateway:Process"\n[apis.robot]',
+            5,
+            "apis.robot",
+            "there is a crew member 'robot', and both are processes",
+        ),
+        (
+            f'[apis.a]\ndepends = ["b"]\nfunctions = {{ add = "{LAB}:add" }}',
+            4,
+            "apis.a.depends[0]",
+            "there is no process 'b'",
+        ),
+        ("[api.robot]", 3, "api", "did you mean 'apis'"),
+    ],
+)
+def test_a_mistake_names_file_line_and_key_and_what_would_be_right(
+    read: Any, tmp_path: Path, text: str, line: int, key: str, said: str
+) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        read(text)
+    found = {(mistake.line, mistake.key): str(mistake) for mistake in caught.value.mistakes}
+    assert (line, key) in found, found
+    assert said in found[line, key]
+    assert found[line, key].startswith(f"{tmp_path / 'gateway.toml'}:{line}: ")
+
+
+def test_a_route_of_the_same_name_is_found(read: Any) -> None:
+    text = f'[routes.serial]\n[apis.serial.functions]\nadd = "{LAB}:add"\n'
+    with pytest.raises(ConfigErrors, match="there is a route 'serial', and both are processes"):
+        read(text)
+
+
+def test_a_circle_through_an_api_is_found(read: Any) -> None:
+    text = f"""
+        [apis.a]
+        depends = ["b"]
+        functions = {{ add = "{LAB}:add" }}
+        [apis.b]
+        depends = ["a"]
+        functions = {{ add = "{LAB}:add" }}
+    """
+    with pytest.raises(ConfigErrors, match=r"depend on each other in a circle: (a → b|b → a)"):
+        read(text)
+
+
+def test_check_counts_the_apis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(ROBOT)
+    assert command_line(["check", str(file)]) == 0
+    assert ", 1 API\n" in capsys.readouterr().out

@@ -30,11 +30,10 @@ from gateway.errors import (
 )
 from gateway.hosting.outside import Outside
 from gateway.hosting.statistics import Statistics
-from gateway.mail.message import Message, is_solicited
+from gateway.mail.message import CANCEL, Message, is_solicited
 from gateway.mail.signature import Command
 from gateway.process.whereabouts import handles_letters
 from gateway.rpc.failure import DEEPEST
-from gateway.rpc.stream import CANCEL
 from gateway.rpc.tree import MAP
 
 log = logging.getLogger(__name__)

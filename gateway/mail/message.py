@@ -81,6 +81,10 @@ UNSOLICITED = {"solicited": "no"}
 """The headers of a letter to which no answer is wanted, whatever becomes of it."""
 
 
+CANCEL = "$cancel"
+"""The subject of what takes a call or a stream back: its body is the id of the letter."""
+
+
 def is_solicited(message: Message) -> bool:
     """Tell whether whoever wrote ``message`` wants an answer."""
     return message.headers is None or message.headers.get("solicited") != "no"

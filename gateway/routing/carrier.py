@@ -21,7 +21,7 @@ import msgspec
 from gateway.errors import RefusedError
 from gateway.mail.address import Address
 from gateway.mail.body import checked
-from gateway.mail.message import NORMAL, Message, reply_to
+from gateway.mail.message import CANCEL, NORMAL, UNSOLICITED, Message, reply_to
 from gateway.routing.router import Router
 
 AT_ONCE = 0.2
@@ -147,6 +147,31 @@ class Carrier(Router):
         )
         target.deliver(message, timeout)
         return message
+
+    def take_back(self, sender: str, recipient: str, id: str) -> None:
+        """Tell ``recipient`` that ``sender``, elsewhere, wants no answer to its letter ``id``.
+
+        Raises what `bring` raises; who has answered it already passes it over.
+        """
+        self._refuse_passing_on(recipient, self._node_of(sender))
+        target = self._office.target(recipient)
+        own = self._office.new_id()
+        message = Message(
+            own,
+            own,
+            1,
+            self._clock.time(),
+            sender,
+            recipient,
+            CANCEL,
+            id,
+            # As it is inside: it overtakes letters, and goes no further than a process.
+            kind="letter" if "@" in recipient else "control",
+            incarnation=target.incarnation,
+            route=self._route or self.name,
+            headers=UNSOLICITED,
+        )
+        target.deliver(message, 0.0)
 
     def bring_answer(
         self,

@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from gateway.errors import GatewayError, ProtocolError, error_from
+from gateway.mail.message import CANCEL
 from gateway.rpc.transaction import Transaction
 
-CANCEL = "$cancel"
-"""The subject of what takes a call or a stream back."""
+__all__ = ["CANCEL", "Answer", "Batch", "Pull", "Stream"]
 
 
 class Answer(Protocol):

@@ -11,6 +11,8 @@ truth (``pattern write gateway/+/mail/%u``), and not in the envelope. There are 
     {"v": 1, "kind": "reply", "to": "3f-7", "id": "a0-4", "subject": "drive", "body": null}
     {"v": 1, "kind": "bounce", "to": "3f-7", "code": "refused", "reason": "the arm is loose"}
 
+A bounce with the code ``remote`` has the ``type`` of what was raised besides.
+
 ``ttl`` is how many seconds the letter has left when it is published: two machines
 need not agree on what time it is. ``time`` tells people when it was written. Bodies
 are as `gateway.mail.codec` writes them: bytes as ``{"$bytes": base64}``.
@@ -28,10 +30,10 @@ import re
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from gateway.config.crew import NAME
-from gateway.errors import BodyError, GatewayError, ProtocolError
+from gateway.errors import BodyError, GatewayError, ProtocolError, described
 from gateway.mail.codec import from_json, to_json
 from routes.mqtt.topics import ROOT, to_level
 
@@ -81,11 +83,15 @@ class Reply(_Envelope, frozen=True, kw_only=True, tag="reply"):
 
 
 class Bounce(_Envelope, frozen=True, kw_only=True, tag="bounce"):
-    """The letter ``to`` failed; ``code`` is one of `gateway.errors`."""
+    """The letter ``to`` failed; ``code`` is one of `gateway.errors`.
+
+    Where that is ``remote``, ``type`` is the class of what was raised.
+    """
 
     to: Id
     code: Annotated[str, Meta(max_length=64)]
     reason: Line
+    type: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
 
 
 Envelope = Letter | Taken | Reply | Bounce
@@ -131,9 +137,18 @@ def read(payload: bytes) -> Envelope:
 
 def bounce(to: str, error: GatewayError) -> Bounce:
     """Return what says that the letter ``to`` failed with ``error``."""
+    return bounce_from(to, described(error))
+
+
+def bounce_from(to: str, told: object) -> Bounce:
+    """Return what says that the letter ``to`` failed, as the body of a bounce tells it."""
+    words = told if isinstance(told, dict) else {}
     # What is quoted from outside may hold half a surrogate pair, which is no UTF-8.
-    reason = str(error).encode("utf-8", "replace").decode()
-    return Bounce(to=to, code=error.code, reason=reason[:1000])
+    code, reason, kind = (
+        str(words.get(word, unless)).encode("utf-8", "replace").decode()
+        for word, unless in (("code", "error"), ("reason", "no reason given"), ("type", ""))
+    )
+    return Bounce(to=to, code=code[:64], reason=reason[:1000], type=kind[:200] or UNSET)
 
 
 class MailTopics(NamedTuple):

@@ -5,6 +5,9 @@ one that comes again is not delivered again but answered again, also by the next
 a route that was killed. Where it was killed in between, the one that comes again is
 bounced: whether it was delivered is not known.
 
+What takes a call back, or reads on in a stream, needs no rule where the call was let in,
+and is refused where it was another's (`routes.mqtt.mail_brought`).
+
 Belongs to the route's thread. Refused, with a bounce to the other side: what the access
 list does not allow, what the bus refuses. Left without an answer: one letter too many,
 which the other side will repeat.
@@ -26,10 +29,21 @@ from gateway.errors import (
     SpoolError,
 )
 from gateway.mail.address import Address
-from gateway.mail.message import Message
+from gateway.mail.message import CANCEL, Message
 from gateway.routing.carrier import Foreign, Patience
+from gateway.rpc.stream import Stream
 from routes.mqtt.inlet import Outlet
-from routes.mqtt.mail_envelope import Bounce, Letter, MailTopics, Reply, Taken, bounce, write
+from routes.mqtt.mail_brought import Brought
+from routes.mqtt.mail_envelope import (
+    Bounce,
+    Letter,
+    MailTopics,
+    Reply,
+    Taken,
+    bounce,
+    bounce_from,
+    write,
+)
 from routes.mqtt.mail_memory import MailMemory
 from routes.mqtt.mail_settings import MailAccess, MailSettings
 
@@ -41,6 +55,10 @@ class Bus(Protocol):
 
     def bring(self, letter: Foreign, *, timeout: float) -> Message:
         """Deliver a letter, or raise."""
+        ...
+
+    def take_back(self, sender: str, recipient: str, id: str) -> None:
+        """Tell ``recipient`` that ``sender`` wants no answer to the letter ``id``."""
         ...
 
 
@@ -67,6 +85,7 @@ class MailIn:
         self._max_payload = max_payload
         self._access = MailAccess(settings.allow)
         self._patience = Patience()
+        self._brought = Brought()
         self.counts: Counter[str] = Counter()
 
     def take(self, node: str, letter: Letter) -> None:
@@ -74,7 +93,16 @@ class MailIn:
         sender = f"{letter.sender}@{node}"
         key = f"{node}/{letter.id}"
         try:
-            self._ask_access(node, sender, letter)
+            if letter.subject in (CANCEL, Stream.NEXT):
+                # Who may call may read what comes of it, and take it back; and nobody else's.
+                called = self._brought.check(_called(letter, node), sender, letter.recipient)
+                if letter.subject == CANCEL:
+                    self.counts["taken_back"] += 1
+                    self._bus.take_back(sender, letter.recipient, called)
+                    self._answer(node, Taken(to=letter.id))
+                    return
+            else:
+                self._ask_access(node, sender, letter)
             known = self._memory.begin(key, self._clock.monotonic())
         except SpoolError as error:
             if not self.counts["put_off"]:
@@ -115,6 +143,7 @@ class MailIn:
             said = bounce(letter.id, error)
         else:
             self.counts["delivered"] += 1
+            self._brought.note(key, sender, letter.recipient)
             said = Taken(to=letter.id)
         packed = write(said)
         try:
@@ -134,11 +163,10 @@ class MailIn:
             self.counts["unasked"] += 1
             return
         if message.kind == "bounce":
-            told = message.body if isinstance(message.body, dict) else {}
-            code, reason = told.get("code", "error"), told.get("reason", "no reason given")
-            plain = str(reason).encode("utf-8", "replace").decode()
-            self._answer(node, Bounce(to=id, code=str(code)[:64], reason=plain[:1000]))
+            self._answer(node, bounce_from(id, message.body))
+            self._brought.forget(message.in_reply_to)
             return
+        self._note_end(message)
         try:
             reply = Reply(
                 to=id, id=message.message_id, subject=message.subject[:1000], body=message.body
@@ -152,6 +180,16 @@ class MailIn:
         except BodyError as error:
             packed = write(bounce(id, error))
         self._answer(node, packed)
+
+    def _note_end(self, answer: Message) -> None:
+        """Forget the letter that has its answer, but for one that has opened a stream."""
+        body = answer.body if answer.subject == Stream.SUBJECT else None
+        words = body if isinstance(body, dict) else {}
+        stream, more = words.get("stream"), words.get("more") is True
+        if not (more and stream == answer.in_reply_to):
+            self._brought.forget(answer.in_reply_to)
+        if not more:
+            self._brought.forget(stream)
 
     def statistics(self) -> dict[str, Any]:
         """Return what became of what came in, and of the answers."""
@@ -170,6 +208,14 @@ class MailIn:
         packed = said if isinstance(said, bytes) else write(said)
         if not self._say(self._topics.to(node), packed, qos=1, urgent=True):
             self.counts["answers_lost"] += 1
+
+
+def _called(letter: Letter, node: str) -> str:
+    """Return the id by which the call is known here that ``letter`` is about."""
+    body = letter.body
+    id = str(body.get("stream", "") if isinstance(body, dict) else body)
+    # A stream is known by the id that its letter has here, a call by the one that it has there.
+    return id if "/" in id else f"{node}/{id}"
 
 
 def _in_doubt(node: str) -> GatewayError:

@@ -36,7 +36,7 @@ from gateway.errors import (
     SpoolError,
 )
 from gateway.mail.address import Address
-from gateway.mail.message import Message
+from gateway.mail.message import CANCEL, Message, is_solicited
 from gateway.routing.carrier import Patience
 from routes.mqtt.inlet import Outlet
 from routes.mqtt.mail_envelope import Bounce, Letter, MailTopics, Reply, Taken, bounce, write
@@ -168,6 +168,8 @@ class MailOut:
         """Take a letter for another gateway, or raise why it cannot be carried."""
         now = self._clock.monotonic()
         node = _node_of(letter)
+        if letter.subject == CANCEL and self._is_taken_back(letter):
+            return
         if node == self._topics.node:
             local = Address.parse(letter.recipient).local
             raise AddressError(f"{node!r} is this gateway itself: write to {local!r}")
@@ -198,6 +200,21 @@ class MailOut:
             # It is held: whatever fails from here on is for `turn` to try again, and to say.
             with contextlib.suppress(SpoolError):
                 self._go_on(entry, now)
+
+    def _is_taken_back(self, cancel: Message) -> bool:
+        """Forget the letter that ``cancel`` takes back; tell whether it never left this machine."""
+        id = cancel.body if isinstance(cancel.body, str) else ""
+        entry = self._open.get(id) or self._awaited.get(id)
+        if entry is None or entry.letter.sender != cancel.sender:
+            return False
+        if entry.published is None:
+            self._let_go(entry)
+            self._memory.forget(id)
+            self.counts["taken_back"] += 1
+            return True
+        if self._awaited.pop(id, None) is not None:
+            self._memory.forget(id)
+        return False
 
     def turn(self) -> None:
         """Do what is due: publish, repeat, give up."""
@@ -241,6 +258,9 @@ class MailOut:
             return
         self._let_go(entry)
         self.counts["confirmed"] += 1
+        if not is_solicited(entry.letter):
+            self._memory.forget(said.to)
+            return
         # Only who wrote it is to be known from here on.
         entry.letter = replace(entry.letter, body=None, body_type="")
         entry.deadline = self._clock.monotonic() + ANSWERED
@@ -361,7 +381,9 @@ class MailOut:
         asked, now = entry.letter, self._clock.monotonic()
         timeout = self._patience.left(asked.sender, now)
         try:
-            if not entry.answerable:
+            if not is_solicited(asked):
+                self.counts["unheard"] += 1
+            elif not entry.answerable:
                 # Who bears the sender's name by now never wrote it.
                 self.counts["answers_lost"] += 1
             elif isinstance(said, Reply):
@@ -369,6 +391,8 @@ class MailOut:
                 self._bus.bring_answer(asked, id, said.subject, said.body, timeout=timeout)
             else:
                 told = {"code": said.code, "reason": said.reason}
+                if said.type:
+                    told["type"] = said.type
                 self._bus.bring_bounce(asked, told, timeout=timeout)
         except GatewayError as error:
             if isinstance(error, MailboxFullError):

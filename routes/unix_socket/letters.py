@@ -31,8 +31,8 @@ from gateway.errors import (
     RefusedError,
 )
 from gateway.mail.json_lines import Id
-from gateway.mail.message import UNSOLICITED, Message, error_in, is_solicited
-from gateway.rpc.stream import CANCEL, Stream
+from gateway.mail.message import CANCEL, UNSOLICITED, Message, error_in, is_solicited
+from gateway.rpc.stream import Stream
 from routes.unix_socket.connection import Connection
 from routes.unix_socket.protocol import Cancel, Send
 

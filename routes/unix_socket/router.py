@@ -40,10 +40,10 @@ from gateway.errors import (
 )
 from gateway.framing.frame import Frame, Garbage
 from gateway.mail.json_lines import Id, Refusal, failure
-from gateway.mail.message import Message
+from gateway.mail.message import CANCEL, Message
 from gateway.mail.topic import check_pattern, matches
 from gateway.routing.router import Router
-from gateway.rpc.stream import CANCEL, Stream
+from gateway.rpc.stream import Stream
 from routes.unix_socket import protocol
 from routes.unix_socket.clients import Clients
 from routes.unix_socket.connection import Connection

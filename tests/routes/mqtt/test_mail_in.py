@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.clock import VirtualClock
-from gateway.errors import MailboxFullError, RefusedError, SpoolError
+from gateway.errors import MailboxFullError, RefusedError, SpoolError, remote_error
 from gateway.mail.message import Message, bounce_of, reply_to
 from gateway.routing.carrier import AT_ONCE, Foreign
 from routes.mqtt import mail_memory
@@ -29,6 +30,7 @@ class World:
         self.clock = VirtualClock()
         self.said: list[tuple[str, dict[str, Any]]] = []
         self.brought: list[Foreign] = []
+        self.taken_back: list[tuple[str, str, str]] = []
         self.timeouts: list[float] = []
         self.failure: BaseException | None = None
         self.is_cut = False
@@ -68,6 +70,9 @@ class World:
             raise self.failure
         self.brought.append(letter)
         return brought(letter)
+
+    def take_back(self, sender: str, recipient: str, id: str) -> None:
+        self.taken_back.append((sender, recipient, id))
 
 
 def brought(letter: Foreign) -> Message:
@@ -224,3 +229,101 @@ def test_an_answer_that_finds_no_session_is_counted(world: World) -> None:
     world.is_cut = True
     mail.take("living-pi", letter("a"))
     assert mail.statistics()["answers_lost"] == 1
+
+
+SCAN_ONLY = (MailRule(sender="main@living-pi", to="robot", subject="scan"),)
+
+
+def scan(id: str = "a") -> Letter:
+    return letter(id, recipient="robot", subject="scan")
+
+
+def pull(id: str, stream: str, **fields: Any) -> Letter:
+    body = {"stream": stream, "most": 2}
+    return letter(id, **{"recipient": "robot", "subject": "$next", "body": body, **fields})
+
+
+def cancel(id: str, called: str, **fields: Any) -> Letter:
+    return letter(id, **{"recipient": "robot", "subject": "$cancel", "body": called, **fields})
+
+
+def answer_stream(mail: MailIn, asked: Foreign, stream: str, *, more: bool) -> None:
+    body = {"stream": stream, "parts": [1], "more": more}
+    mail.answer(reply_to(brought(asked), "9", 0.0, body, subject="$stream"))
+
+
+def test_who_may_call_may_read_what_comes_of_it_and_take_it_back(world: World) -> None:
+    mail = world.open(allow=SCAN_ONLY)
+    mail.take("living-pi", scan())
+    answer_stream(mail, world.brought[0], "living-pi/a", more=True)
+    mail.take("living-pi", pull("b", "living-pi/a"))
+    assert world.last() == ("taken", "")
+    mail.take("living-pi", cancel("c", "living-pi/a"))
+    assert world.last() == ("taken", "")
+    assert world.taken_back == [("main@living-pi", "robot", "living-pi/a")]
+
+
+def test_a_call_is_taken_back_by_the_id_that_it_has_at_its_writer(world: World) -> None:
+    mail = world.open(allow=SCAN_ONLY)
+    mail.take("living-pi", scan("3f-7"))
+    mail.take("living-pi", cancel("c", "3f-7"))
+    assert world.taken_back == [("main@living-pi", "robot", "living-pi/3f-7")]
+
+
+@pytest.mark.parametrize(
+    ("node", "fields"),
+    [
+        ("attic-pi", {}),
+        ("living-pi", {"sender": "other"}),
+        ("living-pi", {"recipient": "wheels"}),
+    ],
+)
+def test_what_another_has_called_is_neither_read_nor_taken_back(
+    world: World, node: str, fields: dict[str, Any]
+) -> None:
+    mail = world.open()
+    mail.take("living-pi", scan())
+    for about in (pull("b", "living-pi/a", **fields), cancel("c", "living-pi/a", **fields)):
+        mail.take(node, about)
+        assert world.last() == ("bounce", "refused")
+    assert world.taken_back == []
+    assert len(world.brought) == 1
+
+
+@pytest.mark.parametrize("more", [False, None])
+def test_what_has_its_answer_can_be_asked_about_no_more(world: World, more: bool | None) -> None:
+    mail = world.open()
+    mail.take("living-pi", scan())
+    if more is None:
+        mail.answer(reply_to(brought(world.brought[0]), "9", 0.0, "done"))
+    else:
+        answer_stream(mail, world.brought[0], "living-pi/a", more=True)
+        mail.take("living-pi", pull("b", "living-pi/a"))
+        answer_stream(mail, world.brought[1], "living-pi/a", more=more)
+    mail.take("living-pi", cancel("c", "living-pi/a"))
+    assert world.last() == ("bounce", "refused")
+
+
+@pytest.mark.parametrize("body", [None, 5, {"stream": 5}, {}, ["a"]])
+def test_what_names_no_call_is_refused(world: World, body: Any) -> None:
+    mail = world.open()
+    for subject in ("$next", "$cancel"):
+        mail.take("living-pi", letter("b", recipient="robot", subject=subject, body=body))
+        assert world.last() == ("bounce", "refused")
+
+
+def test_what_was_raised_crosses_with_its_type(world: World) -> None:
+    mail = world.open()
+    mail.take("living-pi", scan())
+    asked = msgspec.structs.replace(brought(world.brought[0]), route="mqtt")
+    bug = remote_error("ZeroDivisionError", "the egg is broken", "line 7")
+    mail.answer(bounce_of(asked, "9", 0.0, bug))
+    _, said = world.said[-1]
+    assert said == {
+        "kind": "bounce",
+        "v": 1,
+        "to": "a",
+        "code": "remote",
+        "reason": "the egg is broken",
+        "type": "ZeroDivisionError",
+    }

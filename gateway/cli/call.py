@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.client import Client
     from gateway.errors import UnknownApiError
     from gateway.rpc.api_map import read_map
-    from gateway.rpc.tree import MAP
+    from gateway.rpc.api import MAP
 
     address, method = arguments.address, arguments.method
     with Client(arguments.socket) as gateway:
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _map_of(gateway: Client, address: str, timeout: float) -> Any:
     from gateway.errors import RefusedError
-    from gateway.rpc.tree import MAP
+    from gateway.rpc.api import MAP
 
     try:
         return gateway.ask(address, MAP, timeout=timeout)

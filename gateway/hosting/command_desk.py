@@ -34,7 +34,7 @@ from gateway.mail.message import CANCEL, Message, is_solicited
 from gateway.mail.signature import Command
 from gateway.process.whereabouts import handles_letters
 from gateway.rpc.failure import DEEPEST
-from gateway.rpc.tree import MAP
+from gateway.rpc.api import MAP
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """An API's map as people and programs read it: what can be called, with what, for what.
 
-The map is data (`gateway.rpc.tree.MAP`), and may come from a newer gateway or from
+The map is data (`gateway.rpc.api.MAP`), and may come from a newer gateway or from
 somebody who is no API at all: what it does not say is taken to be anything.
 
 Refused: nothing; entries that make no sense are left out.

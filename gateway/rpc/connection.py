@@ -63,7 +63,7 @@ class Watch:
         if name != address and not self._router:
             self._router = name
             self._process.follow(f"routes/{name}/state", self._on_route)
-        if name != address and self._route.get("connected") is not True:
+        if name != address and self._route.get("state") != "connected":
             cause = str(self._route.get("cause", f"{name} has not said how it stands"))
             self._tell(Connection(address, False, cause, 0))
             return

@@ -46,7 +46,10 @@ class Route(Process):
         self.add_filter(subject="^stand$", callback=self.stand)
 
     def stand(self, message: Any) -> None:
-        state = {"connected": message.body, "cause": f"told {message.body}"}
+        state = {
+            "state": "connected" if message.body else "waiting",
+            "cause": f"told {message.body}",
+        }
         self.publish(f"routes/{self.name}/state", state, retain=True)
         self.reply(message)
 

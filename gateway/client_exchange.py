@@ -267,6 +267,10 @@ class Exchange:
             token.is_done = True
             return
         self._finish(token.session, [token])
+        with self._lock:
+            # Who waits for it may be the one who reads.
+            if token.session.is_led and not token.session.is_over:
+                token.session.line.wake()
 
     def forget(self, asked: Asked) -> None:
         """Wait no longer for the answer to ``asked``."""
@@ -284,6 +288,8 @@ class Exchange:
         with self._lock:
             session.is_over = True
             ended = list(session.asked.values())
+            for asked in ended:
+                asked.error, asked.is_done = error, True
             session.asked.clear()
             if self._session is session:
                 self._session = None
@@ -292,8 +298,6 @@ class Exchange:
         if not is_led:
             # Else by who leads: its descriptor must not become another's while it sleeps there.
             session.line.close()
-        for asked in ended:
-            asked.error = error
         self._finish(session, ended)
         with self._lock:
             # Those who wait for a token look again.

@@ -1,7 +1,7 @@
 """One connection of a program to the gateway: whole lines out and in, each under a deadline.
 
 Several threads may use it: one that writes at a time, one that reads at a time, and
-any that hangs up, which wakes both. Deadlines are in monotonic seconds.
+any that hangs up or wakes who reads. Deadlines are in monotonic seconds.
 
 Refused, as typed errors that say what to do: a socket that nobody listens at, or that
 may not be opened; what is no line of JSON, or one of more than `LARGEST` bytes.
@@ -50,8 +50,10 @@ class Line:
         self._broken: GatewayError | None = None
         self._socket = _connect(path, timeout)
         self._socket.setblocking(False)
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
+        self._readable.register(self._bell, select.POLLIN)
         self._writable = select.poll()
         self._writable.register(self._socket, select.POLLOUT)
 
@@ -92,15 +94,22 @@ class Line:
                 self._broken = error
         return found
 
+    def wake(self) -> None:
+        """Have whoever waits for an answer look up; the connection is open."""
+        os.eventfd_write(self._bell, 1)
+
     def hang_up(self) -> None:
         """Say good-bye; whoever writes or reads is woken."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Hang up, and give the descriptor back."""
+        """Hang up, and give the descriptors back; twice is fine."""
         self.hang_up()
         self._socket.close()
+        bell, self._bell = self._bell, -1
+        if bell >= 0:
+            os.close(bell)
 
     def hung_up(self) -> RecipientGoneError:
         """Return the error for a gateway that has closed the connection."""
@@ -131,9 +140,13 @@ class Line:
         return said
 
     def _receive(self, timeout: float | None) -> bool:
-        """Read some bytes; tell whether any came within ``timeout`` seconds, None for ever."""
-        if not self._readable.poll(None if timeout is None else max(0.0, timeout) * 1000):
+        """Read what is there, or comes in ``timeout`` s, None for ever; tell whether any did."""
+        ready = self._readable.poll(None if timeout is None else max(0.0, timeout) * 1000)
+        if not ready:
             return False
+        if any(fd == self._bell for fd, _ in ready):
+            with contextlib.suppress(OSError):
+                os.eventfd_read(self._bell)
         try:
             data = self._socket.recv(CHUNK)
         except BlockingIOError:

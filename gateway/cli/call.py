@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Call, list or write a stub; return 0."""
     from gateway.client import Client
     from gateway.errors import UnknownApiError
-    from gateway.rpc.api_map import read_map
     from gateway.rpc.api import MAP
+    from gateway.rpc.api_map import read_map
 
     address, method = arguments.address, arguments.method
     with Client(arguments.socket) as gateway:

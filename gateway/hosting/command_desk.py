@@ -33,8 +33,8 @@ from gateway.hosting.statistics import Statistics
 from gateway.mail.message import CANCEL, Message, is_solicited
 from gateway.mail.signature import Command
 from gateway.process.whereabouts import handles_letters
-from gateway.rpc.failure import DEEPEST
 from gateway.rpc.api import MAP
+from gateway.rpc.failure import DEEPEST
 
 log = logging.getLogger(__name__)
 

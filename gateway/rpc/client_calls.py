@@ -187,6 +187,14 @@ class ClientCalls:
         if bell is not None:
             self._exchange.ring(bell)
 
+    def leave(self, made: UnderWay[Any]) -> None:
+        """Have nobody read for ``made``, which has ended, any longer."""
+        with self._lock:
+            self._attended.discard(made)
+            bell = self._bell
+        if bell is not None:
+            self._exchange.ring(bell)
+
     def note_end(self, made: UnderWay[Any]) -> None:
         """Have ``made`` finished by who attends it."""
         with self._lock:
@@ -201,7 +209,7 @@ class ClientCalls:
         while True:
             with self._lock:
                 now = monotonic()
-                due = [*self._ended, *(each for each in self._attended if each.deadline <= now)]
+                due = {*self._ended, *(each for each in self._attended if each.is_due(now))}
                 self._ended.clear()
                 self._attended.difference_update(due)
                 if not due and not self._attended:
@@ -260,6 +268,10 @@ class UnderWay(Transaction[T]):
             self.finish()
         return self._is_done
 
+    def is_due(self, now: float) -> bool:
+        """Tell whether it has ended, or is to end now."""
+        return self._is_done or self._asked.is_done or self.deadline <= now
+
     def finish(self) -> None:
         """End it if there is an answer, an error, or no time left."""
         # Of two that finish it one makes the result.
@@ -289,6 +301,7 @@ class UnderWay(Transaction[T]):
         if not super().cancel():
             return False
         self._calls.count_end(self._error)
+        self._calls.leave(self)
         return True
 
     def forget(self) -> None:

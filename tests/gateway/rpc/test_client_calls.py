@@ -17,6 +17,7 @@ from gateway.errors import (
     BodyError,
     CallCancelledError,
     CallTimeoutError,
+    ProtocolError,
     RecipientGoneError,
     RefusedError,
     RemoteError,
@@ -298,6 +299,25 @@ def test_a_callback_is_called_at_the_deadline(robot: Any) -> None:
     using(robot, callback=tell_of, timeout=0.1).arm.sweep()
     assert told.wait(DEADLINE)
     assert isinstance(ended[0], CallTimeoutError)
+
+
+def test_a_deadline_is_kept_though_calls_that_last_longer_are_attended(robot: Any) -> None:
+    told, later_told = threading.Event(), threading.Event()
+    slow = using(robot, callback=lambda call: later_told.set(), timeout=60).arm.sweep()
+    using(robot, callback=lambda call: told.set(), timeout=0.1).arm.sweep()
+    assert told.wait(DEADLINE)
+    assert not later_told.is_set()
+    assert slow.cancel()
+    assert later_told.wait(DEADLINE)
+
+
+def test_a_request_that_is_too_long_costs_no_other(robot: Any, arm: Arm) -> None:
+    slow = later(robot.arm.sweep)()
+    assert arm.begun.acquire(timeout=DEADLINE)
+    with pytest.raises(ProtocolError, match="longer than 65536 bytes"):
+        robot.arm.grip("x" * 100_000)
+    assert not slow.done()
+    assert slow.cancel()
 
 
 def test_a_callback_that_comes_late_is_called_all_the_same(robot: Any) -> None:

@@ -52,6 +52,8 @@ class Watch:
 
     def _soon(self) -> None:
         self._process.call_soon(self._look)
+        # It may be the process's own thread that read of it, and sleeps on.
+        self._process._box.wake()
 
     def _look(self) -> None:
         address = self.connection.address

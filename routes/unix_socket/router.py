@@ -100,7 +100,7 @@ class UnixSocketRouter(Router):
             fail=self._fail,
         )
         # Whoever waits for somebody who died is told at once, and not with the next frame.
-        self._box.on_gone = lambda name, incarnation: self.call_soon(self._look_for_the_gone)
+        self._box.on_gone = self._on_gone
         self._roll_call = RollCall(self._ask, boss=BOSS)
         self._curious: list[tuple[Connection, Id]] = []
         self._retained = Retained()
@@ -259,6 +259,11 @@ class UnixSocketRouter(Router):
             self._letters.check_own(client, request)
         else:
             self._rights.check_send(client.uid, request.to, request.subject)
+
+    def _on_gone(self, _name: str, _incarnation: int) -> None:
+        self.call_soon(self._look_for_the_gone)
+        # It may be our own thread that read of it, and sleeps on.
+        self._box.wake()
 
     def _look_for_the_gone(self) -> None:
         """End the calls of who died, once what they wrote before has been read."""

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from tests.features.switches import SWITCHES, Switch
 
-MODULES = ("rpc_switches", "services_switches", "simulation_switches")
+MODULES = ("rpc_switches", "over_switches", "services_switches", "simulation_switches")
 
 
 def switches() -> dict[str, Switch]:

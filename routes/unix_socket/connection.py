@@ -17,7 +17,7 @@ from gateway.framing.line import Line
 from gateway.mail.json_lines import Id, failure
 from routes.unix_socket import protocol
 from routes.unix_socket.outbox import Outbox
-from routes.unix_socket.protocol import Send, Tail, Tap
+from routes.unix_socket.protocol import Tail, Tap
 
 CHUNK = 4096
 """Bytes that are read at once: a flood takes turns with everybody else."""
@@ -36,8 +36,6 @@ class Connection:
         self.fd = sock.fileno()
         self.pid, self.uid = peer_of(sock)
         self.tail: Tail | Tap | None = None
-        self.held: dict[str, deque[tuple[Send, float]]] = {}
-        """Requests whose recipient has no room yet, by that, and their deadlines."""
         self.calls = 0
         """Letters of this client's that await their answer, or room."""
         self.streams: dict[str, str] = {}

@@ -134,14 +134,10 @@ class UnixSocketRouter(Router):
 
     def life(self) -> None:
         """Look after what is due: deadlines, letters that found no room, the door itself."""
-        if (clients := self._clients) is None:
+        if self._clients is None:
             return
         now = self._clock.monotonic()
         self._letters.end_due(now, self._office.book)
-        for client in clients:
-            if client.held:
-                self._letters.try_held(client)
-                clients.flush(client)
         self._mail.look_after(now)
         if self._roll_call.is_under_way and now >= self._roll_call.deadline:
             self._end_roll_call()
@@ -151,7 +147,7 @@ class UnixSocketRouter(Router):
         elif self._is_crowded:
             self._is_crowded = False
             self.watch(self._door.fileno(), self._on_knock)
-        self._set_pace(clients)
+        self._set_pace()
 
     def statistics(self) -> dict[str, Any]:
         """Return the route's counts: clients, calls, what was asked, refused and lost."""
@@ -390,9 +386,8 @@ class UnixSocketRouter(Router):
         if self.frequency < frequency:
             self.frequency = frequency
 
-    def _set_pace(self, clients: Clients) -> None:
-        held = any(client.held for client in clients)
-        if len(self._letters) or held or self._roll_call.is_under_way:
+    def _set_pace(self) -> None:
+        if len(self._letters) or self._roll_call.is_under_way:
             pace = TICK
         elif self._door is None or self._is_crowded or len(self._mail):
             pace = SLOW_TICK

@@ -20,6 +20,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from gateway.client_asked import Asked, Session
 from gateway.client_line import Line
 from gateway.errors import CallTimeoutError, GatewayError, RecipientGoneError, error_from
 
@@ -34,46 +35,6 @@ UNREAD = 8
 """Requests under way beyond which answers are read when the next one is written."""
 
 
-class Asked:
-    """One request under way; ``on_end`` is called when it has ended, by whoever reads."""
-
-    __slots__ = ("deadline", "error", "id", "is_done", "on_end", "said", "session")
-
-    def __init__(
-        self, id: int, deadline: float, on_end: Callable[[], object] | None = None
-    ) -> None:
-        self.id = id
-        self.deadline = deadline
-        self.on_end = on_end
-        self.said: dict[str, Any] = {}
-        """The answer, good or bad."""
-        self.error: GatewayError | None = None
-        """Why there is no answer, and will be none."""
-        self.is_done = False
-        self.session: _Session | None = None
-
-    def body(self) -> Any:
-        """Return the body of the answer, or raise the error that came instead."""
-        if self.error is not None:
-            raise self.error
-        if self.said.get("ok") is True:
-            return self.said.get("body")
-        raise error_from(self.said.get("error"))
-
-
-class _Session:
-    """One connection, and what is asked over it."""
-
-    def __init__(self, line: Line) -> None:
-        self.line = line
-        self.asked: dict[int, Asked] = {}
-        self.is_led = False
-        self.sleepers: list[tuple[LockType, Asked]] = []
-        self.farewell: GatewayError | None = None
-        """What the gateway said that is the answer to nothing in particular."""
-        self.is_over = False
-
-
 class Exchange:
     """Asks the gateway at ``path``; ``timeout`` is how long it may take to let us in, in s."""
 
@@ -83,7 +44,7 @@ class Exchange:
         self._ids = count(1)
         self._lock = allocate_lock()
         self._writing = allocate_lock()
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._sweep_at = SWEEP
         self.unasked = 0
         """Answers that nobody waits for any more."""
@@ -124,7 +85,7 @@ class Exchange:
     def _write(self, asked: Asked, request: dict[str, Any]) -> bool:
         session = self._session
         if session is None:
-            session = _Session(Line(self._path, self._timeout))
+            session = Session(Line(self._path, self._timeout))
             with self._lock:
                 self._session = session
         with self._lock:
@@ -153,7 +114,7 @@ class Exchange:
             raise session.farewell
         return False
 
-    def _overdue(self, session: _Session) -> list[Asked]:
+    def _overdue(self, session: Session) -> list[Asked]:
         """Take out what is overdue, now and then; lock held."""
         if len(session.asked) < self._sweep_at:
             return []
@@ -202,7 +163,7 @@ class Exchange:
         """Read what is here, without waiting; tell whether ``asked`` has ended."""
         return self.wait(asked, 0.0)
 
-    def _lead(self, session: _Session, asked: Asked, deadline: float) -> None:
+    def _lead(self, session: Session, asked: Asked, deadline: float) -> None:
         try:
             while not asked.is_done and not session.is_over:
                 left = deadline - monotonic()
@@ -212,7 +173,7 @@ class Exchange:
         except GatewayError as error:
             self._end(session, session.farewell or error)
 
-    def _hand_over(self, session: _Session) -> None:
+    def _hand_over(self, session: Session) -> None:
         with self._lock:
             session.is_led = False
             _wake_next(session)
@@ -220,7 +181,7 @@ class Exchange:
         if is_over:
             session.line.close()
 
-    def _sort(self, session: _Session, lines: list[dict[str, Any]]) -> None:
+    def _sort(self, session: Session, lines: list[dict[str, Any]]) -> None:
         """Hand each answer to whose it is."""
         for said in lines:
             id = said.get("id")
@@ -238,7 +199,7 @@ class Exchange:
             asked.said = said
             self._finish(session, [asked])
 
-    def _finish(self, session: _Session, ended: list[Asked]) -> None:
+    def _finish(self, session: Session, ended: list[Asked]) -> None:
         for asked in ended:
             asked.is_done = True
         with self._lock:
@@ -284,7 +245,7 @@ class Exchange:
         if session is not None:
             self._end(session, RecipientGoneError(why))
 
-    def _end(self, session: _Session, error: GatewayError) -> None:
+    def _end(self, session: Session, error: GatewayError) -> None:
         with self._lock:
             session.is_over = True
             ended = list(session.asked.values())
@@ -310,7 +271,7 @@ class Exchange:
         return RecipientGoneError(f"the gateway at {self._path} hung up: {why}")
 
 
-def _wake_next(session: _Session) -> None:
+def _wake_next(session: Session) -> None:
     """Let the first who sleeps take the lead, where it is free; lock held."""
     if session.sleepers and not session.is_led:
         turn, _ = session.sleepers.pop(0)

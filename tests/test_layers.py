@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "application": ("supervision", "config", "plugins"),
     "appliance": ("application", "hosting"),
     "client_line": ("mail", "backoff", "clock"),
-    "client_exchange": ("client_line",),
+    "client_asked": ("client_line",),
+    "client_exchange": ("client_asked",),
     "client_following": ("client_line",),
     "client": ("client_exchange", "client_following"),
 }

@@ -11,9 +11,10 @@ Refused: nothing of its own; errors come from the gateway and from the other sid
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -21,14 +22,14 @@ from typing import Any, NamedTuple, TypeVar
 from gateway.errors import CallTimeoutError, GatewayError
 from gateway.mail.body import checked
 from gateway.mail.message import UNSOLICITED
+from gateway.rpc.client_attendant import LAST, Attendant
 from gateway.rpc.stream import Answer, Batch, Stream
 from gateway.rpc.terms import Terms
 from gateway.rpc.transaction import Transaction, TransactionId, releasing
 
 T = TypeVar("T")
 
-LAST = 1.0
-"""Seconds in which a callback that runs when the client is closed is to return."""
+log = logging.getLogger(__name__)
 
 
 class Said(NamedTuple):
@@ -53,10 +54,8 @@ class ClientCalls:
         self._exchange = exchange
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._attended: set[UnderWay[Any]] = set()
-        self._ended: deque[UnderWay[Any]] = deque()
-        self._bell: Any = None
-        self._attendant: threading.Thread | None = None
+        self.attendant = Attendant(exchange)
+        """Reads for those who are to be told, and read nothing."""
 
     # Calling
 
@@ -168,59 +167,7 @@ class ClientCalls:
 
     def close(self) -> None:
         """Wait until what was to be told of ends has been told; the connection is closed."""
-        attendant = self._attendant
-        if attendant is not None and attendant is not threading.current_thread():
-            attendant.join(LAST)
-
-    # For who is to be told, and reads nothing
-
-    def attend(self, made: UnderWay[Any]) -> None:
-        """Have somebody read until ``made`` has ended."""
-        with self._lock:
-            self._attended.add(made)
-            bell = self._bell
-            if self._attendant is None:
-                self._attendant = threading.Thread(
-                    target=self._attend_all, name="client-calls", daemon=True
-                )
-                self._attendant.start()
-        if bell is not None:
-            self._exchange.ring(bell)
-
-    def leave(self, made: UnderWay[Any]) -> None:
-        """Have nobody read for ``made``, which has ended, any longer."""
-        with self._lock:
-            self._attended.discard(made)
-            bell = self._bell
-        if bell is not None:
-            self._exchange.ring(bell)
-
-    def note_end(self, made: UnderWay[Any]) -> None:
-        """Have ``made`` finished by who attends it."""
-        with self._lock:
-            if made not in self._attended:
-                return
-            self._ended.append(made)
-            bell = self._bell
-        if bell is not None:
-            self._exchange.ring(bell)
-
-    def _attend_all(self) -> None:
-        while True:
-            with self._lock:
-                now = monotonic()
-                due = {*self._ended, *(each for each in self._attended if each.is_due(now))}
-                self._ended.clear()
-                self._attended.difference_update(due)
-                if not due and not self._attended:
-                    self._attendant = self._bell = None
-                    return
-                bell = self._bell = self._exchange.token()
-                deadline = min((each.deadline for each in self._attended), default=now)
-            for each in due:
-                each.finish()
-            if not due:
-                self._exchange.wait(bell, deadline)
+        self.attendant.close()
 
 
 class UnderWay(Transaction[T]):
@@ -246,21 +193,21 @@ class UnderWay(Transaction[T]):
         self.id = self.id._replace(letter=str(asked.id))
         self._asked = asked
         if self._callbacks:
-            self._calls.attend(self)
+            self._calls.attendant.attend(self)
             if asked.is_done:
-                self._calls.note_end(self)
+                self._calls.attendant.note_end(self)
 
     def note_end(self) -> None:
         """See that it has ended; called by whoever reads, who is not to be held up."""
-        self._calls.note_end(self)
+        self._calls.attendant.note_end(self)
 
     def add_done_callback(self, callback: Callable[[Transaction[T]], object]) -> None:
         """Have ``callback(self)`` called when it has ended, on a thread of the connection."""
         super().add_done_callback(callback)
         if self._asked is not None and not self._is_done:
-            self._calls.attend(self)
+            self._calls.attendant.attend(self)
             if self._asked.is_done:
-                self._calls.note_end(self)
+                self._calls.attendant.note_end(self)
 
     def done(self) -> bool:
         """Whether it has ended; reads what is here, but waits for nothing."""
@@ -301,7 +248,7 @@ class UnderWay(Transaction[T]):
         if not super().cancel():
             return False
         self._calls.count_end(self._error)
-        self._calls.leave(self)
+        self._calls.attendant.leave(self)
         return True
 
     def forget(self) -> None:
@@ -314,6 +261,12 @@ class UnderWay(Transaction[T]):
 
     def _expire(self) -> None:
         self.finish()
+
+    def _call_back(self, callback: Callable[[Transaction[T]], object]) -> None:
+        try:
+            callback(self)
+        except Exception:  # the others are to be told all the same
+            log.exception("the callback of %s raised", self)
 
     def _take_back(self) -> None:
         self._calls.take_back(self._asked)

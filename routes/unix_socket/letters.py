@@ -1,11 +1,10 @@
 """Letters that clients wrote, until each has its answer, its bounce or no more time.
 
-Nothing here waits for a recipient. A letter that finds no room is tried again, at
-every answer of its recipient and now and then, until its deadline; those that come
-later for the same recipient stay behind it. An answer is found by the id of its
-letter; a recipient's death ends what it was asked. What a client gave up, by saying
-so, by its deadline or by hanging up, is taken back from whoever carries it out. How
-many letters a client may have is the router's to say.
+Nothing here waits for a recipient: a letter that finds no room is `Held` until its
+deadline. An answer is found by the id of its letter; a recipient's death ends what it
+was asked. What a client gave up, by saying so, by its deadline or by hanging up, is
+taken back from whoever carries it out. How many letters a client may have is the
+router's to say.
 
 Refused: what belongs to another client (`RefusedError`). All of them write under
 the route's name, so that whoever is written to cannot tell them apart.
@@ -14,10 +13,8 @@ the route's name, so that whoever is written to cannot tell them apart.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.bus.directory import Book
@@ -35,10 +32,8 @@ from gateway.mail.json_lines import Id
 from gateway.mail.message import CANCEL, UNSOLICITED, Message, error_in, is_solicited
 from gateway.rpc.stream import Stream
 from routes.unix_socket.connection import Connection
+from routes.unix_socket.held import Held, Waiting
 from routes.unix_socket.protocol import Cancel, Send
-
-AGAIN_FIRST, AGAIN_CEILING = 0.002, 0.05
-"""Seconds between two tries of what finds no room; each time twice as many."""
 
 
 class Sender(Protocol):
@@ -85,13 +80,6 @@ class _Call:
     """Whether its recipient was found dead; the answer may yet be on its way to us."""
 
 
-@dataclass(eq=False)
-class _Queue:
-    """What finds no room at one recipient: whose it is, and its deadline."""
-
-    waiting: deque[tuple[Connection, Send, float]] = field(default_factory=deque)
-
-
 class Letters:
     """The letters under way; ``answer`` and ``fail`` tell a client how one ended."""
 
@@ -110,7 +98,11 @@ class Letters:
         self._answer = answer
         self._fail = fail
         self._calls: dict[str, _Call] = {}
-        self._held: dict[str, _Queue] = {}
+        self._held = Held(
+            self._is_sent,
+            lambda waits, error: fail(waits.client, waits.request.id, error),
+            sender.call_later,
+        )
         self.taken_back = 0
         """Calls and streams that were given up by their clients."""
 
@@ -121,43 +113,9 @@ class Letters:
 
     def send(self, client: Connection, request: Send) -> None:
         """Write a letter; raise what `Process.send` raises, but for want of room."""
-        to = request.to
-        deadline = self._clock.monotonic() + request.timeout
-        queue = self._held.get(to)
-        if queue is None:
-            if self._is_sent(client, request, deadline):
-                return
-            queue = self._held[to] = _Queue()
-            self._try_later(to, queue, AGAIN_FIRST)
-        queue.waiting.append((client, request, deadline))
-        client.calls += 1
-
-    def _try_later(self, to: str, queue: _Queue, pause: float) -> None:
-        self._sender.call_later(pause, partial(self._try_again, to, queue, pause))
-
-    def _try_again(self, to: str, queue: _Queue, pause: float) -> None:
-        if self._held.get(to) is not queue:
-            return
-        before = len(queue.waiting)
-        self._let_out(to)
-        if self._held.get(to) is queue:
-            moved = len(queue.waiting) < before
-            self._try_later(to, queue, AGAIN_FIRST if moved else min(2 * pause, AGAIN_CEILING))
-
-    def _let_out(self, to: str) -> None:
-        """Write what waits for room at ``to``, as far as there is some now."""
-        waiting = self._held[to].waiting
-        while waiting:
-            client, request, deadline = waiting.popleft()
-            client.calls -= 1
-            try:
-                if not self._is_sent(client, request, deadline):
-                    waiting.appendleft((client, request, deadline))
-                    client.calls += 1
-                    return
-            except GatewayError as error:
-                self._fail(client, request.id, error)
-        self._held.pop(to, None)
+        waits = Waiting(client, request, self._clock.monotonic() + request.timeout)
+        if request.to in self._held or not self._is_sent(waits):
+            self._held.add(waits)
 
     def check_own(self, client: Connection, request: Send) -> None:
         """Raise `RefusedError` where ``request`` is for a stream that ``client`` did not open."""
@@ -165,8 +123,9 @@ class Letters:
         if request.subject != Stream.NEXT or client.streams.get(str(asked)) != request.to:
             raise RefusedError("you have no such stream: it ended, or was closed")
 
-    def _is_sent(self, client: Connection, request: Send, deadline: float) -> bool:
+    def _is_sent(self, waits: Waiting) -> bool:
         """Write a letter; False where there is no room for it, yet."""
+        client, request, deadline = waits
         left = deadline - self._clock.monotonic()
         try:
             letter = self._sender.send(
@@ -193,9 +152,8 @@ class Letters:
 
     def take(self, message: Message) -> None:
         """Hand an answer or a bounce to whoever asked; one that came too late is nobody's."""
-        if message.sender in self._held:
-            # Whoever answers has read, and may have room.
-            self._let_out(message.sender)
+        # Whoever answers has read, and may have room.
+        self._held.let_out(message.sender)
         call = self._remove(message.in_reply_to)
         is_stream = message.kind != "bounce" and message.subject == Stream.SUBJECT
         stream = _open_stream(message.body) if is_stream else ""
@@ -233,13 +191,11 @@ class Letters:
                 self._take_back(to, request.stream)
             return to is not None
         error = CallCancelledError("you took it back")
-        for queue in self._held.values():
-            for one in queue.waiting:
-                if one[0] is client and one[1].id == request.request:
-                    queue.waiting.remove(one)
-                    client.calls -= 1
-                    self._fail(client, request.request, error)
-                    return True
+        if self._held.take_out(
+            lambda waits: waits.client is client and waits.request.id == request.request
+        ):
+            self._fail(client, request.request, error)
+            return True
         for call in self._calls.values():
             if call.client is client and call.request.id == request.request:
                 self._end(call, error)
@@ -274,11 +230,8 @@ class Letters:
         for id, call in list(self._calls.items()):
             self._end(call, RecipientGoneError("the gateway stops"))
             self._take_back(call.request.to, id)
-        held, self._held = self._held, {}
-        for queue in held.values():
-            for client, request, _ in queue.waiting:
-                client.calls -= 1
-                self._fail(client, request.id, RecipientGoneError("the gateway stops"))
+        for client, request, _ in self._held.take_out(lambda waits: True):
+            self._fail(client, request.id, RecipientGoneError("the gateway stops"))
 
     def forget(self, client: Connection) -> None:
         """Take back what ``client`` waited for: it has gone."""
@@ -286,10 +239,7 @@ class Letters:
             if call.client is client:
                 self._remove(message_id)
                 self._take_back(call.request.to, message_id)
-        for queue in self._held.values():
-            for one in [each for each in queue.waiting if each[0] is client]:
-                queue.waiting.remove(one)
-                client.calls -= 1
+        self._held.take_out(lambda waits: waits.client is client)
         for stream, to in client.streams.items():
             self._take_back(to, stream)
         client.streams.clear()

@@ -25,7 +25,7 @@ def answers_in_any_order() -> None:
 
 @switch
 def callbacks_of_programs() -> None:
-    replace("gateway.rpc.client_calls:ClientCalls.attend", nothing)
+    replace("gateway.rpc.client_attendant:Attendant.attend", nothing)
 
 
 @switch
@@ -49,9 +49,9 @@ def clients_told_apart() -> None:
 @switch
 def room_for_others() -> None:
     def send(letters: Any, client: Any, request: Any) -> None:
-        if letters._held:
+        if letters._held._queues:
             # As if it were for who has no room.
-            request = msgspec.structs.replace(request, to=next(iter(letters._held)))
+            request = msgspec.structs.replace(request, to=next(iter(letters._held._queues)))
         before(letters, client, request)
 
     before = replace("routes.unix_socket.letters:Letters.send", send)

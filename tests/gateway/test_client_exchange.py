@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from gateway.client_exchange import SWEEP, Asked, Exchange
+from gateway.client_asked import Asked
+from gateway.client_exchange import SWEEP, Exchange
 from gateway.errors import CallTimeoutError, ProtocolError, RecipientGoneError, RefusedError
 
 DEADLINE = 10.0

@@ -288,6 +288,22 @@ def test_a_callback_may_call(robot: Any) -> None:
     assert answers == [[6, False]]
 
 
+def test_a_callback_that_raises_keeps_no_other_from_being_told(
+    robot: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = threading.Event()
+
+    def break_down(call: Any) -> None:
+        raise ZeroDivisionError("in a callback")
+
+    slow = using(robot, callback=lambda call: told.set(), timeout=60).arm.sweep()
+    done = using(robot, callback=break_down).arm.grip(5)
+    assert until(done.done, DEADLINE)
+    assert until(lambda: "in a callback" in caplog.text, DEADLINE)
+    assert slow.cancel()
+    assert told.wait(DEADLINE)
+
+
 def test_a_callback_is_called_at_the_deadline(robot: Any) -> None:
     ended: list[Any] = []
     told = threading.Event()

@@ -112,11 +112,11 @@ class ClientCalls:
         pulls = Terms(timeout=terms.timeout)
         pulled: UnderWay[Batch] | None = None
 
-        def pull(stream: str) -> Callable[[], Batch]:
+        def pull(stream: str) -> Transaction[Batch]:
             nonlocal pulled
             asked = {"stream": stream, "most": terms.window}
             pulled = self.begin(address, Stream.NEXT, asked, pulls, Batch.of)
-            return pulled.result
+            return pulled
 
         def cancel(stream: str) -> None:
             if pulled is not None:

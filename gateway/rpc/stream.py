@@ -21,7 +21,7 @@ from gateway.errors import GatewayError, ProtocolError, error_from
 from gateway.mail.message import CANCEL
 from gateway.rpc.transaction import Transaction
 
-__all__ = ["CANCEL", "Answer", "Batch", "Pull", "Stream"]
+__all__ = ["CANCEL", "Answer", "Batch", "Parts", "Stream"]
 
 
 class Answer(Protocol):

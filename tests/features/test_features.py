@@ -19,8 +19,7 @@ from tests.features.table import switches
 
 ROOT = Path(__file__).parents[2]
 PAGES = tuple(
-    ROOT / f"docs/{name}.md"
-    for name in ("rpc", "rpc_over_everything", "services", "simulation")
+    ROOT / f"docs/{name}.md" for name in ("rpc", "rpc_over_everything", "services", "simulation")
 )
 
 ROW = re.compile(

@@ -44,7 +44,8 @@ def finder_here() -> Finder:
     """Return who finds things on this thread; raise `RefusedError` where that is nobody."""
     name = here().process
     found = _finders.get(name) or _finders.get(name.rpartition("@")[2])
-    if found is None:
+    # Somebody may still hold what a process had that is over.
+    if found is None or found.process.run_level == "dead":
         raise RefusedError(
             f"{name!r} has no services here: make gateway.services.Services(process) first"
         )

@@ -146,7 +146,11 @@ def _moves(moves: Mapping[str, Any], now: float, columns: int, *, colour: bool) 
 def _when(at: object, now: float) -> str:
     if not isinstance(at, int | float):
         return "-"
-    moment = datetime.fromtimestamp(at).astimezone()
+    try:
+        moment = datetime.fromtimestamp(at).astimezone()
+    except (ValueError, OverflowError, OSError):
+        # A clock that was never set, or nonsense: no year has it.
+        return "-"
     return f"{moment:%Y-%m-%d %H:%M:%S} ({duration(now - at)} ago)"
 
 

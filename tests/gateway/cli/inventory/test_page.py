@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli.inventory.house import HousedDevice
-from gateway.cli.inventory.page import as_json, render
+from gateway.cli.inventory.page import _when, as_json, render
 from gateway.hosting.plugged import PluggedDevice
 from tests.gateway.cli.house import INFO
 
@@ -87,3 +88,8 @@ def test_whatever_was_published_a_page_comes_of_it(
 
 def test_lines_keep_to_the_screen() -> None:
     assert max(map(len, render(BOARD, None, 1000.0, 80, colour=False))) <= 80
+
+
+@pytest.mark.parametrize("at", [-1e12, 1e300, float("nan"), float("inf"), "yesterday", None])
+def test_a_time_that_no_year_has_is_not_shown(at: object) -> None:
+    assert _when(at, 0.0) == "-"

@@ -78,7 +78,9 @@ class ServiceHost(Process):
         super().die()
 
     def _on_question(self, message: Message) -> None:
-        body = message.body or {}
+        body = {} if message.body is None else message.body
+        if not isinstance(body, dict):
+            raise RefusedError(f"{ABOUT} is asked with a dict or nothing, not {type(body).__name__}")
         if "make" in body:
             self._make(message)
         elif self._api is None:
@@ -98,6 +100,8 @@ class ServiceHost(Process):
         if self._api is not None:
             raise RefusedError(f"{self.name!r} is made already")
         given = message.body["make"] or {}
+        if not isinstance(given, dict):
+            raise RefusedError(f"arguments come by name, not as {type(given).__name__}")
         api = ObjectApi()
         inside.enter(api, partial(self._home.proxy_of, self.name, self._box.incarnation))
         try:

@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import RefusedError
+from gateway.errors import RefusedError, UnknownApiError
 from gateway.mail.signature import is_carried, type_text
 from gateway.rpc.api import Api
 from gateway.rpc.handler import Function, Handler, arguments
@@ -99,7 +99,8 @@ class ObjectApi(Api):
 
     def kinds(self) -> dict[str, Kind]:
         """Return what there is, by name."""
-        own: list[str] = [name for name in _attributes(self.target) if is_public(name)]
+        # A copy: workers may add attributes and remove them meanwhile.
+        own: list[str] = [name for name in list(_attributes(self.target)) if is_public(name)]
         return {
             **dict.fromkeys(own, "attribute"),
             **dict.fromkeys(self._functions, "function"),
@@ -117,7 +118,7 @@ class ObjectApi(Api):
         made = (
             Handler(path, getattr(self.target, path))
             if kind == "method"
-            else PropertyHandler(path, self.target)
+            else PropertyHandler(path, self.target, own=kind == "attribute")
         )
         self.put(made)
         return (made,)
@@ -136,13 +137,14 @@ class ObjectApi(Api):
 
 
 class PropertyHandler(Handler):
-    """Reads and sets one property or attribute of ``target``."""
+    """Reads and sets one property of ``target``, or an attribute that is its ``own``."""
 
-    def __init__(self, path: str, target: object) -> None:
+    def __init__(self, path: str, target: object, *, own: bool = False) -> None:
         super().__init__(path, self._access, raw=True)
         self.raw = False
         self.check = self._checked
         self._target = target
+        self._is_own = own
         self._type = value_type(type(target), path)
         self._is_checked = self._type is not Any and is_carried(self._type)
 
@@ -168,6 +170,8 @@ class PropertyHandler(Handler):
     def _access(self, value: Any = msgspec.UNSET) -> Any:
         if value is msgspec.UNSET:
             return getattr(self._target, self.path)
+        if self._is_own and self.path not in _attributes(self._target):
+            raise UnknownApiError(f"{type(self._target).__name__} has no {self.path!r} any more")
         setattr(self._target, self.path, value)
         return None
 

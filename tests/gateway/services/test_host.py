@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.errors import RefusedError
@@ -50,3 +52,16 @@ def test_the_arguments_of_a_call_are_not_those_of_the_house(house: Services) -> 
     assert made.name == "factory"
     assert isinstance(made.speed, int)
     assert repr(made).endswith(f"{Robot.__qualname__}>")
+
+
+@pytest.mark.parametrize("body", [5, "x", [1], 0, {"make": 5}, {"make": [1]}])
+def test_nonsense_is_refused_and_kills_nothing(house: Services, body: Any) -> None:
+    """Before it is made, and afterwards."""
+    main = house.process
+    data = member_data("robot", "tests.lab.little_robot:Robot", StartTerms(timeout=PATIENCE))
+    main.application.add_member(data)
+    for make in ({"make": packed((8,), {})}, None):
+        with pytest.raises(RefusedError):
+            main.wait_for_reply(main.send("robot", ABOUT, body, receipt=True), PATIENCE)
+        main.wait_for_reply(main.send("robot", ABOUT, make, receipt=True), PATIENCE)
+    assert house.get_proxy("robot").speed == 8

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import RefusedError
+from gateway.errors import RefusedError, UnknownApiError
 from gateway.rpc.handler import Handler
 from gateway.services import object_api
 from gateway.services.object_api import ObjectApi
@@ -62,6 +62,31 @@ def test_attributes_are_there_as_soon_as_the_object_has_them() -> None:
     assert api.kind_of("colour") is None
     with pytest.raises(AttributeError):
         invoke(api, "colour")
+
+
+def test_attributes_may_change_while_somebody_asks_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a worker sets one at that moment."""
+    robot = Robot()
+    api = ObjectApi(robot)
+
+    def sets_one(name: str) -> bool:
+        setattr(robot, f"{name}_too", 1)
+        return True
+
+    monkeypatch.setattr(object_api, "is_public", sets_one)
+    assert api.kinds()["speed"] == "attribute"
+
+
+def test_what_the_object_has_no_more_is_not_made_anew_by_setting_it() -> None:
+    robot: Any = Robot()
+    api = ObjectApi(robot)
+    assert invoke(api, "name") == "robbie"
+    del robot.name
+    with pytest.raises(UnknownApiError, match="'name'"):
+        invoke(api, "name", {"*": ["rob"]})
+    assert not hasattr(robot, "name")
 
 
 def test_the_map_tells_kind_type_and_help() -> None:

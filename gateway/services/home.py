@@ -31,12 +31,16 @@ from gateway.services.service_line import ServiceLine
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Two threads may want the first one at once.
+_making = Lock()
+
 
 def home_of(process: Process) -> Home:
     """Return the home of ``process``, from now on the same one."""
-    found: Home | None = process.services
-    if found is None:
-        found = process.services = Home(process)
+    with _making:
+        found: Home | None = process.services
+        if found is None:
+            found = process.services = Home(process)
     return found
 
 

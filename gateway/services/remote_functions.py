@@ -28,7 +28,13 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
-from gateway.errors import ExpiredError, RecipientGoneError, RefusedError, UnknownApiError
+from gateway.errors import (
+    ExpiredError,
+    GatewayError,
+    RecipientGoneError,
+    RefusedError,
+    UnknownApiError,
+)
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.process.runner import run
@@ -135,6 +141,8 @@ class Functions:
         self._owner = process
         self._known: dict[str, RemoteFunction[..., Any]] = {}
         self._named: set[str] = set()
+        self._turns: set[_Turn] = set()
+        self._is_over = False
         self._lock = threading.Lock()
         self._numbers = count(1)
         self._api = Api()
@@ -211,16 +219,24 @@ class Functions:
         def hop(*args: Any, **kwargs: Any) -> Any:
             call = current_call()
             turn = _Turn(functools.partial(function, *args, **kwargs))
-            process.call_soon(turn.take)
-            return turn.wait(call, process)
+            with self._lock:
+                if self._is_over:
+                    raise _ended(process)
+                self._turns.add(turn)
+            try:
+                process.call_soon(turn.take)
+                return turn.wait(call, process)
+            finally:
+                with self._lock:
+                    self._turns.discard(turn)
 
         return hop
 
     def _run(self) -> None:
         owner, inner = self._owner, self._inner
-        inner.watch(owner._ending.fileno(), lambda events: inner.die())
+        inner.watch(owner._ending.fileno(), lambda events: self._end())
         if not owner.is_active:
-            inner.die()
+            self._end()
         try:
             run(inner)
         finally:
@@ -230,6 +246,20 @@ class Functions:
             except RecipientGoneError:
                 # The boss itself is gone, and everybody ends.
                 return
+
+
+    def _end(self) -> None:
+        """End with the owner, whose own thread has no time for anybody from now on."""
+        with self._lock:
+            self._is_over = True
+            turns = list(self._turns)
+        for turn in turns:
+            turn.give_up(_ended(self._owner))
+        self._inner.die()
+
+
+def _ended(owner: Process) -> RecipientGoneError:
+    return RecipientGoneError(f"{owner.name!r} ended before it had time for this")
 
 
 class _Turn:
@@ -251,6 +281,12 @@ class _Turn:
         except Exception as error:  # noqa: BLE001 - whoever called is told
             self._error = error
         self._done.set()
+
+    def give_up(self, error: GatewayError) -> None:
+        """Have whoever waits get ``error``, unless the work has begun."""
+        if self._begins.acquire(blocking=False):
+            self._error = error
+            self._done.set()
 
     def wait(self, call: Call, process: Process) -> Any:
         """Return what came of it; raise `ExpiredError` where its turn does not come in time."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import threading
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -18,8 +20,17 @@ from gateway.errors import (
 )
 from gateway.process.process import Process
 from gateway.rpc import api_of, later, remote, using
-from gateway.services import Services, is_inside, register_function, remote_function, this_service
+from gateway.services import (
+    Services,
+    home,
+    is_inside,
+    register_function,
+    remote_function,
+    services,
+    this_service,
+)
 from gateway.services import remote_functions as room
+from gateway.services.home import Home, home_of
 from gateway.testing.stage import play
 from tests.lab.little_robot import Robot
 from tests.lab.os_processes import until
@@ -97,6 +108,41 @@ def test_one_whose_thread_is_not_free_in_time_expires(house: Services, robot: Ro
         assert until(lambda: statistics.statistics()["running"] == 0, PATIENCE)
         house.process.mailman()
         assert ran == [], "whose turn is over has none"
+
+
+def test_who_waits_for_its_own_thread_is_told_when_that_ends() -> None:
+    """And no thread of ours goes on waiting; a fixture looks."""
+    with services() as house:
+        robot = house.using(grace=0.1).start("robot", Robot)
+        handed = house.remote_function(print, on_own_thread=True, timeout=PATIENCE)
+        using(later(robot.call), timeout=PATIENCE)(handed)  # type: ignore[call-arg]
+        desk = house._home.functions()._inner.desk
+        assert desk is not None
+        assert until(lambda: desk.statistics()["running"] == 1, PATIENCE)
+        began = monotonic()
+    assert monotonic() - began < PATIENCE / 2
+
+
+def test_two_threads_that_want_the_first_one_get_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scene(main: Process) -> None:
+        both = threading.Barrier(2, timeout=PATIENCE)
+        found: list[Home] = []
+
+        class Meeting(Home):
+            def __init__(self, process: Process) -> None:
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    both.wait(0.2)
+                super().__init__(process)
+
+        monkeypatch.setattr(home, "Home", Meeting)
+        threads = [threading.Thread(target=lambda: found.append(home_of(main))) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert found[0] is found[1] is main.services
+
+    play(scene)
 
 
 def test_who_calls_it_waits_no_longer_than_was_said(house: Services, robot: Robot) -> None:

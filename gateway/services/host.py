@@ -80,7 +80,7 @@ class ServiceHost(Process):
     def _on_question(self, message: Message) -> None:
         body = {} if message.body is None else message.body
         if not isinstance(body, dict):
-            raise RefusedError(f"{ABOUT} is asked with a dict or nothing, not {type(body).__name__}")
+            raise RefusedError(f"{ABOUT} is asked by name, not with {type(body).__name__}")
         if "make" in body:
             self._make(message)
         elif self._api is None:
@@ -88,7 +88,7 @@ class ServiceHost(Process):
         elif "kind_of" in body:
             self.reply(message, self._api.kind_of(str(body["kind_of"])))
         elif "functions" in body:
-            self.reply(message, self._api.functions())
+            self.reply(message, sorted(self._api.functions()))
         else:
             self.reply(message, self._about())
 

@@ -37,6 +37,11 @@ def remove_function(name: str) -> bool:
     return _inside()[0].remove_function(name)
 
 
+def functions() -> dict[str, Callable[..., Any]]:
+    """Return what is registered now, by name."""
+    return _inside()[0].functions()
+
+
 def this_service() -> Any:
     """Return a proxy of the service that this is, to be handed to others.
 

@@ -47,7 +47,7 @@ class ObjectApi(Api):
         super().__init__()
         self.target: object = None
         self._class: dict[str, Kind] = {}
-        self._functions: set[str] = set()
+        self._functions: dict[str, Function] = {}
         self._naming = Lock()
         if target is not None:
             self.embody(target)
@@ -56,7 +56,7 @@ class ObjectApi(Api):
         """Be the API of ``target``, which may have registered functions while it was made."""
         with self._naming:
             self.target, self._class = target, anatomy(type(target))
-            taken = self._functions & {*self._class, *_attributes(target)}
+            taken = self._functions.keys() & {*self._class, *_attributes(target)}
         if taken:
             raise RefusedError(f"{', '.join(sorted(taken))}: registered, and there already")
 
@@ -71,20 +71,20 @@ class ObjectApi(Api):
             if known is not None:
                 raise RefusedError(f"there is a {known} {name!r} already: choose another name")
             self.add(name, function)
-            self._functions.add(name)
+            self._functions[name] = function
 
     def remove_function(self, name: str) -> bool:
         """Have ``name`` answered no longer; tell whether it was registered."""
         with self._naming:
             if name not in self._functions:
                 return False
-            self._functions.discard(name)
+            del self._functions[name]
             self.remove(name)
         return True
 
-    def functions(self) -> list[str]:
-        """Return the names that are registered now."""
-        return sorted(self._functions)
+    def functions(self) -> dict[str, Function]:
+        """Return what is registered now, by name."""
+        return self._functions.copy()
 
     # Asking
 

@@ -38,7 +38,7 @@ from gateway.rpc.arguments import packed
 from gateway.rpc.ends import calls_of
 from gateway.rpc.stream import Answer
 from gateway.rpc.terms import Terms
-from gateway.services import finder
+from gateway.services import finder, inside
 from gateway.services.home import home_of, remote_function
 from gateway.services.host import ServiceHost
 from gateway.services.proxy import ABOUT, Proxy, end
@@ -186,11 +186,14 @@ class Services:
 
         Raises `AddressError` where there is none of that name.
         """
-        known = self._functions(timeout)
-        if name not in known:
-            there_are = ", ".join(sorted(known)) or "none at all"
+        local, _, owner = name.rpartition("@")
+        # Nobody else is asked: others may be busy.
+        mailbox = self._functions(timeout, owner).get(name)
+        if mailbox is None:
+            there_are = ", ".join(self.functions(timeout=timeout)) or "none at all"
             raise AddressError(f"no function is called {name!r}; there are {there_are}")
-        local, mailbox = name.rpartition("@")[0], known[name]
+        if mailbox == self.process.name:
+            return inside.functions()[local]
         if "@" not in mailbox:
             return getattr(self._home.proxy_of(mailbox, self._life_of(mailbox)), local)
         life = self._life_of(mailbox)
@@ -267,22 +270,25 @@ class Services:
 
     # Within
 
-    def _functions(self, timeout: float) -> dict[str, str]:
-        """Return the mailbox of each function that has a name."""
+    def _functions(self, timeout: float, owner: str | None = None) -> dict[str, str]:
+        """Return the mailbox of each function that has a name, of one ``owner`` or of all."""
         calls, terms = calls_of(self.process), Terms(timeout=timeout)
         boxes = [name for name in self.process.recipients() if name.startswith(f"{LOCAL}@")]
-        asked = []
+        asked, found = [], dict[str, str]()
         for mailbox in [*boxes, *self.running()]:
+            if owner not in (None, mailbox.rpartition("@")[2]):
+                continue
+            if mailbox == self.process.name:
+                # A service has no time for its own question while it waits for the answer.
+                found.update((f"{name}@{mailbox}", mailbox) for name in inside.functions())
+                continue
             subject, body = (NAMES, None) if "@" in mailbox else (ABOUT, {"functions": True})
             with contextlib.suppress(GatewayError):
                 asked.append((mailbox, calls.begin(mailbox, subject, body, terms, _body)))
-        found: dict[str, str] = {}
         for mailbox, answer in asked:
-            owner = mailbox.rpartition("@")[2]
+            whose = mailbox.rpartition("@")[2]
             with contextlib.suppress(GatewayError):
-                found.update(
-                    dict.fromkeys((f"{name}@{owner}" for name in answer.result()), mailbox)
-                )
+                found.update((f"{name}@{whose}", mailbox) for name in answer.result())
         return found
 
     def _life_of(self, mailbox: str) -> int:

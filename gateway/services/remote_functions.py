@@ -247,7 +247,6 @@ class Functions:
                 # The boss itself is gone, and everybody ends.
                 return
 
-
     def _end(self) -> None:
         """End with the owner, whose own thread has no time for anybody from now on."""
         with self._lock:

@@ -106,6 +106,12 @@ class Robot:
 
     # What it does as a service
 
+    def knows_functions(self) -> list[str]:
+        return Services.here().functions()
+
+    def call_by_name(self, name: str, *values: Any) -> Any:
+        return Services.here().get_function(name)(*values)
+
     def learn(self, name: str) -> None:
         register_function(name, lambda number: number * self.speed)
 

@@ -109,7 +109,7 @@ def test_a_function_is_added_and_removed_and_takes_no_name_that_there_is() -> No
     api.on_change(lambda: changes.append(api.functions()))
     api.add_function("spin", lambda: 7)
     assert api.kind_of("spin") == "function"
-    assert api.functions() == ["spin"]
+    assert list(api.functions()) == ["spin"]
     assert invoke(api, "spin") == 7
     for taken in ("spin", "grip", "half", "speed"):
         with pytest.raises(RefusedError, match="already"):

@@ -19,7 +19,7 @@ from gateway.errors import (
     UnknownApiError,
 )
 from gateway.process.process import Process
-from gateway.rpc import api_of, later, remote, using
+from gateway.rpc import api_of, later, remote, tell, using
 from gateway.services import (
     Services,
     home,
@@ -115,7 +115,7 @@ def test_who_waits_for_its_own_thread_is_told_when_that_ends() -> None:
     with services() as house:
         robot = house.using(grace=0.1).start("robot", Robot)
         handed = house.remote_function(print, on_own_thread=True, timeout=PATIENCE)
-        using(later(robot.call), timeout=PATIENCE)(handed)  # type: ignore[call-arg]
+        using(later(robot.call), timeout=PATIENCE)(handed)
         desk = house._home.functions()._inner.desk
         assert desk is not None
         assert until(lambda: desk.statistics()["running"] == 1, PATIENCE)
@@ -210,6 +210,22 @@ def test_one_with_a_name_is_found_by_everybody(house: Services, robot: Any) -> N
             house.get_function("half@main")
     assert house.functions() == ["spin@robot"]
     house.remote_function(print, name="halve").close()
+
+
+def test_one_that_is_found_is_not_waited_for_because_of_others(house: Services) -> None:
+    busy = house.using(grace=0.1).start("busy", Robot)
+    with house.remote_function(lambda x: x / 2, name="halve"):
+        tell(busy.hang)()
+        began = monotonic()
+        assert house.get_function("halve@main", timeout=PATIENCE)(5) == 2.5
+        assert monotonic() - began < PATIENCE / 2
+
+
+def test_a_service_finds_functions_and_its_own_too(house: Services, robot: Any) -> None:
+    robot.learn("spin")
+    with house.remote_function(lambda x: x / 2, name="halve"):
+        assert robot.knows_functions() == ["halve@main", "spin@robot"]
+        assert robot.call_by_name("spin@robot", 5) == 15
 
 
 def test_it_is_pickled_as_a_reference(house: Services, robot: Any) -> None:

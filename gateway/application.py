@@ -243,9 +243,10 @@ class Application:
             )
         self.add_member(data_of(spec))
 
-    def add_member(self, data: Mapping[str, Any], *, timeout: float = 5.0) -> None:
+    def add_member(self, data: Mapping[str, Any], *, timeout: float = 5.0) -> int:
         """Add a crew member that plain data describe, now or while the application runs.
 
+        Returns the number of the life that it begins, 0 where it has to wait for that.
         See `gateway.supervision.recruit`. Raises `ConfigError` for data that
         cannot stand; while the application runs also `RefusedError` where the
         name is taken, and `CallTimeoutError` after ``timeout`` seconds.
@@ -256,11 +257,12 @@ class Application:
             spec = replace(spec, frequency=self.global_frequency, data=data)
         if not self._started:
             self._enter(spec)
-            return
+            return 0
         if isinstance(spec.factory, str):
             # A name that is wrong is the caller's mistake, and no process's death.
             class_named(spec.factory)
-        self._desk.ask("add", dict(data), timeout)
+        life: int = self._desk.ask("add", dict(data), timeout)
+        return life
 
     def run(self) -> int:
         """Run until the main process ends; return 0, or 1 where something failed.

@@ -31,6 +31,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from gateway.errors import AddressError, GatewayError, RecipientGoneError
+from gateway.mail.message import Message
 from gateway.rpc.stream import Answer
 from gateway.rpc.terms import Terms
 from gateway.services.anatomy import Kind
@@ -180,12 +181,23 @@ def end(proxy: Proxy, timeout: float = 5.0) -> bool:
     """
     if not proxy._line.is_alive():
         return False
+    process = proxy._line.finder.process
+    if process.name == proxy._address:
+        # It could not wait for its own end.
+        process.die()
+        return True
     try:
-        proxy._line.finder.process.poison_pill(proxy._address, timeout=timeout)
+        process.wait_for_reply(tell_to_end(proxy), timeout=timeout)
     except (AddressError, RecipientGoneError):
         # It was quicker, or the whole application ends.
         return False
     return True
+
+
+def tell_to_end(proxy: Proxy) -> Message:
+    """Have the service of ``proxy`` end, and no successor of that name; return what is answered."""
+    pill = {"name": proxy._address, "life": proxy._line.life}
+    return proxy._line.finder.process._tell_boss("poison_pill", pill)
 
 
 @contextmanager

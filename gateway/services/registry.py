@@ -41,7 +41,7 @@ from gateway.rpc.terms import Terms
 from gateway.services import finder, inside
 from gateway.services.home import home_of, remote_function
 from gateway.services.host import ServiceHost
-from gateway.services.proxy import ABOUT, Proxy, end
+from gateway.services.proxy import ABOUT, Proxy, end, tell_to_end
 from gateway.services.remote_functions import LOCAL, NAMES, RemoteFunction
 from gateway.services.start_terms import StartTerms, member_data, name_of
 
@@ -122,13 +122,13 @@ class Services:
         given = {"make": packed(args, kwargs)}
         until = clock.monotonic() + terms.timeout
         data = member_data(name, class_name, terms)
-        self.process.application.add_member(data, timeout=terms.timeout)
+        life = self.process.application.add_member(data, timeout=terms.timeout)
+        proxy = self._home.proxy_of(name, life)
         left = Terms(timeout=max(0.001, until - clock.monotonic()))
         try:
-            told = calls_of(self.process).call(name, ABOUT, given, left, _body)
-            proxy = self._home.proxy_of(name, self._life_of(name))
+            proxy._face.take(proxy._line.call(name, ABOUT, given, left, _body))
         except BaseException as error:
-            self._give_up(name)
+            self._give_up(proxy)
             what = f"its {class_name.partition(':')[2]}"
             if isinstance(error, RecipientGoneError | AddressError):
                 died = f"the service {name!r} died while it made {what}; the log may say why"
@@ -139,16 +139,15 @@ class Services:
                     " give it more by using(timeout=…), or mend what hangs"
                 ) from error
             raise
-        proxy._face.take(told)
         for known in [each for each in list(self._started) if not each._line.is_alive()]:
             self._started.pop(known, None)
         self._started[proxy] = None
         return proxy
 
-    def _give_up(self, name: str) -> None:
+    def _give_up(self, proxy: Proxy) -> None:
         """Have what could not be made end; wait for it a moment, so that its name is free."""
         with contextlib.suppress(GatewayError):
-            self.process.poison_pill(name, timeout=0.5)
+            end(proxy, 0.5)
 
     # Finding
 
@@ -204,14 +203,19 @@ class Services:
     def close(self, service: Any, *, timeout: float = 5.0) -> bool:
         """Have a service end, named or by its proxy; tell whether it was there.
 
-        Raises `RefusedError` for what is no service, `CallTimeoutError` where it has not
-        ended after ``timeout`` seconds.
+        A service that closes itself ends once its method has returned. Raises
+        `RefusedError` for what is no service, `CallTimeoutError` where it has not ended
+        after ``timeout`` seconds.
         """
         if isinstance(service, Proxy):
             return end(service, timeout)
+        if not isinstance(service, str):
+            raise TypeError(f"{service!r} is no service: give its name, or its proxy")
         kinds = {member["name"]: member["kind"] for member in self._members()}
         if kinds.get(service, _HOST) != _HOST:
             raise RefusedError(f"{service!r} is a process, and no service: it is not closed here")
+        if service == self.process.name:
+            return end(self._home.proxy_of(service, self._life_of(service)))
         try:
             self.process.poison_pill(service, timeout=timeout)
         except (AddressError, RecipientGoneError):
@@ -230,13 +234,13 @@ class Services:
             proxy, _ = self._started.popitem()
             if proxy._line.is_alive():
                 with contextlib.suppress(GatewayError):
-                    told.append(self.process._tell_boss("poison_pill", proxy._address))
+                    told.append(tell_to_end(proxy))
         late = []
         for letter in told:
             try:
                 self.process.wait_for_reply(letter, timeout=max(0.0, until - now()))
             except CallTimeoutError:
-                late.append(str(letter.body))
+                late.append(letter.body["name"])
             except GatewayError:
                 # It was over by then, or everything is.
                 continue

@@ -57,6 +57,13 @@ class Errand(TypedDict):
     letter: bytes
 
 
+class Pill(TypedDict):
+    """Whose end is wanted, and in which life; whoever comes after that is not meant."""
+
+    name: str
+    life: int
+
+
 class NewTap(TypedDict):
     """A tap on the mail, by a name that its owner gives it."""
 
@@ -90,7 +97,7 @@ BODIES: dict[str, Any] = {
     "start": str,
     "stop": str,
     "restart": str,
-    "poison_pill": str,
+    "poison_pill": str | Pill,
     "add": dict[str, Any],
     "run": Errand,
     "subscribe": Subscribing,

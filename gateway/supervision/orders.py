@@ -5,7 +5,8 @@ An order is a control letter to the boss, which no router can write: ``start``,
 data (`gateway.supervision.starting`). It is answered when it has been carried
 out: once the process lives, or has ended. One that orders this of itself is
 answered at once, since it could not go on otherwise. A pill is a stop that the
-main process may be given too, and that is answered with how its life ended.
+main process may be given too, and that is answered with how its life ended; it may
+say which life it means.
 
 A start brings up what the process depends on, where that was stopped. A stop
 or a restart leaves those alone who depend on it: they see who is gone. An end
@@ -104,9 +105,13 @@ class Orders:
 
     def poison(self, message: Message) -> None:
         """End a process for good, be it the main one, and tell how it ended."""
-        member = self._members.get(message.body)
+        body = message.body
+        name, life = (body, None) if isinstance(body, str) else (body["name"], body["life"])
+        member = self._members.get(name)
         if member is None:
-            raise AddressError(f"there is no process {message.body!r}; there are {self._known()}")
+            raise AddressError(f"there is no process {name!r}; there are {self._known()}")
+        if life not in (None, member.incarnation):
+            raise AddressError(f"that life of {name!r} is over: another one has its name")
         self._refuse_too_many()
         self._end_for_good(member, f"{message.sender} gave it a poison pill")
         self._note(message, member, "dead", member.incarnation)

@@ -103,7 +103,7 @@ class Starting:
             self._ephemeral.add(name)
         self.enlist(member)
         self._board.tell_book()
-        self._board.answer(message, None)
+        self._board.answer(message, member.incarnation)
 
     def forget(self) -> None:
         """Forget the ephemeral ones that are over, but for those whom others depend on."""

@@ -106,6 +106,10 @@ class Robot:
 
     # What it does as a service
 
+    def retire(self, *, by_name: bool) -> bool:
+        found = Services.here()
+        return found.close("robot" if by_name else this_service())
+
     def knows_functions(self) -> list[str]:
         return Services.here().functions()
 

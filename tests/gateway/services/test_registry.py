@@ -24,6 +24,7 @@ from gateway.errors import (
 from gateway.mail.signature import command
 from gateway.rpc import later, remote
 from gateway.services import Services, closing, is_running, services
+from gateway.services.service_line import ServiceLine
 from gateway.testing.stage import Echo, play
 from tests.lab.little_robot import Crashes, Door, Hangs, Robot, Slow, make_robot
 from tests.lab.os_processes import until
@@ -248,6 +249,51 @@ def test_a_proxy_of_one_life_never_meets_the_next(house: Services) -> None:
     assert not house.close(old), "which closes nobody else"
     assert new.speed == 2
     assert old != new
+
+
+def test_who_gives_a_start_up_harms_no_successor(
+    house: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may have the name by then."""
+    found: list[Robot] = []
+    give_up = Services._give_up
+
+    def too_late(services: Services, *given: Any) -> None:
+        if not found:
+            assert until(lambda: "robot" not in house.process.process_names(), PATIENCE)
+            found.append(house.start("robot", Robot))
+        give_up(services, *given)
+
+    monkeypatch.setattr(Services, "_give_up", too_late)
+    with pytest.raises(ValueError, match="too fast"):
+        house.start("robot", Robot, 200)
+    assert is_running(found[0])
+    assert found[0].speed == 3
+
+
+def test_who_closes_what_is_over_harms_no_successor(
+    house: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where it has not heard of that."""
+    old = house.start("robot", Robot)
+    house.close(old)
+    new = house.start("robot", Robot)
+    monkeypatch.setattr(ServiceLine, "is_alive", lambda line: True)
+    assert not house.close(old)
+    assert new.speed == 3
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_service_closes_itself(house: Services, robot: Any, by_name: bool) -> None:
+    assert robot.retire(by_name=by_name)
+    assert until(lambda: house.running() == [], PATIENCE)
+    assert house.start("robot", Robot).speed == 3
+
+
+def test_what_cannot_be_a_service_is_not_closed(house: Services) -> None:
+    for wrong in (None, 5, Robot, [house]):
+        with pytest.raises(TypeError, match="give its name, or its proxy"):
+            house.close(wrong)
 
 
 def test_a_context_closes_it_on_proxy_and_on_services(house: Services) -> None:

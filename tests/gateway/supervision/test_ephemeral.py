@@ -52,8 +52,9 @@ def test_one_that_is_over_leaves_its_name_and_nothing_else(mode: str, how: str) 
         before = main.application.statistics()
         lives = []
         for _ in range(3):
-            main.application.add_member(data(mode=mode))
+            told = main.application.add_member(data(mode=mode))
             lives.append(life_of(main, "passing"))
+            assert told == lives[-1]
             if how == "stop":
                 main.poison_pill("passing")
             else:

@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.mail.body import PLAIN
 from gateway.mail.signature import POSITIONAL
-from gateway.rpc.references import MARK, plain
+from gateway.rpc.references import MARK, check_references, plain
 
 _LETTERS_OWN = PLAIN | {int, datetime}
 
@@ -27,19 +27,20 @@ def packed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | No
     >>> packed((1, 2), {"force": 3})
     {'force': 3, '*': [1, 2]}
     """
-    refers = False
+    refers = 0
     for name, value in kwargs.items():
         if type(value) not in _LETTERS_OWN:
             kwargs[name], holds = plain(value, f"the argument {name!r}")
-            refers = refers or holds
+            refers += holds
     if args:
         given = kwargs[POSITIONAL] = list(args)
         for place, value in enumerate(args):
             if type(value) not in _LETTERS_OWN:
                 given[place], holds = plain(value, f"argument {place + 1}")
-                refers = refers or holds
+                refers += holds
     elif not kwargs:
         return None
     if refers:
+        check_references(kwargs, refers, "what it is called with")
         kwargs[MARK] = True
     return kwargs

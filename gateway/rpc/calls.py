@@ -21,9 +21,10 @@ from threading import Lock, RLock
 from typing import Any, TypeVar
 
 from gateway.bus.lanes import Call
-from gateway.errors import CallTimeoutError, ExpiredError, GatewayError
+from gateway.errors import CallTimeoutError, ExpiredError, GatewayError, RefusedError
 from gateway.mail.message import UNSOLICITED, Message
 from gateway.process.process import Process
+from gateway.rpc.references import found_in
 from gateway.rpc.stream import CANCEL, Answer, Batch, Stream
 from gateway.rpc.terms import Terms
 from gateway.rpc.transaction import Transaction, TransactionId, releasing
@@ -138,6 +139,16 @@ class Calls:
             self._tell_cancel(address, stream)
 
         return Stream(Batch.of(answer), pull, cancel)
+
+    def found(self, body: Any) -> Any:
+        """Return an answer with what its references stand for; `RefusedError` for nobody's."""
+        references = getattr(self._process.desk, "references", None)
+        if references is None:
+            raise RefusedError(
+                f"{self._process.name!r} is answered with a proxy or a remote function, and takes"
+                " none: it needs gateway.services.Services(process)"
+            )
+        return found_in(body, references.find)
 
     def take_back(self, letter: Message) -> None:
         """Tell whoever has ``letter`` that no answer to it is wanted."""

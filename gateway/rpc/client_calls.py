@@ -19,7 +19,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
-from gateway.errors import CallTimeoutError, GatewayError
+from gateway.errors import CallTimeoutError, GatewayError, RefusedError
 from gateway.mail.body import checked
 from gateway.mail.message import UNSOLICITED
 from gateway.rpc.client_attendant import LAST, Attendant
@@ -125,6 +125,10 @@ class ClientCalls:
             self._cancel({"stream": stream})
 
         return Stream(Batch.of(answer), pull, cancel)
+
+    def found(self, body: Any) -> Any:
+        """Refuse references: nothing is found from outside."""
+        raise RefusedError("what came stands for something inside the gateway, where it stays")
 
     def take_back(self, asked: Any) -> None:
         """Wait no longer for ``asked``, and have it ended over there."""

@@ -41,7 +41,7 @@ from gateway.rpc.call import Call, doing
 from gateway.rpc.failure import as_gateway_error
 from gateway.rpc.handler import Handler, Unhandled, arguments
 from gateway.rpc.in_hand import InHand, Owner, owner_of
-from gateway.rpc.references import MARK, References, found_in, plain
+from gateway.rpc.references import MARK, References, check_references, found_in, plain
 from gateway.rpc.stream import CANCEL, Stream
 from gateway.rpc.streams import OpenStream, Streams
 from gateway.rpc.transaction import TransactionId
@@ -229,6 +229,8 @@ class Desk:
             self._process.reply(message, result)
         except RecipientGoneError:
             self._count("unheard")
+        except BodyError as error:
+            self._answer_by_reference(message, result, "", error)
         else:
             # Written by the process's own thread alone.
             self._answered += 1
@@ -318,6 +320,8 @@ class Desk:
         try:
             what = f"what {message.subject!r} returned"
             result, refers = plain(result, what, self.references)
+            if refers:
+                check_references(result, refers, what)
             if refers and message.route:
                 raise RefusedError(f"{message.subject!r} returns what is for the inside alone")
             self._process.reply(message, result, subject=MARK if refers else "")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from types import FunctionType, MethodType
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -40,32 +39,52 @@ class References(Protocol):
         ...
 
 
-def plain(value: Any, where: str, known: References | None = None) -> tuple[Any, bool]:
-    """Return ``value`` as a letter carries it, and whether there are references in it.
+def plain(value: Any, where: str, known: References | None = None) -> tuple[Any, int]:
+    """Return ``value`` as a letter carries it, and how many references are in it.
 
     >>> plain({"ports": {1}}, "the argument 'config'")
-    ({'ports': [1]}, False)
+    ({'ports': [1]}, 0)
     """
     if type(value) in PLAIN or type(value) is int:
-        return value, False
+        return value, 0
     told = None if known is None else known.refer(value)
     if told is not None:
-        return {_KEY: told}, True
-    refers = False
+        return {_KEY: told}, 1
+    refers = 0
 
     def refer(found: Any) -> dict[str, Any]:
         nonlocal refers
         make = getattr(type(found), "__refer__", None)
-        if make is None:
+        told = make(found) if make is not None else None if known is None else known.refer(found)
+        if told is None:
             raise TypeError(f"it holds a {type(found).__name__}{_advice(found)}")
-        refers = True
-        return {_KEY: make(found)}
+        refers += 1
+        return {_KEY: told}
 
     try:
         made = msgspec.to_builtins(value, builtin_types=_AS_THEY_ARE, str_keys=True, enc_hook=refer)
     except (TypeError, ValueError, RecursionError) as error:
         raise BodyError(f"{where} cannot be sent: {error}") from error
     return made, refers
+
+
+def check_references(body: Any, number: int, where: str) -> None:
+    """Raise `BodyError` where ``body`` has more that looks like a reference than the ``number``.
+
+    What somebody outside has written could else be taken for one by whoever reads it.
+    """
+    found = 0
+
+    def count(told: dict[str, Any]) -> None:
+        nonlocal found
+        found += 1
+
+    found_in(body, count)
+    if found != number:
+        raise BodyError(
+            f"{where} cannot be sent: beside a proxy or a function it holds a dict with the one"
+            f" key {_KEY!r}, which would be taken for another"
+        )
 
 
 def found_in(value: Any, find: Callable[[dict[str, Any]], Any]) -> Any:
@@ -85,6 +104,6 @@ def found_in(value: Any, find: Callable[[dict[str, Any]], Any]) -> Any:
 
 
 def _advice(found: Any) -> str:
-    if isinstance(found, FunctionType | MethodType):
+    if callable(found):
         return ": hand over gateway.services.remote_function(process, function)"
     return ""

@@ -26,6 +26,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 from gateway.errors import GatewayError
 from gateway.rpc.api import MAP
 from gateway.rpc.arguments import packed
+from gateway.rpc.references import MARK
 from gateway.rpc.stream import Answer, Stream
 from gateway.rpc.terms import Terms
 from gateway.rpc.transaction import Transaction
@@ -60,6 +61,10 @@ class Line(Protocol):
         """Return what follows after ``answer``, the first batch of a stream."""
         ...
 
+    def found(self, body: Any) -> Any:
+        """Return an answer with what its references stand for; `RefusedError` for nobody's."""
+        ...
+
 
 class Remote:
     """One place in a tree of remote functions; see the module's head."""
@@ -88,9 +93,9 @@ class Remote:
         return _called(self, body)
 
     def _taken(self, answer: Answer) -> Any:
-        if answer.subject != Stream.SUBJECT:
-            return answer.body
-        return self._line.stream(self._address, self._terms, answer)
+        if answer.subject == Stream.SUBJECT:
+            return self._line.stream(self._address, self._terms, answer)
+        return answer.body if answer.subject != MARK else self._line.found(answer.body)
 
     def _with(self, terms: Terms) -> Remote:
         """Return the same place on other ``terms``."""

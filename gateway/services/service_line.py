@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from gateway.errors import AddressError, RecipientGoneError
 from gateway.rpc.ends import calls_of
-from gateway.rpc.references import MARK, found_in
+from gateway.rpc.references import found_in
 from gateway.rpc.stream import Answer
 from gateway.rpc.terms import Terms
 from gateway.rpc.transaction import Transaction
@@ -72,6 +72,10 @@ class ServiceLine:
         """Return what follows after ``answer``, the first batch of a stream."""
         return self._calls.stream(address, terms, answer)
 
+    def found(self, body: Any) -> Any:
+        """Return an answer with what its references stand for."""
+        return found_in(body, self.finder.find)
+
     def _refuse_the_dead(self) -> None:
         if not self.is_alive():
             raise self._gone()
@@ -84,8 +88,3 @@ class ServiceRemote(Remote):
     """A function of a service, or one that another process handed out."""
 
     _line: ServiceLine
-
-    def _taken(self, answer: Answer) -> Any:
-        if answer.subject == MARK:
-            return found_in(answer.body, self._line.finder.find)
-        return super()._taken(answer)

@@ -86,6 +86,9 @@ class Robot:
     def myself(self) -> Robot:
         return self
 
+    def team(self) -> list[dict[str, Robot]]:
+        return [{"first": self}]
+
     def both(self) -> list[Any]:
         return [self.helper, {"ports": {1}}]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
 from gateway.errors import BodyError, RefusedError
 from gateway.process.process import Process
-from gateway.rpc import api_of, remote
+from gateway.rpc import api_of, later, remote
 from gateway.rpc.arguments import packed
+from gateway.rpc.ends import desk_of
 from gateway.rpc.references import MARK, found_in, plain
 from gateway.testing.stage import play
 
@@ -69,6 +71,28 @@ def test_what_looks_like_one_and_is_none_stays_as_it_is() -> None:
         assert found_in(value, Knows().find) == value
 
 
+def test_what_looks_like_one_is_not_sent_beside_one() -> None:
+    """It may come from outside, and would be found over there."""
+    alike = {"$reference": {"thing": "safe"}}
+    assert packed((alike,), {}) == {"*": [alike]}, "where nobody looks for any"
+    for args in ((Thing("a"), alike), ([Thing("a"), {"deep": alike}],)):
+        with pytest.raises(BodyError, match=r"would be taken for another"):
+            packed(args, {})
+    with pytest.raises(BodyError):
+        packed((Thing("a"),), {"b": alike})
+
+
+def test_who_knows_it_refers_to_it_at_any_depth() -> None:
+    known = Knows()
+    assert plain([{"me": known.own}], "it", known)[0] == [{"me": {"$reference": {"thing": "own"}}}]
+
+
+def test_what_can_be_called_is_handed_over_as_a_remote_function() -> None:
+    for value in (print, lambda: 1, partial(print), Thing("a").__refer__):
+        with pytest.raises(BodyError, match=r"hand over .*remote_function\(process, function\)"):
+            plain(value, "it")
+
+
 class Taker(Process):
     def birth(self) -> None:
         api = api_of(self)
@@ -79,8 +103,6 @@ class Taker(Process):
 class Knowing(Taker):
     def birth(self) -> None:
         super().birth()
-        from gateway.rpc.ends import desk_of
-
         desk_of(self).references = Knows()
 
 
@@ -88,10 +110,14 @@ def test_a_desk_takes_and_gives_some_where_somebody_knows_what_they_stand_for() 
     def scene(main: Process) -> None:
         knowing, other = remote(main, "knowing"), remote(main, "other")
         assert knowing.take([Thing("arm")]) == ["the arm"]
-        assert knowing.give() == {"ports": [1], "thing": {"$reference": {"thing": "lamp"}}}
+        with pytest.raises(RefusedError, match=r"needs gateway\.services\.Services\(process\)"):
+            knowing.give()
         with pytest.raises(RefusedError, match="takes no proxies"):
             other.take(Thing("arm"))
         with pytest.raises(BodyError):
             other.give()
+        desk_of(main).references = Knows()
+        assert knowing.give() == {"ports": [1], "thing": "the lamp"}
+        assert later(knowing.give)().result() == {"ports": [1], "thing": "the lamp"}
 
     play(scene, knowing=Knowing, other=Taker)

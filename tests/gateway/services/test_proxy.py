@@ -121,7 +121,9 @@ def test_it_is_an_argument_and_a_result(house: Services, robot: Any) -> None:
     assert helper.helper.grip(2) == "2 N"
     assert helper.let_help(robot, 4) == "4 N"
     assert helper.let_help(helper=robot, force=5) == "5 N"
-    assert helper.both() == [robot, {"ports": [1]}]
+    for _ in range(4):
+        # From the third on its desk knows the way by heart.
+        assert helper.both() == [robot, {"ports": [1]}]
     helper.helper = None
     assert helper.helper is None
     helper.helper = robot
@@ -132,6 +134,7 @@ def test_at_home_it_is_the_object_itself_and_the_object_comes_out_as_a_proxy(rob
     assert robot.is_me(robot)
     assert robot.myself() == robot
     assert robot.myself().speed == 3
+    assert robot.team() == [{"first": robot}]
 
 
 def test_a_service_hands_itself_to_another(house: Services, robot: Robot) -> None:

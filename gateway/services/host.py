@@ -20,11 +20,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from gateway.config.qualname import named
-from gateway.errors import CallTimeoutError, RecipientGoneError, RefusedError
+from gateway.errors import CallTimeoutError, ConfigError, RecipientGoneError, RefusedError
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.rpc.failure import as_gateway_error
@@ -108,7 +109,11 @@ class ServiceHost(Process):
             if given.pop(MARK, False):
                 given = found_in(given, self._home.find)
             args, kwargs = arguments(given)
-            target = named(self.parameters["class"])(*args, **kwargs)
+            target = self._factory()(*args, **kwargs)
+            if target is None:
+                raise RefusedError(
+                    f"{self.parameters['class']!r} returned nothing: it is to return the object"
+                )
             api.embody(target)
             if _is_context(target):
                 type(target).__enter__(target)
@@ -120,6 +125,18 @@ class ServiceHost(Process):
         serve(self, api, workers=workers, waiting=waiting)
         self._api, self._made = api, message
         self._home.own = (self.name, self._box.incarnation, target)
+
+    def _factory(self) -> Callable[..., Any]:
+        name = self.parameters["class"]
+        try:
+            found: Callable[..., Any] = named(name)
+        except ConfigError as error:
+            # Whoever starts it has looked for itself.
+            raise ConfigError(
+                f"{error}; what came after the application had begun is not in its processes:"
+                " have it there before"
+            ) from error
+        return found
 
     def _answer_made(self) -> None:
         assert self._made is not None

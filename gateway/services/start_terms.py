@@ -34,7 +34,9 @@ class StartTerms(msgspec.Struct, frozen=True):
             if name not in self.__struct_fields__:
                 known = ", ".join(self.__struct_fields__)
                 raise ValueError(f"the start of a service has no {name!r}: it has {known}")
-        terms = msgspec.structs.replace(self, **changes)
+        told = msgspec.structs.asdict(msgspec.structs.replace(self, **changes))
+        # A wrong type is a ValueError as well.
+        terms = msgspec.convert(told, StartTerms)
         if not (0 < terms.timeout <= 86_400 and 0 < terms.grace <= 86_400):
             raise ValueError("timeout and grace are more than 0 seconds, up to a day")
         if terms.workers < 0 or terms.waiting < 0:
@@ -76,6 +78,11 @@ def name_of(factory: Any) -> str:
     if isinstance(factory, str):
         named(factory)
         return factory
+    if not hasattr(factory, "__qualname__"):
+        raise ConfigError(
+            f"another OS process cannot find {factory!r}, which has no name: start it with a class"
+            " or a function, and with what that is called with after it"
+        )
     module, qualname = getattr(factory, "__module__", ""), getattr(factory, "__qualname__", "")
     name = f"{module}:{qualname}"
     try:

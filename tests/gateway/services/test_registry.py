@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -109,8 +111,36 @@ def test_what_cannot_be_found_by_its_name_is_refused_before_anything_is_started(
     assert house.process.process_names() == ["main"]
 
 
+def test_what_is_no_factory_is_refused_with_what_would_be_right(house: Services) -> None:
+    wrong: Any
+    for wrong in (Robot(), partial(Robot, 3), None):
+        with pytest.raises(ConfigError, match="has no name: start it with a class or a function"):
+            house.start("robot", wrong)
+    with pytest.raises(RefusedError, match="'builtins:print' returned nothing"):
+        house.start("robot", print)
+
+
+def test_a_class_that_comes_later_than_the_application_is_not_found(
+    house: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late:
+        pass
+
+    Late.__qualname__ = "Late"
+    monkeypatch.setattr(sys.modules[__name__], "Late", Late, raising=False)
+    with pytest.raises(ConfigError, match="after the application had begun"):
+        house.start("late", Late)
+
+
 def test_the_terms_of_a_start_are_checked(house: Services) -> None:
-    for wrong in ({"timeout": 0}, {"grace": 0}, {"workers": -1}, {"colour": "red"}):
+    for wrong in (
+        {"timeout": 0},
+        {"timeout": "5"},
+        {"grace": 0},
+        {"workers": -1},
+        {"workers": 2.5},
+        {"colour": "red"},
+    ):
         with pytest.raises(ValueError):
             house.using(**wrong)
 

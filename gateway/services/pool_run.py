@@ -199,9 +199,3 @@ class PoolRun:
                     self._told.remove(each)
             self._told.append(event)
             self._changed.notify_all()
-
-    def _forget_progress(self, number: int) -> None:
-        """Drop what was told of an item and was not read."""
-        for event in [each for each in self._told if each.number == number]:
-            if event.kind == "progress":
-                self._told.remove(event)

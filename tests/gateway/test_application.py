@@ -324,7 +324,7 @@ def test_any_thread_may_wait_for_a_reply(play: Play) -> None:
 # Refusals
 
 
-def refused(build: Callable[[Application], None], match: str) -> None:
+def refused(build: Callable[[Application], object], match: str) -> None:
     class Refused(Application):
         def build(self) -> None:
             build(self)

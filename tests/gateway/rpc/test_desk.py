@@ -135,7 +135,7 @@ def test_handlers_come_and_go_while_calls_are_made() -> None:
 def test_a_slow_call_does_not_block_a_quick_one_where_there_are_workers(mode: Any) -> None:
     def scene(main: Process) -> tuple[Any, float]:
         camera = remote(main, "robot").camera
-        slow = later(camera.shoot)(exposure=0.8)
+        slow = later(camera.shoot)(exposure=2.5)
         began = time.monotonic()
         quick = camera.shoot()
         took = time.monotonic() - began
@@ -144,7 +144,7 @@ def test_a_slow_call_does_not_block_a_quick_one_where_there_are_workers(mode: An
 
     picture, took = play(scene, robot=(Robot, mode))
     assert picture == "a picture"
-    assert took < 0.6
+    assert took < 2.0
 
 
 def test_two_calls_of_two_seconds_on_two_workers_take_two_seconds() -> None:
@@ -155,13 +155,13 @@ def test_two_calls_of_two_seconds_on_two_workers_take_two_seconds() -> None:
             begun.result()
         return time.monotonic() - began
 
-    assert 2.0 <= play(scene, robot=(Robot, "fork")) < 2.5
+    assert 2.0 <= play(scene, robot=(Robot, "fork")) < 3.8
 
 
 def test_one_call_too_many_for_the_workers_is_refused_at_once() -> None:
     def scene(main: Process) -> tuple[int, list[str]]:
         shoot = later(remote(main, "robot").camera.shoot)
-        begun = [shoot(exposure=0.3) for _ in range(8)]
+        begun = [shoot(exposure=1.0) for _ in range(8)]
         errors = [each.exception() for each in begun]
         refused = [error for error in errors if error is not None]
         return len(errors) - len(refused), [type(error).__name__ for error in refused]

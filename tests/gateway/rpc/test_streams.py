@@ -31,11 +31,11 @@ def test_every_part_arrives_once_and_in_order(parts: int, mode: Any) -> None:
 def test_parts_arrive_as_they_are_made() -> None:
     def scene(main: Process) -> list[float]:
         began = time.monotonic()
-        return [time.monotonic() - began for _ in remote(main, "robot").count(parts=4, pause=0.3)]
+        return [time.monotonic() - began for _ in remote(main, "robot").count(parts=3, pause=1.0)]
 
     first, *others = play(scene, robot=(Robot, "fork"))
-    assert first < 0.25
-    assert [number * 0.3 - 0.05 <= at < number * 0.3 + 0.25 for number, at in enumerate(others, 1)]
+    assert first < 0.9
+    assert all(number - 0.05 <= at < number + 0.9 for number, at in enumerate(others, 1))
 
 
 def test_a_combiner_makes_one_result_of_a_stream() -> None:
@@ -186,7 +186,7 @@ def test_a_stream_of_an_api_with_workers_does_not_block_the_others() -> None:
         @command
         def drip(self) -> Iterator[int]:
             for number in range(2):
-                time.sleep(0.5)
+                time.sleep(1.5)
                 yield number
 
         @command
@@ -201,5 +201,5 @@ def test_a_stream_of_an_api_with_workers_does_not_block_the_others() -> None:
         return time.monotonic() - began, begun.result()
 
     took, parts = play(scene, slow=(Slow, "fork"))
-    assert took < 0.4
+    assert took < 1.3
     assert parts == [0, 1]

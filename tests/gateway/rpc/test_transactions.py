@@ -157,7 +157,7 @@ def test_nobodys_answer_ends_somebody_elses_call() -> None:
 
 def test_a_thousand_calls_at_once_do_not_hold_each_other_up() -> None:
     def scene(main: Process) -> tuple[int, float]:
-        grip = later(remote(main, "robot").arm.grip)
+        grip = later(remote(main, "robot", timeout=10).arm.grip)
         began = time.monotonic()
         # Neither side's sockets hold so many: who waits for room reads meanwhile.
         begun = [grip(force=number) for number in range(1_000)]
@@ -166,7 +166,7 @@ def test_a_thousand_calls_at_once_do_not_hold_each_other_up() -> None:
 
     count, took = play(scene, robot=(Robot, "fork"))
     assert count == 1_000
-    assert took < 4.0
+    assert took < 9.0
 
 
 def test_statistics_tell_how_the_calls_ended() -> None:

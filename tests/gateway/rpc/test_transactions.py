@@ -102,8 +102,10 @@ def test_a_call_that_is_taken_back_before_its_turn_is_not_carried_out() -> None:
 
 def test_a_caller_who_gives_up_takes_its_call_back() -> None:
     def scene(main: Process) -> bool:
+        # Born by then, so that the call is begun in time.
+        remote(main, "robot").ping()
         with pytest.raises(CallTimeoutError):
-            using(remote(main, "robot").camera, timeout=0.2).watch()
+            using(remote(main, "robot").camera, timeout=0.5).watch()
         return bool(retained(main, "watched", lambda body: body is not None))
 
     assert play(scene, robot=(Robot, "fork")) is True
@@ -112,6 +114,7 @@ def test_a_caller_who_gives_up_takes_its_call_back() -> None:
 def test_a_late_answer_is_known_and_dropped() -> None:
     def scene(main: Process) -> tuple[int, int, bool]:
         robot = remote(main, "robot")
+        robot.ping()
         heard: list[Message] = []
         main.add_filter(callback=heard.append, fallthrough=True)
         for _ in range(3):

@@ -511,6 +511,16 @@ class Mailbox:
             call.turn = turn
         return call
 
+    def give_up(self, call: Call) -> None:
+        """End ``call`` before its time: this process itself ends, and waits no longer."""
+        with self._lock:
+            if call.reply is None and call.error is None:
+                self._fail([call], f"{self.name!r} itself ended")
+
+    def make_lock(self) -> LockType:
+        """Return a lock for threads that wait beside the mail."""
+        return allocate_lock()
+
     def close_call(self, call: Call) -> None:
         """Forget a call; a reply that comes later is dropped."""
         with self._lock:

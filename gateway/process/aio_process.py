@@ -427,8 +427,7 @@ class AsyncProcess(Process):
     async def _leave_loop(self) -> None:
         """End what this process owns here, within some seconds; then watch nothing more."""
         self._told_to_end.set()
-        if self.desk is not None:
-            self.desk.close()
+        self._close_ends()
         for _, due in self._due:
             if asyncio.iscoroutine(due):
                 due.close()

@@ -436,6 +436,12 @@ class Correspondent:
         with contextlib.suppress(RecipientGoneError):
             self._tell_boss(subject, body)
 
+    def _close_ends(self) -> None:
+        """End what is under way: calls that are answered here, and calls of others."""
+        for end in (self.desk, self.calls):
+            if end is not None:
+                end.close()
+
     # Information
 
     def statistics(self) -> dict[str, Any]:

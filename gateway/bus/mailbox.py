@@ -447,13 +447,17 @@ class Mailbox:
             if held:
                 self._lock.release()
 
+    def rouse(self) -> None:
+        """Have the reader look up from `get`, where it is in there; on any thread."""
+        if get_ident() != self._owner:
+            self.wake()
+        elif self._lead.readers:
+            # It was told by control mail, which it reads as it waits.
+            self._poked = True
+
     def own(self) -> None:
         """Say that this thread is the reader, before it first calls `get`."""
         self._owner = get_ident()
-
-    def is_read_here(self) -> bool:
-        """Tell whether this thread is the reader."""
-        return get_ident() == self._owner
 
     def _fail(self, calls: list[Call], why: str) -> None:
         for call in calls:

@@ -327,9 +327,8 @@ class Correspondent:
         return alarm
 
     def _have_looked_at(self) -> None:
-        """Wake the reader to look at its agenda; on its own thread it does before it sleeps."""
-        if not self._box.is_read_here():
-            self._box.wake()
+        """Have the reader look at its agenda before it sleeps on."""
+        self._box.rouse()
 
     def _until_due(self, timeout: float) -> float:
         """Return ``timeout`` in seconds, or less where something is due before."""

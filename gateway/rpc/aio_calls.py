@@ -148,11 +148,14 @@ class AsyncStream(Parts, AsyncIterator[Any]):
             coming = self._awaited()
             if coming is None:
                 raise StopAsyncIteration
+            self._is_read = True
             try:
                 self._take(await coming)
             except BaseException:
                 self.close()
                 raise
+            finally:
+                self._is_read = False
 
     def close(self) -> None:
         """Read no more; the function over there is closed. Twice is fine."""

@@ -24,7 +24,6 @@ from gateway.rpc.call import doing
 from gateway.rpc.desk import WAITING, Desk, Served
 from gateway.rpc.failure import as_gateway_error
 from gateway.rpc.handler import Handler
-from gateway.rpc.stream import Stream
 from gateway.rpc.streams import OpenStream
 from gateway.rpc.task_pool import TaskPool
 
@@ -116,7 +115,11 @@ class AsyncDesk(Desk):
         except GatewayError as error:
             self._fail(message, error)
         else:
-            self._answer(message, told, Stream.SUBJECT)
+            self._tell(stream, told, message)
+
+    def _soon(self, callback: Callable[[], None]) -> None:
+        """Have ``callback()`` called on the loop."""
+        self._asyncio.call_on_loop(callback)
 
     def _taken_back(self, id: str) -> None:
         super()._taken_back(id)

@@ -83,6 +83,7 @@ class Parts:
         self._is_open = True
         self._error: GatewayError | None = None
         self._coming: Transaction[Batch] | None = None
+        self._is_read = False
         self.returned: Any = None
         """What the function returned in the end, once all was read."""
         self._take(first)
@@ -97,6 +98,8 @@ class Parts:
 
     def _awaited(self) -> Transaction[Batch] | None:
         """Take out what is to come next; None at the end, or the error that ended it."""
+        if self._is_read:
+            raise ValueError("another thread reads this stream: one at a time can")
         coming, self._coming = self._coming, None
         error, self._error = self._error, None
         if error is not None:
@@ -126,11 +129,14 @@ class Stream(Parts, Iterator[Any]):
             coming = self._awaited()
             if coming is None:
                 raise StopIteration
+            self._is_read = True
             try:
                 self._take(coming.result())
             except BaseException:
                 self.close()
                 raise
+            finally:
+                self._is_read = False
 
     def __enter__(self) -> Self:
         return self

@@ -187,14 +187,15 @@ def _remote_class(name: str) -> type[RemoteError]:
     builtin = getattr(builtins, name, None)
     if not isinstance(builtin, type) or not issubclass(builtin, Exception):
         return RemoteError
-    return RemoteError if issubclass(builtin, _END_LOOPS) else _made_class(builtin)
+    return RemoteError if issubclass(builtin, _END_LOOPS) else _made_class(name)
 
 
-# By class, and not by name: others may send any number of names.
+# Of builtins alone: others may send any number of names.
 @cache
-def _made_class(builtin: type[Exception]) -> type[RemoteError]:
+def _made_class(name: str) -> type[RemoteError]:
+    builtin: type[Exception] = getattr(builtins, name)
     try:
-        made: type[RemoteError] = type(f"Remote{builtin.__name__}", (RemoteError, builtin), {})
+        made: type[RemoteError] = type(f"Remote{name}", (RemoteError, builtin), {})
         # One that wants more than a reason, as UnicodeDecodeError does, shows it here.
         made("")
     except TypeError:

@@ -496,8 +496,10 @@ class Mailbox:
                     self._drain(self._inlets[fd], LOOK_EVERY)
         finally:
             with self._lock:
-                # Whether a getter is armed is no matter of this.
                 lead.held = False
+                if self._lanes.queued and lead.asleep:
+                    # A getter is armed, and what it waits for lies in no socket any more.
+                    lead.strike()
                 if lead.followers:
                     # Who came meanwhile leads now.
                     release(lead.followers[0])
@@ -524,6 +526,20 @@ class Mailbox:
     def make_lock(self) -> LockType:
         """Return a lock for threads that wait beside the mail."""
         return allocate_lock()
+
+    def expect(self, message: Message) -> None:
+        """Note, before ``message`` leaves, that its reply will be waited for.
+
+        Otherwise it may be here before anybody waits, and whoever reads the mail meanwhile
+        is handed it as a letter. `wait_for` or `open_call` follows, or `expect_no_more`.
+        """
+        with self._lock:
+            self._lanes.open_call(message)
+
+    def expect_no_more(self, message: Message) -> None:
+        """Take back what `expect` noted of a letter that could not leave."""
+        with self._lock:
+            self._lanes.close_call(message.message_id)
 
     def close_call(self, call: Call) -> None:
         """Forget a call; a reply that comes later is dropped."""

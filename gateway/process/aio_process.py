@@ -107,6 +107,7 @@ class AsyncProcess(Process):
         receipt: bool = False,
         thread: Message | None = None,
         headers: dict[str, str] | None = None,
+        awaited: bool = False,
     ) -> Message:
         """Deliver a letter and return it, as `Process.send`.
 
@@ -123,6 +124,7 @@ class AsyncProcess(Process):
             receipt=receipt,
             thread=thread,
             headers=headers,
+            awaited=awaited,
         )
 
     async def send_patiently(

@@ -63,7 +63,13 @@ class Calls:
         deadline = self._now() + timeout
         try:
             letter = self._process.send(
-                address, path, body, expires_in=timeout, timeout=timeout, receipt=True
+                address,
+                path,
+                body,
+                expires_in=timeout,
+                timeout=timeout,
+                receipt=True,
+                awaited=True,
             )
             try:
                 answer = self._box.wait_for(letter, deadline - self._now())
@@ -91,7 +97,13 @@ class Calls:
         deadline = self._now() + timeout
         try:
             letter = self._process.send(
-                address, path, body, expires_in=timeout, timeout=timeout, receipt=True
+                address,
+                path,
+                body,
+                expires_in=timeout,
+                timeout=timeout,
+                receipt=True,
+                awaited=True,
             )
         except GatewayError as error:
             self._count(error.code)

@@ -176,3 +176,16 @@ def test_what_control_mail_has_done_soon_is_done_although_its_reader_sleeps() ->
         return heard
 
     assert play(scene, sleeper=(Sleeper, "fork")) == [True]
+
+
+def test_to_look_costs_the_same_however_many_alarms_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def scene(main: Process) -> None:
+        for _ in range(100):
+            main.call_later(3600, print)
+        # To count them all is to go through them, at every letter.
+        monkeypatch.setattr(Agenda, "__len__", lambda agenda: pytest.fail("all are counted"))
+        main.mailman()
+
+    play(scene)

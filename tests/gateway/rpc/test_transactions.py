@@ -14,6 +14,7 @@ from gateway import Application, Process
 from gateway.errors import (
     CallCancelledError,
     CallTimeoutError,
+    GatewayError,
     RecipientGoneError,
     RefusedError,
 )
@@ -368,3 +369,46 @@ def test_a_process_ends_at_once_although_it_waits_for_a_semaphore() -> None:
         return time.monotonic() - float(retained(main, "ending"))
 
     assert play(scene, robot=(Robot, "fork"), waiting=Waiting) < 1.5
+
+
+def test_nobody_else_is_handed_the_answers_to_calls_of_a_thread() -> None:
+    def scene(main: Process) -> tuple[int, bool]:
+        strays: list[Message] = []
+        main.add_filter(callback=strays.append, fallthrough=True)
+        robot = remote(main, "robot")
+        left = threading.Semaphore(0)
+
+        def work() -> None:
+            for _ in range(300):
+                robot.ping()
+                later(robot.ping)().result()
+            left.release()
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        over = 0
+        while over < len(threads):
+            # All the while the process's own thread reads its mail.
+            main.mailman(timeout=0.05)
+            over += left.acquire(blocking=False)
+        for thread in threads:
+            thread.join(10)
+        return len(strays), nothing_is_left(main)
+
+    assert play(scene, robot=(Robot, "fork")) == (0, True)
+
+
+def test_a_call_that_could_not_leave_leaves_nothing() -> None:
+    def scene(main: Process) -> bool:
+        robot = remote(main, "robot")
+        robot.ping()
+        main.stop_process("robot")
+        for _ in range(3):
+            with pytest.raises(GatewayError):
+                robot.ping()
+            with pytest.raises(GatewayError):
+                later(robot.ping)()
+        return nothing_is_left(main)
+
+    assert play(scene, robot=(Robot, "fork"))

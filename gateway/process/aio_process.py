@@ -81,6 +81,7 @@ class AsyncProcess(Process):
         self._due: deque[tuple[Message | None, Awaitable[Any]]] = deque()
         self._gathered: list[Pending[None]] | None = None
         self._late_answers = count(1)
+        self._follows = count(1)
 
     # To be written by authors
 
@@ -198,7 +199,7 @@ class AsyncProcess(Process):
         async def stand() -> None:
             await self.subscribe(pattern, callback)
 
-        self.add_child_task(f"follow {pattern}", stand())
+        self.add_child_task(f"follow {pattern} ({next(self._follows)})", stand())
 
     # Events
 
@@ -353,6 +354,10 @@ class AsyncProcess(Process):
     def _have_looked_at(self) -> None:
         # Several tasks share the thread, and the one that reads may sleep.
         self._box.wake()
+
+    def is_on_its_thread(self) -> bool:
+        """Tell whether this is the thread of the loop."""
+        return get_ident() == self._loop_thread
 
     def call_on_loop(self, callback: Callable[[], object]) -> None:
         """Call ``callback()`` on the loop's thread, soon; from any thread."""

@@ -101,7 +101,7 @@ class OpenStream:
         elif type(part) not in _LIGHT:
             self.weight += len(encode(part))
 
-    def tell_of(self, bug: Exception, told: dict[str, Any]) -> None:
+    def tell_of(self, bug: BaseException, told: dict[str, Any]) -> None:
         """Write into a batch what ended the stream; where, for who is inside."""
         inside = not self.owner[2]
         told.update(more=False, error=described(as_gateway_error(bug), inside=inside))

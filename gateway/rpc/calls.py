@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from gateway.bus.lanes import Call
-from gateway.errors import CallTimeoutError, ExpiredError, GatewayError
+from gateway.errors import CallTimeoutError, ExpiredError, GatewayError, reason_of
 from gateway.mail.message import UNSOLICITED, Message
 from gateway.process.process import Process
 from gateway.rpc.stream import CANCEL, Answer, Batch, Stream
 from gateway.rpc.terms import Terms
 from gateway.rpc.transaction import Transaction, TransactionId, releasing
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -35,6 +38,9 @@ ATTENDANT = "calls"
 
 class Calls:
     """The client's side of one process; `statistics` tells how its calls ended."""
+
+    is_awaited: ClassVar[bool] = False
+    """Whether what would wait is awaited."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -49,6 +55,7 @@ class Calls:
         self._alarm_at: float | None = None
         self._ended: deque[UnderWay[Any]] = deque()
         self._sweeps = False
+        self._abandoned: deque[tuple[str, str]] = deque()
         self._attended: list[tuple[float, str]] = []
         self._attends = False
         self._is_closed = False
@@ -59,6 +66,8 @@ class Calls:
         self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
     ) -> T:
         """Call and wait on this thread; raise the error that came instead of an answer."""
+        if self._abandoned:
+            self._cancel_abandoned()
         timeout = terms.timeout
         deadline = self._now() + timeout
         try:
@@ -92,6 +101,8 @@ class Calls:
         """Call, and return at once the transaction that its result is asked of."""
         if self._ended:
             self._sweep()
+        if self._abandoned:
+            self._cancel_abandoned()
         release = None if terms.release is None else releasing(terms.release)
         timeout = terms.timeout
         deadline = self._now() + timeout
@@ -146,10 +157,18 @@ class Calls:
             asked = {"stream": stream, "most": terms.window}
             return self.begin(address, Stream.NEXT, asked, pulls, Batch.of)
 
-        def cancel(stream: str) -> None:
-            self._tell_cancel(address, stream)
+        cancel, abandon = partial(self._tell_cancel, address), partial(self._abandon, address)
+        return Stream(Batch.of(answer), pull, cancel, abandon)
 
-        return Stream(Batch.of(answer), pull, cancel)
+    def _abandon(self, address: str, stream: str) -> None:
+        # Whoever collects garbage may hold any lock of the bus, and of this.
+        self._abandoned.append((address, stream))
+        self._process.call_soon(self._cancel_abandoned)
+
+    def _cancel_abandoned(self) -> None:
+        while self._abandoned:
+            with contextlib.suppress(IndexError):
+                self._tell_cancel(*self._abandoned.popleft())
 
     def take_back(self, letter: Message) -> None:
         """Tell whoever has ``letter`` that no answer to it is wanted."""
@@ -200,6 +219,21 @@ class Calls:
             except IndexError:
                 return
             ended.finish()
+
+    def call_back(
+        self, callback: Callable[[Transaction[Any]], object], made: Transaction[Any]
+    ) -> None:
+        """Call ``callback(made)``, on the process's own thread."""
+        try:
+            callback(made)
+        except GatewayError as error:
+            self.note_failed_callback(made, error)
+
+    def note_failed_callback(self, made: Transaction[Any], error: GatewayError) -> None:
+        """Count a callback that raised what was foreseen, as who asks for a result has to."""
+        self._count("callback_failed")
+        name = self._process.name
+        log.warning("%s: the callback of %r raised %s", name, made.path, reason_of(error))
 
     def forget(self, call: Call, how: str) -> None:
         """Close a call that has ended, as ``how`` says."""
@@ -378,7 +412,7 @@ class UnderWay(Transaction[T]):
         self._calls.take_back(self._call.message)
 
     def _call_back(self, callback: Callable[[Transaction[T]], object]) -> None:
-        self._calls._process.call_soon(partial(callback, self))
+        self._calls._process.call_soon(partial(self._calls.call_back, callback, self))
 
 
 def late(address: str, path: str) -> CallTimeoutError:

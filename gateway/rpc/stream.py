@@ -75,10 +75,16 @@ class Parts:
         first: Batch,
         pull: Callable[[str], Transaction[Batch]],
         cancel: Callable[[str], None],
+        abandon: Callable[[str], None] | None = None,
     ) -> None:
-        """Begin with the batch ``first``; ``pull`` asks for more, ``cancel`` closes."""
+        """Begin with the batch ``first``; ``pull`` asks for more, ``cancel`` closes.
+
+        ``abandon`` closes what is collected as garbage, which may be at any moment and
+        under any lock; it takes none.
+        """
         self._pull = pull
         self._cancel = cancel
+        self._abandon = abandon or cancel
         self._id = first.stream
         self._is_open = True
         self._error: GatewayError | None = None
@@ -116,7 +122,8 @@ class Parts:
     def __del__(self) -> None:
         """Close what somebody left in the middle of a loop."""
         if getattr(self, "_is_open", False):
-            self.close()
+            self._is_open = False
+            self._abandon(self._id)
 
 
 class Stream(Parts, Iterator[Any]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -419,3 +420,26 @@ def test_what_nobody_outside_pulls_is_closed_although_nobody_comes_by(
         return retained(main, "counting is over")
 
     assert play(scene, robot=Robot) is True
+
+
+def test_a_stream_that_is_collected_as_garbage_takes_no_lock() -> None:
+    def scene(main: Process) -> tuple[bool, int]:
+        stream = remote(main, "robot").count(parts=1_000)
+        next(stream)
+        # Such a cycle is collected whenever somebody makes an object, under any lock.
+        stream.itself = stream
+        del stream
+        main.stop_process("robot")
+
+        def collect() -> None:
+            with main.calls._lock:
+                gc.collect()
+
+        collector = threading.Thread(target=collect, daemon=True)
+        collector.start()
+        collector.join(5)
+        main.mailman()
+        ended = not collector.is_alive()
+        return ended, main.calls.statistics()["not_cancelled"] if ended else 0
+
+    assert play(scene, robot=Robot) == (True, 1)

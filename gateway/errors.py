@@ -179,13 +179,23 @@ def remote_error(remote_type: str, reason: str, remote_traceback: str = "") -> R
     return _remote_class(remote_type)(reason, remote_type, remote_traceback)
 
 
-@cache
+# Whoever catches these takes them for the end of a loop of its own.
+_END_LOOPS = (StopIteration, StopAsyncIteration)
+
+
 def _remote_class(name: str) -> type[RemoteError]:
     builtin = getattr(builtins, name, None)
     if not isinstance(builtin, type) or not issubclass(builtin, Exception):
         return RemoteError
+    return RemoteError if issubclass(builtin, _END_LOOPS) else _made_class(name)
+
+
+# Of builtins alone: others may send any number of names.
+@cache
+def _made_class(name: str) -> type[RemoteError]:
+    builtin: type[Exception] = getattr(builtins, name)
     try:
-        made = type(f"Remote{name}", (RemoteError, builtin), {})
+        made: type[RemoteError] = type(f"Remote{name}", (RemoteError, builtin), {})
         # One that wants more than a reason, as UnicodeDecodeError does, shows it here.
         made("")
     except TypeError:
@@ -201,12 +211,30 @@ def described(error: GatewayError, *, inside: bool = False) -> dict[str, str]:
     >>> described(RefusedError("not now"))
     {'code': 'refused', 'reason': 'not now'}
     """
-    told = {"code": error.code, "reason": str(error)}
+    told = {"code": error.code, "reason": reason_of(error)}
     if isinstance(error, RemoteError):
         told["type"] = error.remote_type
         if inside:
             told["traceback"] = error.remote_traceback
     return told
+
+
+def reason_of(error: BaseException) -> str:
+    r"""Return what ``error`` says, so that a letter can carry it; its class where it cannot say it.
+
+    >>> reason_of(FileNotFoundError("no file '\udcff'"))
+    "no file '\\udcff'"
+    """
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - whoever hears of the error is told at least its class
+        said = ""
+    return writable(said) or type(error).__name__
+
+
+def writable(text: str) -> str:
+    """Return ``text`` with what is no Unicode, such as half of a surrogate pair, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def error_from(told: object) -> GatewayError:
@@ -225,8 +253,9 @@ def error_from(told: object) -> GatewayError:
 def known(error: type[_Error]) -> type[_Error]:
     """Let an error of your own cross to who called, as itself; use as a decorator.
 
-    Both sides have it imported. It inherits from `GatewayError` and has a
-    ``code`` of its own; `ValueError` else::
+    Both sides have it imported. It inherits from `GatewayError`, has a ``code``
+    of its own, and can be made of its reason alone, which is all that crosses;
+    `ValueError` else::
 
         @known
         class GripError(GatewayError):
@@ -240,6 +269,12 @@ def known(error: type[_Error]) -> type[_Error]:
         error.__qualname__,
     ):
         raise ValueError(f"{error.__name__} needs a code of its own, not {error.code!r}")
+    try:
+        error("a reason")
+    except TypeError as problem:
+        raise ValueError(
+            f"{error.__name__} has to be made of its reason alone where it arrives: {problem}"
+        ) from None
     _BY_CODE[error.code] = error
     return error
 

@@ -271,9 +271,14 @@ class Lanes:
 
     def open_call(self, message: Message) -> Call:
         """Note that somebody waits for the reply to ``message``; it may be here already."""
-        call = Call(message)
         asked = message.message_id
-        if self._unclaimed:
+        call = self._calls.get(asked)
+        if call is None:
+            call = self._calls[asked] = Call(message)
+        else:
+            # It was expected, perhaps of an earlier life.
+            call.message = message
+        if self._unclaimed and call.reply is None:
             call.reply = self._unclaimed.pop(asked, None)
         if self._urgent and call.reply is None:
             for reply in self._urgent:
@@ -283,7 +288,6 @@ class Lanes:
                     self.counts[DELIVERED] += 1
                     call.reply = reply
                     break
-        self._calls[asked] = call
         if self._ended_lives and call.reply is None:
             # Its own mailbox, or that of the router before it.
             for name in (message.recipient, message.recipient.rpartition("@")[2]):

@@ -447,13 +447,17 @@ class Mailbox:
             if held:
                 self._lock.release()
 
+    def rouse(self) -> None:
+        """Have the reader look up from `get`, where it is in there; on any thread."""
+        if get_ident() != self._owner:
+            self.wake()
+        elif self._lead.readers:
+            # It was told by control mail, which it reads as it waits.
+            self._poked = True
+
     def own(self) -> None:
         """Say that this thread is the reader, before it first calls `get`."""
         self._owner = get_ident()
-
-    def is_read_here(self) -> bool:
-        """Tell whether this thread is the reader."""
-        return get_ident() == self._owner
 
     def _fail(self, calls: list[Call], why: str) -> None:
         for call in calls:
@@ -492,8 +496,10 @@ class Mailbox:
                     self._drain(self._inlets[fd], LOOK_EVERY)
         finally:
             with self._lock:
-                # Whether a getter is armed is no matter of this.
                 lead.held = False
+                if self._lanes.queued and lead.asleep:
+                    # A getter is armed, and what it waits for lies in no socket any more.
+                    lead.strike()
                 if lead.followers:
                     # Who came meanwhile leads now.
                     release(lead.followers[0])
@@ -510,6 +516,30 @@ class Mailbox:
             call = self._lanes.open_call(message)
             call.turn = turn
         return call
+
+    def give_up(self, call: Call) -> None:
+        """End ``call`` before its time: this process itself ends, and waits no longer."""
+        with self._lock:
+            if call.reply is None and call.error is None:
+                self._fail([call], f"{self.name!r} itself ended")
+
+    def make_lock(self) -> LockType:
+        """Return a lock for threads that wait beside the mail."""
+        return allocate_lock()
+
+    def expect(self, message: Message) -> None:
+        """Note, before ``message`` leaves, that its reply will be waited for.
+
+        Otherwise it may be here before anybody waits, and whoever reads the mail meanwhile
+        is handed it as a letter. `wait_for` or `open_call` follows, or `expect_no_more`.
+        """
+        with self._lock:
+            self._lanes.open_call(message)
+
+    def expect_no_more(self, message: Message) -> None:
+        """Take back what `expect` noted of a letter that could not leave."""
+        with self._lock:
+            self._lanes.close_call(message.message_id)
 
     def close_call(self, call: Call) -> None:
         """Forget a call; a reply that comes later is dropped."""

@@ -65,12 +65,15 @@ class Parcels:
             self._forget()
 
     def _keep(self, body: bytes) -> None:
-        written, self._content = _filled(body)
+        written, content = _filled(body)
         try:
             # Read-only: a lease is refused on a file that anybody has open for writing.
             self._descriptor = _opened_again(written)
         finally:
             os.close(written)
+        # Only now is there one to close: where there was none to be had, the number of the
+        # one before may be somebody else's.
+        self._content = content
         # Whoever opened it during the lease would have it broken by SIGIO, which kills.
         fcntl.fcntl(self._descriptor, fcntl.F_SETSIG, signal.SIGURG)
         self._owner = os.getpid()

@@ -18,7 +18,7 @@ from gateway.bus.baton import Baton, Strand
 from gateway.bus.lanes import Call, Waiting
 from gateway.bus.leading import Lead, WatchCallback, release
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.turn import Turn
+from gateway.bus.turn import Turn, VirtualLock
 from gateway.errors import SimulationError
 from gateway.mail.message import Message
 
@@ -201,6 +201,10 @@ class SimulatedMailbox(Mailbox):
         reply = super().wait_for(message, timeout, known=known)
         self._note(reply)
         return reply
+
+    def make_lock(self) -> LockType:
+        """Return a lock for threads that wait beside the mail, in virtual time."""
+        return cast(LockType, VirtualLock(self._baton))
 
     def wake(self) -> None:
         """Make `get` return."""

@@ -109,6 +109,10 @@ class Agenda:
             wanted = sum(entry[2].callback is not None for entry in self._alarms)
             return wanted + len(self._soon)
 
+    def most_due(self) -> int:
+        """Return how many may be due at the most; unlike the length it is there at once."""
+        return len(self._soon) + len(self._alarms)
+
     def _sweep(self) -> None:
         while self._alarms and self._alarms[0][2].callback is None:
             heapq.heappop(self._alarms)

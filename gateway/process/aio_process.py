@@ -81,6 +81,7 @@ class AsyncProcess(Process):
         self._due: deque[tuple[Message | None, Awaitable[Any]]] = deque()
         self._gathered: list[Pending[None]] | None = None
         self._late_answers = count(1)
+        self._follows = count(1)
 
     # To be written by authors
 
@@ -107,6 +108,7 @@ class AsyncProcess(Process):
         receipt: bool = False,
         thread: Message | None = None,
         headers: dict[str, str] | None = None,
+        awaited: bool = False,
     ) -> Message:
         """Deliver a letter and return it, as `Process.send`.
 
@@ -123,6 +125,7 @@ class AsyncProcess(Process):
             receipt=receipt,
             thread=thread,
             headers=headers,
+            awaited=awaited,
         )
 
     async def send_patiently(
@@ -196,7 +199,7 @@ class AsyncProcess(Process):
         async def stand() -> None:
             await self.subscribe(pattern, callback)
 
-        self.add_child_task(f"follow {pattern}", stand())
+        self.add_child_task(f"follow {pattern} ({next(self._follows)})", stand())
 
     # Events
 
@@ -352,6 +355,10 @@ class AsyncProcess(Process):
         # Several tasks share the thread, and the one that reads may sleep.
         self._box.wake()
 
+    def is_on_its_thread(self) -> bool:
+        """Tell whether this is the thread of the loop."""
+        return get_ident() == self._loop_thread
+
     def call_on_loop(self, callback: Callable[[], object]) -> None:
         """Call ``callback()`` on the loop's thread, soon; from any thread."""
         with contextlib.suppress(RuntimeError):
@@ -427,8 +434,7 @@ class AsyncProcess(Process):
     async def _leave_loop(self) -> None:
         """End what this process owns here, within some seconds; then watch nothing more."""
         self._told_to_end.set()
-        if self.desk is not None:
-            self.desk.close()
+        self._close_ends()
         for _, due in self._due:
             if asyncio.iscoroutine(due):
                 due.close()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from itertools import count
 
 from gateway.errors import MailboxFullError, RecipientGoneError
 from gateway.mail.filters import Callback
@@ -51,8 +50,6 @@ class CallbackThreads:
         self._lock = threading.Lock()
         self._queue: deque[tuple[Callback, Message]] = deque()
         self._running = 0
-        self._names: list[str] = []
-        self._numbers = count(1)
         self._closed = False
 
     def wrap(self, callback: Callback) -> Callback:
@@ -73,10 +70,7 @@ class CallbackThreads:
             if self._running >= self._at_once:
                 return
             self._running += 1
-            ended = self._threads.remove(*self._names)
-            name = f"{self._name}-{next(self._numbers)}"
-            self._names = [*(known for known in self._names if known not in ended), name]
-        self._threads.start(name, self._work)
+        self._threads.start_another(self._name, self._work)
 
     def close(self) -> list[Message]:
         """Begin nothing more; return the letters that waited."""

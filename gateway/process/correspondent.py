@@ -109,14 +109,16 @@ class Correspondent:
         receipt: bool = False,
         thread: Message | None = None,
         headers: dict[str, str] | None = None,
+        awaited: bool = False,
     ) -> Message:
         """Deliver a letter and return it.
 
         ``expires_in`` is in seconds from now. ``timeout`` says how long to
         wait, in seconds, before a full mailbox raises `MailboxFullError`.
         ``receipt`` asks for a bounce should the letter fail later. ``thread``
-        continues an earlier letter's thread. Raises `AddressError`,
-        `RecipientGoneError` and `BodyError` besides.
+        continues an earlier letter's thread. One that is ``awaited`` has its
+        reply kept for `wait_for_reply`, which has to follow, whoever reads the
+        mail meanwhile. Raises `AddressError`, `RecipientGoneError` and `BodyError` besides.
 
         >>> from gateway.testing.stage import Echo, play
         >>> def scene(main):
@@ -159,19 +161,28 @@ class Correspondent:
             body_type,
             headers,
         )
+        if awaited:
+            self._box.expect(message)
         try:
             target.deliver(message, timeout)
         except RecipientGoneError as error:
             return self._send_again(message, timeout, error)
+        except BaseException:
+            self._box.expect_no_more(message)
+            raise
         return message
 
     def _send_again(self, message: Message, timeout: float, error: RecipientGoneError) -> Message:
         """Look the recipient up once more: it may have been restarted meanwhile."""
-        target = self._office.look_up_again(message.recipient)
-        if target.incarnation == message.incarnation:
-            raise error
-        message = replace(message, incarnation=target.incarnation)
-        target.deliver(message, timeout)
+        try:
+            target = self._office.look_up_again(message.recipient)
+            if target.incarnation == message.incarnation:
+                raise error
+            message = replace(message, incarnation=target.incarnation)
+            target.deliver(message, timeout)
+        except BaseException:
+            self._box.expect_no_more(message)
+            raise
         return message
 
     def send_control(self, recipient: str, subject: str, body: Any = None) -> None:
@@ -328,9 +339,8 @@ class Correspondent:
         return alarm
 
     def _have_looked_at(self) -> None:
-        """Wake the reader to look at its agenda; on its own thread it does before it sleeps."""
-        if not self._box.is_read_here():
-            self._box.wake()
+        """Have the reader look at its agenda before it sleeps on."""
+        self._box.rouse()
 
     def _until_due(self, timeout: float) -> float:
         """Return ``timeout`` in seconds, or less where something is due before."""
@@ -342,7 +352,7 @@ class Correspondent:
     def _do_what_is_due(self) -> None:
         """Call what `call_soon` and `call_later` left, of what is due now."""
         now = self._clock.monotonic()
-        for _ in range(len(self._agenda) or 1):
+        for _ in range(self._agenda.most_due() or 1):
             callback = self._agenda.take(now)
             if callback is None:
                 return
@@ -436,6 +446,12 @@ class Correspondent:
         """
         with contextlib.suppress(RecipientGoneError):
             self._tell_boss(subject, body)
+
+    def _close_ends(self) -> None:
+        """End what is under way: calls that are answered here, and calls of others."""
+        for end in (self.desk, self.calls):
+            if end is not None:
+                end.close()
 
     # Information
 

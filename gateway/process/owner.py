@@ -294,8 +294,7 @@ class Owner(Neighbour):
         >>> play(scene)
         []
         """
-        if self.desk is not None:
-            self.desk.close()
+        self._close_ends()
         for message in self._callback_threads.close():
             self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
         left = self.join_child_threads(timeout)

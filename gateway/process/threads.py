@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import count
 from time import monotonic
 
 from gateway.process.whereabouts import enter
@@ -35,15 +36,29 @@ class ChildThreads:
 
     def start(self, name: str, target: Callable[[], object]) -> threading.Thread:
         """Start ``target`` as the thread ``name``; raise `ValueError` where that one runs."""
+        with self._lock:
+            if self._is_taken(name):
+                raise ValueError(f"{self._owner!r} runs a thread {name!r} already")
+            return self._begin(name, target)
+
+    def start_another(self, name: str, target: Callable[[], object]) -> threading.Thread:
+        """Start ``target`` as ``name-1``, or with the next number that nobody has."""
+        with self._lock:
+            numbered = (f"{name}-{number}" for number in count(1))
+            free = next(each for each in numbered if not self._is_taken(each))
+            return self._begin(free, target)
+
+    def _is_taken(self, name: str) -> bool:
+        known = self._threads.get(name)
+        return known is not None and known.is_alive()
+
+    def _begin(self, name: str, target: Callable[[], object]) -> threading.Thread:
         thread = self._make_thread(
             target=self._run, args=(target,), name=f"{self._owner}/{name}", daemon=True
         )
-        with self._lock:
-            known = self._threads.get(name)
-            if known is not None and known.is_alive():
-                raise ValueError(f"{self._owner!r} runs a thread {name!r} already")
-            self._threads[name] = thread
+        # Within the lock: until it runs its name would be free for somebody else.
         thread.start()
+        self._threads[name] = thread
         return thread
 
     def alive(self) -> list[str]:

@@ -11,9 +11,11 @@ have yet, which would hold up the loop: await it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from inspect import isawaitable
+from itertools import count
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from gateway.errors import CallTimeoutError, ExpiredError, GatewayError
 from gateway.mail.message import Message
@@ -30,10 +32,13 @@ T = TypeVar("T")
 class AsyncCalls(Calls):
     """The client's side of one asyncio process; see the module's head."""
 
+    is_awaited: ClassVar[bool] = True
+
     def __init__(self, process: Process) -> None:
         super().__init__(process)
         assert isinstance(process, AsyncProcess)
         self._asyncio = process
+        self._callbacks = count(1)
 
     def call(  # type: ignore[override]  # it is awaited
         self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
@@ -49,7 +54,24 @@ class AsyncCalls(Calls):
         terms: Terms,
         take: Callable[[Answer], T],
         sent: Callable[[Message], object] = lambda letter: None,
-    ) -> T | None:
+    ) -> Any:
+        try:
+            result = await self._taken(address, path, body, terms, take, sent)
+            return result if terms.combine is None else await _combined(result, terms.combine)
+        except GatewayError:
+            if terms.ignore_errors and terms.sync:
+                return None
+            raise
+
+    async def _taken(
+        self,
+        address: str,
+        path: str,
+        body: Any,
+        terms: Terms,
+        take: Callable[[Answer], T],
+        sent: Callable[[Message], object],
+    ) -> T:
         process, timeout = self._asyncio, terms.timeout
         deadline = self._now() + timeout
         try:
@@ -66,8 +88,6 @@ class AsyncCalls(Calls):
                 raise late(address, path) from error
         except GatewayError as error:
             self._count(error.code)
-            if terms.ignore_errors and terms.sync:
-                return None
             raise
         with self._lock:
             self._answered += 1
@@ -79,7 +99,7 @@ class AsyncCalls(Calls):
         """Call, and return at once the transaction that is awaited; on the loop's thread."""
         release = None if terms.release is None else releasing(terms.release)
         id = TransactionId(self._process.name, self._box.incarnation, "")
-        made: LoopTransaction[T] = LoopTransaction(id, path, self._now() + terms.timeout, self._now)
+        made: LoopTransaction[T] = LoopTransaction(self, id, path, self._now() + terms.timeout)
         for callback in (terms.callback, release):
             if callback is not None:
                 made.add_done_callback(callback)
@@ -95,11 +115,40 @@ class AsyncCalls(Calls):
             asked = {"stream": stream, "most": terms.window}
             return self.begin(address, Stream.NEXT, asked, pulls, Batch.of)
 
-        return AsyncStream(Batch.of(answer), pull, partial(self._tell_cancel, address))
+        cancel, abandon = partial(self._tell_cancel, address), partial(self._abandon, address)
+        return AsyncStream(Batch.of(answer), pull, cancel, abandon)
+
+    def _abandon(self, address: str, stream: str) -> None:
+        self._asyncio.call_on_loop(partial(self._tell_cancel, address, stream))
+
+    def call_back(
+        self, callback: Callable[[Transaction[Any]], object], made: Transaction[Any]
+    ) -> None:
+        """Call ``callback(made)``, and have it awaited where it is a coroutine."""
+        try:
+            due = callback(made)
+        except GatewayError as error:
+            self.note_failed_callback(made, error)
+        except Exception as bug:  # noqa: BLE001 - the process dies of it, and not this call
+            self._asyncio._child_failed(bug)
+        else:
+            if isawaitable(due):
+                name = f"callback of {made.path} ({next(self._callbacks)})"
+                self._asyncio.add_child_task(name, self._await_callback(due, made))
+
+    async def _await_callback(self, due: Awaitable[object], made: Transaction[Any]) -> None:
+        try:
+            await due
+        except GatewayError as error:
+            self.note_failed_callback(made, error)
 
 
 class LoopTransaction(Transaction[T]):
     """One call of an asyncio process under way; await it."""
+
+    def __init__(self, calls: AsyncCalls, id: TransactionId, path: str, deadline: float) -> None:
+        super().__init__(id, path, deadline, calls._now)
+        self._calls = calls
 
     def run(self, ask: Coroutine[Any, Any, Any]) -> None:
         """Run the coroutine ``ask``, which says how it ends."""
@@ -137,6 +186,9 @@ class LoopTransaction(Transaction[T]):
     def _take_back(self) -> None:
         self._task.cancel()
 
+    def _call_back(self, callback: Callable[[Transaction[T]], object]) -> None:
+        self._calls.call_back(callback, self)
+
 
 class AsyncStream(Parts, AsyncIterator[Any]):
     """The parts of one call of an asyncio process; ``async for``, and `close` to leave it."""
@@ -148,11 +200,14 @@ class AsyncStream(Parts, AsyncIterator[Any]):
             coming = self._awaited()
             if coming is None:
                 raise StopAsyncIteration
+            self._is_read = True
             try:
                 self._take(await coming)
             except BaseException:
                 self.close()
                 raise
+            finally:
+                self._is_read = False
 
     def close(self) -> None:
         """Read no more; the function over there is closed. Twice is fine."""
@@ -160,3 +215,10 @@ class AsyncStream(Parts, AsyncIterator[Any]):
         super().close()
         if coming is not None:
             coming.cancel()
+
+
+async def _combined(result: Any, combine: Callable[[Iterable[Any]], Any]) -> Any:
+    """Return what ``combine`` makes of the parts of a stream, or of what came instead of one."""
+    if isinstance(result, AsyncStream):
+        return combine([part async for part in result])
+    return combine(result)

@@ -15,16 +15,14 @@ from inspect import isasyncgen
 from typing import Any
 
 from gateway.errors import CallCancelledError, GatewayError
-from gateway.mail.body import checked
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
 from gateway.rpc.api import Api
 from gateway.rpc.call import doing
-from gateway.rpc.desk import WAITING, Desk, Served
+from gateway.rpc.desk import WAITING, Desk, Served, Stepped
 from gateway.rpc.failure import as_gateway_error
 from gateway.rpc.handler import Handler
-from gateway.rpc.stream import Stream
 from gateway.rpc.streams import OpenStream
 from gateway.rpc.task_pool import TaskPool
 
@@ -57,6 +55,10 @@ class AsyncDesk(Desk):
         super()._execute(None if awaited else served, work, message)
 
     def _await(self, result: Any, message: Message, served: Served | None) -> None:
+        if not self._asyncio.is_on_its_thread():
+            # What is no coroutine runs on a worker's thread, and may return one.
+            self._asyncio.call_on_loop(partial(self._await_there, result, message, served))
+            return
         pool = self._pools.get(served.at) if served is not None else None
         if isasyncgen(result):
             self._begin_stream(LoopStream(self._asyncio, message, result, pool), message)
@@ -66,11 +68,20 @@ class AsyncDesk(Desk):
         if pool is None:
             self._asyncio.await_later(message, work())
             return
+        pool.run(work, partial(self._drop, result, message))
+
+    def _await_there(self, result: Any, message: Message, served: Served | None) -> None:
         try:
-            pool.run(work)
-        except GatewayError:
+            self._await(result, message, served)
+        except GatewayError as error:
+            self._fail(message, error)
+
+    def _drop(self, result: Any, message: Message, error: GatewayError) -> None:
+        """Say why the coroutine ``result``, or None, was not begun."""
+        if result is not None:
             result.close()
-            raise
+        self._in_hand.end(message)
+        self._fail(message, error)
 
     async def _answer_when_done(self, result: Any, message: Message) -> None:
         id = message.message_id
@@ -81,11 +92,15 @@ class AsyncDesk(Desk):
             task.cancel()
         try:
             answer = await task
-        except asyncio.CancelledError:
-            if not self._in_hand.is_taken_back(message):
+        except asyncio.CancelledError as cancelled:
+            if self._in_hand.is_taken_back(message):
+                self._fail(message, CallCancelledError(f"{message.subject!r} was taken back"))
+            elif _is_to_end():
                 task.cancel()
                 raise
-            self._fail(message, CallCancelledError(f"{message.subject!r} was taken back"))
+            else:
+                # Something that the handler awaited was cancelled, and not the handler.
+                self._fail(message, as_gateway_error(cancelled))
         except GatewayError as error:
             self._fail(message, error)
         except Exception as bug:  # noqa: BLE001 - it is the caller's affair
@@ -103,10 +118,12 @@ class AsyncDesk(Desk):
         elif stream.pool is None:
             self._asyncio.await_later(message, self._step_later(stream, most, message))
         else:
-            stream.pool.run(partial(self._step_later, stream, most, message))
+            work = partial(self._step_later, stream, most, message)
+            stream.pool.run(work, partial(self._drop, None, message))
 
     async def _step_later(self, stream: LoopStream, most: int, message: Message) -> None:
         told: dict[str, Any] = {}
+        before = doing.set((Stepped(self, stream), message))
         try:
             self._streams.begin_step(stream)
             try:
@@ -116,7 +133,19 @@ class AsyncDesk(Desk):
         except GatewayError as error:
             self._fail(message, error)
         else:
-            self._answer(message, told, Stream.SUBJECT)
+            self._tell(stream, told, message)
+        finally:
+            doing.reset(before)
+
+    def close(self) -> None:
+        """End what is under way, and what waits for a task."""
+        super().close()
+        for pool in self._pools.values():
+            pool.close()
+
+    def _soon(self, callback: Callable[[], None]) -> None:
+        """Have ``callback()`` called on the loop."""
+        self._asyncio.call_on_loop(callback)
 
     def _taken_back(self, id: str) -> None:
         super()._taken_back(id)
@@ -143,9 +172,13 @@ class LoopStream(OpenStream):
         began = now()
         try:
             while self.wants_more(told, most, now() - began):
-                told["parts"].append(checked(await anext(self.generator))[0])
+                self.add(await anext(self.generator), told)
         except StopAsyncIteration:
             told["more"] = False
+        except asyncio.CancelledError as cancelled:
+            if _is_to_end():
+                raise
+            self.tell_of(cancelled, told)
         except Exception as bug:  # noqa: BLE001 - it is the caller's
             self.tell_of(bug, told)
         return self.ended(told)
@@ -161,3 +194,9 @@ class LoopStream(OpenStream):
         # What it raises then is nobody's; one that is being stepped is closed by who steps it.
         with contextlib.suppress(Exception):
             await self.generator.aclose()
+
+
+def _is_to_end() -> bool:
+    """Whether the task that runs here was cancelled itself, and not what it awaited."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

@@ -19,8 +19,8 @@ that begin with an underscore.
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Iterator
-from itertools import accumulate
 from threading import Lock
 from typing import Any, TypeVar, overload
 
@@ -29,6 +29,7 @@ from gateway.mail.signature import marked_in
 from gateway.rpc.handler import Function, Handler
 
 F = TypeVar("F", bound=Function)
+T = TypeVar("T")
 
 MAP = "$api"
 """The subject to which whoever serves an API answers with its map."""
@@ -125,10 +126,11 @@ class Api:
 
     def find(self, path: str) -> tuple[Handler, ...]:
         """Return who is asked for ``path``, in turn; nobody where it is not known."""
-        branches = list(accumulate(["", *path.split(".")[:-1]], lambda a, b: f"{a}.{b}".strip(".")))
         exact = tuple(reversed(self._handlers.get(path, ())))
-        before = tuple(each for at in branches for each in self._catch_alls.get(at, ()))
-        after = tuple(each for at in reversed(branches) for each in self._others.get(at, ()))
+        if not self._catch_alls and not self._others:
+            return exact
+        before = [each for at, found in _above(path, self._catch_alls) for each in found]
+        after = [each for at, found in reversed(_above(path, self._others)) for each in found]
         return (*before, *exact, *after)
 
     def paths(self) -> list[str]:
@@ -194,13 +196,25 @@ def unknown(address: str, path: str, paths: list[str]) -> UnknownApiError:
 
 def _marked(source: object, at: str, above: tuple[object, ...]) -> Iterator[tuple[str, Function]]:
     prefix = f"{at}." if at else ""
-    for name in marked_in(type(source)):
-        yield prefix + name, getattr(source, name)
+    kind = type(source)
+    for name in marked_in(kind):
+        # Of the class: a process has attributes of its own, which may have that name.
+        yield prefix + name, inspect.getattr_static(kind, name).__get__(source, kind)
     for name, value in list(getattr(source, "__dict__", {}).items()):
         if name.startswith("_") or any(value is each for each in (*above, source)):
             continue
         if marked_in(type(value)):
             yield from _marked(value, prefix + name, (*above, source))
+
+
+def _above(path: str, table: dict[str, T]) -> list[tuple[str, T]]:
+    """Return what ``table`` has for the branches that ``path`` is on, the root first.
+
+    The branches are looked at, and not the path: that comes from anywhere, and may have
+    thousands of dots.
+    """
+    found = [(at, each) for at, each in list(table.items()) if not at or path.startswith(f"{at}.")]
+    return sorted(found, key=lambda each: len(each[0]))
 
 
 def _check(path: str) -> None:

@@ -13,21 +13,29 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
-from itertools import count
-from threading import Lock, RLock
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any, ClassVar, TypeVar
 
 from gateway.bus.lanes import Call
-from gateway.errors import CallTimeoutError, ExpiredError, GatewayError, RefusedError
+from gateway.errors import (
+    CallTimeoutError,
+    ExpiredError,
+    GatewayError,
+    RefusedError,
+    reason_of,
+)
 from gateway.mail.message import UNSOLICITED, Message
 from gateway.process.process import Process
 from gateway.rpc.references import found_in
 from gateway.rpc.stream import CANCEL, Answer, Batch, Stream
 from gateway.rpc.terms import Terms
 from gateway.rpc.transaction import Transaction, TransactionId, releasing
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -38,6 +46,9 @@ ATTENDANT = "calls"
 class Calls:
     """The client's side of one process; `statistics` tells how its calls ended."""
 
+    is_awaited: ClassVar[bool] = False
+    """Whether what would wait is awaited."""
+
     def __init__(self, process: Process) -> None:
         self._process = process
         self._box = process._box
@@ -46,13 +57,15 @@ class Calls:
         self._counts: Counter[str] = Counter()
         self._answered = 0
         self._open: dict[str, UnderWay[Any]] = {}
-        self._deadlines: list[tuple[float, int, UnderWay[Any]]] = []
-        self._numbers = count()
+        # By the ids of their letters: what has ended is not to be kept until its deadline.
+        self._deadlines: list[tuple[float, str]] = []
         self._alarm_at: float | None = None
         self._ended: deque[UnderWay[Any]] = deque()
         self._sweeps = False
-        self._attended: list[tuple[float, int, UnderWay[Any]]] = []
+        self._abandoned: deque[tuple[str, str]] = deque()
+        self._attended: list[tuple[float, str]] = []
         self._attends = False
+        self._is_closed = False
 
     # Calling
 
@@ -60,11 +73,19 @@ class Calls:
         self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
     ) -> T:
         """Call and wait on this thread; raise the error that came instead of an answer."""
+        if self._abandoned:
+            self._cancel_abandoned()
         timeout = terms.timeout
         deadline = self._now() + timeout
         try:
             letter = self._process.send(
-                address, path, body, expires_in=timeout, timeout=timeout, receipt=True
+                address,
+                path,
+                body,
+                expires_in=timeout,
+                timeout=timeout,
+                receipt=True,
+                awaited=True,
             )
             try:
                 answer = self._box.wait_for(letter, deadline - self._now())
@@ -87,12 +108,20 @@ class Calls:
         """Call, and return at once the transaction that its result is asked of."""
         if self._ended:
             self._sweep()
+        if self._abandoned:
+            self._cancel_abandoned()
         release = None if terms.release is None else releasing(terms.release)
         timeout = terms.timeout
         deadline = self._now() + timeout
         try:
             letter = self._process.send(
-                address, path, body, expires_in=timeout, timeout=timeout, receipt=True
+                address,
+                path,
+                body,
+                expires_in=timeout,
+                timeout=timeout,
+                receipt=True,
+                awaited=True,
             )
         except GatewayError as error:
             self._count(error.code)
@@ -103,7 +132,7 @@ class Calls:
             made.add_done_callback(terms.callback)
         with self._lock:
             self._open[letter.message_id] = made
-            heapq.heappush(self._deadlines, (deadline, next(self._numbers), made))
+            heapq.heappush(self._deadlines, (deadline, letter.message_id))
             sooner = self._alarm_at is None or deadline < self._alarm_at
             if sooner:
                 self._alarm_at = deadline
@@ -135,10 +164,18 @@ class Calls:
             asked = {"stream": stream, "most": terms.window}
             return self.begin(address, Stream.NEXT, asked, pulls, Batch.of)
 
-        def cancel(stream: str) -> None:
-            self._tell_cancel(address, stream)
+        cancel, abandon = partial(self._tell_cancel, address), partial(self._abandon, address)
+        return Stream(Batch.of(answer), pull, cancel, abandon)
 
-        return Stream(Batch.of(answer), pull, cancel)
+    def _abandon(self, address: str, stream: str) -> None:
+        # Whoever collects garbage may hold any lock of the bus, and of this.
+        self._abandoned.append((address, stream))
+        self._process.call_soon(self._cancel_abandoned)
+
+    def _cancel_abandoned(self) -> None:
+        while self._abandoned:
+            with contextlib.suppress(IndexError):
+                self._tell_cancel(*self._abandoned.popleft())
 
     def found(self, body: Any) -> Any:
         """Return an answer with what its references stand for; `RefusedError` for nobody's."""
@@ -200,26 +237,47 @@ class Calls:
                 return
             ended.finish()
 
+    def call_back(
+        self, callback: Callable[[Transaction[Any]], object], made: Transaction[Any]
+    ) -> None:
+        """Call ``callback(made)``, on the process's own thread."""
+        try:
+            callback(made)
+        except GatewayError as error:
+            self.note_failed_callback(made, error)
+
+    def note_failed_callback(self, made: Transaction[Any], error: GatewayError) -> None:
+        """Count a callback that raised what was foreseen, as who asks for a result has to."""
+        self._count("callback_failed")
+        name = self._process.name
+        log.warning("%s: the callback of %r raised %s", name, made.path, reason_of(error))
+
     def forget(self, call: Call, how: str) -> None:
         """Close a call that has ended, as ``how`` says."""
         self._box.close_call(call)
+        # It is the transaction itself, which would keep its result until it is collected.
+        call.turn = None
         with self._lock:
             self._counts[how] += 1
             self._open.pop(call.message.message_id, None)
-            if len(self._deadlines) > 64 + 2 * len(self._open):
-                kept = [entry for entry in self._deadlines if not entry[2].done()]
-                heapq.heapify(kept)
-                self._deadlines = kept
+            for heap in (self._deadlines, self._attended):
+                if len(heap) > 64 + 2 * len(self._open):
+                    heap[:] = [entry for entry in heap if entry[1] in self._open]
+                    heapq.heapify(heap)
 
     def _end_overdue(self, deadline: float) -> None:
         """End what is overdue, and be called again for what is not."""
         now = self._now()
         overdue = []
         with self._lock:
-            while self._deadlines and (
-                self._deadlines[0][0] <= now or self._deadlines[0][2].done()
-            ):
-                overdue.append(heapq.heappop(self._deadlines)[2])
+            while self._deadlines:
+                at, letter = self._deadlines[0]
+                made = self._open.get(letter)
+                if made is not None and at > now:
+                    break
+                heapq.heappop(self._deadlines)
+                if made is not None:
+                    overdue.append(made)
             if self._alarm_at == deadline:
                 self._alarm_at = self._deadlines[0][0] if self._deadlines else None
                 again = self._alarm_at
@@ -234,8 +292,8 @@ class Calls:
 
     def _attend(self, made: UnderWay[Any]) -> None:
         with self._lock:
-            heapq.heappush(self._attended, (made.deadline, next(self._numbers), made))
-            if self._attends:
+            heapq.heappush(self._attended, (made.deadline, made.id.letter))
+            if self._attends or self._is_closed:
                 return
             self._attends = True
         self._process.remove_child_threads(ATTENDANT)
@@ -244,11 +302,20 @@ class Calls:
     def _attend_all(self) -> None:
         while True:
             with self._lock:
-                if not self._attended:
+                if not self._attended or self._is_closed:
                     self._attends = False
                     return
-                made = heapq.heappop(self._attended)[2]
-            made.exception_at_deadline()
+                made = self._open.get(heapq.heappop(self._attended)[1])
+            if made is not None:
+                made.attend()
+
+    def close(self) -> None:
+        """End those calls whose end somebody waits for who reads nothing; the process ends."""
+        with self._lock:
+            self._is_closed = True
+            attended = [made for made in self._open.values() if made.is_attended]
+        for made in attended:
+            made.give_up()
 
 
 class UnderWay(Transaction[T]):
@@ -263,13 +330,14 @@ class UnderWay(Transaction[T]):
         release: Callable[[Any], object] | None,
     ) -> None:
         id = TransactionId(letter.sender, letter.sender_incarnation, letter.message_id)
-        super().__init__(id, letter.subject, deadline, calls._now)
+        super().__init__(id, letter.subject, deadline, calls._now, calls._box.make_lock)
         self._calls = calls
         self._take = take
         self._let_go = release
         self._call = Call(letter)
-        self._settling = RLock()
-        self._is_settling = False
+        self._settling = calls._box.make_lock()
+        self.is_attended = release is not None
+        """Whether somebody waits for its end who reads nothing."""
 
     def stand(self, call: Call) -> None:
         """Take over what the mailbox knows of it; it may have ended by now."""
@@ -282,22 +350,30 @@ class UnderWay(Transaction[T]):
         self._free()
         self._calls.note_end(self, hurry=bool(self._callbacks))
 
-    def finish(self) -> None:
-        """End it if there is an answer, an error, or no time left."""
-        # Of two that finish it one makes the result. To make it may mean to call
-        # again, and to come by here.
-        with self._settling:
-            if not self._is_done and not self._is_settling:
-                self._is_settling = True
-                try:
-                    self._settle(self._call)
-                finally:
-                    self._is_settling = False
+    def finish(self, patience: float = 0.0) -> None:
+        """End it if there is an answer, an error, or no time left.
+
+        Where somebody else does so already, this waits ``patience`` seconds for it.
+        """
+        call = self._call
+        if self._is_done or (
+            call.reply is None
+            and call.error is None
+            and self._now() < self.deadline
+            and not self._calls._box.closed
+        ):
+            return
+        # Of two that finish it one makes the result. To make it may mean to call again,
+        # and to sweep up what others have under their hands: they are not waited for.
+        if self._settling.acquire(timeout=patience):
+            try:
+                if not self._is_done:
+                    self._settle(call)
+            finally:
+                self._settling.release()
 
     def _settle(self, call: Call) -> None:
         if call.reply is None:
-            if call.error is None and self._now() < self.deadline and not self._calls._box.closed:
-                return
             # Whoever died may have answered first: the reply lies in the socket then.
             self._calls._box.read_replies()
         result: Any = None
@@ -330,17 +406,21 @@ class UnderWay(Transaction[T]):
         if let_go is not None:
             let_go(self)
 
-    def exception_at_deadline(self) -> None:
+    def attend(self) -> None:
         """Read until it has ended, for somebody who does not."""
-        with self._attending:
-            if not self._is_done:
-                self._attend(max(0.0, self.deadline - self._now()))
+        with contextlib.suppress(CallTimeoutError):
+            self._wait(None)
+
+    def give_up(self) -> None:
+        """End it before its time: its process ends."""
+        self._calls._box.give_up(self._call)
 
     def _attend(self, timeout: float) -> None:
+        until = self._now() + timeout
         # What became of it, `finish` says.
         with contextlib.suppress(GatewayError):
             self._calls._box.wait_on(self._call, timeout)
-        self.finish()
+        self.finish(max(0.0, until - self._now()))
 
     def _expire(self) -> None:
         self.finish()
@@ -349,7 +429,7 @@ class UnderWay(Transaction[T]):
         self._calls.take_back(self._call.message)
 
     def _call_back(self, callback: Callable[[Transaction[T]], object]) -> None:
-        self._calls._process.call_soon(partial(callback, self))
+        self._calls._process.call_soon(partial(self._calls.call_back, callback, self))
 
 
 def late(address: str, path: str) -> CallTimeoutError:

@@ -38,6 +38,7 @@ class Watch:
         self._callback = callback
         self._route: dict[str, Any] = {}
         self._router = ""
+        self._is_closed = False
         self.connection = Connection(address, False, "it was not looked for yet", 0)
         """How it stands now."""
         process.office.on_change(self._soon)
@@ -45,17 +46,25 @@ class Watch:
 
     def close(self) -> None:
         """Tell of nothing any more; twice is fine."""
+        self._is_closed = True
         self._process.office.forget(self._soon)
         if self._router:
             self._process.unsubscribe(f"routes/{self._router}/state", self._on_route)
             self._router = ""
 
     def _soon(self) -> None:
+        if self._process.run_level == "dead":
+            # Nobody closed it, and the office outlives its processes.
+            self._process.office.forget(self._soon)
+            return
         self._process.call_soon(self._look)
         # It may be the process's own thread that read of it, and sleeps on.
         self._process._box.wake()
 
     def _look(self) -> None:
+        if self._is_closed:
+            # It was to be looked at already.
+            return
         address = self.connection.address
         try:
             name, incarnation = self._process.office.book.look_up(address)
@@ -76,6 +85,8 @@ class Watch:
         self._look()
 
     def _tell(self, found: Connection) -> None:
+        if self._is_closed:
+            return
         before, self.connection = self.connection, found
         if (found.is_up, found.incarnation) != (before.is_up, before.incarnation):
             self._callback(found)

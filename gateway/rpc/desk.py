@@ -31,6 +31,7 @@ from gateway.errors import (
     RecipientGoneError,
     RefusedError,
     RemoteError,
+    reason_of,
 )
 from gateway.mail.message import Message, is_solicited
 from gateway.process.callback_threads import CallbackThreads
@@ -83,7 +84,8 @@ class Desk:
         self._plain: dict[str, Handler] = {}
         self._lock = Lock()
         self._in_hand = InHand()
-        self._streams = Streams(process._clock.monotonic)
+        self._streams = Streams(process._clock.monotonic, self._soon)
+        self._looks_for_idle = False
         self._counts: Counter[str] = Counter()
         self._answered = 0
         self.references: References | None = None
@@ -109,14 +111,6 @@ class Desk:
     def at(self, path: str) -> Api | None:
         """Return what is served at ``path``, None for nothing."""
         return next((served.api for served in self._served if served.at == path), None)
-
-    def withdraw(self, at: str = "") -> bool:
-        """Answer no more calls of what is served at ``at``; tell whether there was something."""
-        kept = tuple(known for known in self._served if known.at != at)
-        found = len(kept) < len(self._served)
-        self._served = kept
-        self._forget_handlers()
-        return found
 
     def _forget_handlers(self) -> None:
         self._plain = {}
@@ -177,7 +171,7 @@ class Desk:
     def _take_own(self, message: Message) -> bool:
         """Take what is for the desk itself."""
         if message.subject == MAP and self._served:
-            self._process.reply(message, self.describe())
+            self._answer(message, self.describe())
         elif message.subject == Stream.NEXT:
             self._pull(message)
         elif message.subject == CANCEL:
@@ -198,7 +192,14 @@ class Desk:
         """Return why ``message`` is no call either; None where nothing is served here."""
         if not self._served:
             return None
-        return unknown(self._process.name, message.subject, list(self.describe()))
+        return unknown(self._process.name, message.subject, self._paths())
+
+    def _paths(self) -> list[str]:
+        return [
+            f"{served.at}.{path}" if served.at else path
+            for served in self._served
+            for path in served.api.paths()
+        ]
 
     # Carrying out
 
@@ -283,7 +284,7 @@ class Desk:
             )
             if type(result) is not Unhandled:
                 return result
-        raise unknown(self._process.name, message.subject, list(self.describe()))
+        raise unknown(self._process.name, message.subject, self._paths())
 
     def _found_in(self, body: dict[str, Any], message: Message) -> dict[str, Any]:
         if self.references is None or message.route:
@@ -295,10 +296,11 @@ class Desk:
         made: dict[str, Any] = found_in(found, self.references.find)
         return made
 
-    def _answer(self, message: Message, result: Any, subject: str = "") -> None:
+    def _answer(self, message: Message, result: Any, subject: str = "") -> bool:
+        """Answer with ``result``; tell whether it is on its way, and not an error instead."""
         if not is_solicited(message):
             self._count("told")
-            return
+            return False
         try:
             self._process.reply(message, result, subject=subject)
         except RecipientGoneError:
@@ -309,6 +311,8 @@ class Desk:
             self._fail(message, error)
         else:
             self._count("answered")
+            return True
+        return False
 
     def _answer_by_reference(
         self, message: Message, result: Any, subject: str, error: BodyError
@@ -340,7 +344,7 @@ class Desk:
             message.subject,
             message.sender,
             getattr(error, "remote_type", "") or type(error).__name__,
-            error,
+            reason_of(error),
         )
         self._process.bounce(message, error)
 
@@ -359,6 +363,18 @@ class Desk:
         if self._in_hand.is_taken_back(message):
             self._streams.close(stream.id, stream.owner)
         self._step(stream, 1, message)
+        if message.route and not self._looks_for_idle:
+            self._look_for_idle()
+
+    def _look_for_idle(self) -> None:
+        left = self._streams.close_idle()
+        self._looks_for_idle = left is not None
+        if left is not None:
+            self._process.call_later(left, self._look_for_idle)
+
+    def _soon(self, callback: Callable[[], None]) -> None:
+        """Have ``callback()`` called on the process's own thread."""
+        self._process.call_soon(callback)
 
     def _pull(self, message: Message) -> None:
         body = message.body if isinstance(message.body, dict) else {}
@@ -373,16 +389,21 @@ class Desk:
         self._execute(stream.served, partial(self._step, stream, most), message)
 
     def _step(self, stream: OpenStream, most: int, message: Message) -> None:
-        before = doing.set((self, message))
+        before = doing.set((Stepped(self, stream), message))
         try:
             told = self._streams.next(stream, most)
         except GatewayError as error:
             self._fail(message, error)
         else:
-            self._answer(message, told, Stream.SUBJECT)
+            self._tell(stream, told, message)
         finally:
             doing.reset(before)
             self._in_hand.end(message)
+
+    def _tell(self, stream: OpenStream, told: dict[str, Any], message: Message) -> None:
+        """Answer with a batch; a stream of which nobody heard, or can hear, is over."""
+        if not self._answer(message, told, Stream.SUBJECT):
+            self._streams.close(stream.id, stream.owner)
 
     # Taking back
 
@@ -411,7 +432,8 @@ class Desk:
         """Have the handler that carries ``id`` out learn that nobody wants it."""
         self._count("taken_back")
 
-    def _is_unwanted(self, message: Message) -> bool:
+    def is_unwanted(self, message: Message) -> bool:
+        """Tell whether nobody waits for the answer to ``message`` any more."""
         if not self._in_hand.is_taken_back(message):
             # Whoever runs in place has to look at the mail itself.
             self._process._box.read_replies()
@@ -430,7 +452,7 @@ class Desk:
             named,
             positional,
             message.expiry,
-            partial(self._is_unwanted, message),
+            partial(self.is_unwanted, message),
         )
 
     # The rest
@@ -454,3 +476,19 @@ class Desk:
     def _count(self, how: str) -> None:
         with self._lock:
             self._counts[how] += 1
+
+
+class Stepped:
+    """A desk as a handler that yields sees it, which is stepped for one pull after the other."""
+
+    def __init__(self, desk: Desk, stream: OpenStream) -> None:
+        self._desk = desk
+        self._stream = stream
+
+    def call_of(self, message: Message) -> Call:
+        """Return the call that opened the stream, wanted as long as the pull ``message`` is."""
+        opened = self._desk.call_of(self._stream.message)
+        return opened._replace(expires=message.expiry, look=partial(self._is_unwanted, message))
+
+    def _is_unwanted(self, message: Message) -> bool:
+        return self._desk.is_unwanted(message) or self._stream.is_closed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 
-from gateway.errors import GatewayError, RemoteError, remote_error
+from gateway.errors import GatewayError, RemoteError, reason_of, remote_error, writable
 
 DEEPEST = 8_000
 """Characters of a traceback that cross at the most; its end tells most."""
@@ -24,8 +24,8 @@ def as_gateway_error(bug: BaseException) -> GatewayError:
     if isinstance(bug, GatewayError):
         return bug
     where = "".join(traceback.format_exception(bug))[-DEEPEST:]
-    reason = str(bug) or type(bug).__name__
+    reason = reason_of(bug)
     if isinstance(bug, KeyError) and len(bug.args) == 1:
-        reason = f"no {bug.args[0]!r}"
-    made: RemoteError = remote_error(type(bug).__name__, reason, where)
+        reason = f"no {reason}"
+    made: RemoteError = remote_error(type(bug).__name__, reason, writable(where))
     return made

@@ -61,7 +61,7 @@ class InHand:
             return False
         if owner_of(found) != owner:
             return False
-        self._taken_back.add(id)
+        self._note([id])
         return True
 
     def take_back_for(self, sender: str, incarnation: int) -> list[str]:
@@ -71,14 +71,21 @@ class InHand:
             for id, message in list(self._running.items())
             if (message.sender, message.sender_incarnation) == (sender, incarnation)
         ]
-        self._taken_back.update(found)
+        self._note(found)
         return found
 
     def take_all_back(self) -> list[str]:
         """Take everything back; return the ids."""
         found = list(self._running)
-        self._taken_back.update(found)
+        self._note(found)
         return found
+
+    def _note(self, ids: list[str]) -> None:
+        self._taken_back.update(ids)
+        for id in ids:
+            if id not in self._running:
+                # It ended this very moment, and nobody will come by for it any more.
+                self._taken_back.discard(id)
 
     def was_early(self, message: Message) -> bool:
         """Tell, once, whether ``message`` was taken back before it came."""

@@ -75,14 +75,21 @@ class Parts:
         first: Batch,
         pull: Callable[[str], Transaction[Batch]],
         cancel: Callable[[str], None],
+        abandon: Callable[[str], None] | None = None,
     ) -> None:
-        """Begin with the batch ``first``; ``pull`` asks for more, ``cancel`` closes."""
+        """Begin with the batch ``first``; ``pull`` asks for more, ``cancel`` closes.
+
+        ``abandon`` closes what is collected as garbage, which may be at any moment and
+        under any lock; it takes none.
+        """
         self._pull = pull
         self._cancel = cancel
+        self._abandon = abandon or cancel
         self._id = first.stream
         self._is_open = True
         self._error: GatewayError | None = None
         self._coming: Transaction[Batch] | None = None
+        self._is_read = False
         self.returned: Any = None
         """What the function returned in the end, once all was read."""
         self._take(first)
@@ -97,6 +104,8 @@ class Parts:
 
     def _awaited(self) -> Transaction[Batch] | None:
         """Take out what is to come next; None at the end, or the error that ended it."""
+        if self._is_read:
+            raise ValueError("another thread reads this stream: one at a time can")
         coming, self._coming = self._coming, None
         error, self._error = self._error, None
         if error is not None:
@@ -113,7 +122,8 @@ class Parts:
     def __del__(self) -> None:
         """Close what somebody left in the middle of a loop."""
         if getattr(self, "_is_open", False):
-            self.close()
+            self._is_open = False
+            self._abandon(self._id)
 
 
 class Stream(Parts, Iterator[Any]):
@@ -126,11 +136,14 @@ class Stream(Parts, Iterator[Any]):
             coming = self._awaited()
             if coming is None:
                 raise StopIteration
+            self._is_read = True
             try:
                 self._take(coming.result())
             except BaseException:
                 self.close()
                 raise
+            finally:
+                self._is_read = False
 
     def __enter__(self) -> Self:
         return self

@@ -12,10 +12,12 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any
 
-from gateway.errors import MailboxFullError
+from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.process.aio_process import AsyncProcess
 
 Work = Callable[[], Coroutine[Any, Any, None]]
+Drop = Callable[[GatewayError], None]
+"""Is told why work was not begun."""
 
 
 class TaskPool:
@@ -27,23 +29,30 @@ class TaskPool:
         self._at_once = at_once
         self._most = waiting
         self._running = 0
-        self._queue: deque[Work] = deque()
+        self._queue: deque[tuple[Work, Drop]] = deque()
         self._numbers = count(1)
 
-    def run(self, work: Work) -> None:
-        """Await ``work()`` now, or when one of the others has ended."""
+    def run(self, work: Work, drop: Drop) -> None:
+        """Await ``work()`` now, or when one of the others has ended; ``drop`` one too many."""
         if self._running >= self._at_once:
             if len(self._queue) >= self._most:
-                raise MailboxFullError(f"{self._most} calls wait for a task already")
-            self._queue.append(work)
+                drop(MailboxFullError(f"{self._most} calls wait for a task already"))
+                return
+            self._queue.append((work, drop))
             return
         self._running += 1
         self._process.add_child_task(f"{self._name}-{next(self._numbers)}", self._all(work))
+
+    def close(self) -> None:
+        """Drop what waits: its process ends."""
+        while self._queue:
+            _, drop = self._queue.popleft()
+            drop(RecipientGoneError("its process ended before it was begun"))
 
     async def _all(self, work: Work | None) -> None:
         try:
             while work is not None:
                 await work()
-                work = self._queue.popleft() if self._queue else None
+                work = self._queue.popleft()[0] if self._queue else None
         finally:
             self._running -= 1

@@ -9,8 +9,8 @@ Refused: to be waited for without a deadline; every transaction has one.
 
 from __future__ import annotations
 
+from _thread import LockType, allocate_lock
 from collections.abc import Callable, Generator
-from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from gateway.errors import CallCancelledError, CallTimeoutError
@@ -37,17 +37,25 @@ class Transaction(Generic[T]):
     """One call under way; a line makes it, and says how to wait and how to take it back."""
 
     def __init__(
-        self, id: TransactionId, path: str, deadline: float, now: Callable[[], float]
+        self,
+        id: TransactionId,
+        path: str,
+        deadline: float,
+        now: Callable[[], float],
+        make_lock: Callable[[], LockType] = allocate_lock,
     ) -> None:
-        """Stand for the call ``id`` of ``path`` until ``deadline`` on the clock ``now``, in s."""
+        """Stand for the call ``id`` of ``path`` until ``deadline`` on the clock ``now``, in s.
+
+        ``make_lock`` makes what threads wait on for each other.
+        """
         self.id = id
         self.path = path
         self.deadline = deadline
         self.combine: Callable[[Any], Any] | None = None
         """What makes one result of a stream, as soon as somebody asks for it."""
         self._now = now
-        self._lock = Lock()
-        self._attending = Lock()
+        self._lock = allocate_lock()
+        self._attending = make_lock()
         self._is_done = False
         self._result: Any = None
         self._error: BaseException | None = None
@@ -91,13 +99,26 @@ class Transaction(Generic[T]):
         if self._error is not None:
             raise self._error
         if self.combine is not None:
-            # A stream takes its time: it is read by who asks, and once.
-            with self._attending:
-                combine, self.combine = self.combine, None
-                if combine is not None:
-                    self._result = combine(self._result)
+            self._combine(self._until(timeout))
         result: T = self._result
         return result
+
+    def _combine(self, until: float) -> None:
+        """Have the stream read by who asks first; who asks meanwhile waits ``until`` then."""
+        if not self._attending.acquire(timeout=max(0.0, until - self._now())):
+            raise CallTimeoutError(f"another thread still reads what {self.path!r} yields")
+        try:
+            if self.combine is not None:
+                self._result = self.combine(self._result)
+        except BaseException as error:
+            # Half of it is read: whoever asks again is told the same.
+            self._error = error
+            raise
+        finally:
+            self.combine = None
+            self._attending.release()
+        if self._error is not None:
+            raise self._error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error that came instead of a result, None for none; waits as `result`."""
@@ -126,7 +147,7 @@ class Transaction(Generic[T]):
     def _wait(self, timeout: float | None) -> None:
         if self._is_done:
             return
-        until = self.deadline if timeout is None else min(self.deadline, self._now() + timeout)
+        until = self._until(timeout)
         # Of several threads one attends; the next takes over should it give up.
         if self._attending.acquire(timeout=max(0.0, until - self._now())):
             try:
@@ -138,6 +159,9 @@ class Transaction(Generic[T]):
             self._expire()
         if not self._is_done:
             raise CallTimeoutError(f"{self.path!r} has not been answered yet; its call goes on")
+
+    def _until(self, timeout: float | None) -> float:
+        return self.deadline if timeout is None else min(self.deadline, self._now() + timeout)
 
     def _end(self, result: Any, error: BaseException | None) -> bool:
         """End it, once; tell whether this was the end."""

@@ -21,6 +21,7 @@ no letter can carry (`BodyError`), and whatever the other side refuses.
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import isawaitable
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from gateway.errors import GatewayError
@@ -106,6 +107,9 @@ class Remote:
 
     def __dir__(self) -> list[str]:
         """Return what can be called from here, for completion; nothing where nobody answers."""
+        if getattr(self._line, "is_awaited", False):
+            # Nobody awaits here, and a call that nobody awaits would be a bug.
+            return []
         try:
             known = self._line.call(self._address, MAP, None, self._terms, _body_of)
         except GatewayError:
@@ -124,14 +128,17 @@ def _called(remote: Remote, body: Any) -> Any:
     """Call on other terms than most do."""
     line, terms = remote._line, remote._terms
     address, path = remote._address, remote._path
+    if terms.solicited and not terms.sync:
+        return line.begin(address, path, body, terms, remote._taken)
     try:
         if not terms.solicited:
             line.tell(address, path, body, terms)
             return None
-        if not terms.sync:
-            return line.begin(address, path, body, terms, remote._taken)
         result = line.call(address, path, body, terms, remote._taken)
-        return result if terms.combine is None else terms.combine(result)
+        # What is awaited joins its parts itself.
+        if terms.combine is None or isawaitable(result):
+            return result
+        return terms.combine(result)
     except GatewayError:
         if terms.ignore_errors:
             return None
@@ -159,15 +166,16 @@ def remote(caller: Any, address: str, api: type[Any] | None = None, **terms: Any
     'gripped with 3 N'
     """
     line = caller
-    if hasattr(caller, "exchange"):
-        from gateway.rpc.client_calls import calls_of_client
-
-        line = calls_of_client(caller)
-    elif not hasattr(caller, "begin"):
+    # By what every process has, and nobody else: its author may have given it any method.
+    if hasattr(caller, "office"):
         # Here, since a program outside needs nothing of a process.
         from gateway.rpc.ends import calls_of
 
         line = calls_of(caller)
+    elif hasattr(caller, "exchange"):
+        from gateway.rpc.client_calls import calls_of_client
+
+        line = calls_of_client(caller)
     return Remote(line, address, "", Terms().changed(**terms))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -386,3 +387,39 @@ def test_control_mail_is_seen_by_who_asked_for_it_before_who_sees_it_already(
     mine.deliver(letter("b", kind="control"))
     assert seen == ["new a", "new b", "old b"]
     assert mine.get(0.0) is None
+
+
+def test_an_armed_reader_is_told_of_what_another_thread_has_read(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    mine = box("main")
+    assert mine.arm()
+    mail, _ = mine.descriptors()
+    watching = select.poll()
+    watching.register(mail, select.POLLIN)
+    outlet("main", mine.incarnation).deliver(answer(letter()))
+    # As whoever waits for room elsewhere does, for every mailbox of its OS process.
+    mine.read_replies()
+    assert watching.poll(1000)
+    assert mine.get(0.0) is not None
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_reply_that_is_expected_is_no_mail_although_nobody_waits_yet(
+    letter: Make, box: Boxes, hand_in: Any, way: str
+) -> None:
+    mine = box("main")
+    asked = letter()
+    mine.expect(asked)
+    hand_in(way, mine, answer(asked))
+    assert mine.get(0.05) is None
+    assert mine.wait_for(asked, 1.0).body == "answer"
+    assert mine._lanes.open_calls() == []
+
+
+def test_what_could_not_leave_is_expected_no_more(letter: Make, box: Boxes) -> None:
+    mine = box("main")
+    asked = letter()
+    mine.expect(asked)
+    mine.expect_no_more(asked)
+    assert mine._lanes.open_calls() == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
 
+from gateway.bus import parcels as parcels_module
 from gateway.bus.parcels import KEPT, LARGEST, Parcels, contents
 from gateway.errors import BodyError, ProtocolError
 
@@ -134,3 +137,31 @@ def test_what_is_larger_than_any_is_refused(parcels: Parcels) -> None:
     with pytest.raises(ProtocolError, match="short"):
         contents(descriptor, 6)
     os.close(descriptor)
+
+
+def test_a_file_that_could_not_be_opened_again_costs_nobody_elses_descriptor(
+    parcels: Parcels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.close(parcels.pack(b"first"))
+    kept = parcels._descriptor
+    opened = parcels_module._opened_again
+
+    def exhausted(descriptor: int) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(parcels_module, "_opened_again", exhausted)
+    with pytest.raises(OSError, match="too many"):
+        parcels.pack(b"a longer one")
+    monkeypatch.setattr(parcels_module, "_opened_again", opened)
+    # Somebody else is given the number meanwhile.
+    ours, theirs = socket.socketpair()
+    os.dup2(ours.fileno(), kept)
+    try:
+        os.close(parcels.pack(b"the next one"))
+        parcels.close()
+        os.write(kept, b"still there")
+        assert theirs.recv(64) == b"still there"
+    finally:
+        os.close(kept)
+        ours.close()
+        theirs.close()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import Application, AsyncProcess, Process
+from gateway import Application, AsyncProcess, Message, Process
 from gateway.process.agenda import Agenda
 from gateway.testing.stage import play
 
@@ -153,3 +153,39 @@ def test_an_alarm_rings_in_virtual_time() -> None:
 
     Day().simulate(until=3600.0 * 3, seed=1)
     assert rang == [3600.0, 7200.0]
+
+
+def test_what_control_mail_has_done_soon_is_done_although_its_reader_sleeps() -> None:
+    class Sleeper(Process):
+        def birth(self) -> None:
+            self._box.obey_also(self.on_control)
+
+        def on_control(self, message: Message) -> bool:
+            if message.subject != "ring":
+                return False
+            # Read by the process's own thread, from within its sleep.
+            self.call_soon(lambda: self.publish("rang", True, retain=True))
+            return True
+
+    def scene(main: Process) -> list[Any]:
+        heard: list[Any] = []
+        main.subscribe("rang", lambda message: heard.append(message.body))
+        main.light_sleep(0.1)
+        main.send_control("sleeper", "ring")
+        until(main, lambda: bool(heard))
+        return heard
+
+    assert play(scene, sleeper=(Sleeper, "fork")) == [True]
+
+
+def test_to_look_costs_the_same_however_many_alarms_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def scene(main: Process) -> None:
+        for _ in range(100):
+            main.call_later(3600, print)
+        # To count them all is to go through them, at every letter.
+        monkeypatch.setattr(Agenda, "__len__", lambda agenda: pytest.fail("all are counted"))
+        main.mailman()
+
+    play(scene)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -168,3 +169,37 @@ def test_a_map_tells_what_is_known() -> None:
         "stream": False,
     }
     assert told["typed"]["parameters"] == {}
+
+
+def test_a_path_from_anywhere_costs_no_more_than_the_branches_that_there_are() -> None:
+    api = Api()
+    api.catch_all(print, at="a")
+    api.catch_all(print, at="a.b")
+    api.catch_all(print, at="ab")
+    tracemalloc.start()
+    try:
+        found = api.find("a." * 20_000 + "b")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [handler.path for handler in found] == ["a"]
+    assert most < 1_000_000
+
+
+def test_a_marked_method_may_have_the_name_of_what_its_object_holds() -> None:
+    class Lamp:
+        def __init__(self) -> None:
+            self.__dict__["calls"] = None
+
+        @command
+        def calls(self) -> str:
+            return f"{type(self).__name__} was called"
+
+        @staticmethod
+        @command
+        def free() -> str:
+            return "free"
+
+    api = Api(Lamp())
+    assert api.paths() == ["calls", "free"]
+    assert [api.find(path)[0].invoke(None) for path in api.paths()] == ["Lamp was called", "free"]

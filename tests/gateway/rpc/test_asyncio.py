@@ -11,8 +11,23 @@ from typing import Any
 import pytest
 
 from gateway import Application, AsyncProcess, Process
-from gateway.errors import CallCancelledError, CallTimeoutError, MailboxFullError, RefusedError
-from gateway.rpc import command, current_call, later, remote, serve, tell, using
+from gateway.errors import (
+    CallCancelledError,
+    CallTimeoutError,
+    MailboxFullError,
+    RefusedError,
+    RemoteError,
+)
+from gateway.rpc import (
+    command,
+    current_call,
+    later,
+    remote,
+    serve,
+    tell,
+    using,
+    watch_connection,
+)
 from gateway.testing.stage import play
 from tests.gateway.rpc.robot import Robot, retained
 
@@ -275,3 +290,162 @@ def test_a_coroutine_in_a_process_without_a_loop_is_refused_with_what_to_do() ->
             remote(main, "wrong").rest()
 
     play(scene, wrong=Wrong)
+
+
+@PEERS
+def test_parts_are_joined(robot: Any) -> None:
+    async def scene(actor: AsyncProcess) -> list[Any]:
+        count = remote(actor, "robot").count
+        summed = using(count, combine=sum)
+        return [await summed(parts=4), await later(using(count, combine=list))(parts=3)]
+
+    assert played(scene, robot) == [6, [0, 1, 2]]
+
+
+def test_a_callback_may_be_a_coroutine() -> None:
+    async def scene(actor: AsyncProcess) -> list[Any]:
+        heard: list[Any] = []
+        told = asyncio.Event()
+
+        async def hear(ended: Any) -> None:
+            heard.append(await ended)
+            told.set()
+
+        using(remote(actor, "robot").ping, callback=hear)()
+        await asyncio.wait_for(told.wait(), 5)
+        return heard
+
+    assert played(scene, (Robot, "fork")) == ["pong"]
+
+
+def test_a_callback_that_asks_for_a_failed_result_does_not_end_its_process_either() -> None:
+    async def scene(actor: AsyncProcess) -> int:
+        async def hear(ended: Any) -> None:
+            await ended
+
+        fail = remote(actor, "robot").fail
+        for callback in (lambda ended: ended.result(), hear):
+            heard = asyncio.Event()
+            ended = using(fail, callback=callback)(kind="own")
+            ended.add_done_callback(lambda _, heard=heard: heard.set())
+            await heard.wait()
+            # A coroutine has its turn after those who waited before it.
+            await actor.light_sleep(0)
+        return int(actor.calls.statistics()["callback_failed"])
+
+    assert played(scene, (Robot, "fork")) == 2
+
+
+def test_completion_awaits_nothing_and_says_nothing() -> None:
+    async def scene(actor: AsyncProcess) -> Any:
+        robot = remote(actor, "robot")
+        return dir(robot), await robot.ping()
+
+    assert played(scene, (Robot, "fork")) == ([], "pong")
+
+
+def test_two_addresses_behind_one_router_are_watched() -> None:
+    async def scene(actor: AsyncProcess) -> int:
+        seen: list[Any] = []
+        for address in ("a@robot", "b@robot"):
+            watch_connection(actor, address, seen.append)
+        await actor.light_sleep(0.1)
+        return len(actor._subscriptions)
+
+    assert played(scene, (Robot, "thread")) == 2
+
+
+class Careless(AsyncProcess):
+    """Its handlers await what is cancelled, and return what is to be awaited."""
+
+    async def birth(self) -> None:
+        # It says so where somebody else than the loop's own thread uses it.
+        asyncio.get_running_loop().set_debug(True)
+
+    @command
+    async def cancelled(self) -> None:
+        """Await a task that is cancelled."""
+        work = asyncio.create_task(asyncio.sleep(60))
+        await asyncio.sleep(0)
+        work.cancel()
+        await work
+
+    @command
+    async def cancelled_parts(self) -> AsyncIterator[int]:
+        """Yield a part, and await a task that is cancelled."""
+        yield 1
+        await self.cancelled()
+
+    @command
+    async def paths(self) -> AsyncIterator[str]:
+        """Yield what the call is."""
+        for _ in range(3):
+            yield current_call().path
+
+    @command
+    def indirect(self) -> Any:
+        """Return a coroutine, being none."""
+        return asyncio.sleep(0, "slept")
+
+    @command
+    async def rest(self) -> None:
+        """Wait for long."""
+        await asyncio.sleep(60)
+
+    @command
+    async def ok(self) -> str:
+        """Return at once."""
+        return "ok"
+
+
+class CarelessWithWorkers(Careless):
+    """Carries out two at a time."""
+
+    call_workers = 2
+
+
+BOTH = pytest.mark.parametrize("kind", [Careless, CarelessWithWorkers])
+
+
+@BOTH
+def test_a_handler_whose_own_work_was_cancelled_is_answered_with_an_error(kind: Any) -> None:
+    def scene(main: Process) -> list[Any]:
+        careless = remote(main, "careless", timeout=3)
+        with pytest.raises(RemoteError) as caught:
+            careless.cancelled()
+        parts = careless.cancelled_parts()
+        read = [next(parts)]
+        with pytest.raises(RemoteError):
+            next(parts)
+        return [caught.value.remote_type, read, careless.ok()]
+
+    assert play(scene, careless=(kind, "asyncio")) == ["CancelledError", [1], "ok"]
+
+
+@BOTH
+def test_an_asynchronous_generator_knows_of_its_call(kind: Any) -> None:
+    def scene(main: Process) -> list[Any]:
+        return list(remote(main, "careless", timeout=3).paths())
+
+    assert play(scene, careless=(kind, "asyncio")) == ["paths"] * 3
+
+
+@BOTH
+def test_what_a_plain_function_returns_is_awaited_on_the_loop(kind: Any) -> None:
+    def scene(main: Process) -> Any:
+        return remote(main, "careless", timeout=3).indirect()
+
+    assert play(scene, careless=(kind, "asyncio")) == "slept"
+
+
+def test_coroutines_that_wait_when_their_process_ends_are_told_of() -> None:
+    def scene(main: Process) -> list[str]:
+        rest = later(remote(main, "careless").rest)
+        begun = [rest() for _ in range(4)]
+        remote(main, "careless")
+        main.light_sleep(0.2)
+        main.stop_process("careless")
+        return [str(each.exception()) for each in begun[2:]]
+
+    told = play(scene, careless=(CarelessWithWorkers, "asyncio"))
+    assert told == ["its process ended before it was begun"] * 2

@@ -94,3 +94,36 @@ def test_an_asyncio_process_watches_as_well() -> None:
 def test_what_is_no_address_is_refused() -> None:
     with pytest.raises(AddressError):
         play(lambda main: watch_connection(main, "", print))
+
+
+def test_nobody_is_told_of_anything_once_it_was_closed() -> None:
+    def scene(main: Process) -> list[bool]:
+        seen: list[bool] = []
+        watching = watch_connection(main, "echo", lambda found: seen.append(found.is_up))
+        heard: list[Any] = []
+        main.office.on_change(lambda: heard.append(main.office.book.version))
+        main._tell_boss("stop", "echo")
+        deadline = time.monotonic() + 5
+        while not any("echo" not in main.office.book.incarnations for _ in heard):
+            # Replies and control alone: what is to be done soon is not done yet.
+            main._box.read_replies()
+            assert time.monotonic() < deadline
+        watching.close()
+        main.mailman(timeout=0.1)
+        return seen
+
+    assert play(scene, echo=Echo) == [True]
+
+
+def test_those_who_died_without_closing_are_forgotten() -> None:
+    class Watcher(Process):
+        def birth(self) -> None:
+            watch_connection(self, "main", lambda found: None)
+
+    def scene(main: Process) -> int:
+        for _ in range(5):
+            main.restart_process("watcher")
+        return len(main.office._listeners)
+
+    # The present one, and the one before until the book changes once more.
+    assert play(scene, watcher=Watcher) <= 2

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from typing import Any
 
 import pytest
 
-from gateway import Message, Process
-from gateway.errors import MailboxFullError, UnknownApiError
+from gateway import Application, Message, Process
+from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
 from gateway.rpc import (
     UNHANDLED,
     Api,
@@ -22,8 +24,12 @@ from gateway.rpc import (
     serve,
     tell,
 )
+from gateway.rpc.handler import Handler
+from gateway.supervision.restart import RestartPolicy
 from gateway.testing.stage import play
 from tests.gateway.rpc.robot import Robot, retained
+
+ONCE = RestartPolicy("temporary")
 
 
 class Handy(Process):
@@ -309,3 +315,90 @@ def test_a_callers_calls_are_over_once_it_is_dead(tmp_path: Any) -> None:
     began = time.monotonic()
     assert play(scene, robot=(Robot, "fork"), short=(Short, "fork")) is True
     assert time.monotonic() - began < 4.5
+
+
+class Slow:
+    """Takes its time."""
+
+    @command
+    def rest(self) -> str:
+        """Wait."""
+        time.sleep(0.3)
+        return "rested"
+
+
+def test_workers_of_several_apis_do_not_take_each_others_names() -> None:
+    class Busy(Process):
+        def birth(self) -> None:
+            # Both call their threads "call": one is at the root.
+            serve(self, Slow(), workers=1)
+            serve(self, Slow(), "call", workers=1)
+            self.add_child_thread("call-1", lambda: self.light_sleep(60))
+
+    def scene(main: Process) -> list[str]:
+        busy = remote(main, "busy")
+        begun = [later(busy.rest)(), later(busy.call.rest)()]
+        return [each.result() for each in begun]
+
+    assert play(scene, busy=Busy) == ["rested"] * 2
+
+
+def test_who_asks_for_the_map_and_dies_kills_nobody(tmp_path: Any) -> None:
+    class Asker(Process):
+        def birth(self) -> None:
+            self.send("patient", "$api", receipt=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    class Patient(Process):
+        def birth(self) -> None:
+            self.born_at = time.monotonic()
+
+        @command
+        def rest(self) -> None:
+            time.sleep(0.5)
+
+        @command
+        def born(self) -> float:
+            return self.born_at
+
+    def scene(main: Process) -> bool:
+        patient = remote(main, "patient")
+        born = patient.born()
+        resting = later(patient.rest)()
+        with pytest.raises(GatewayError):
+            main.start_process("asker")
+        resting.result()
+        return bool(patient.born() == born)
+
+    results: list[bool] = []
+
+    class Main(Process):
+        def birth(self) -> None:
+            try:
+                results.append(scene(self))
+            finally:
+                self.die()
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("patient", Patient, mode="fork")
+            self.add_process("asker", Asker, mode="fork", autostart=False, restart=ONCE)
+
+    House(main=Main).run()
+    assert results == [True]
+
+
+def test_a_refusal_does_not_describe_everything() -> None:
+    def scene(main: Process) -> None:
+        monkeypatch = pytest.MonkeyPatch()
+        api = api_of(main)
+        for number in range(20):
+            api.add(f"method{number}", lambda: None)
+        described: list[str] = []
+        monkeypatch.setattr(Handler, "describe", lambda handler: described.append(handler.path))
+        letter = main.send("main", "metod7")
+        assert "did you mean 'method7'" in str(main.desk.refusal(letter))  # type: ignore[union-attr]
+        monkeypatch.undo()
+        assert described == []
+
+    play(scene)

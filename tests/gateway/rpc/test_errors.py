@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from itertools import starmap
 from typing import Any
 
 import msgspec
@@ -12,11 +14,12 @@ from gateway.errors import (
     BodyError,
     GatewayError,
     RemoteError,
+    _made_class,
     known,
     remote_error,
 )
 from gateway.mail.message import Message, bounce_of, error_in
-from gateway.rpc import later, remote
+from gateway.rpc import command, later, remote
 from gateway.testing.stage import play
 from tests.gateway.rpc.robot import GripError, Robot
 
@@ -122,3 +125,82 @@ def test_an_error_of_ones_own_needs_a_code_of_its_own() -> None:
         known(ValueError)  # type: ignore[type-var]
     # The same class imported twice is no clash.
     assert known(GripError) is GripError
+
+
+class OddError(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Odd(Process):
+    @command
+    def silent(self) -> None:
+        raise OddError
+
+    @command
+    def silent_of_ours(self) -> None:
+        raise type("SilentError", (GatewayError,), {"__str__": OddError.__str__})
+
+    @command
+    def half_a_character(self) -> None:
+        raise FileNotFoundError("no file \udcff")
+
+    @command
+    def exhausted(self) -> None:
+        raise StopIteration("nothing more")
+
+
+@MODES
+def test_an_error_that_cannot_say_what_it_is_kills_nobody(mode: Any) -> None:
+    def scene(main: Process) -> list[Any]:
+        odd = remote(main, "odd", timeout=2)
+        told = []
+        for method in (odd.silent, odd.silent_of_ours):
+            with pytest.raises(GatewayError) as caught:
+                method()
+            told.append(str(caught.value))
+        return told
+
+    assert play(scene, odd=(Odd, mode)) == ["OddError", "SilentError"]
+
+
+@MODES
+def test_an_error_whose_words_are_no_unicode_is_told_all_the_same(mode: Any) -> None:
+    def scene(main: Process) -> None:
+        with pytest.raises(FileNotFoundError, match=r"no file \\udcff"):
+            remote(main, "odd", timeout=2).half_a_character()
+
+    play(scene, odd=(Odd, mode))
+
+
+def test_an_error_that_ends_loops_ends_none_of_the_callers() -> None:
+    def scene(main: Process) -> None:
+        exhausted = remote(main, "odd").exhausted
+        with pytest.raises(RemoteError, match="nothing more") as caught:
+            list(starmap(exhausted, [()] * 3))
+        assert caught.value.remote_type == "StopIteration"
+
+    play(scene, odd=Odd)
+
+
+def test_names_of_errors_from_outside_are_not_kept() -> None:
+    kept = len(gc.get_objects())
+    for number in range(1_000):
+        assert type(remote_error(f"Made{number}Error", "up")) is RemoteError
+    assert len(gc.get_objects()) - kept < 500
+    assert _made_class.cache_info().currsize < 200
+
+
+def test_an_error_of_ones_own_is_made_of_what_crosses() -> None:
+    with pytest.raises(ValueError, match="its reason alone"):
+
+        @known
+        class ForceError(GatewayError):
+            """Needs more than arrives."""
+
+            code = "force"
+
+            def __init__(self, newton: int, limit: int) -> None:
+                super().__init__(f"{newton} of {limit} N")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gateway import Process
-from gateway.errors import MailboxFullError, RefusedError
-from gateway.rpc import command, later, remote, tell, using
-from gateway.rpc.streams import MOST
+from gateway import Application, Message, Process
+from gateway.errors import GatewayError, MailboxFullError, RefusedError
+from gateway.process.correspondent import Correspondent
+from gateway.rpc import command, current_call, later, remote, tell, using
+from gateway.rpc.streams import MOST, PATIENCE, OpenStream, Streams
+from gateway.supervision.restart import RestartPolicy
 from gateway.testing.stage import play
 from tests.gateway.rpc.robot import Robot, retained
 
+ONCE = RestartPolicy("temporary")
 MODES = pytest.mark.parametrize("mode", ["thread", "fork"])
 
 
@@ -203,3 +211,235 @@ def test_a_stream_of_an_api_with_workers_does_not_block_the_others() -> None:
     took, parts = play(scene, slow=(Slow, "fork"))
     assert took < 1.3
     assert parts == [0, 1]
+
+
+class Parts(Process):
+    """Yields what is hard to carry, or to take back."""
+
+    @command
+    def half(self) -> Any:
+        """Yield two parts, and return what cannot be sent."""
+        yield 1
+        yield 2
+        return object()
+
+    @command
+    def pictures(self, count: int, size: int) -> Any:
+        """Yield many bytes, quickly."""
+        picture = bytes(size)
+        for number in range(count):
+            yield [number, picture] if number % 2 else picture
+
+    @command
+    def known(self) -> Any:
+        """Yield what is known of the call, each time."""
+        for _ in range(4):
+            call = current_call()
+            yield [call.path, call.arguments, str(call.id)]
+
+    @command
+    def rest(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+    @command
+    def own_thread(self) -> int:
+        """Return which thread this is."""
+        return threading.get_ident()
+
+    @command
+    def closed_on(self) -> Any:
+        """Yield, and publish on which thread this was closed."""
+        try:
+            while True:
+                yield 1
+        finally:
+            self.publish("closed on", str(threading.get_ident()), retain=True)
+
+
+class Patient(Parts):
+    """Has a worker, which asks whether it is still wanted."""
+
+    call_workers = 1
+
+    @command
+    def wait(self) -> Any:
+        """Yield a part, and wait until nobody wants another."""
+        yield 1
+        call = current_call()
+        deadline = time.monotonic() + 4
+        while not call.is_cancelled and time.monotonic() < deadline:
+            time.sleep(0.002)
+        self.publish("unwanted", time.monotonic() < deadline, retain=True)
+        yield 2
+
+
+def test_what_cannot_be_returned_comes_after_the_parts() -> None:
+    def scene(main: Process) -> list[int]:
+        stream = remote(main, "parts").half()
+        read = [next(stream), next(stream)]
+        with pytest.raises(TypeError, match="body is a object"):
+            next(stream)
+        return read
+
+    assert play(scene, parts=(Parts, "fork")) == [1, 2]
+
+
+def test_large_parts_do_not_pile_up_in_one_batch() -> None:
+    def scene(main: Process) -> int:
+        # Sixty-four of them, one window, are more than a letter may hold.
+        return sum(1 for _ in remote(main, "parts").pictures(count=150, size=1_100_000))
+
+    assert play(scene, parts=(Parts, "fork")) == 150
+
+
+def test_a_stream_whose_first_part_never_arrived_is_over() -> None:
+    def scene(main: Process) -> Any:
+        parts = remote(main, "parts")
+        with pytest.raises(TypeError, match="is the most"):
+            parts.pictures(count=1, size=70_000_000)
+        return main.wait_for_reply(main.send("parts", "$statistics")).body["calls"]["streams"]
+
+    assert play(scene, parts=(Parts, "fork")) == 0
+
+
+def test_a_stream_of_who_died_before_it_was_opened_is_over() -> None:
+    class Short(Process):
+        def birth(self) -> None:
+            self.send("parts", "known", receipt=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    results: list[Any] = []
+
+    class Main(Process):
+        def birth(self) -> None:
+            parts = remote(self, "parts")
+            resting = later(parts.rest)(seconds=0.5)
+            with contextlib.suppress(GatewayError):
+                self.start_process("short")
+            resting.result()
+            parts.own_thread()
+            told = self.wait_for_reply(self.send("parts", "$statistics")).body["calls"]
+            results.append((told["unheard"], told["streams"]))
+            self.die()
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("parts", Parts, mode="fork")
+            self.add_process("short", Short, mode="fork", autostart=False, restart=ONCE)
+
+    House(main=Main).run()
+    assert results == [(1, 0)]
+
+
+def test_whoever_yields_knows_of_the_call_that_opened_the_stream() -> None:
+    def scene(main: Process) -> list[Any]:
+        return list(remote(main, "parts").known())
+
+    told = play(scene, parts=(Parts, "fork"))
+    assert [each[:2] for each in told] == [["known", {}]] * 4
+    assert len({id for _, _, id in told}) == 1
+
+
+def test_whoever_yields_learns_while_it_is_stepped_that_nobody_reads_on() -> None:
+    def scene(main: Process) -> Any:
+        stream = remote(main, "patient").wait()
+        assert next(stream) == 1
+        main.light_sleep(0.1)
+        stream.close()
+        return retained(main, "unwanted", lambda told: told is not None)
+
+    assert play(scene, patient=(Patient, "fork")) is True
+
+
+def test_a_generator_is_closed_on_the_thread_of_its_process() -> None:
+    def scene(main: Process) -> list[Any]:
+        parts = remote(main, "parts")
+        stream = parts.closed_on()
+        next(stream)
+        # In thread mode it is this very thread that tells of it.
+        stream.close()
+        return [str(parts.own_thread()), retained(main, "closed on")]
+
+    own, closed_on = play(scene, parts=Parts)
+    assert own == closed_on
+
+
+def test_a_stream_is_read_by_one_thread_at_a_time() -> None:
+    def scene(main: Process) -> list[str]:
+        stream = remote(main, "robot").count(parts=3, pause=0.3)
+        next(stream)
+        told: list[str] = []
+
+        def read() -> None:
+            try:
+                told.append(str(next(stream)))
+            except ValueError as error:
+                told.append(str(error))
+
+        threads = [threading.Thread(target=read) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        return [*told, *map(str, stream)]
+
+    refused, *read = play(scene, robot=(Robot, "fork"))
+    assert "another thread reads" in refused
+    assert read == ["1", "2"]
+
+
+def opened(streams: Streams, id: str, route: str) -> OpenStream:
+    """Open a stream for somebody inside, or behind a router."""
+    letter = Message(id, id, 1, 0.0, "main", "robot", "count", route=route)
+    stream = OpenStream(letter, iter(()))
+    streams.open(stream)
+    return stream
+
+
+def test_only_who_is_outside_has_to_pull_now_and_then() -> None:
+    now = 0.0
+    streams = Streams(lambda: now, lambda callback: callback())
+    inside, outside = opened(streams, "1", ""), opened(streams, "2", "mqtt")
+    now = 1.0
+    assert streams.close_idle() == PATIENCE - 1.0
+    now = 1.0 + PATIENCE
+    assert streams.close_idle() is None
+    assert (inside.is_closed, outside.is_closed) == (False, True)
+
+
+def test_what_nobody_outside_pulls_is_closed_although_nobody_comes_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.rpc.streams.PATIENCE", 0.2)
+
+    def scene(main: Process) -> Any:
+        Correspondent("stranger@mqtt", main.office, main._box, "mqtt").send(
+            "robot", "count", {"parts": 100}, receipt=True
+        )
+        return retained(main, "counting is over")
+
+    assert play(scene, robot=Robot) is True
+
+
+def test_a_stream_that_is_collected_as_garbage_takes_no_lock() -> None:
+    def scene(main: Process) -> tuple[bool, int]:
+        stream = remote(main, "robot").count(parts=1_000)
+        next(stream)
+        # Such a cycle is collected whenever somebody makes an object, under any lock.
+        stream.itself = stream
+        del stream
+        main.stop_process("robot")
+
+        def collect() -> None:
+            with main.calls._lock:
+                gc.collect()
+
+        collector = threading.Thread(target=collect, daemon=True)
+        collector.start()
+        collector.join(5)
+        main.mailman()
+        ended = not collector.is_alive()
+        return ended, main.calls.statistics()["not_cancelled"] if ended else 0
+
+    assert play(scene, robot=Robot) == (True, 1)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import gc
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
 
-from gateway import Process
+from gateway import Application, Process
 from gateway.errors import (
     CallCancelledError,
     CallTimeoutError,
+    GatewayError,
     RecipientGoneError,
     RefusedError,
 )
 from gateway.mail.message import Message, reply_to
-from gateway.rpc import later, remote, using
-from gateway.testing.stage import play
+from gateway.rpc import command, later, remote, using
+from gateway.rpc.stream import Stream
+from gateway.testing.stage import Echo, play
 from tests.gateway.rpc.robot import Robot, retained
 
 
@@ -230,3 +233,185 @@ def test_what_is_under_way_when_its_process_ends_is_over() -> None:
     play(scene, robot=(Robot, "fork"))
     with pytest.raises(RecipientGoneError):
         begun[0].result(timeout=5)
+
+
+def test_an_error_while_parts_are_joined_is_told_to_everybody_who_asks() -> None:
+    def scene(main: Process) -> list[str]:
+        begun = later(using(remote(main, "robot").stumble, combine=list))()
+        told = []
+        for _ in range(2):
+            with pytest.raises(ValueError, match="a stone") as caught:
+                begun.result()
+            told.append(str(caught.value))
+        return told
+
+    assert play(scene, robot=(Robot, "fork")) == ["a stone"] * 2
+
+
+def test_who_asks_while_another_thread_joins_the_parts_waits_no_longer_than_it_said() -> None:
+    def scene(main: Process) -> Any:
+        reads = threading.Event()
+        goes_on = threading.Event()
+
+        def join(parts: Any) -> list[int]:
+            reads.set()
+            goes_on.wait(10)
+            return list(parts)
+
+        begun = later(using(remote(main, "robot").count, combine=join))(parts=3)
+        reader = threading.Thread(target=begun.result)
+        reader.start()
+        reads.wait(10)
+        with pytest.raises(CallTimeoutError, match="another thread still reads"):
+            begun.result(timeout=0.05)
+        goes_on.set()
+        reader.join(10)
+        return begun.result()
+
+    assert play(scene, robot=(Robot, "fork")) == [0, 1, 2]
+
+
+def test_two_threads_whose_results_are_streams_do_not_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Both make their streams at a time; to make one is to call, and who calls sweeps
+    # up what has ended: the other's, first.
+    both = threading.Barrier(2)
+    sweeping = threading.local()
+
+    def scene(main: Process) -> int:
+        robot = remote(main, "robot")
+        begun = [later(robot.count)(parts=2) for _ in range(2)]
+        calls = main.calls
+        while len(calls._ended) < 2:
+            main._box.read_replies()
+        make = Stream.__init__
+
+        def meet(stream: Any, *arguments: Any) -> None:
+            if not hasattr(sweeping, "met"):
+                sweeping.met = True
+                both.wait(10)
+                calls._ended.extendleft(each for each in begun if each is not sweeping.own)
+            make(stream, *arguments)
+
+        monkeypatch.setattr(Stream, "__init__", meet)
+        read: list[int] = []
+
+        def work(own: Any) -> None:
+            sweeping.own = own
+            read.append(sum(1 for _ in own.result()))
+
+        threads = [threading.Thread(target=work, args=(each,), daemon=True) for each in begun]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        return sum(read)
+
+    assert play(scene, robot=(Robot, "fork")) == 4
+
+
+def test_two_threads_of_a_simulation_wait_for_one_result() -> None:
+    found: list[Any] = []
+
+    class Slow(Process):
+        @command
+        def rest(self) -> str:
+            self.light_sleep(2)
+            return "rested"
+
+    class Main(Process):
+        def birth(self) -> None:
+            begun = later(remote(self, "slow").rest)()
+            self.add_child_thread("other", lambda: found.append(begun.result()))
+            self.light_sleep(0.1)
+            found.append(begun.result())
+            self.die()
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("slow", Slow)
+
+    House(main=Main).simulate(until=20)
+    assert found == ["rested"] * 2
+
+
+def test_what_has_ended_is_not_kept_until_its_deadline() -> None:
+    def scene(main: Process) -> list[bool]:
+        say = using(remote(main, "echo"), timeout=3600).say
+        released = threading.Semaphore(0)
+        found = []
+        # While one is waited for that will not end for long.
+        watching = using(remote(main, "robot").camera, timeout=3600, release=released).watch()
+        for method in (later(say), using(say, release=released)):
+            begun = method(words="x")
+            begun.result()
+            main.mailman()
+            known = weakref.ref(begun)
+            del begun
+            found.append(known() is None)
+        watching.cancel()
+        return found
+
+    assert play(scene, robot=(Robot, "fork"), echo=Echo) == [True, True]
+
+
+def test_a_process_ends_at_once_although_it_waits_for_a_semaphore() -> None:
+    class Waiting(Process):
+        def birth(self) -> None:
+            self.freed = threading.Event()
+            watch = using(remote(self, "robot").camera, timeout=60, release=self.freed).watch
+            watch()
+
+        def death(self) -> None:
+            self.publish("ending", time.monotonic(), retain=True)
+
+    def scene(main: Process) -> float:
+        retained(main, "watching")
+        main.stop_process("waiting")
+        return time.monotonic() - float(retained(main, "ending"))
+
+    assert play(scene, robot=(Robot, "fork"), waiting=Waiting) < 1.5
+
+
+def test_nobody_else_is_handed_the_answers_to_calls_of_a_thread() -> None:
+    def scene(main: Process) -> tuple[int, bool]:
+        strays: list[Message] = []
+        main.add_filter(callback=strays.append, fallthrough=True)
+        robot = remote(main, "robot")
+        left = threading.Semaphore(0)
+
+        def work() -> None:
+            for _ in range(300):
+                robot.ping()
+                later(robot.ping)().result()
+            left.release()
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        over = 0
+        while over < len(threads):
+            # All the while the process's own thread reads its mail.
+            main.mailman(timeout=0.05)
+            over += left.acquire(blocking=False)
+        for thread in threads:
+            thread.join(10)
+        return len(strays), nothing_is_left(main)
+
+    assert play(scene, robot=(Robot, "fork")) == (0, True)
+
+
+def test_a_call_that_could_not_leave_leaves_nothing() -> None:
+    def scene(main: Process) -> bool:
+        robot = remote(main, "robot")
+        robot.ping()
+        main.stop_process("robot")
+        for _ in range(3):
+            with pytest.raises(GatewayError):
+                robot.ping()
+            with pytest.raises(GatewayError):
+                later(robot.ping)()
+        return nothing_is_left(main)
+
+    assert play(scene, robot=(Robot, "fork"))

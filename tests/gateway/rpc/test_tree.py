@@ -16,7 +16,7 @@ from gateway.errors import (
     RefusedError,
     UnknownApiError,
 )
-from gateway.rpc import Transaction, later, remote, tell, using
+from gateway.rpc import Transaction, command, later, remote, tell, using
 from gateway.testing.stage import play
 from tests.gateway.rpc.robot import Robot
 
@@ -198,3 +198,34 @@ def test_what_is_no_remote_function_is_refused() -> None:
         later(print)
     with pytest.raises(ValueError, match="neither release"):
         play(lambda main: using(remote(main, "robot").ping, release=3)(), robot=Robot)
+
+
+def test_who_wants_no_errors_still_gets_a_transaction_or_the_error_at_once() -> None:
+    def scene(main: Process) -> None:
+        with pytest.raises(AddressError):
+            later(using(remote(main, "nobody"), ignore_errors=True).greet)()
+
+    play(scene)
+
+
+def test_a_process_may_have_methods_of_any_name() -> None:
+    class Player(Process):
+        @command
+        def begin(self) -> str:
+            return str(remote(self, "robot").ping())
+
+    def scene(main: Process) -> Any:
+        return remote(main, "player").begin()
+
+    assert play(scene, player=Player, robot=Robot) == "pong"
+
+
+def test_a_callback_that_asks_for_a_failed_result_does_not_end_its_process() -> None:
+    def scene(main: Process) -> Any:
+        using(remote(main, "robot").fail, callback=lambda ended: ended.result())(kind="own")
+        deadline = time.monotonic() + 5
+        while "callback_failed" not in main.calls.statistics() and time.monotonic() < deadline:
+            main.mailman(timeout=0.1)
+        return main.calls.statistics()["callback_failed"]
+
+    assert play(scene, robot=Robot) == 1

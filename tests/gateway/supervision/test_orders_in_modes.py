@@ -312,8 +312,12 @@ def test_who_watches_the_mail_sees_what_the_boss_answers(mode: Mode) -> None:
         try:
             tap.follow("all", sender="boss", kinds=("reply",))
             main.wait_for_reply(main.send("asker", "go"))
-            assert select.select([tap.fileno()], [], [], 10.0)[0]
-            return [(copy.content["kind"], copy.content["recipient"]) for copy in tap.take()]
+            seen: list[tuple[str, str]] = []
+            # The boss's answer to the tap itself may come first.
+            while ("reply", "asker") not in seen:
+                assert select.select([tap.fileno()], [], [], 10.0)[0], seen
+                seen += [(copy.content["kind"], copy.content["recipient"]) for copy in tap.take()]
+            return seen
         finally:
             tap.close()
 

@@ -58,8 +58,6 @@ class Watch:
             self._process.office.forget(self._soon)
             return
         self._process.call_soon(self._look)
-        # It may be the process's own thread that read of it, and sleeps on.
-        self._process._box.wake()
 
     def _look(self) -> None:
         if self._is_closed:

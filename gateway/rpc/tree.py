@@ -114,6 +114,9 @@ class Remote:
             known = self._line.call(self._address, MAP, None, self._terms, _body_of)
         except GatewayError:
             return []
+        if not isinstance(known, dict):
+            # Whoever answers everything knows nothing of maps.
+            return []
         path = f"{self._path}." if self._path else ""
         return sorted(
             {name[len(path) :].partition(".")[0] for name in known if name.startswith(path)}

@@ -17,7 +17,7 @@ from gateway.errors import (
     UnknownApiError,
 )
 from gateway.rpc import Transaction, command, later, remote, tell, using
-from gateway.testing.stage import play
+from gateway.testing.stage import Echo, play
 from tests.gateway.rpc.robot import Robot
 
 MODES = pytest.mark.parametrize("mode", ["thread", "fork"])
@@ -229,3 +229,7 @@ def test_a_callback_that_asks_for_a_failed_result_does_not_end_its_process() -> 
         return main.calls.statistics()["callback_failed"]
 
     assert play(scene, robot=Robot) == 1
+
+
+def test_completion_knows_nothing_of_who_answers_with_no_map() -> None:
+    assert play(lambda main: dir(remote(main, "echo")), echo=Echo) == []

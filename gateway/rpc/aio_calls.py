@@ -21,10 +21,11 @@ from gateway.errors import CallTimeoutError, ExpiredError, GatewayError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
-from gateway.rpc.calls import Calls, late
+from gateway.rpc.calls import Calls
 from gateway.rpc.stream import Answer, Batch, Parts, Stream
 from gateway.rpc.terms import Terms
 from gateway.rpc.transaction import Transaction, TransactionId, releasing
+from gateway.rpc.under_way import late
 
 T = TypeVar("T")
 

@@ -160,7 +160,7 @@ def knowing_the_caller() -> None:
 def typed_ids() -> None:
     from gateway.rpc.transaction import TransactionId
 
-    replace("gateway.rpc.calls:TransactionId", lambda *told: TransactionId("", 0, told[2]))
+    replace("gateway.rpc.under_way:TransactionId", lambda *told: TransactionId("", 0, told[2]))
 
 
 @switch
@@ -297,6 +297,7 @@ def closing_streams() -> None:
         stream._parts, stream._coming, stream._is_open = iter(()), None, False
 
     replace("gateway.rpc.stream:Stream.close", leave)
+    replace("gateway.rpc.stream:Parts.__del__", nothing)
 
 
 @switch

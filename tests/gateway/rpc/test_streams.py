@@ -127,6 +127,8 @@ def test_a_dead_readers_stream_is_closed() -> None:
         def birth(self) -> None:
             stream = remote(self, "robot").count(parts=1_000_000)
             next(stream)
+            # What was pulled has come: nobody over there meets with its death by answering.
+            stream._coming.result()
             # As if killed: nothing is closed in order.
             stream._is_open = False
             raise SystemExit(0)

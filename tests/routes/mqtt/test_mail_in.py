@@ -205,7 +205,7 @@ def test_answers_go_to_the_node_that_asked(world: World) -> None:
         },
     )
     mail.answer(bounce_of(asked, "b", 0.0, RefusedError("half \ud800")))
-    assert world.said[-1][1]["reason"] == "half ?"
+    assert world.said[-1][1]["reason"] == "half \\ud800"
 
 
 @pytest.mark.parametrize("body", [float("nan"), "x" * 2000])

@@ -533,6 +533,9 @@ class Mailbox:
         Otherwise it may be here before anybody waits, and whoever reads the mail meanwhile
         is handed it as a letter. `wait_for` or `open_call` follows, or `expect_no_more`.
         """
+        if get_ident() == self._owner:
+            # Nobody but this thread takes mail out.
+            return
         with self._lock:
             self._lanes.open_call(message)
 

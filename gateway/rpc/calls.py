@@ -79,15 +79,7 @@ class Calls:
         timeout = terms.timeout
         deadline = self._now() + timeout
         try:
-            letter = self._process.send(
-                address,
-                path,
-                body,
-                expires_in=timeout,
-                timeout=timeout,
-                receipt=True,
-                awaited=True,
-            )
+            letter = self._send(address, path, body, timeout)
             try:
                 answer = self._box.wait_for(letter, deadline - self._now())
             except CallTimeoutError:
@@ -115,15 +107,7 @@ class Calls:
         timeout = terms.timeout
         deadline = self._now() + timeout
         try:
-            letter = self._process.send(
-                address,
-                path,
-                body,
-                expires_in=timeout,
-                timeout=timeout,
-                receipt=True,
-                awaited=True,
-            )
+            letter = self._send(address, path, body, timeout)
         except GatewayError as error:
             self._count(error.code)
             raise
@@ -143,6 +127,12 @@ class Calls:
         if release is not None:
             self._attend(made)
         return made
+
+    def _send(self, address: str, path: str, body: Any, timeout: float) -> Message:
+        """Write the letter that is a call; nobody carries it out after ``timeout`` seconds."""
+        return self._process.send(
+            address, path, body, expires_in=timeout, timeout=timeout, receipt=True, awaited=True
+        )
 
     def tell(self, address: str, path: str, body: Any, terms: Terms) -> None:
         """Write an event: a call that nobody answers."""

@@ -18,8 +18,11 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 BIN := $(VENV)/bin
-# One more than there are cores: a test of ours waits a third of its time.
-WORKERS ?= $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 5 )))
+# Two for each core, since a test of ours mostly waits; 8 at the most, and each has 0.4 GB.
+WORKERS ?= $(shell awk -v cores=$$(nproc) '/^MemAvailable/ { fit = int($$2 / 400000); \
+    most = cores < 4 ? 2 * cores : 8; print fit < 1 ? 1 : fit < most ? fit : most }' /proc/meminfo)
+# Programs that tests start by the hundred would all be compiled anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -33,7 +36,8 @@ test: $(VENV)/.ready-dev
 	@$(BIN)/python deploy/test_packages.py
 	@status=0; \
 	$(BIN)/python -m pytest -m alone $(ARGS) || { code=$$?; [ $$code -eq 5 ] || status=$$code; }; \
-	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadfile $(ARGS) \
+	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadfile \
+	    --no-loadscope-reorder $(ARGS) \
 	    || { code=$$?; [ $$code -eq 5 ] || status=$$code; }; \
 	exit $$status
 

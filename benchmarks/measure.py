@@ -37,11 +37,13 @@ def ratio(job: list[list[float]], baseline: list[list[float]]) -> float:
     return round(median(median(turn) / median(base) for turn, base in turns), 2)
 
 
-def arguments(description: str) -> argparse.Namespace:
+def arguments(description: str, *, rounds: int = 5000) -> argparse.Namespace:
     """Parse what every benchmark takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-    parser.add_argument("--rounds", type=int, default=5000, help="exchanges of each kind (5000)")
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, help=f"exchanges of each kind ({rounds})"
+    )
     return parser.parse_args()
 
 

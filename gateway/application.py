@@ -69,6 +69,7 @@ from gateway.supervision.spec import ProcessSpec, WhenStuck, class_named, refuse
 from gateway.supervision.stop_signals import StopSignals
 from gateway.supervision.systemd import Systemd
 from gateway.supervision.temporary import clear
+from gateway.supervision.undoing import Undoing
 
 log = logging.getLogger(__name__)
 
@@ -269,9 +270,11 @@ class Application:
 
         Raises `ConfigError` where it cannot even begin.
         """
-        with ExitStack() as stack:
+        with Undoing() as stack:
             boss, lives = self._begin(stack, {})
-            return self._live(boss, lives)
+            stack.callback(self._finish, boss)
+            self._live(lives)
+        return self.status
 
     @contextmanager
     def running(self) -> Iterator[Stepper]:
@@ -289,7 +292,7 @@ class Application:
         the caller's thread. Raises what its birth raises. Afterwards `status`
         is what `run` would have returned.
         """
-        with ExitStack() as stack:
+        with Undoing() as stack:
             boss, lives = self._begin(stack, {MAIN: Doorbell})
             stack.callback(self._finish, boss)
             if not self._begun.wait(10.0) or lives.main is None:
@@ -376,7 +379,11 @@ class Application:
 
         def run() -> int:
             self._start_boss(boss)
-            return self._live(boss, lives)
+            try:
+                self._live(lives)
+            finally:
+                self._finish(boss)
+            return self.status
 
         simulation.begin(run, self.stop)
         return simulation
@@ -521,14 +528,10 @@ class Application:
         self._go.set()
         self._begun.set()
 
-    def _live(self, boss: Boss, lives: Lives) -> int:
+    def _live(self, lives: Lives) -> None:
         self._go.wait(float("inf"))
-        try:
-            if lives.main is not None:
-                self._main_error = lives.run(*lives.main)
-        finally:
-            self._finish(boss)
-        return self.status
+        if lives.main is not None:
+            self._main_error = lives.run(*lives.main)
 
     def _child_main(
         self,

@@ -7,7 +7,7 @@
      ├── AddressError        (and LookupError)      nobody has that address
      ├── BodyError           (and TypeError)        that cannot be written in a letter
      ├── MailboxFullError    (and TimeoutError)     full until the deadline
-     ├── RecipientGoneError  (and ConnectionError)  was there, died
+     ├── RecipientGoneError  (and ConnectionError)  was there, died; is away
      ├── CallTimeoutError    (and TimeoutError)     no answer until the deadline
      ├── RefusedError        (and PermissionError)  the recipient read it and said no
      │    └── UnknownApiError (and LookupError)     it has nothing of that name to call
@@ -67,7 +67,7 @@ class MailboxFullError(GatewayError, TimeoutError):
 
 
 class RecipientGoneError(GatewayError, ConnectionError):
-    """The recipient was there and has died or been stopped."""
+    """The recipient was there and has died or been stopped, or is known and away."""
 
     code = "recipient_gone"
 

@@ -3,7 +3,6 @@
 A test that leaves a thread, a child process, a descriptor, a socket or a temporary
 file behind fails, whatever it asserted. A test marked ``needs("simavr")`` is left
 out, and named, where that is not installed; under ``CI=true`` it fails instead.
-Everything in ``tests/system`` runs ``alone``, since it watches the clock.
 """
 
 from __future__ import annotations
@@ -63,14 +62,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests whose needs are not installed; keep the clock watchers alone."""
+    """Leave out the tests whose needs are not installed."""
     missing = {name for name, need in NEEDS.items() if need.missing()}
     left_out: dict[str, list[str]] = config.stash[LEFT_OUT]
     kept: list[pytest.Item] = []
     deselected: list[pytest.Item] = []
     for item in items:
-        if SYSTEM in item.path.parents:
-            item.add_marker(pytest.mark.alone)
         lacking = needs_of(item) & missing
         for name in lacking:
             left_out.setdefault(name, []).append(item.nodeid)
@@ -92,6 +89,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand files out whole, but for those whose tests wait long."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.spread import SpreadScheduling
+
+    return SpreadScheduling(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -260,4 +267,3 @@ def sockets_in(folder: Path) -> Iterator[Path]:
 
 
 LEFT_OUT = pytest.StashKey[dict[str, list[str]]]()
-SYSTEM = Path(__file__).parent / "system"

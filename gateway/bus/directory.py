@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.bus.lanes import Policy
 from gateway.bus.spool_terms import SpoolTerms
-from gateway.errors import AddressError
+from gateway.errors import AddressError, RecipientGoneError
 from gateway.mail.address import Address
 from gateway.mail.topic import matches
 
@@ -45,6 +45,8 @@ class Book(msgspec.Struct, frozen=True, array_like=True):
     """What else everybody is to know, plain data by its name; whoever it is for reads it."""
     carrier: str = ""
     """The router that takes mail for nodes, which are whatever follows ``@`` and is no mailbox."""
+    away: dict[str, str] = {}
+    """Why who is known takes no mail now: it has failed, is to be started again, was stopped."""
 
     def look_up(self, recipient: str) -> tuple[str, int]:
         """Return the mailbox that takes mail for ``recipient``, and its incarnation.
@@ -52,8 +54,8 @@ class Book(msgspec.Struct, frozen=True, array_like=True):
         What is behind a router may have a mailbox of its own; where it has
         none, the router's takes its mail. What is behind nobody here is for
         another gateway: the carrier takes it, where there is one, and knows
-        whether there is such a gateway. Raises `AddressError` that says who
-        is there.
+        whether there is such a gateway. Raises `RecipientGoneError` that says
+        why who is known is away, and `AddressError` that says who is there.
 
         >>> Book(1, {"serial": 2}).look_up("wheels@serial")
         ('serial', 2)
@@ -61,6 +63,9 @@ class Book(msgspec.Struct, frozen=True, array_like=True):
         ('wheels@serial', 2)
         >>> Book(1, {"mqtt": 3}, carrier="mqtt").look_up("main@kitchen-pi")
         ('mqtt', 3)
+        >>> Book(1, {"boss": 1}, away={"arm": "it was stopped"}).look_up("arm")
+        Traceback (most recent call last):
+        gateway.errors.RecipientGoneError: 'arm' is away: it was stopped
         """
         incarnation = self.incarnations.get(recipient)
         if incarnation is not None:
@@ -68,16 +73,18 @@ class Book(msgspec.Struct, frozen=True, array_like=True):
         address = Address.parse(recipient)
         name = address.mailbox
         incarnation = self.incarnations.get(name)
-        if incarnation is None and address.route and self.carrier:
+        if incarnation is None and address.route and self.carrier and name not in self.away:
             name = self.carrier
             incarnation = self.incarnations.get(name)
         if incarnation is None:
+            if name in self.away:
+                raise RecipientGoneError(f"{name!r} is away: {self.away[name]}")
             raise AddressError(f"nobody here is called {name!r}{self.hint(name)}")
         return name, incarnation
 
     def hint(self, name: str) -> str:
         """Return what to add where nobody is called ``name``: who is meant, or who is there."""
-        close = difflib.get_close_matches(name, self.incarnations, 1)
+        close = difflib.get_close_matches(name, [*self.incarnations, *self.away], 1)
         if close:
             return f": did you mean {close[0]!r}?"
         return f"; there are {', '.join(sorted(self.incarnations)) or 'none'}"

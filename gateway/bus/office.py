@@ -27,15 +27,16 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from gateway.bus.directory import Book
+from gateway.bus.inlet import Inlet, new_buffer
 from gateway.bus.lanes import Order, Policy
 from gateway.bus.ledger import SharedLedgers
-from gateway.bus.mailbox import BUFFER, Mailbox
+from gateway.bus.mailbox import Mailbox
 from gateway.bus.outlets import outlet_to
 from gateway.bus.pump import Pump
 from gateway.bus.spool_writer import SpoolWriter
-from gateway.bus.wire import Folder, Inlet, Outlet, socket_name
+from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock
-from gateway.errors import AddressError, GatewayError, RecipientGoneError
+from gateway.errors import AddressError, GatewayError, RecipientGoneError, RefusedError
 from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
 from gateway.mail.message import Message, bounce_of
@@ -82,9 +83,9 @@ class Office:
         self._unwritten: Counter[str] = Counter()
         self._listeners: list[Callable[[], None]] = []
         self._pump = Pump()
-        self._buffer = bytearray(BUFFER)
         self._id_prefix = os.urandom(5).hex() + "-"
         self._id_numbers = count(1)
+        self._pid = os.getpid()
 
     # Mailboxes
 
@@ -174,9 +175,9 @@ class Office:
         They are bounced where that was asked for. From here on the writers
         are told that it is gone.
         """
-        found = 0
+        found, buffer = 0, new_buffer()
         for used in sockets:
-            inlet = Inlet(used, self._buffer)
+            inlet = Inlet(used, buffer, wary=True)
             for message in inlet.rest():
                 if message is not None:
                     found += 1
@@ -303,7 +304,15 @@ class Office:
         target.deliver(message, timeout)
 
     def tell_boss(self, box: Mailbox, subject: str, body: Any) -> Message:
-        """Write a control letter to the boss in the name of ``box``, and return it."""
+        """Write a control letter to the boss in the name of ``box``, and return it.
+
+        Raises `RefusedError` in a child of ``os.fork()``, whose answer its parent would read.
+        """
+        if os.getpid() != self._pid:
+            raise RefusedError(
+                f"this is a child of os.fork(), and the mail of {box.name!r} is its parent's: "
+                f"have the parent ask for {subject!r}, or add a process with mode='fork'"
+            )
         message_id = self.new_id()
         message = Message(
             message_id,

@@ -90,9 +90,10 @@ class Parcels:
         return True
 
     def _forget(self) -> None:
-        if self._content is not None:
-            self._content.close()
-            self._content = None
+        # Whoever is interrupted in between forgets it all the same.
+        content, self._content = self._content, None
+        if content is not None:
+            content.close()
             os.close(self._descriptor)
 
 

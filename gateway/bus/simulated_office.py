@@ -6,7 +6,6 @@ the same ledger and the same digest.
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
@@ -61,6 +60,9 @@ class SimulatedOffice(Office):
         self.baton = baton
         self._mailbox = self._make_mailbox
         self._opened: dict[str, list[Mailbox]] = {}
+        # Of OpenSSL, which it loads, a gateway that is not simulated would have 3 MB.
+        from hashlib import blake2b
+
         self._order = blake2b(digest_size=16)
         self._unhashed = bytearray()
         self._write = msgspec.msgpack.Encoder().encode_into

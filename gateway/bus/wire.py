@@ -3,8 +3,11 @@
 A letter is one datagram. Where it is larger than `INLINE` its body travels as
 a sealed memory file beside it (`gateway.bus.parcels`), packed, or as it is
 where it is bytes, and the letter says how many bytes that are and which of
-the two. Socket names carry the mailbox's incarnation, ``name.3`` and
-``name.3.urgent``, so that a letter never reaches a successor.
+the two. A datagram of one byte announces it: whoever reads (`gateway.bus.inlet`)
+looks for descriptors no sooner, since that costs (docs/decisions/0014).
+
+Socket names carry the mailbox's incarnation, ``name.3`` and ``name.3.urgent``,
+so that a letter never reaches a successor.
 
 The theory, each line measured: a sender needs a connected socket of its own
 for each recipient and lane, because on an unconnected one poll() says
@@ -12,8 +15,7 @@ for each recipient and lane, because on an unconnected one poll() says
 socket that sent them. Ten letters fit into a socket (net.unix.max_dgram_qlen);
 then the writer waits, and only for this reader.
 
-Refused: memory files that are not sealed or too large, datagrams that were
-cut short. Nothing here is ever unpickled.
+Refused: text that is no Unicode, and headers that fill a datagram (`BodyError`).
 """
 
 from __future__ import annotations
@@ -25,8 +27,7 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from hashlib import blake2b
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Literal
@@ -34,9 +35,9 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
-from gateway.bus.parcels import Parcels, contents
-from gateway.errors import BodyError, MailboxFullError, ProtocolError, RecipientGoneError
-from gateway.mail.codec import BROKEN, decode, encode, unpack
+from gateway.bus.parcels import Parcels
+from gateway.errors import BodyError, MailboxFullError, RecipientGoneError
+from gateway.mail.codec import encode
 from gateway.mail.message import Message
 
 Lane = Literal["mail", "urgent"]
@@ -44,13 +45,14 @@ Lane = Literal["mail", "urgent"]
 INLINE = 64 * 1024
 """Bytes of a letter that still travel in the datagram itself."""
 
+ANNOUNCEMENT = b"\xc1"
+"""Says that a descriptor is on its way; the one byte with which nothing begins in msgpack."""
+
+BESIDE = "\0"
+"""Before the ``body_type`` of a letter whose body travels beside it."""
+
 # The first letter to the dead is refused; after that the socket is connected no more.
 _DEAD = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT, errno.ENOTCONN, errno.EPIPE}
-
-_ANCILLARY = socket.CMSG_SPACE(4 * array.array("i").itemsize)
-# As plain integers: arithmetic on enum flags costs more than reading a datagram.
-_CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
-_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
 
 
 def socket_name(name: str, incarnation: int, lane: Lane) -> str:
@@ -61,6 +63,9 @@ def socket_name(name: str, incarnation: int, lane: Lane) -> str:
     """
     safe = quote(name, safe="")
     if len(safe) > 64:
+        # Of OpenSSL, which it loads, every OS process would have 3 MB.
+        from hashlib import blake2b
+
         safe = safe[:40] + "~" + blake2b(name.encode(), digest_size=10).hexdigest()
     return f"{safe}.{incarnation}" + (".urgent" if lane == "urgent" else "")
 
@@ -125,88 +130,6 @@ class Folder:
             self._fd = -1
 
 
-class Inlet:
-    """One bound socket, read into a buffer that is kept: a fresh one costs more than the letter.
-
-    One thread reads at a time. The socket is owned, and closed by `close`.
-    """
-
-    __slots__ = ("_buffers", "_view", "fd", "source")
-
-    def __init__(self, source: socket.socket, buffer: bytearray) -> None:
-        self.source = source
-        self.fd = source.fileno()
-        self._buffers = [buffer]
-        self._view = memoryview(buffer)
-
-    def read(self) -> Message | None:
-        """Return the next letter that waits, None where there is none.
-
-        Raises `ProtocolError` for a datagram that is no whole letter.
-        """
-        try:
-            size, ancillary, flags, _ = self.source.recvmsg_into(
-                self._buffers, _ANCILLARY, _CLOSE_ON_EXEC
-            )
-        except (BlockingIOError, InterruptedError):
-            return None
-        if ancillary:
-            return _with_large_body(self._view[:size], ancillary, flags)
-        if flags & _CUT:
-            raise ProtocolError("a letter was cut short: too long, or out of descriptors")
-        data = self._view[:size]
-        try:
-            message = unpack(data)
-        except BROKEN as error:
-            raise ProtocolError(f"{size} bytes that are no letter: {error}") from error
-        return decode(data) if message.body_type else message
-
-    def refuse(self) -> None:
-        """Take nothing more in, so that what is read from here on is all there was."""
-        self.source.shutdown(socket.SHUT_RD)
-
-    def rest(self) -> Iterator[Message | None]:
-        """Refuse what comes from now on; go through all there was, None for what is no letter."""
-        self.refuse()
-        while True:
-            try:
-                message = self.read()
-            except ProtocolError:
-                yield None
-                continue
-            if message is None:
-                return
-            yield message
-
-    def close(self) -> None:
-        """Give the socket back."""
-        self.source.close()
-
-
-def _with_large_body(
-    envelope: memoryview, ancillary: list[tuple[int, int, bytes]], flags: int
-) -> Message:
-    descriptors = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    try:
-        if flags & _CUT or len(descriptors) != 1:
-            raise ProtocolError("a letter with a large body was cut short")
-        try:
-            message = unpack(envelope)
-        except BROKEN as error:
-            raise ProtocolError(f"{len(envelope)} bytes that are no letter: {error}") from error
-        match message.body:
-            case [int(size), bool(as_it_is)]:
-                body = contents(descriptors[0], size)
-                return replace(message, body=body) if as_it_is else decode(envelope, body)
-        raise ProtocolError("a large body came without its size")
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
 Meanwhile = Callable[[], dict[int, Callable[[], None]]]
 """Returns what a writer who waits is to read, by descriptor."""
 
@@ -219,7 +142,16 @@ class Outlet:
     now.
     """
 
-    __slots__ = ("_folder", "_lock", "_mail", "_meanwhile", "_urgent", "incarnation", "name")
+    __slots__ = (
+        "_announced",
+        "_folder",
+        "_lock",
+        "_mail",
+        "_meanwhile",
+        "_urgent",
+        "incarnation",
+        "name",
+    )
 
     def __init__(
         self, folder: Folder, name: str, incarnation: int, meanwhile: Meanwhile = dict
@@ -229,6 +161,7 @@ class Outlet:
         self._folder = folder
         self._meanwhile = meanwhile
         self._lock = threading.Lock()
+        self._announced: list[tuple[int, socket.socket]] = []
         self._mail: socket.socket | None = None
         self._urgent: socket.socket | None = None
 
@@ -289,20 +222,39 @@ class Outlet:
         return True
 
     def _send_large(self, used: socket.socket, message: Message) -> None:
-        # Bytes go as they are: packed, they would be copied twice more.
-        as_it_is = type(message.body) is bytes
-        body: bytes = message.body if as_it_is else encode(message.body)
-        parcel = self._folder.parcels.pack(body)
+        self._announce(used)
         try:
-            envelope = pack(replace(message, body=[len(body), as_it_is]))
-            if len(envelope) > INLINE:
-                raise BodyError(
-                    f"the headers have {len(envelope)} bytes packed; {INLINE} is the most"
-                )
-            rights = array.array("i", [parcel])
-            used.sendmsg([envelope], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-        finally:
-            os.close(parcel)
+            # Bytes go as they are: packed, they would be copied twice more.
+            as_it_is = type(message.body) is bytes
+            body: bytes = message.body if as_it_is else encode(message.body)
+            parcel = self._folder.parcels.pack(body)
+            try:
+                size, body_type = [len(body), as_it_is], BESIDE + message.body_type
+                envelope = pack(replace(message, body=size, body_type=body_type))
+                if len(envelope) > INLINE:
+                    raise BodyError(
+                        f"the headers have {len(envelope)} bytes packed; {INLINE} is the most"
+                    )
+                rights = array.array("i", [parcel])
+                used.sendmsg([envelope], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            finally:
+                os.close(parcel)
+        except (OSError, BodyError):
+            # It has not left, for certain. Of what came in between, as an interruption, nobody
+            # knows: an announcement too many costs time, and one that is missing a letter.
+            with self._lock:
+                self._announced.append((os.getpid(), used))
+            raise
+
+    def _announce(self, used: socket.socket) -> None:
+        """Say that a descriptor is on its way, unless nothing came yet of what was said."""
+        # A fork has a copy of what its parent announced, and not the right to use it up.
+        open_here = (os.getpid(), used)
+        with self._lock:
+            if open_here in self._announced:
+                self._announced.remove(open_here)
+                return
+        used.send(ANNOUNCEMENT)
 
     def _as_gone(self, error: OSError) -> OSError:
         if error.errno not in _DEAD:

@@ -24,12 +24,14 @@ EPILOG = """\
 ADDRESS is a process ("robot"), something behind a route ("wheels@serial") or on another
 gateway ("robot@kitchen-pi"). Without METHOD it lists what can be called there; with the
 beginning of one ("arm") what stands below it. Arguments come in their order or by name.
-A word is text where text is wanted; else it is JSON, or, where it is none, text.
+What is listed without parentheses is read, or set with an argument. A word is text where
+text is wanted; else it is JSON, or, where it is none, text.
 
 examples:
   gateway call robot                              what can it do?
   gateway call robot arm.grip force=3
   gateway call wheels@serial drive 100 100
+  gateway call robot speed 7                      sets it; "speed" alone reads it
   gateway call robot arm.scan most=20             prints each part as it comes
   gateway call robot plan '{"from": [0, 0]}' --timeout 60 --json
   gateway call robot --stub > robot_api.py        types for editors and type checkers
@@ -45,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("address", metavar="ADDRESS", help="whom to call")
     parser.add_argument("method", metavar="METHOD", nargs="?", help="what, such as arm.grip")
-    parser.add_argument("words", metavar="ARG", nargs="*", help="a value, or name=value")
+    # With a default of its own it is not named among those that are required.
+    parser.add_argument(
+        "words", metavar="ARG", nargs="*", default=[], help="a value, or name=value"
+    )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",

@@ -76,6 +76,7 @@ exit status:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; ``argv`` is without the program's name."""
+    _replace_closed()
     words = list(sys.argv[1:] if argv is None else argv)
     if "--debug" not in words:
         # First of all: Ctrl-C may come while a command is still being imported.
@@ -105,7 +106,9 @@ def make_parser(chosen: str | None = None, module: Any = None) -> argparse.Argum
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"gateway {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", parser_class=_CommandParser
+    )
     for name, summary in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -121,6 +124,38 @@ def make_parser(chosen: str | None = None, module: Any = None) -> argparse.Argum
                 "--debug", action="store_true", help="show the traceback when something breaks"
             )
     return parser
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """Takes options between the words as well, and says itself what it does not know."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse all of ``args``; where something is left, say so, with this command's usage."""
+        found, left = super().parse_known_args(self._options_first(args), namespace)
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return found, []
+
+    def _options_first(self, args: Sequence[str]) -> list[str]:
+        """Return ``args`` with the options in front: argparse gives up words that come later."""
+        options: list[str] = []
+        words: list[str] = []
+        left = iter(args)
+        for each in left:
+            option = self._option_string_actions.get(each.partition("=")[0])
+            if each == "--":
+                words += [each, *left]
+            elif option is None:
+                words.append(each)
+            elif option.nargs == 0 or "=" in each:
+                options.append(each)
+            elif (value := next(left, None)) is None:
+                words.append(each)  # at the end, so that it takes no word for its value
+            else:
+                options += [each, value]
+        return options + words
 
 
 def _guard(module: Any, arguments: argparse.Namespace) -> int:
@@ -189,6 +224,15 @@ def _put_aside() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+def _replace_closed() -> None:
+    """Have an output that was closed before we began, which Python has as None, lead nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Kept until Python ends, so that no socket is given the number that others write to.
+            nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            setattr(sys, name, nowhere)
 
 
 def _no_such_command(word: str) -> int:

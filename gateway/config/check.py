@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -49,12 +49,22 @@ class Checker:
         """Return ``value`` if it is a table; else note that, and return an empty one."""
         if isinstance(value, dict):
             return value
-        self.mistake(path, f"cannot be {show(value)}", f"write a table: [{written(path)}]")
+        advice = f"write a table: [{written(path)}]"
+        if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            # As others number what we name.
+            advice = f"write one table for each: [{written((*path, 'NAME'))}]"
+        self.mistake(path, f"cannot be {show(value)}", advice)
         return {}
 
-    def unknown(self, name: str, path: Path, known: Sequence[str]) -> None:
-        """Note that the key ``name`` in the table at ``path`` is none of ``known``."""
-        advice = suggest(name, known) or "this table takes no keys: remove it"
+    def unknown(
+        self, name: str, path: Path, known: Sequence[str], *, taken: Container[str] = ()
+    ) -> None:
+        """Note that the key ``name`` in the table at ``path`` is none of ``known``.
+
+        It is no misspelling of those that are ``taken``: they stand in the table as well.
+        """
+        free = [each for each in known if each not in taken]
+        advice = suggest(name, known, likely=free) or "this table takes no keys: remove it"
         self.mistake((*path, name), "unknown key", advice)
 
     def struct(
@@ -74,7 +84,7 @@ class Checker:
         tag = cls.__struct_config__.tag_field
         for name in table:
             if name not in fields and name != tag:
-                self.unknown(name, path, [k for k in (*fields, *beside) if k not in table])
+                self.unknown(name, path, (*fields, *beside), taken=table)
         unknown = len(self.mistakes) - before
         for name, field in fields.items():
             annotation = hints[field.name]

@@ -45,16 +45,21 @@ class ConfigErrors(ConfigError):  # noqa: N818 - it carries many
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
 
 
-def suggest(name: str, known: Sequence[str]) -> str:
+def suggest(name: str, known: Sequence[str], *, likely: Sequence[str] | None = None) -> str:
     """Return advice for one who wrote ``name`` where one of ``known`` was meant.
+
+    Only those that are ``likely``, all of them unless said, can be what was misspelt.
 
     >>> suggest("braud", ["baud", "port"])
     "did you mean 'baud'?"
     >>> suggest("zzz", ["baud", "port"])
     'one of: baud, port'
+    >>> suggest("braud", ["baud", "port"], likely=["port"])
+    'one of: baud, port'
     >>> suggest("zzz", [])
     ''
     """
-    if close := get_close_matches(name, known, n=1, cutoff=0.6):
+    candidates = known if likely is None else likely
+    if close := get_close_matches(name, candidates, n=1, cutoff=0.6):
         return f"did you mean {close[0]!r}?"
     return f"one of: {', '.join(known)}" if known else ""

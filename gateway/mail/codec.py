@@ -35,21 +35,24 @@ unpack = _letter_decoder.decode
 BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def decode(data: bytes | memoryview, body: bytes | None = None) -> Message:
-    """Return the letter in ``data``; raise `ProtocolError` where there is none.
-
-    ``body`` holds the packed body where it travelled apart from its letter.
-    """
+def decode(data: bytes | memoryview) -> Message:
+    """Return the letter in ``data``; raise `ProtocolError` where there is none."""
     try:
         message = unpack(data)
-        if body is None and not message.body_type:
+        if not message.body_type:
             return message
-        content = message.body if body is None else _body_decoder.decode(body)
-        if message.body_type:
-            content = restored(content, message.body_type)
+        return replace(message, body=restored(message.body, message.body_type))
     except (*BROKEN, BodyError) as error:
         raise ProtocolError(f"{len(data)} bytes that are no letter: {error}") from error
-    return replace(message, body=content)
+
+
+def decode_body(data: bytes, body_type: str) -> Any:
+    """Return the body in ``data`` that travelled apart; raise `ProtocolError` for none."""
+    try:
+        body = _body_decoder.decode(data)
+        return restored(body, body_type) if body_type else body
+    except (*BROKEN, BodyError) as error:
+        raise ProtocolError(f"{len(data)} bytes that are no body: {error}") from error
 
 
 def to_json(value: Any) -> bytes:

@@ -25,10 +25,12 @@ URGENT, NORMAL, BULK = 0, 1, 2
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One letter.
 
-    ``sender`` and ``recipient`` are addresses as text. ``time`` and
-    ``expiry`` are seconds since 1970 (UTC); a letter whose expiry has passed
-    when its turn comes is not delivered. ``thread_id`` is the message id of
-    the first letter of the thread and ``thread_index`` counts from 1.
+    ``sender`` and ``recipient`` are addresses as text. ``time`` is in seconds
+    since 1970 (UTC). ``expiry`` is in seconds of the monotonic clock, which all
+    processes of a machine share, and which a clock that is set does not move: a
+    letter whose expiry has passed when its turn comes is not delivered.
+    ``thread_id`` is the message id of the first letter of the thread and
+    ``thread_index`` counts from 1.
 
     ``incarnation`` and ``sender_incarnation`` say which life of the recipient
     the letter is for and which life of the sender wrote it, so that neither a

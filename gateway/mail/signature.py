@@ -14,7 +14,8 @@ arguments; those under `POSITIONAL` come first, in the order of the parameters.
 
 Refused, with the parameter's name and what would be right: a body that does
 not fit (`RefusedError`). Refused for the author (`TypeError`, when it is first made):
-``*args`` and ``**kwargs``, and, of what is marked, a parameter without a type.
+``*args`` and ``**kwargs``, an annotation that stands for nothing, and, of what is
+marked, a parameter without a type.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class Command:
         """
         self.name = name
         self.description = inspect.getdoc(method) or ""
-        hints = get_type_hints(method, include_extras=True)
+        hints = _hints_of(name, method)
         self._positional: tuple[str, ...] = ()
         parameters: list[Parameter] = []
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
@@ -127,9 +128,13 @@ class Command:
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise TypeError(
                     f"{where}: a letter names its parameters, so only plain ones can be"
+                    f"{_place_of(method)}"
                 )
             if typed and parameter.name not in hints:
-                raise TypeError(f"{where}: has no type; write {parameter.name}: int, for example")
+                raise TypeError(
+                    f"{where}: has no type; write {parameter.name}: int, for example"
+                    f"{_place_of(method)}"
+                )
             annotation = hints.get(parameter.name, Any)
             shape = annotation if typed or is_carried(annotation) else Any
             required = parameter.default is parameter.empty
@@ -154,7 +159,7 @@ class Command:
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                 self._positional = (*self._positional, parameter.name)
         self.parameters = tuple(parameters)
-        self.returns = type_text(hints.get("return"))
+        self.returns = type_text(hints.get("return", Any))
         self.returns_unit = unit_of(hints.get("return"))
         self._names = tuple(parameter.name for parameter in parameters)
         self._all_required = all(parameter.required for parameter in parameters)
@@ -321,6 +326,33 @@ def _is_foreign(kind: Any) -> bool:
     inner = [getattr(kind, name, None) for name in ("item_type", "key_type", "value_type", "type")]
     several = [*getattr(kind, "types", ()), *getattr(kind, "item_types", ())]
     return any(_is_foreign(each) for each in (*inner, *several) if each is not None)
+
+
+def _hints_of(name: str, method: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of ``method``; raise `TypeError` that names the one that is wrong."""
+    try:
+        return get_type_hints(method, include_extras=True)
+    except (NameError, AttributeError, SyntaxError) as error:
+        made = inspect.unwrap(method)
+        where = f"command {name}"
+        for parameter, annotation in getattr(made, "__annotations__", {}).items():
+            alone = types.SimpleNamespace(__annotations__={parameter: annotation})
+            try:
+                get_type_hints(alone, globalns=getattr(made, "__globals__", None))
+            except (NameError, AttributeError, SyntaxError):
+                what = "what it returns" if parameter == "return" else f"parameter {parameter}"
+                where = f"command {name}, {what}: the type {annotation!r} stands for nothing"
+                break
+        raise TypeError(
+            f"{where} ({error}); write a type such as int, or import its name in"
+            f" {made.__module__}, and not under TYPE_CHECKING alone{_place_of(method)}"
+        ) from None
+
+
+def _place_of(method: Callable[..., Any]) -> str:
+    """Return where an author finds ``method``: in its class, where it has one."""
+    place = getattr(inspect.unwrap(method), "__qualname__", "")
+    return f" (in {place})" if place else ""
 
 
 def _is_plain(annotation: object) -> bool:

@@ -106,6 +106,7 @@ class LogCopies(logging.Handler):
         self._warning_rate = LogRate(stream.rate)
         self._lines: SimpleQueue[_Line | None] = SimpleQueue()
         self._carrier: threading.Thread | None = None
+        self._ended: threading.Thread | None = None
         self._is_closed = False
         self._numbers: Counter[str] = Counter()
         self._formatter = logging.Formatter()
@@ -142,7 +143,8 @@ class LogCopies(logging.Handler):
         return self.lock
 
     def _note(self, record: logging.LogRecord) -> None:
-        if self._is_closed or threading.current_thread() is self._carrier:
+        # What publishing has to say of itself would be published without an end.
+        if self._is_closed or threading.current_thread() in (self._carrier, self._ended):
             return
         stream, level = self._stream, record.levelno
         is_streamed = bool(stream.level) and level >= number(stream.level)
@@ -183,18 +185,32 @@ class LogCopies(logging.Handler):
     def _put(self, line: _Line | None) -> None:
         """Have ``line`` published; None has it said how many were left out."""
         self._lines.put(line)
-        # One that a bug has ended is followed by another.
+        # A fork has the object of its parent's thread, and no thread.
         if self._carrier is None or not self._carrier.is_alive():
-            self._carrier = threading.Thread(target=self._carry, name="log-copies", daemon=True)
-            # At its very end the interpreter makes no threads any more.
-            try:
-                self._carrier.start()
-            except RuntimeError:
-                self._carrier = None
+            self._start_carrier()
+
+    def _start_carrier(self) -> None:
+        self._carrier = threading.Thread(target=self._carry, name="log-copies", daemon=True)
+        # At its very end the interpreter makes no threads any more.
+        try:
+            self._carrier.start()
+        except RuntimeError:
+            self._carrier = None
 
     # The thread's
 
     def _carry(self) -> None:
+        try:
+            self._carry_lines()
+        except BaseException:
+            # It is alive for a moment still, and another carries what comes by then.
+            with self._held():
+                self._ended, self._carrier = self._carrier, None
+                if not self._lines.empty() and not self._is_closed:
+                    self._start_carrier()
+            raise
+
+    def _carry_lines(self) -> None:
         while True:
             try:
                 line = self._lines.get(timeout=LINGER)

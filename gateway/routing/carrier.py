@@ -122,18 +122,18 @@ class Carrier(Router):
         self._refuse_passing_on(letter.recipient, node)
         target = self._office.target(letter.recipient)
         body, body_type = checked(letter.body)
-        now = self._clock.time()
+        lasts = letter.expires_in
         message = Message(
             letter.message_id,
             letter.thread_id,
             letter.thread_index,
-            now,
+            self._clock.time(),
             letter.sender,
             letter.recipient,
             letter.subject,
             body,
             letter.priority,
-            None if letter.expires_in is None else now + letter.expires_in,
+            None if lasts is None else self._clock.monotonic() + lasts,
             None,
             "letter",
             target.incarnation,

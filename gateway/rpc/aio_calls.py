@@ -98,6 +98,11 @@ class AsyncCalls(Calls):
         self, address: str, path: str, body: Any, terms: Terms, take: Callable[[Answer], T]
     ) -> Transaction[T]:
         """Call, and return at once the transaction that is awaited; on the loop's thread."""
+        if not self._asyncio.is_on_its_thread():
+            raise RuntimeError(
+                f"{path!r} is called later on the loop's thread alone: on another one write"
+                f" {path}(...).result()"
+            )
         release = None if terms.release is None else releasing(terms.release)
         id = TransactionId(self._process.name, self._box.incarnation, "")
         made: LoopTransaction[T] = LoopTransaction(self, id, path, self._now() + terms.timeout)

@@ -13,19 +13,28 @@ from typing import Any, NamedTuple
 
 from gateway.mail.signature import Parameter
 
+VALUES = ("property", "attribute")
+"""The kinds of what is read and set, and not called."""
+
 
 class Entry(NamedTuple):
-    """One thing to call; ``parameters`` are None where anything may be given."""
+    """One thing to call; ``parameters`` are None where anything may be given.
+
+    ``is_value`` says that it is read without an argument, and set with one where it takes one.
+    """
 
     path: str
     description: str
     parameters: tuple[Parameter, ...] | None
     returns: str
     is_stream: bool
+    is_value: bool = False
 
     def __str__(self) -> str:
         """Return the signature, on one line."""
         parameters = self.parameters
+        if self.is_value:
+            return f"{self.path}: {self.returns}{' (read only)' if parameters == () else ''}"
         given = "…" if parameters is None else ", ".join(_signature(parameters))
         returned = f" -> {self.returns}" if self.returns not in ("None", "") else ""
         return f"{self.path}({given}){returned}{' …' if self.is_stream else ''}"
@@ -64,6 +73,7 @@ def _entry(path: str, told: Mapping[str, Any]) -> Entry:
         else None,
         str(told.get("returns", "Any")),
         told.get("stream") is True,
+        told.get("kind") in VALUES,
     )
 
 

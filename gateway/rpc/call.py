@@ -27,7 +27,7 @@ class Call(NamedTuple):
 
     ``arguments`` have names, ``positional`` have none. ``route`` is the router
     that brought it in, or ``""``. ``expires`` is when nobody waits any more, in
-    seconds since 1970, None where that was not said.
+    seconds of the monotonic clock, None where that was not said.
     """
 
     id: TransactionId
@@ -55,6 +55,10 @@ class Desk(Protocol):
 
     def call_of(self, message: Message) -> Call:
         """Return the call that ``message`` is."""
+        ...
+
+    def is_unwanted(self, message: Message) -> bool:
+        """Tell whether nobody waits for the answer to ``message`` any more."""
         ...
 
 

@@ -18,7 +18,7 @@ LAST = 1.0
 """Seconds in which a callback that runs when the client is closed is to return."""
 
 
-class Attended(Protocol):
+class Begun(Protocol):
     """One call under way."""
 
     deadline: float
@@ -38,12 +38,12 @@ class Attendant:
     def __init__(self, exchange: Any) -> None:
         self._exchange = exchange
         self._lock = threading.Lock()
-        self._attended: set[Attended] = set()
-        self._ended: deque[Attended] = deque()
+        self._attended: set[Begun] = set()
+        self._ended: deque[Begun] = deque()
         self._bell: Any = None
         self._thread: threading.Thread | None = None
 
-    def attend(self, made: Attended) -> None:
+    def attend(self, made: Begun) -> None:
         """Have somebody read until ``made`` has ended."""
         with self._lock:
             self._attended.add(made)
@@ -55,14 +55,14 @@ class Attendant:
                 self._thread.start()
         self._ring(bell)
 
-    def leave(self, made: Attended) -> None:
+    def leave(self, made: Begun) -> None:
         """Have nobody read for ``made``, which has ended, any longer."""
         with self._lock:
             self._attended.discard(made)
             bell = self._bell
         self._ring(bell)
 
-    def note_end(self, made: Attended) -> None:
+    def note_end(self, made: Begun) -> None:
         """Have ``made`` finished, where it is attended; called by whoever read of its end."""
         with self._lock:
             if made not in self._attended:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 from gateway.errors import CallTimeoutError, GatewayError, RefusedError
 from gateway.mail.body import checked
 from gateway.mail.message import UNSOLICITED
+from gateway.rpc.attended import Attended
 from gateway.rpc.client_attendant import LAST, Attendant
 from gateway.rpc.stream import Answer, Batch, Stream
 from gateway.rpc.terms import Terms
@@ -174,7 +175,7 @@ class ClientCalls:
         self.attendant.close()
 
 
-class UnderWay(Transaction[T]):
+class UnderWay(Attended[T]):
     """One call of a program outside."""
 
     def __init__(
@@ -261,9 +262,6 @@ class UnderWay(Transaction[T]):
 
     def _attend(self, timeout: float) -> None:
         self._calls.wait(self._asked, self._now() + timeout)
-        self.finish()
-
-    def _expire(self) -> None:
         self.finish()
 
     def _call_back(self, callback: Callable[[Transaction[T]], object]) -> None:

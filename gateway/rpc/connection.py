@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gateway.errors import AddressError
+from gateway.errors import AddressError, RecipientGoneError
 from gateway.mail.address import Address
 from gateway.mail.message import Message
 from gateway.process.process import Process
@@ -66,7 +66,7 @@ class Watch:
         address = self.connection.address
         try:
             name, incarnation = self._process.office.book.look_up(address)
-        except AddressError as error:
+        except (AddressError, RecipientGoneError) as error:
             self._tell(Connection(address, False, str(error), 0))
             return
         if name != address and not self._router:

@@ -4,7 +4,7 @@ Of a proxy or a function a letter carries how to find it: whatever has a method
 ``__refer__`` that returns plain data may be an argument or a result. A body that
 holds such references says so (`MARK`), so that nobody has to search the others; a
 process that can find what they stand for has its desk do so
-(`gateway.rpc.desk.Desk.references`).
+(`gateway.rpc.answers.Answers.references`).
 
 Pure. Refused (`BodyError`): what neither a letter can carry nor a reference stand for.
 """
@@ -25,6 +25,7 @@ MARK: Final = "$references"
 
 _KEY: Final = "$reference"
 _AS_THEY_ARE = (bytes, datetime)
+_ENDLESS: Final = "it contains itself, or is nested too deep"
 
 
 class References(Protocol):
@@ -63,7 +64,10 @@ def plain(value: Any, where: str, known: References | None = None) -> tuple[Any,
 
     try:
         made = msgspec.to_builtins(value, builtin_types=_AS_THEY_ARE, str_keys=True, enc_hook=refer)
-    except (TypeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        # What led there is a thousand times the same line.
+        raise BodyError(f"{where} cannot be sent: {_ENDLESS}") from None
+    except (TypeError, ValueError) as error:
         raise BodyError(f"{where} cannot be sent: {error}") from error
     return made, refers
 
@@ -79,7 +83,10 @@ def check_references(body: Any, number: int, where: str) -> None:
         nonlocal found
         found += 1
 
-    found_in(body, count)
+    try:
+        found_in(body, count)
+    except RecursionError:
+        raise BodyError(f"{where} cannot be sent: {_ENDLESS}") from None
     if found != number:
         raise BodyError(
             f"{where} cannot be sent: beside a proxy or a function it holds a dict with the one"

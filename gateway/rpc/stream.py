@@ -97,7 +97,11 @@ class Parts:
     def _take(self, batch: Batch) -> None:
         self._parts = iter(batch.parts)
         if batch.more and self._is_open:
-            self._coming = self._pull(self._id)
+            try:
+                self._coming = self._pull(self._id)
+            except GatewayError as error:
+                # What has come is read before anybody is told.
+                self._error = error
             return
         self._is_open = False
         self._error, self.returned = batch.error, batch.returned
@@ -109,6 +113,7 @@ class Parts:
         coming, self._coming = self._coming, None
         error, self._error = self._error, None
         if error is not None:
+            self.close()
             raise error
         return coming
 

@@ -3,8 +3,8 @@
 A tree has terms, a branch may have others, and so may one call; `gateway.rpc.using`
 changes them.
 
-Refused (`ValueError`): a deadline that is none, an answer wanted in two ways,
-a callback for an event, which has no answer.
+Refused (`ValueError`): a deadline that is none, what is to be called and cannot be,
+an answer wanted in two ways, a callback for an event, which has no answer.
 """
 
 from __future__ import annotations
@@ -56,13 +56,24 @@ class Terms(msgspec.Struct, frozen=True):
             # Who names what is told of the answer does not wait for it.
             changes.setdefault("sync", False)
         terms = msgspec.structs.replace(self, **changes)
-        if not 0 < terms.timeout <= 86_400:
+        if not _is_deadline(terms.timeout):
             raise ValueError(f"{terms.timeout!r} s is no deadline: give seconds, up to a day")
-        if not 1 <= terms.window <= MOST_AHEAD:
-            raise ValueError(f"a window of {terms.window} parts: give 1 to {MOST_AHEAD}")
+        if not isinstance(terms.window, int) or not 1 <= terms.window <= MOST_AHEAD:
+            raise ValueError(f"a window of {terms.window!r} parts: give 1 to {MOST_AHEAD}")
+        for name in ("callback", "combine"):
+            found = changes.get(name)
+            if found is not None and not callable(found):
+                raise ValueError(f"{name}={found!r} cannot be called: give a function")
         waits_for_nothing = terms.sync and (terms.callback or terms.release)
         if waits_for_nothing:
             raise ValueError("a call that waits has no callback and releases nothing: sync=False")
         if not terms.solicited and (terms.callback or terms.release):
             raise ValueError("an event has no answer, so nobody can be told of it")
         return terms
+
+
+def _is_deadline(timeout: Any) -> bool:
+    try:
+        return bool(0 < timeout <= 86_400)
+    except TypeError:
+        return False

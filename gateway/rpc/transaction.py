@@ -1,19 +1,19 @@
 """A call whose answer nobody waits for yet: a future.
 
 It ends once: with a result, with the error that came instead, at its deadline,
-where the other side dies, or when it is cancelled. Whoever asks for the result
-reads the mail meanwhile, so that asking on the process's own thread is fine.
+where the other side dies, or when it is cancelled.
 
 Refused: to be waited for without a deadline; every transaction has one.
 """
 
 from __future__ import annotations
 
-from _thread import LockType, allocate_lock
+from _thread import allocate_lock
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from gateway.errors import CallCancelledError, CallTimeoutError
+from gateway.errors import CallCancelledError
 
 T = TypeVar("T")
 
@@ -33,50 +33,35 @@ class TransactionId(NamedTuple):
         return f"{self.caller}.{self.incarnation}/{self.letter}"
 
 
-class Transaction(Generic[T]):
-    """One call under way; a line makes it, and says how to wait and how to take it back."""
+class Transaction(ABC, Generic[T]):
+    """One call under way; whoever makes it says how to wait and how to take it back."""
 
     def __init__(
-        self,
-        id: TransactionId,
-        path: str,
-        deadline: float,
-        now: Callable[[], float],
-        make_lock: Callable[[], LockType] = allocate_lock,
+        self, id: TransactionId, path: str, deadline: float, now: Callable[[], float]
     ) -> None:
-        """Stand for the call ``id`` of ``path`` until ``deadline`` on the clock ``now``, in s.
-
-        ``make_lock`` makes what threads wait on for each other.
-        """
+        """Stand for the call ``id`` of ``path`` until ``deadline`` on the clock ``now``, in s."""
         self.id = id
         self.path = path
         self.deadline = deadline
-        self.combine: Callable[[Any], Any] | None = None
-        """What makes one result of a stream, as soon as somebody asks for it."""
         self._now = now
         self._lock = allocate_lock()
-        self._attending = make_lock()
         self._is_done = False
         self._result: Any = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Transaction[T]], object]] = []
 
-    # What a line writes
+    # What each kind says
 
-    def _attend(self, timeout: float) -> None:
-        """Wait, reading, until it has ended, or for ``timeout`` seconds."""
-        raise NotImplementedError
+    @abstractmethod
+    def _wait(self, timeout: float | None) -> None:
+        """Return once it has ended; raise `CallTimeoutError` after ``timeout`` s, None for all."""
 
-    def _expire(self) -> None:
-        """End it, since its deadline has passed."""
-        raise NotImplementedError
-
+    @abstractmethod
     def _take_back(self) -> None:
         """Tell the other side that no answer is wanted."""
-        raise NotImplementedError
 
     def _call_back(self, callback: Callable[[Transaction[T]], object]) -> None:
-        """Have ``callback(self)`` called where this line calls back."""
+        """Have ``callback(self)`` called where this kind calls back."""
         callback(self)
 
     # What everybody reads
@@ -98,27 +83,8 @@ class Transaction(Generic[T]):
         self._wait(timeout)
         if self._error is not None:
             raise self._error
-        if self.combine is not None:
-            self._combine(self._until(timeout))
         result: T = self._result
         return result
-
-    def _combine(self, until: float) -> None:
-        """Have the stream read by who asks first; who asks meanwhile waits ``until`` then."""
-        if not self._attending.acquire(timeout=max(0.0, until - self._now())):
-            raise CallTimeoutError(f"another thread still reads what {self.path!r} yields")
-        try:
-            if self.combine is not None:
-                self._result = self.combine(self._result)
-        except BaseException as error:
-            # Half of it is read: whoever asks again is told the same.
-            self._error = error
-            raise
-        finally:
-            self.combine = None
-            self._attending.release()
-        if self._error is not None:
-            raise self._error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error that came instead of a result, None for none; waits as `result`."""
@@ -143,25 +109,6 @@ class Transaction(Generic[T]):
             return False
         self._take_back()
         return True
-
-    def _wait(self, timeout: float | None) -> None:
-        if self._is_done:
-            return
-        until = self._until(timeout)
-        # Of several threads one attends; the next takes over should it give up.
-        if self._attending.acquire(timeout=max(0.0, until - self._now())):
-            try:
-                if not self._is_done:
-                    self._attend(max(0.0, until - self._now()))
-            finally:
-                self._attending.release()
-        if not self._is_done and self._now() >= self.deadline:
-            self._expire()
-        if not self._is_done:
-            raise CallTimeoutError(f"{self.path!r} has not been answered yet; its call goes on")
-
-    def _until(self, timeout: float | None) -> float:
-        return self.deadline if timeout is None else min(self.deadline, self._now() + timeout)
 
     def _end(self, result: Any, error: BaseException | None) -> bool:
         """End it, once; tell whether this was the end."""

@@ -14,8 +14,10 @@ a driver's commands, what `gateway.rpc.serve` serves, whatever a router reaches.
 
 A `Remote` has no public name of its own, so that none over there is hidden.
 
-Refused: names that begin with an underscore (`AttributeError`), arguments that
-no letter can carry (`BodyError`), and whatever the other side refuses.
+Refused: names that begin with an underscore, setting and deleting anything
+(`AttributeError`); arguments that no letter can carry, a tree among them (`BodyError`);
+copies elsewhere (`TypeError`); what is no address (`AddressError`); and whatever the
+other side refuses.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from inspect import isawaitable
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from gateway.errors import GatewayError
+from gateway.mail.address import Address
 from gateway.rpc.api import MAP
 from gateway.rpc.arguments import packed
 from gateway.rpc.references import MARK
@@ -34,6 +37,8 @@ from gateway.rpc.transaction import Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_SHORT = frozenset({bool, int, float, str})
 
 
 class Line(Protocol):
@@ -70,13 +75,21 @@ class Line(Protocol):
 class Remote:
     """One place in a tree of remote functions; see the module's head."""
 
+    _line: Line
+    _address: str
+    _path: str
+    _terms: Terms
+    _waits: bool
+
     def __init__(self, line: Line, address: str, path: str, terms: Terms) -> None:
-        self._line = line
-        self._address = address
-        self._path = path
-        self._terms = terms
+        # Not by `__setattr__`, which would cost each new place five calls.
+        own = self.__dict__
+        own["_line"] = line
+        own["_address"] = address
+        own["_path"] = path
+        own["_terms"] = terms
         waits = terms.sync and terms.solicited and not terms.ignore_errors
-        self._waits = waits and terms.combine is None
+        own["_waits"] = waits and terms.combine is None
 
     def __getattr__(self, name: str) -> Remote:
         if name.startswith("_"):
@@ -86,6 +99,22 @@ class Remote:
         # From now on it is found without coming here.
         self.__dict__[name] = found
         return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            raise AttributeError(
+                f"{name!r} of {self!r} is over there, and nothing is set by assigning here:"
+                f" a property is set by calling it, as in {name}({_shown(value)}), and an"
+                " attribute of your own begins with an underscore"
+            )
+        self.__dict__[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if not name.startswith("_"):
+            raise AttributeError(
+                f"{name!r} of {self!r} is over there: nothing is deleted from afar"
+            )
+        super().__delattr__(name)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         body = packed(args, kwargs)
@@ -101,6 +130,23 @@ class Remote:
     def _with(self, terms: Terms) -> Remote:
         """Return the same place on other ``terms``."""
         return type(self)(self._line, self._address, self._path, terms)
+
+    def __refer__(self) -> dict[str, Any]:
+        """Refuse to stand in a letter; raises `TypeError`."""
+        raise TypeError(
+            f"it holds {self!r}, and a remote tree cannot be sent: send the address"
+            f" {self._address!r}, of which remote(process, address) makes one over there,"
+            " or a proxy of a service"
+        )
+
+    def __copy__(self) -> Remote:
+        return self._with(self._terms)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{self!r} belongs to its process, and is neither copied nor pickled:"
+            f" make one over there with remote(process, {self._address!r})"
+        )
 
     def __repr__(self) -> str:
         return f"<remote {self._path or 'tree'} of {self._address!r}>"
@@ -121,6 +167,11 @@ class Remote:
         return sorted(
             {name[len(path) :].partition(".")[0] for name in known if name.startswith(path)}
         )
+
+
+def _shown(value: object) -> str:
+    """Return a number or a short text as it is written, and of all else nothing."""
+    return repr(value) if type(value) in _SHORT and len(repr(value)) <= 40 else "…"
 
 
 def _body_of(answer: Answer) -> Any:
@@ -157,6 +208,7 @@ def remote(caller: Any, address: str, api: type[Any] | None = None, **terms: Any
 
     ``caller`` is a process, or a `gateway.Client` of a program outside. ``api``
     is for type checkers alone: the class that `gateway call --stub` wrote.
+    `AddressError` for what is no address; whether anybody is there, a call tells.
 
     >>> from gateway import Process
     >>> from gateway.mail.signature import command
@@ -168,6 +220,7 @@ def remote(caller: Any, address: str, api: type[Any] | None = None, **terms: Any
     >>> play(lambda main: remote(main, "robot").grip(force=3), robot=(Robot, "fork"))
     'gripped with 3 N'
     """
+    Address.parse(address)
     line = caller
     # By what every process has, and nobody else: its author may have given it any method.
     if hasattr(caller, "office"):

@@ -19,6 +19,7 @@ from gateway.bus.mailbox import Mailbox
 from gateway.errors import CallTimeoutError, ExpiredError, GatewayError
 from gateway.mail.message import Message
 from gateway.process.process import Process
+from gateway.rpc.attended import Attended
 from gateway.rpc.stream import Answer
 from gateway.rpc.transaction import Transaction, TransactionId
 
@@ -51,7 +52,7 @@ class Calls(Protocol):
         ...
 
 
-class UnderWay(Transaction[T]):
+class UnderWay(Attended[T]):
     """One call of a process; also what the mailbox releases when it has ended."""
 
     def __init__(
@@ -154,9 +155,6 @@ class UnderWay(Transaction[T]):
         with contextlib.suppress(GatewayError):
             self._calls._box.wait_on(self._call, timeout)
         self.finish(max(0.0, until - self._now()))
-
-    def _expire(self) -> None:
-        self.finish()
 
     def _take_back(self) -> None:
         self._calls.take_back(self._call.message)

@@ -145,6 +145,8 @@ class PropertyHandler(Handler):
         self.check = self._checked
         self._target = target
         self._is_own = own
+        static = inspect.getattr_static(type(target), path, None)
+        self._is_read_only = isinstance(static, property) and static.fset is None
         self._type = value_type(type(target), path)
         self._is_checked = self._type is not Any and is_carried(self._type)
 
@@ -180,10 +182,10 @@ class PropertyHandler(Handler):
         static = inspect.getattr_static(type(self._target), self.path, None)
         about = inspect.getdoc(static) if isinstance(static, property) else None
         told = type_text(self._type)
-        value = {"type": told, "unit": "", "required": False}
+        value = {"value": {"type": told, "unit": "", "required": False}}
         return {
             "description": about or "",
-            "parameters": {"value": value},
+            "parameters": {} if self._is_read_only else value,
             "returns": told,
             "stream": False,
         }

@@ -21,6 +21,7 @@ name (`ConfigError`), arguments that nobody can send (`BodyError`).
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
@@ -61,6 +62,7 @@ class Services:
     def __init__(self, process: Process) -> None:
         self.process = process
         self._home = home_of(process)
+        self._owner = os.getpid()
         self._terms = StartTerms()
         self._started: dict[Proxy, None] = {}
 
@@ -189,7 +191,8 @@ class Services:
         # Nobody else is asked: others may be busy.
         mailbox = self._functions(timeout, owner).get(name)
         if mailbox is None:
-            there_are = ", ".join(self.functions(timeout=timeout)) or "none at all"
+            # For the message alone: those who are busy are not waited for.
+            there_are = ", ".join(self.functions(timeout=min(timeout, 0.5))) or "none at all"
             raise AddressError(f"no function is called {name!r}; there are {there_are}")
         if mailbox == self.process.name:
             return inside.functions()[local]
@@ -255,7 +258,9 @@ class Services:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close_all()
+        # A child of os.fork() leaves to its parent what is its parent's.
+        if os.getpid() == self._owner:
+            self.close_all()
 
     # Functions of this process
 

@@ -289,7 +289,7 @@ class _Turn:
 
     def wait(self, call: Call, process: Process) -> Any:
         """Return what came of it; raise `ExpiredError` where its turn does not come in time."""
-        left = 5.0 if call.expires is None else call.expires - process._clock.time()
+        left = 5.0 if call.expires is None else call.expires - process._clock.monotonic()
         if not self._done.wait(max(0.0, left)):
             # From now on its turn is nobody's.
             self._begins.acquire(blocking=False)

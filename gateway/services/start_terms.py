@@ -44,6 +44,10 @@ class StartTerms(msgspec.Struct, frozen=True):
         return terms
 
 
+BELATED = 0.5
+"""Seconds after its grace in which a service is killed that did not end by itself."""
+
+
 def member_data(name: str, class_name: str, terms: StartTerms) -> dict[str, Any]:
     """Return the member of the crew that makes and serves an object of ``class_name``."""
     parameters = {
@@ -60,6 +64,8 @@ def member_data(name: str, class_name: str, terms: StartTerms) -> dict[str, Any]
         "frequency": 0.0,
         "restart": {"kind": "temporary"},
         "ephemeral": True,
+        # It ends itself in time, if it can: one that the kernel has stopped cannot.
+        "grace": terms.grace + BELATED,
         "parameters": parameters,
     }
 

@@ -145,6 +145,14 @@ class Deaths:
                 if after == "restart"
                 else member.restarts.ended(self._monotonic(), failed=failed)
             )
+        # Before the book, which tells whoever writes to it why it is away.
+        member.due, member.cause = None, cause
+        if verdict is not None and verdict.delay is not None:
+            member.due = self._monotonic() + verdict.delay
+            if after == "restart":
+                member.cause = "it is restarted by order"
+            else:
+                member.state = "degraded" if verdict.degraded else "failed"
         self._board.tell_book()
         self._accounts.close(member)
         # Who waits for this in `get` looks at it now: a stop goes on at once.
@@ -153,16 +161,10 @@ class Deaths:
             self._board.say_wills(name, wills)
         if died_without_death:
             self._board.announce(f"processes/{name}/events/died_without_death", {"cause": cause})
+        self._board.move(member, member.state, member.cause)
         if verdict is None or verdict.delay is None:
-            member.due = None
-            self._board.move(member, member.state, cause)
             if member.spec.bound_shutdown and not self._is_stopping():
                 log.warning("%s is over, and the application with it: %s", name, cause)
                 self._on_bound_end(member, cause)
-            return
-        member.due = self._monotonic() + verdict.delay
-        if after == "restart":
-            self._board.move(member, "stopped", "it is restarted by order")
-            return
-        log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)
-        self._board.move(member, "degraded" if verdict.degraded else "failed", cause)
+        elif after != "restart":
+            log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)

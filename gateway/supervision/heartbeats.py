@@ -15,7 +15,7 @@ a thread or a loop cannot be killed, so systemd's watchdog is fed no more instea
 
 A callback that waits for a reply, or sleeps, makes no progress meanwhile:
 ``stuck_after`` has to be longer than that. Refused: to judge anybody right
-after the boss itself was held up.
+after the boss itself was held up; who was stuck before stays so until it is seen to go on.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Heartbeats:
         held_up = self._next is not None and now > self._next + every
         self._next = now + every if watched else None
         for member in watched:
-            if member.state in ("starting", "living"):
-                if held_up:
-                    member.progressed = now
-                self._look(member, now)
-            else:
+            if member.state not in ("starting", "living"):
                 member.stuck = False
+            elif not held_up:
+                self._look(member, now)
+            elif not member.stuck:
+                member.progressed = now
 
     def required_progress(self) -> bool:
         """Tell whether the loops that must progress do."""

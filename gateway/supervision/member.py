@@ -82,6 +82,11 @@ class Member:
         """Whether a life of it is under way."""
         return self.state in ("starting", "living", "stopping")
 
+    @property
+    def absence(self) -> str:
+        """Why it takes no mail, while no life of it is under way."""
+        return f"{self.cause}; it is to be started again" if self.due is not None else self.cause
+
     def begin_anew(self) -> None:
         """Forget how the last life went: the next one begins."""
         self.incarnation += 1

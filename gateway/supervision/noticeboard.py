@@ -27,6 +27,7 @@ from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.tapping import bare, show
 from gateway.bus.wire import Outlet
 from gateway.errors import GatewayError, RefusedError
+from gateway.mail.abridged import as_unicode
 from gateway.mail.codec import decode, encode
 from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
 from gateway.supervision.archive import Archive
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 UNSENT = 64
 """Answers at the most that wait for one mailbox whose socket is full."""
+
+ABSENCE = 200
+"""Characters at the most in which the book says why somebody is away."""
 
 
 @dataclass(eq=False)
@@ -86,6 +90,11 @@ class Noticeboard:
             policies,
             self.notices.as_data(),
             self._carrier,
+            {
+                name: as_unicode(member.absence[:ABSENCE])
+                for name, member in self._members.items()
+                if name not in incarnations
+            },
         )
         self._office.update(book)
         here = [name for name, each in self._members.items() if each.spec.mode != "fork"]

@@ -130,8 +130,8 @@ class Orders:
         """Have ``member`` end in order, or be killed when it has had the time for it."""
         if not member.told_to_die:
             self._ending.tell_to_die(member, why)
-            forced = member.spec.force_stop
-            member.stop_by = self._monotonic() + (FORCED if forced else self._patience)
+            grace = self._patience if member.spec.grace is None else member.spec.grace
+            member.stop_by = self._monotonic() + (FORCED if member.spec.force_stop else grace)
 
     def close(self, why: str) -> None:
         """Refuse what is open and whatever comes from now on; twice is fine."""
@@ -198,6 +198,7 @@ class Orders:
             self.end(member, why)
         elif was_due or member.state != "stopped":
             self._board.move(member, "stopped", why)
+            self._board.tell_book()
 
     def _begin(self, member: Member) -> None:
         """Open ``member`` and whatever it depends on that was not started."""

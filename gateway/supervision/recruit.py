@@ -43,6 +43,8 @@ class Recruit(CrewMember, frozen=True, kw_only=True, forbid_unknown_fields=True)
     name: str
     ephemeral: bool = False
     """Whether it is forgotten when it is over, so that its name is free again."""
+    grace: float | None = None
+    """Seconds that it has to end before it is killed, the application's where None."""
 
 
 # msgspec learns a Struct when it is first asked for one, and crashes where two threads have

@@ -63,7 +63,9 @@ class Shutdown:
                 if not member.told_to_die:
                     self._ending.tell_to_die(member, "the application stops")
                 if member.spec.force_stop:
-                    self._force(member, now)
+                    self._force(member, now, FORCED)
+                elif member.spec.grace is not None:
+                    self._force(member, now, member.spec.grace)
             if members and now < self._deadline:
                 break
         if now >= self._deadline:
@@ -84,8 +86,9 @@ class Shutdown:
                 return True
         return False
 
-    def _force(self, member: Member, now: float) -> None:
-        if now < self._forced.setdefault(member.spec.name, now + FORCED):
+    def _force(self, member: Member, now: float, after: float) -> None:
+        """Kill ``member`` once it was told to end ``after`` seconds ago."""
+        if now < self._forced.setdefault(member.spec.name, now + after):
             return
         if member.pidfd >= 0:
             send_signal(member.pidfd, signal.SIGKILL)

@@ -43,8 +43,9 @@ class ProcessSpec:
     an external one runs. ``start_after``, ``limit`` and ``stuck_after`` are in
     seconds; see `Application.add_process`. ``data`` is what it was made from,
     where that was plain data (`gateway.supervision.recruit`). One that is
-    ``ephemeral`` is forgotten when it is over and not restarted. What is published on
-    the patterns ``spools`` waits for it, also before its first life.
+    ``ephemeral`` is forgotten when it is over and not restarted. A forked one is killed
+    where it has not ended after ``grace`` seconds, the application's where None. What is
+    published on the patterns ``spools`` waits for it, also before its first life.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ProcessSpec:
     when_stuck: WhenStuck = "report"
     data: Mapping[str, Any] | None = None
     ephemeral: bool = False
+    grace: float | None = None
     spools: Mapping[str, SpoolTerms] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,7 +86,8 @@ class ProcessSpec:
             self._refuse(f"frequency={self.frequency}: use 0 to {HIGHEST:,.0f} Hz, or None")
         if not 0 <= self.start_after < float("inf"):
             self._refuse(f"start_after={self.start_after}: use seconds from 0 on")
-        for key, seconds in (("limit", self.limit), ("stuck_after", self.stuck_after)):
+        for key in ("limit", "stuck_after", "grace"):
+            seconds = getattr(self, key)
             if seconds is not None and not 0 < seconds < float("inf"):
                 self._refuse(f"{key}={seconds}: use more than 0 seconds, or None")
         if self.force_stop and self.mode in ("thread", "asyncio"):

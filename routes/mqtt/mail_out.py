@@ -189,7 +189,7 @@ class MailOut:
             )
         deadline = now + limits.spool_seconds
         if letter.expiry is not None:
-            deadline = min(deadline, now + letter.expiry - self._clock.time())
+            deadline = min(deadline, letter.expiry)
         # Kept as one of no particular life of the route.
         self._memory.add(letter, deadline)
         in_turn = not self._waiting[node]
@@ -325,7 +325,7 @@ class MailOut:
     def _envelope(self, letter: Message) -> Letter:
         ttl = None
         if letter.expiry is not None:
-            ttl = max(0.0, letter.expiry - self._clock.time())
+            ttl = max(0.0, letter.expiry - self._clock.monotonic())
         return Letter(
             id=letter.message_id,
             sender=letter.sender,

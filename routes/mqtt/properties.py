@@ -92,7 +92,7 @@ NONE = Properties()
 def of_message(message: Message, now: float) -> Properties:
     """Return the properties of a letter of ours whose body goes out as JSON.
 
-    ``now`` is in seconds since 1970, like the letter's own expiry.
+    ``now`` is in seconds of the monotonic clock, like the letter's own expiry.
     """
     return Properties(
         expires_in=None if message.expiry is None else message.expiry - now,

@@ -211,7 +211,7 @@ class MqttRouter(Carrier):
         topic = Address.parse(message.recipient).local
         if not self._topics.may_answer_to(topic):
             raise RefusedError(f"no letter can go to the topic {topic!r}")
-        properties = of_message(message, self._clock.time())
+        properties = of_message(message, self._clock.monotonic())
         body = to_json(message.body)
         if not session.publish(topic, body, qos=1, urgent=True, properties=properties):
             raise RefusedError(f"the body is over max_payload = {self.settings.max_payload} bytes")

@@ -59,7 +59,7 @@ class Telemetry:
                 to_json(message.body),
                 qos=self._qos.of(topic, retain=message.retain),
                 retain=message.retain,
-                properties=of_message(message, self._clock.time()),
+                properties=of_message(message, self._clock.monotonic()),
                 settled=settled,
             )
         except (BodyError, ValueError) as error:

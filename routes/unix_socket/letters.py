@@ -280,6 +280,6 @@ def _open_stream(body: object) -> str:
 def _is_gone(letter: Message, book: Book) -> bool:
     try:
         _, incarnation = book.look_up(letter.recipient)
-    except AddressError:
+    except (AddressError, RecipientGoneError):
         return True
     return incarnation != letter.incarnation

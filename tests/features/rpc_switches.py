@@ -71,8 +71,8 @@ def events() -> None:
 
 @switch
 def silence_after_events() -> None:
-    replace("gateway.rpc.desk:is_solicited", lambda message: True)
-    replace("gateway.process.correspondent:is_solicited", lambda message: True)
+    replace("gateway.rpc.answers:is_solicited", lambda message: True)
+    replace("gateway.process.writer:is_solicited", lambda message: True)
 
 
 @switch
@@ -144,13 +144,15 @@ def waiting_bound() -> None:
 @switch
 def several_apis() -> None:
     replace(
-        "gateway.rpc.desk:Served.within", lambda served, subject: None if served.at else subject
+        "gateway.rpc.catalogue:Served.within",
+        lambda served, subject: None if served.at else subject,
     )
 
 
 @switch
 def knowing_the_caller() -> None:
     replace("gateway.rpc.desk:owner_of", lambda message: ("", 0, ""))
+    replace("gateway.rpc.stream_desk:owner_of", lambda message: ("", 0, ""))
 
 
 # Transactions
@@ -270,18 +272,18 @@ def streams() -> None:
 
 @switch
 def parts_as_they_come() -> None:
-    from gateway.rpc.streams import OpenStream
+    from gateway.rpc.open_stream import OpenStream
 
     def wants_more(stream: OpenStream, told: Any, most: int, seconds: float) -> bool:
         return len(told["parts"]) < 64
 
-    replace("gateway.rpc.streams:OpenStream.wants_more", wants_more)
+    replace("gateway.rpc.open_stream:OpenStream.wants_more", wants_more)
 
 
 @switch
 def flow_control() -> None:
     replace(
-        "gateway.rpc.streams:OpenStream.wants_more",
+        "gateway.rpc.open_stream:OpenStream.wants_more",
         lambda stream, told, most, seconds: len(told["parts"]) < 5_000,
     )
 
@@ -303,7 +305,8 @@ def closing_streams() -> None:
 @switch
 def errors_in_streams() -> None:
     replace(
-        "gateway.rpc.streams:OpenStream.tell_of", lambda stream, bug, told: told.update(more=False)
+        "gateway.rpc.open_stream:OpenStream.tell_of",
+        lambda stream, bug, told: told.update(more=False),
     )
 
 
@@ -315,7 +318,7 @@ def streams_of_the_dead() -> None:
 @switch
 def owners_of_streams() -> None:
     knowing_the_caller()
-    replace("gateway.rpc.streams:owner_of", lambda message: ("", 0, ""))
+    replace("gateway.rpc.open_stream:owner_of", lambda message: ("", 0, ""))
 
 
 @switch
@@ -333,7 +336,7 @@ def watching_connections() -> None:
 
 @switch
 def maps() -> None:
-    replace("gateway.rpc.desk:Desk.describe", lambda desk: {})
+    replace("gateway.rpc.catalogue:Catalogue.describe", lambda catalogue: {})
 
 
 @switch

@@ -80,6 +80,8 @@ def workers_of_services() -> None:
 @switch
 def grace() -> None:
     replace("gateway.services.host:ServiceHost.die", Process.die)
+    # Nor does the boss do it in its place.
+    replace("gateway.services.start_terms:BELATED", 60.0)
 
 
 @switch
@@ -197,10 +199,10 @@ def sending_proxies() -> None:
 
 @switch
 def returning_references() -> None:
-    def fail(desk: Any, message: Any, result: Any, subject: str, error: Any) -> None:
-        desk._fail(message, error)
+    def fail(answers: Any, message: Any, result: Any, subject: str, error: Any) -> None:
+        answers.fail(message, error)
 
-    replace("gateway.rpc.desk:Desk._answer_by_reference", fail)
+    replace("gateway.rpc.answers:Answers._give_by_reference", fail)
 
 
 @switch
@@ -215,7 +217,7 @@ def pickling() -> None:
 
 @switch
 def doubting_the_outside() -> None:
-    replace("gateway.rpc.desk:Desk._found_in", lambda desk, body, message: body)
+    replace("gateway.rpc.answers:Answers.found_in", lambda answers, body, message: body)
 
 
 @switch
@@ -227,7 +229,7 @@ def naming_what_cannot_be_sent() -> None:
             return None, False
 
     before: Any = replace("gateway.rpc.arguments:plain", silently)
-    replace("gateway.rpc.desk:plain", silently)
+    replace("gateway.rpc.answers:plain", silently)
 
 
 @switch

@@ -3,7 +3,7 @@
 Each switch changes one thing in the running code, before anything is forked.
 ``pytest --without NAME`` throws one (`tests.conftest`); the tables in docs/rpc.md
 and docs/services.md say which test each of them must turn red, and
-`tests.features.test_features` sees to it.
+`tests.features.rows` sees to it.
 """
 
 from __future__ import annotations

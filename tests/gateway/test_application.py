@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -444,3 +446,12 @@ def test_a_letter_that_is_not_for_anybody_else_is_seen_by_filters(play: Play) ->
         assert heard[0].sender == "main"
 
     assert play(scene) == 0
+
+
+def test_an_application_loads_no_library_that_few_need() -> None:
+    """Each of its OS processes would have it in memory: OpenSSL alone is 3 MB."""
+    program = "import sys, gateway.application; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"_hashlib", "_ssl", "asyncio", "email", "http", "xml"} & set(loaded)

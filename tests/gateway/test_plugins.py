@@ -71,6 +71,16 @@ def test_one_that_cannot_be_imported(install: Callable[..., None], value: str) -
     assert mistake.advice == "reinstall theirs, or what is missing"
 
 
+def test_one_that_is_broken(install: Callable[..., None], tmp_path: Path) -> None:
+    module = tmp_path / "broken_plug_in.py"
+    module.write_text("\nraise RuntimeError('no luck')\n")
+    install("theirs", wheels="broken_plug_in:Wheels")
+    assert mistake_of("wheels") == Mistake(
+        problem=f"the plug-in 'wheels' cannot be imported: RuntimeError: no luck ({module}:2)",
+        advice="mend it there",
+    )
+
+
 def test_one_that_is_no_class(install: Callable[..., None]) -> None:
     install("theirs", wheels="gateway.errors:error_for")
     assert "is no class" in mistake_of("wheels").problem

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Protocol
 
 from gateway.mail.signature import command
 
@@ -51,4 +53,33 @@ class Needy:
         """Say hello."""
 
 
+class Mounted(Arm):
+    """What is made with an argument."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__()
+        self.base = base
+
+
+class Hoped(Protocol):
+    """What cannot be made at all."""
+
+    @command
+    def grip(self, force: int) -> int:
+        """Close the hand."""
+
+    @abstractmethod
+    def missing(self) -> None:
+        """Nobody has written that."""
+
+
+class Vague:
+    """What names a type that is nowhere."""
+
+    @command
+    def wave(self, hand: Hand) -> None:  # type: ignore[name-defined]  # noqa: F821
+        """Say hello."""
+
+
 ARM = Arm()
+MOUNTED = Mounted("wall")

@@ -12,7 +12,7 @@ from gateway.errors import GatewayError
 from gateway.mail.message import Message
 from gateway.process.process import Process
 
-PATIENCE = 6.0
+PATIENCE = 2.0
 """Seconds that a writer waits for an answer."""
 
 

@@ -26,15 +26,11 @@ __all__ = ["avr_build"]
 AT_ONCE = ["set_tcp_nodelay true"]
 """For the broker: otherwise its second packet to a client waits 40 ms for the first one's ACK."""
 
-FIGURES = pytest.StashKey[list[str]]()
+FIGURE = "figure"
+"""The name under which a test's report carries a figure, also from a worker."""
 
 Measured = Callable[..., None]
 """``measured(what, value, limit=…, unit="s")``: note a figure; fail where it is over."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make room for the figures."""
-    config.stash[FIGURES] = []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -52,9 +48,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     return report
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the figures."""
-    figures = config.stash[FIGURES]
+    figures = [
+        figure
+        for kind in ("passed", "failed")
+        for report in terminalreporter.getreports(kind)
+        for name, figure in report.user_properties
+        if report.when == "call" and name == FIGURE
+    ]
     if figures:
         terminalreporter.write_sep("-", "measured on the running gateway")
         for line in figures:
@@ -62,12 +64,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 @pytest.fixture
-def measured(request: pytest.FixtureRequest, record_property: Callable[..., None]) -> Measured:
+def measured(record_property: Callable[..., None]) -> Measured:
     """Return what notes a figure, and holds it against its limit."""
 
     def note(what: str, value: float, *, limit: float | None = None, unit: str = "s") -> None:
         line = f"{what}: {value:.4g} {unit}" + (f" (limit {limit:g} {unit})" if limit else "")
-        request.config.stash[FIGURES].append(line)
+        record_property(FIGURE, line)
         record_property(what, f"{value:.6g}")
         assert limit is None or value <= limit, line
 

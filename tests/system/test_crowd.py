@@ -18,6 +18,7 @@ HERTZ = 10
 SECONDS = 8.0
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 def test_two_hundred_boards_are_all_heard_in_time_by_one_core_at_most(measured) -> None:
     # A program of its own, which has loaded nothing but the gateway, and may have as

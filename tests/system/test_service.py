@@ -21,7 +21,11 @@ from tests.lab.machine import DEADLINE, Machine
 from tests.lab.os_processes import until
 from tests.system.conftest import Measured
 
-pytestmark = [pytest.mark.needs("systemd", "mosquitto"), pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.needs("systemd", "mosquitto"),
+    pytest.mark.timeout(240),
+]
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy/systemd/gateway.service"

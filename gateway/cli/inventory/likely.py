@@ -34,8 +34,6 @@ def installed() -> Drivers:
             classes[name] = plugins.find(plugins.DRIVERS, name)
         except ConfigError as error:
             broken[name] = str(error)
-        except Exception as error:  # noqa: BLE001  one package's bug must not hide the others
-            broken[name] = f"it has a bug: {type(error).__name__}: {error}"
     return Drivers(classes=classes, broken=broken)
 
 

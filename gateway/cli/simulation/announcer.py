@@ -33,7 +33,7 @@ class Announcer:
             *in_words(list(planned)),
             "",
             f"gateway run -c {self._run_with}" if self._run_with else "",
-            f"GATEWAY_SOCKET={door} gateway send {planned[0].name} unplug",
+            f"GATEWAY_SOCKET={door} gateway call {planned[0].name} unplug",
         ]
         self.tell(
             "ready",

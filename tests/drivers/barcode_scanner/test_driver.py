@@ -84,7 +84,8 @@ def test_codes_are_published_in_order(scanner: SimulatedScanner) -> None:
         assert hosted.wait_for_scans(len(codes)) == codes
         assert hosted.outside.bodies(TOPIC)[0] == Scan("4006381333931", 13)
         assert hosted.thread.state == "healthy"
-    assert scanner.dropped == 0
+        # Asked while it is open: the key that ends the last code is let go of afterwards.
+        assert scanner.dropped == 0
 
 
 def test_it_is_known_by_its_descriptors_and_told_to_be_a_boot_keyboard(

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from gateway.bus.mailbox import LOOK_EVERY, Mailbox
+from gateway.bus.intake import LOOK_EVERY
+from gateway.bus.mailbox import Mailbox
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import RealClock
 from gateway.errors import ExpiredError, MailboxFullError, RecipientGoneError
@@ -208,6 +209,28 @@ def test_control_is_seen_first_and_only_what_is_left_over_is_mail(
     outlet().deliver(letter("other", kind="control"))
     assert subjects(target, 1) == ["other"]
     assert seen == ["die", "die", "other"]
+
+
+def test_every_order_that_was_given_before_a_letter_is_obeyed_before_it(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    seen: list[str] = []
+
+    def control(message: Message) -> bool:
+        seen.append(message.subject)
+        return True
+
+    target, writer = box(control=control), outlet()
+    # Letters that come alone have it read one at a time from then on.
+    for _ in range(3):
+        writer.deliver(letter("alone"))
+        assert subjects(target, 1) == ["alone"]
+    for order in ("first", "second", "third"):
+        writer.deliver(letter(order, kind="control"))
+    writer.deliver(letter("last"))
+    assert subjects(target, 1) == ["last"]
+    assert seen == ["first", "second", "third"]
+    assert target.statistics().is_balanced
 
 
 def test_a_flood_by_reference_does_not_hide_the_sockets(

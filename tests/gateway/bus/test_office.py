@@ -10,6 +10,7 @@ import pytest
 from gateway.bus.directory import Book, Subscription
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.bus.wire import ANNOUNCEMENT, INLINE
 from gateway.errors import AddressError, RecipientGoneError, RefusedError
 from gateway.mail.message import Message, bounce_of, reply_to
 
@@ -255,3 +256,18 @@ def test_who_wants_to_know_is_told_of_every_newer_book(offices: Offices) -> None
     here.forget(note)
     here.update(Book(3, {"main": 1}))
     assert told == [2]
+
+
+def test_who_was_killed_after_an_announcement_leaves_the_large_letter_to_be_counted(
+    letter: Make, offices: Offices
+) -> None:
+    writers, boss = offices(main=0)
+    sockets = boss.bind("worker", 1)
+    for office in (writers, boss):
+        office.update(Book(2, {"main": 1, "worker": 1}))
+    send(writers, letter("large", recipient="worker", body="x" * INLINE, receipt=True))
+    assert sockets[0].recv(1) == ANNOUNCEMENT
+    assert boss.inherit("worker", 1, sockets) == 1
+    bounce = box_of(writers, "main").get(5.0)
+    assert bounce is not None
+    assert bounce.kind == "bounce"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import array
 import fcntl
 import os
 import select
-import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.bus.inlet import Inlet, new_buffer
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.parcels import LARGEST
 from gateway.bus.wire import INLINE, Folder, Outlet, socket_name
 from gateway.errors import BodyError, MailboxFullError, RecipientGoneError
 from gateway.mail.body import register
-from gateway.mail.codec import encode
 from gateway.mail.message import Message
 
 Make = Callable[..., Message]
@@ -154,92 +152,73 @@ def test_what_no_mailbox_takes_is_refused_by_the_sender(
     assert target.statistics().garbage == 0
 
 
-def memory_file(data: bytes, seals: int) -> int:
-    descriptor = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.write(descriptor, data)
-    if seals:
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor
-
-
-@pytest.mark.parametrize(
-    "attack",
-    [
-        "unsealed",
-        "half sealed",
-        "a plain file",
-        "a pipe",
-        "two files",
-        "no letter beside it",
-        "garbage in it",
-        "empty",
-        "too large",
-        "shorter than it should be",
-        "less than nothing of it",
-        "no size beside it",
-        "a long envelope",
-    ],
-)
-def test_a_wrong_large_body_is_garbage_and_leaves_no_descriptor(
-    letter: Make, box: Boxes, outlet: Outlets, folder: Folder, tmp_path: Path, attack: str
+@pytest.mark.parametrize("places", [0, 1, 2])
+def test_a_large_letter_waits_for_room_and_is_announced_once(
+    letter: Make, folder: Folder, places: int
 ) -> None:
-    target = box()
-    outlet().deliver(letter("warm"))
-    assert target.get(5.0) is not None
-    before = len(os.listdir("/proc/self/fd"))
-    body = encode("body")
-    envelope = encode(letter(body=[len(body), False]))
-    opened = []
-    if attack == "a plain file":
-        path = tmp_path / "body"
-        path.write_bytes(body)
-        opened.append(os.open(path, os.O_RDONLY))
-    elif attack == "a pipe":
-        opened.extend(os.pipe())
-    else:
-        seals = {"unsealed": 0, "half sealed": fcntl.F_SEAL_SHRINK}.get(attack, SEALS)
-        content = {"garbage in it": b"\xc1", "empty": b""}.get(attack, body)
-        if attack == "too large":
-            envelope = encode(letter(body=[LARGEST + 1, True]))
-            descriptor = memory_file(b"", 0)
-            os.truncate(descriptor, LARGEST + 1)
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
-            opened.append(descriptor)
-        else:
-            opened.append(memory_file(content, seals))
-    if attack == "two files":
-        opened.append(memory_file(body, SEALS))
-    if attack == "no letter beside it":
-        envelope = b"garbage"
-    if attack == "shorter than it should be":
-        envelope = encode(letter(body=[len(body) + 1, False]))
-    if attack == "less than nothing of it":
-        envelope = encode(letter(body=[-1, True]))
-    if attack == "no size beside it":
-        envelope = encode(letter())
-    if attack == "a long envelope":
-        envelope = encode(letter("x" * 150_000))
-    sent = opened if attack == "two files" else opened[:1]
-    with folder.connect(socket_name("worker", 1, "mail")) as rogue:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", sent))]
-        rogue.sendmsg([envelope], rights)
-    for descriptor in opened:
+    inlet = Inlet(folder.bind(socket_name("worker", 1, "mail")), new_buffer())
+    out = Outlet(folder, "worker", 1)
+    sent = fill(out, letter())
+    for _ in range(places):
+        assert inlet.read() is not None
+    tries = 1
+    while not out.try_send(letter("large", body="x" * INLINE), "mail"):
+        assert inlet.read() is not None
+        places += 1
+        tries += 1
+    # One place is for the announcement, one for the letter.
+    assert (tries, places) in [(1, 2), (2, 2), (3, 2)]
+    found = [message.subject for message in iter(inlet.read, None)]
+    assert found == ["hello"] * (sent - places) + ["large"]
+    # It looks for descriptors no more.
+    assert inlet._awaited == 0
+    inlet.close()
+
+
+def test_who_is_interrupted_after_a_large_letter_left_announces_the_next(
+    letter: Make, box: Boxes, outlet: Outlets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interruption(BaseException):
+        """As a signal handler raises it."""
+
+    def interrupted(descriptor: int) -> None:
+        monkeypatch.undo()
         os.close(descriptor)
-    outlet().deliver(letter("real"))
-    assert target.get(5.0).subject == "real"  # type: ignore[union-attr]
-    assert target.statistics().garbage == 1
-    assert len(os.listdir("/proc/self/fd")) == before
+        raise Interruption
+
+    target, out = box(), outlet()
+    # From now on the first that is closed is what was sent.
+    out.deliver(letter(body="0" * INLINE))
+    assert target.get(5.0) is not None
+    monkeypatch.setattr("gateway.bus.wire.os.close", interrupted)
+    with pytest.raises(Interruption):
+        out.deliver(letter(body="1" * INLINE))
+    out.deliver(letter(body="2" * INLINE))
+    assert [target.get(5.0).body[0] for _ in range(2)] == ["1", "2"]  # type: ignore[union-attr]
+    assert target.statistics().garbage == 0
 
 
-def test_a_letter_that_was_cut_short_is_garbage(
-    letter: Make, box: Boxes, outlet: Outlets, folder: Folder
+def test_a_fork_does_not_use_up_what_its_parent_announced(
+    letter: Make, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = box()
-    with folder.connect(socket_name("worker", 1, "mail")) as rogue:
-        rogue.send(encode(letter("x" * 150_000)))
-    outlet().deliver(letter("real"))
-    assert target.get(5.0).subject == "real"  # type: ignore[union-attr]
-    assert target.statistics().garbage == 1
+    inlet = Inlet(folder.bind(socket_name("worker", 1, "mail")), new_buffer())
+    out = Outlet(folder, "worker", 1)
+    fill(out, letter())
+    assert inlet.read() is not None
+    # There is room for the announcement alone.
+    assert not out.try_send(letter(body="x" * INLINE), "mail")
+    while inlet.read() is not None:
+        pass
+    parents = out._announced.copy()
+    with monkeypatch.context() as fork:
+        fork.setattr("gateway.bus.wire.os.getpid", lambda: -1)
+        assert out.try_send(letter(body="child's" * INLINE), "mail")
+    # What the child did to its copy the parent does not see.
+    out._announced[:] = parents
+    assert out.try_send(letter(body="parent's" * INLINE), "mail")
+    found = list(iter(inlet.read, None))
+    assert [message.body[:6] for message in found] == ["child'", "parent"]
+    inlet.close()
 
 
 # Full sockets and dead peers

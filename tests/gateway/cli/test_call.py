@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from msgspec import Meta
 
+from gateway.cli import call as module
 from gateway.cli.call import value_of
-from gateway.cli.main import main
+from gateway.cli.main import main, make_parser
 from gateway.errors import BodyError
 from gateway.mail.signature import Unit, command
 from gateway.process.process import Process
@@ -234,3 +235,43 @@ def test_a_word_is_what_is_wanted(word: str, wanted: str, value: object) -> None
 def test_a_word_that_begins_as_json_is_no_text_by_mistake() -> None:
     with pytest.raises(BodyError, match="way is no JSON"):
         value_of("[1,", "list[int]", "way")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "robot noann 5 -3 x=1 --timeout 3 --json",
+        "--timeout 3 --json robot noann 5 -3 x=1",
+        "robot noann --timeout 3 5 --json -3 x=1",
+        "robot --json noann 5 --timeout=3 -3 x=1",
+        "robot --json noann --timeout 3 -- 5 -3 x=1",
+    ],
+)
+def test_options_may_stand_between_the_words(line: str) -> None:
+    found = make_parser("call", module).parse_args(["call", *line.split()])
+    assert (found.address, found.method, found.words) == ("robot", "noann", ["5", "-3", "x=1"])
+    assert (found.timeout, found.json, found.debug) == (3.0, True, False)
+
+
+def test_words_behind_two_dashes_are_no_options() -> None:
+    found = make_parser("call", module).parse_args(["call", "robot", "say", "--", "--json"])
+    assert (found.words, found.json) == (["--json"], False)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "required: ADDRESS\n"),
+        ("robot --tiemout 3 5", "unrecognized arguments: --tiemout"),
+        ("robot noann --timeout", "argument --timeout: expected one argument\n"),
+    ],
+)
+def test_a_wrong_command_line_is_told_how_to_call(
+    line: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        make_parser("call", module).parse_args(["call", *line.split()])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("usage: gateway call [-h]")
+    assert said in told

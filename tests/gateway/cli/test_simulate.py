@@ -48,7 +48,7 @@ def test_it_says_where_everything_is_and_ends_when_its_time_is_over(
     assert done.stdout.splitlines() == [
         f"bench  {tmp_path}/bench",
         f'till   {sim}/till  (it is found by a match: write simulated = "{sim}/till")',
-        f"GATEWAY_SOCKET={sim}/sockets/gateway.sock gateway send bench unplug",
+        f"GATEWAY_SOCKET={sim}/sockets/gateway.sock gateway call bench unplug",
         "the hardware is gone",
     ]
     assert (done.returncode, done.stderr) == (0, "")
@@ -180,7 +180,7 @@ def test_at_a_terminal_there_is_a_prompt_and_ctrl_d_ends_it(file: Path) -> None:
     os.close(slave)
     try:
         seen = read_until(master, "> ")
-        assert "gateway send bench unplug" in seen
+        assert "gateway call bench unplug" in seen
         os.write(master, b"unplug bench\n")
         assert "bench: unplugged" in read_until(master, "> ")
         os.write(master, b"\x04")

@@ -70,6 +70,11 @@ def test_an_api_is_read(read: Any) -> None:
     )
 
 
+def test_an_object_is_served_whatever_it_was_made_with(read: Any) -> None:
+    functions = {"arm": f"{LAB}:MOUNTED"}
+    assert read(f'[apis.a.functions]\narm = "{LAB}:MOUNTED"').apis["a"].functions == functions
+
+
 def test_it_is_a_process_that_serves_functions_objects_and_classes(read: Any) -> None:
     def scene(main: Process) -> Any:
         robot = remote(main, "robot")
@@ -150,6 +155,24 @@ def test_a_thread_of_the_gateway_serves_as_well(read: Any) -> None:
             "command wave, parameter hand: has no type",
         ),
         (
+            f'[apis.robot.functions]\narm = "{LAB}:Mounted"',
+            4,
+            "apis.robot.functions.arm",
+            "Mounted' cannot be made without arguments: missing a required argument: 'base'; give",
+        ),
+        (
+            f'[apis.robot.functions]\narm = "{LAB}:Hoped"',
+            4,
+            "apis.robot.functions.arm",
+            "Hoped' cannot be made without arguments: it is abstract",
+        ),
+        (
+            f'[apis.robot.functions]\nvague = "{LAB}:Vague"',
+            4,
+            "apis.robot.functions.vague",
+            "(name 'Hand' is not defined)",
+        ),
+        (
             f'[apis.robot.functions]\n"_add" = "{LAB}:add"',
             4,
             "apis.robot.functions._add",
@@ -157,6 +180,12 @@ def test_a_thread_of_the_gateway_serves_as_well(read: Any) -> None:
         ),
         ('[apis.robot.functions]\nadd = "add"', 4, "apis.robot.functions.add", "module:name"),
         ("[apis.robot]\nworker = 2", 4, "apis.robot.worker", "did you mean 'workers'"),
+        (
+            f'[apis.robot]\nzzz = 2\nfunctions.a = "{LAB}:add"\nworkers = 0',
+            4,
+            "apis.robot.zzz",
+            "unknown key; one of: functions, workers, waiting, mode, depends",
+        ),
         ("[apis.robot]\nworkers = -1", 4, "apis.robot.workers", "from 0 to 64"),
         ('[apis.robot]\nmode = "process"', 4, "apis.robot.mode", 'one of "asyncio", "fork"'),
         ("[apis.main]", 3, "apis.main", "the gateway itself has a process 'main'"),
@@ -184,6 +213,51 @@ def test_a_mistake_names_file_line_and_key_and_what_would_be_right(
     assert (line, key) in found, found
     assert said in found[line, key]
     assert found[line, key].startswith(f"{tmp_path / 'gateway.toml'}:{line}: ")
+
+
+@pytest.mark.parametrize(
+    ("source", "said", "at"),
+    [
+        ("\ndef broken(:\n", "SyntaxError: invalid syntax", 2),
+        ("raise RuntimeError('no\\nluck')", "RuntimeError: no luck", 1),
+        ("import sys\nsys.exit(3)", "SystemExit: 3", 2),
+        ("import os\nos.environ['NO SUCH THING']", "KeyError: 'NO SUCH THING'", 2),
+        ("raise ValueError", "ValueError", 1),
+    ],
+)
+def test_a_module_that_is_broken_is_a_mistake_like_others(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    said: str,
+    at: int,
+) -> None:
+    name = f"broken_{at}_{len(source)}"
+    module, file = tmp_path / f"{name}.py", tmp_path / "gateway.toml"
+    module.write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    file.write_text(
+        f'[apis.robot.functions]\nh = "{name}:x"\n"_i" = "os:getpid"\n'
+        f'[crew.drive]\nprocess = "{name}:Drive"\n'
+    )
+    assert command_line(["check", str(file)]) == 2
+    first, second, third = capsys.readouterr().out.splitlines()
+    told = f"cannot be imported: {said} ({module}:{at}); mend it there"
+    assert first == f"{file}:2: apis.robot.functions.h: the function '{name}:x' {told}"
+    assert "apis.robot.functions._i: cannot be called" in second
+    assert third == f"{file}:5: crew.drive.process: the class '{name}:Drive' {told}"
+
+
+def test_a_module_that_lacks_another_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Any
+) -> None:
+    module = tmp_path / "lacks_another.py"
+    module.write_text("import os\nimport no_such_thing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigErrors) as caught:
+        read('[apis.robot.functions]\nh = "lacks_another:x"')
+    assert f"No module named 'no_such_thing' ({module}:2); write" in str(caught.value)
 
 
 def test_a_route_of_the_same_name_is_found(read: Any) -> None:

@@ -80,6 +80,10 @@ def test_nothing_configured_is_a_configuration(loaded: Load) -> None:
         ("[device.a]", ["1: device: unknown key; did you mean 'devices'?"]),
         ("gateway = 1", ["1: gateway: cannot be 1; write a table: [gateway]"]),
         ("routes = []", ["1: routes: cannot be an array; write a table: [routes]"]),
+        (
+            "[[routes]]\nname = 'mqtt'",
+            ["1: routes: cannot be an array; write one table for each: [routes.NAME]"],
+        ),
         ("[routes]\nmqtt = 'on'", ['2: routes.mqtt: cannot be "on"; write a table: [routes.mqtt]']),
         ("[gateway]\nnoed = 'a'", ["2: gateway.noed: unknown key; did you mean 'node'?"]),
         ("[gateway]\nnode = 'a/b'", ['2: gateway.node: cannot be "a/b"; write text: letters, …']),

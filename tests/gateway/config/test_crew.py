@@ -71,7 +71,7 @@ WHEEL = 'process = "robot.wheels:Wheel"'
         ("[crew.a]", ["1: crew.a: has to have a process, or processes, or the mode 'extern…"]),
         (
             f"[crew.a]\n{WHEEL}\ntik = 1",
-            ["3: crew.a.tik: unknown key; one of: processes, command, mod…"],
+            ["3: crew.a.tik: unknown key; one of: process, processes, com…"],
         ),
         (f"[crew.a]\n{WHEEL}\ntock = 0", ["3: crew.a.tock: cannot be 0; write a number above 0"]),
         (

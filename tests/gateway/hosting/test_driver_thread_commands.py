@@ -71,7 +71,7 @@ def test_what_goes_wrong_with_one_command_is_bounced_and_costs_nothing_else(
 
 def test_a_letter_that_is_too_old_is_bounced_and_never_reaches_the_board(rig) -> None:
     link = rig.connect()
-    message = rig.post("led", expiry=time.time() - 1.0)
+    message = rig.post("led", expiry=time.monotonic() - 1.0)
     rig.outside.wait_answers(1)
     assert isinstance(rig.answers_to(message)[0], ExpiredError)
     assert len(link.written) == 1  # the handshake

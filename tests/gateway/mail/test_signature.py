@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 import pytest
 from msgspec import Meta
 
@@ -69,6 +70,16 @@ def test_the_description_holds_types_units_and_what_is_required() -> None:
     assert "choices" not in COMMANDS["lamp"].describe()["parameters"]["raw"]
     assert COMMANDS["lamp"].describe()["parameters"]["colour"]["type"] == "Literal['red', 'green']"
     assert COMMANDS["lamp"].describe()["returns"] == "str | None"
+
+
+def test_what_says_not_what_it_returns_may_return_anything() -> None:
+    def silent(force: int):
+        return force
+
+    def nothing(force: int) -> None: ...
+
+    returns = [Command(each.__name__, each, bound=True).returns for each in (silent, nothing)]
+    assert returns == ["Any", "None"]
 
 
 @pytest.mark.parametrize(
@@ -143,3 +154,41 @@ def positional(self: object, speed: int, /) -> None:
 def test_a_signature_that_no_letter_can_fill_is_the_authors_mistake(method: Any) -> None:
     with pytest.raises(TypeError, match=r"command go, parameter speeds?:"):
         Command("go", method)
+
+
+class Careless:
+    """What its author gets told."""
+
+    def wave(self, hand) -> None:
+        """Has a parameter without a type."""
+
+    def point(self, where: int, finger: Nope) -> None:  # type: ignore[name-defined]  # noqa: F821
+        """Has a parameter of a type that is nowhere."""
+
+    def nod(self, times: msgspec.Nope) -> None:  # type: ignore[name-defined]
+        """Has a parameter of a type that a module lacks."""
+
+    def look(self) -> Nope:  # type: ignore[name-defined]  # noqa: F821
+        """Returns what is nowhere."""
+
+    def grab(self, *things: int) -> None:
+        """Takes any number."""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("wave", r"parameter hand: has no type; write hand: int, .*\(in Careless\.wave\)"),
+        ("point", r"parameter finger: the type 'Nope' stands .*write .*\(in Careless\.point\)"),
+        ("nod", r"parameter times: the type 'msgspec\.Nope' .*write .*\(in Careless\.nod\)"),
+        ("look", r"what it returns: the type 'Nope' .*write .*\(in Careless\.look\)"),
+        ("grab", r"parameter things: .*only plain ones can be \(in Careless\.grab\)"),
+    ],
+)
+@pytest.mark.parametrize("bound", [False, True])
+def test_its_author_is_told_the_class_the_method_and_the_parameter(
+    name: str, told: str, bound: bool
+) -> None:
+    method = getattr(Careless() if bound else Careless, name)
+    with pytest.raises(TypeError, match=rf"^command {name}, {told}$"):
+        Command(name, method, bound=bound)

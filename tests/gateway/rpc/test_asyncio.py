@@ -149,6 +149,23 @@ def test_later_gives_what_is_awaited_and_the_loop_goes_on(robot: Any) -> None:
 
 
 @PEERS
+def test_another_thread_waits_for_a_call_and_begins_none_for_later(robot: Any) -> None:
+    async def scene(actor: AsyncProcess) -> Any:
+        robot = remote(actor, "robot")
+
+        def work() -> Any:
+            with pytest.raises(
+                RuntimeError, match=r"on another one write ping\(\.\.\.\)\.result\(\)"
+            ):
+                later(robot.ping)()
+            return robot.ping().result()
+
+        return await asyncio.to_thread(work)
+
+    assert played(scene, robot) == "pong"
+
+
+@PEERS
 def test_callbacks_and_events_are_told_on_the_loop(robot: Any) -> None:
     async def scene(actor: AsyncProcess) -> tuple[Any, bool]:
         robot = remote(actor, "robot")

@@ -28,48 +28,21 @@ from gateway.process.process import Process
 from gateway.rpc import current_call, later, remote, serve, tell, using
 from routes.unix_socket.router import UnixSocketRouter
 from routes.unix_socket.settings import Settings
+from tests.lab.called_arm import CalledArm
 from tests.lab.little_bus import LittleBus
 from tests.lab.os_processes import until
 
 DEADLINE = 10.0
 
 
-class Arm:
+class Arm(CalledArm):
     """What can be called, and what became of it."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Semaphore(0)
-        self.cancelled = threading.Semaphore(0)
-        self.closed = threading.Semaphore(0)
-        self.told: list[int] = []
 
     @command
     def grip(self, force: int, hard: bool = False) -> list[Any]:
         """Close the hand."""
         self.told.append(force)
         return [force, hard]
-
-    @command
-    def crush(self) -> None:
-        """Break."""
-        raise ZeroDivisionError("the egg is broken")
-
-    @command
-    def sweep(self) -> None:
-        """Go on until nobody wants it any more."""
-        self.begun.release()
-        waited = threading.Event()
-        while not current_call().is_cancelled:
-            waited.wait(0.005)
-        self.cancelled.release()
-
-    @command
-    def scan(self, most: int = 100_000) -> Iterator[int]:
-        """Count."""
-        try:
-            yield from range(most)
-        finally:
-            self.closed.release()
 
     @command
     def caller(self) -> list[str]:

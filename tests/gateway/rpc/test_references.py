@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from functools import partial
 from typing import Any
@@ -121,3 +122,17 @@ def test_a_desk_takes_and_gives_some_where_somebody_knows_what_they_stand_for() 
         assert later(knowing.give)().result() == {"ports": [1], "thing": "the lamp"}
 
     play(scene, knowing=Knowing, other=Taker)
+
+
+def test_what_contains_itself_or_is_nested_too_deep_cannot_be_sent() -> None:
+    endless: list[Any] = []
+    endless.append({"again": endless})
+    # What msgspec takes and we do not depends on the interpreter's own stack.
+    for depth in (5000, 800 if sys.version_info < (3, 12) else 990):
+        deep: list[Any] = [Thing("a")]
+        for _ in range(depth):
+            deep = [deep]
+        with pytest.raises(BodyError, match="it contains itself, or is nested too deep"):
+            packed((), {"value": deep})
+    with pytest.raises(BodyError, match="it contains itself, or is nested too deep"):
+        packed((), {"value": endless})

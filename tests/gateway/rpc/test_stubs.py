@@ -135,6 +135,17 @@ def test_what_python_has_no_name_for_is_left_out_and_said() -> None:
     assert "def on(self, *args: Any, **kwargs: Any) -> Any:" in text
 
 
+def test_what_says_not_what_it_returns_is_typed_as_anything() -> None:
+    def nothing() -> None: ...
+
+    api = Api()
+    api.add("silent", lambda: 3)
+    api.add("nothing", nothing)
+    stub = stub_of("robot", api.describe())
+    assert "def silent(self) -> Any:" in stub
+    assert "def nothing(self) -> None:" in stub
+
+
 def test_an_address_without_anything_to_call_is_an_empty_class() -> None:
     assert "class Wheels:\n    pass\n" in stub_of("wheels@serial", {})
 

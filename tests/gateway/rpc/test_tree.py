@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 import time
 from typing import Any
@@ -179,7 +181,13 @@ def test_completion_knows_what_can_be_called() -> None:
     [
         ({"timeout": 0}, "no deadline"),
         ({"timeout": float("nan")}, "no deadline"),
+        ({"timeout": "x"}, r"'x' s is no deadline: give seconds"),
+        ({"timeout": None}, "None s is no deadline: give seconds"),
         ({"window": 0}, "a window of 0"),
+        ({"window": "x"}, "a window of 'x'"),
+        ({"callback": 3}, "callback=3 cannot be called"),
+        ({"callback": 0}, "callback=0 cannot be called"),
+        ({"combine": "sum"}, "combine='sum' cannot be called"),
         ({"wait": 3}, "a call has no 'wait'"),
         ({"callback": print, "sync": True}, "a call that waits has no callback"),
         ({"callback": print, "solicited": False}, "an event has no answer"),
@@ -233,3 +241,57 @@ def test_a_callback_that_asks_for_a_failed_result_does_not_end_its_process() -> 
 
 def test_completion_knows_nothing_of_who_answers_with_no_map() -> None:
     assert play(lambda main: dir(remote(main, "echo")), echo=Echo) == []
+
+
+def test_nothing_is_set_or_deleted_by_assigning() -> None:
+    def scene(main: Process) -> Any:
+        robot = remote(main, "robot")
+        for place in (robot, robot.arm, robot.ping):
+            with pytest.raises(AttributeError, match=r"set by calling it, as in speed\(7\)"):
+                place.speed = 7
+        robot.ping()
+        with pytest.raises(AttributeError, match="begins with an underscore"):
+            robot.ping = 3
+        with pytest.raises(AttributeError, match="nothing is deleted from afar"):
+            del robot.ping
+        robot._mine = 3
+        assert robot._mine == 3
+        del robot._mine
+        with pytest.raises(AttributeError, match="private over there"):
+            robot._mine  # noqa: B018
+        return robot.ping()
+
+    assert play(scene, robot=Robot) == "pong"
+
+
+def test_a_tree_as_an_argument_is_told_to_send_its_address() -> None:
+    def scene(main: Process) -> None:
+        robot = remote(main, "robot")
+        for held in (robot, [robot.arm], {"deep": (robot.arm.grip,)}):
+            with pytest.raises(BodyError, match="a remote tree cannot be sent: send the addr") as e:
+                robot.arm.grip(force=held)
+            assert "remote(process, address)" in str(e.value)
+            assert "remote_function" not in str(e.value)
+
+    play(scene, robot=Robot)
+
+
+def test_a_tree_belongs_to_its_process() -> None:
+    def scene(main: Process) -> Any:
+        robot = remote(main, "robot", timeout=3.0)
+        for take in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match=r"over there with remote\(process, 'robot'\)"):
+                take(robot.arm)
+        beside = copy.copy(robot)
+        return beside._terms.timeout, beside.ping()
+
+    assert play(scene, robot=Robot) == (3.0, "pong")
+
+
+@pytest.mark.parametrize("address", ["", 5, None, "@serial", "robot@", "ro\nbot", "r" * 256])
+def test_what_is_no_address_is_refused_at_once(address: Any) -> None:
+    def scene(main: Process) -> None:
+        with pytest.raises(AddressError, match=r"is no address|an address is text"):
+            remote(main, address)
+
+    play(scene)

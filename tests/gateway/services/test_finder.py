@@ -58,7 +58,7 @@ def test_what_comes_from_outside_refers_to_nothing(house: Services, robot: Robot
     message: Any = Outside()
     body = {MARK: True, "*": [{"$reference": {"service": "robot", "life": 1}}]}
     with pytest.raises(RefusedError, match="whoever calls is to be inside"):
-        desk_of(house.process)._found_in(body, message)
+        desk_of(house.process)._answers.found_in(body, message)
 
 
 class OnLoop(Process):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import RefusedError, UnknownApiError
+from gateway.rpc.api_map import read_map
 from gateway.rpc.handler import Handler
 from gateway.services import object_api
 from gateway.services.object_api import ObjectApi
@@ -144,3 +145,41 @@ def test_a_handler_is_made_when_it_is_first_wanted(monkeypatch: pytest.MonkeyPat
     assert made == []
     assert api.find("grip") == api.find("grip")
     assert made == ["grip"]
+
+
+class Gauge:
+    """What is read, and what is set as well."""
+
+    limit: int = 3
+
+    @property
+    def level(self) -> float:
+        """How full it is."""
+        return 0.5
+
+    @property
+    def alarm(self) -> float:
+        """When it rings."""
+        return 0.9
+
+    @alarm.setter
+    def alarm(self, value: float) -> None:
+        """Set it."""
+
+    def empty(self) -> None:
+        """Let it all out."""
+
+
+def test_a_list_says_what_is_read_what_is_set_and_what_is_called() -> None:
+    listed = [str(entry) for entry in read_map(ObjectApi(Gauge()).describe()).values()]
+    assert listed == ["alarm: float", "empty()", "level: float (read only)", "limit: int"]
+
+
+@pytest.mark.parametrize("kind", [["property"], {}, None, 3])
+def test_a_map_from_elsewhere_may_say_anything_of_a_kind(kind: object) -> None:
+    assert str(read_map({"a": {"kind": kind}})["a"]) == "a(…) -> Any"
+
+
+def test_a_value_of_which_the_map_says_nothing_may_be_set() -> None:
+    told = {"a": {"kind": "property", "returns": "int"}}
+    assert str(read_map(told)["a"]) == "a: int"

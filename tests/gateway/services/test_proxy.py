@@ -244,6 +244,24 @@ def test_four_threads_at_once_get_each_their_own(house: Services, workers: int) 
     assert wrong == []
 
 
+def test_eight_threads_on_one_proxy_swap_and_lose_nothing(house: Services) -> None:
+    robot = using(house.start("robot", Robot), timeout=60)
+    calls = 5_000
+    right = [0] * 8
+
+    def work(thread: int) -> None:
+        for number in range(thread * calls, (thread + 1) * calls):
+            right[thread] += robot.grip(number) == f"{number} N"
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+        assert not thread.is_alive()
+    assert right == [calls] * 8
+
+
 def test_a_service_that_dies_in_a_call_or_between_two_is_a_typed_error_at_once(
     house: Services,
 ) -> None:

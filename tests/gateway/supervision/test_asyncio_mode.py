@@ -379,21 +379,27 @@ class Sleeper(LoudOnLoop):
     async def birth(self):
         self.add_child_task("beside", self.beside())
     async def beside(self):
+        self.send("main", "asleep")
         say("goes on", await self.light_sleep(60))
     async def life(self):
+        self.send("main", "asleep")
         say("goes on", await self.light_sleep(float("inf")))
 class Stubborn(LoudOnLoop):
     async def life(self):
+        self.send("main", "asleep")
         await asyncio.sleep(60)
     async def death(self):
         await asyncio.sleep(0.01)
         say("stubborn death")
 class Main(Process):
-    def life(self):
-        if self.current_frame == 2:
+    def birth(self):
+        self.asleep = 0
+        self.add_filter(subject="asleep", callback=self.on_asleep)
+    def on_asleep(self, message):
+        self.asleep += 1
+        if self.asleep == 3:
             self.die()
 def build(app):
-    app.global_frequency = 100
     app.add_process("sleeper", Sleeper, mode="asyncio", frequency=100)
     app.add_process("stubborn", Stubborn, mode="asyncio", frequency=100)
 """
@@ -414,17 +420,13 @@ def test_a_coroutine_that_never_yields_is_named_at_the_stop_and_left_behind(star
         + """
 class Stuck(LoudOnLoop):
     async def life(self):
-        say("stuck")
+        self.send("main", "stuck")
         while True:
             time.sleep(0.01)
 class Main(Process):
     def birth(self):
-        say("main")
-    def life(self):
-        if self.current_frame == 20:
-            self.die()
+        self.add_filter(subject="stuck", callback=lambda m: self.die())
 def build(app):
-    app.global_frequency = 100
     app.add_process("stuck", Stuck, mode="asyncio", frequency=100)
 """
         + RUN

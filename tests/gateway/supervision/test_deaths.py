@@ -103,6 +103,76 @@ def test_a_bug_kills_and_restarts_and_a_gateway_error_bounces(start: Any, mode: 
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_whoever_writes_to_who_is_away_is_told_why(start: Any, mode: str) -> None:
+    program = start(f"""
+        LATER = RestartPolicy(first=50.0, ceiling=50.0)
+        class Worker(Process):
+            def birth(self):
+                self.add_filter(subject="break", callback=lambda m: 1 / 0)
+        class Main(Process):
+            def life(self):
+                for name in ("once", "later"):
+                    try:
+                        self.wait_for_reply(self.send(name, "break"))
+                    except RecipientGoneError:
+                        pass
+                self.poison_pill("stopped")
+                for name in ("once", "later", "stopped", "unborn", "latr"):
+                    try:
+                        self.send(name, "break")
+                    except GatewayError as error:
+                        say(type(error).__name__, error)
+                self.start_process("stopped")
+                self.send("stopped", "nothing")
+                say("back")
+                self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("once", Worker, mode={mode!r}, restart=ONCE)
+                self.add_process("later", Worker, mode={mode!r}, restart=LATER)
+                self.add_process("stopped", Worker, mode={mode!r})
+                self.add_process("unborn", Worker, mode={mode!r}, autostart=False)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+    bug = "ZeroDivisionError: division by zero"
+    assert f"RecipientGoneError 'once' is away: {bug}" in program.said
+    assert f"RecipientGoneError 'later' is away: {bug}; it is to be started again" in program.said
+    assert "RecipientGoneError 'unborn' is away: not started yet" in program.said
+    assert "RecipientGoneError 'stopped' is away: it ended by itself" in program.said
+    assert "AddressError nobody here is called 'latr': did you mean 'later'?" in program.said
+    assert "back" in program.said
+
+
+def test_a_child_of_os_fork_is_told_that_the_mail_is_its_parents(start: Any) -> None:
+    program = start("""
+        class Main(Process):
+            def life(self):
+                child = os.fork()
+                if not child:
+                    try:
+                        self.poison_pill("worker")
+                    except RefusedError as error:
+                        say(error)
+                    finally:
+                        os._exit(0)
+                os.waitpid(child, 0)
+                say("worker", self.wait_for_reply(self.send("worker", "ask")).body)
+                self.die()
+        class Worker(Process):
+            def birth(self):
+                self.add_filter(subject="ask", callback=lambda m: self.reply(m, "lives"))
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+    assert program.wait_for("this is a child of os.fork(), and the mail of 'main' is its parent's")
+    assert "worker lives" in program.said
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
 def test_what_a_process_cannot_say_bounces_and_costs_it_nothing(start: Any, mode: str) -> None:
     program = start(f"""
         class Worker(Process):

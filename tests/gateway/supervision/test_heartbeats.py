@@ -190,6 +190,17 @@ def test_a_boss_that_was_held_up_itself_judges_nobody_by_it() -> None:
     assert not arm.stuck
 
 
+def test_who_was_stuck_is_not_forgiven_since_the_boss_was_held_up() -> None:
+    arm = watched(when_stuck="restart")
+    beats = Heartbeats({"arm": arm}, cast(Any, Board()))
+    for now in (0.0, 2.0, 4.0, 6.0, 8.0, 100.0):
+        beats.step(now)
+    assert not beats.required_progress()
+    arm.progressed = 101.0
+    beats.step(102.0)
+    assert beats.required_progress(), "it went on"
+
+
 def test_who_must_progress_and_does_not_holds_the_watchdog_back() -> None:
     arm = watched(when_stuck="restart")
     beats = Heartbeats({"arm": arm}, cast(Any, Board()))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.application import Application
-from gateway.errors import AddressError, CallTimeoutError, RefusedError
+from gateway.errors import AddressError, CallTimeoutError, RecipientGoneError, RefusedError
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.testing.stage import Echo, play
@@ -43,7 +43,7 @@ def test_it_dies_in_order_and_is_not_restarted_and_the_answer_comes_after_that(m
         found = state_of(main, "mourned")
         assert (found["state"], found["restarts"]) == ("stopped", 0)
         assert main.recipients() == ["boss", "main"]
-        with pytest.raises(AddressError):
+        with pytest.raises(RecipientGoneError, match="'mourned' is away: it ended by itself"):
             main.send("mourned", "ask")
         assert main.poison_pill("mourned") == "it ended by itself", "who is dead stays so"
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from gateway.application import Application
 from gateway.bus.mailbox import Mailbox
+from gateway.clock import VirtualClock
 from gateway.errors import (
     CallTimeoutError,
     ConfigError,
@@ -35,6 +36,8 @@ from gateway.supervision.simulation import Outcome
 ROOT = Path(__file__).parents[3]
 
 Build = Callable[[Application], None]
+
+YEAR = 365 * 86400.0
 
 
 class Silent(Process):
@@ -197,6 +200,29 @@ def test_a_letter_expires_in_virtual_time_and_bounces() -> None:
         letter = main.send("late", "work", expires_in=1.0, receipt=True)
         with pytest.raises(TimeoutError, match="too old"):
             main.wait_for_reply(letter, timeout=60.0)
+
+    outcome = play(scene, lambda app: app.add_process("late", Late))
+    assert (outcome.time, outcome.ledger["late"].expired) == (5.0, 1)
+
+
+@pytest.mark.parametrize("step", [-YEAR, YEAR])
+def test_a_clock_that_is_set_makes_no_letter_older_or_younger(step: float) -> None:
+    """As NTP does soon after the start of a board that has no clock of its own."""
+
+    class Late(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="work", callback=self.reply)
+            self.light_sleep(5.0)
+
+    def scene(main: Process) -> None:
+        old = main.send("late", "work", expires_in=4.0, receipt=True)
+        fresh = main.send("late", "work", expires_in=6.0, receipt=True)
+        clock = main.office.clock
+        assert isinstance(clock, VirtualClock)
+        clock.epoch += step
+        with pytest.raises(TimeoutError, match="too old"):
+            main.wait_for_reply(old, timeout=60.0)
+        main.wait_for_reply(fresh, timeout=60.0)
 
     outcome = play(scene, lambda app: app.add_process("late", Late))
     assert (outcome.time, outcome.ledger["late"].expired) == (5.0, 1)

@@ -101,3 +101,19 @@ class LampContract(DriverContract):
 
     def make_stranger(self, clock: Clock) -> LampBoard:
         return LampBoard(clock, b"toaster")
+
+
+class HoardingLamp(Lamp):
+    """Never lets go of what it has heard."""
+
+    heard: ClassVar[list[bytes]] = []
+
+    def received(self, frame: bytes) -> None:
+        """Keep the frame, and a good deal of air."""
+        self.heard.append(frame.ljust(2000))
+
+
+class HoardingLampContract(LampContract):
+    """The contract of a lamp that a soak must complain of."""
+
+    driver: ClassVar[type[Driver]] = HoardingLamp

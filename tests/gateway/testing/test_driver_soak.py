@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -73,16 +75,15 @@ def test_a_driver_that_never_gets_over_half_a_message_is_told_of() -> None:
     assert "real frames were refused amid the nonsense" in outcome.complaint
 
 
-def test_growth_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Hoards(Lamp):
-        heard: list[bytes] = []
-
-        def received(self, frame: bytes) -> None:
-            self.heard.append(frame.ljust(2000))
-
-    monkeypatch.setattr(driver_soak, "_WARM", 100)
-    outcome = driver_soak.soak(contract_of(Hoards), 20_000, seed=1)
-    assert "MiB: what does it keep?" in outcome.complaint
+def test_growth_is_told_of() -> None:
+    """In a program of its own: one that has let go of as much before hides what is kept."""
+    where = "tests.gateway.testing.lamp:HoardingLampContract"
+    program = [sys.executable, "-m", "gateway.testing.driver_soak", where]
+    ended = subprocess.run(
+        [*program, "--inputs", "40000", "--seed", "1"], capture_output=True, text=True, check=False
+    )
+    assert "MiB: what does it keep?" in ended.stdout
+    assert ended.returncode == 1, ended.stderr
 
 
 def test_the_program_prints_its_seed_and_what_became_of_the_frames(

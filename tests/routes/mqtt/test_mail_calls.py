@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +22,7 @@ from gateway.mail.signature import command
 from gateway.process.process import Process
 from gateway.rpc import current_call, later, remote, serve, tell, using
 from routes.mqtt.mail_settings import MailRule
+from tests.lab.called_arm import CalledArm
 from tests.lab.mosquitto import DEADLINE, Mosquitto
 from tests.lab.os_processes import until
 from tests.routes.mqtt.test_mail import (
@@ -39,42 +39,14 @@ __all__ = ["houses"]
 pytestmark = pytest.mark.needs("mosquitto")
 
 
-class Arm:
+class Arm(CalledArm):
     """What can be called, and what became of it."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Semaphore(0)
-        self.cancelled = threading.Semaphore(0)
-        self.closed = threading.Semaphore(0)
-        self.told: list[int] = []
 
     @command
     def grip(self, force: int) -> list[Any]:
         """Close the hand; say who asked."""
         self.told.append(force)
         return [force, current_call().caller]
-
-    @command
-    def crush(self) -> None:
-        """Break."""
-        raise ZeroDivisionError("the egg is broken")
-
-    @command
-    def sweep(self) -> None:
-        """Go on until nobody wants it any more."""
-        self.begun.release()
-        waited = threading.Event()
-        while not current_call().is_cancelled:
-            waited.wait(0.005)
-        self.cancelled.release()
-
-    @command
-    def scan(self, most: int = 100_000) -> Iterator[int]:
-        """Count."""
-        try:
-            yield from range(most)
-        finally:
-            self.closed.release()
 
     @command
     def fail_midway(self) -> Iterator[int]:

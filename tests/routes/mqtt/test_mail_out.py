@@ -270,7 +270,7 @@ def test_who_reads_no_answer_holds_up_the_others_once_a_second(world: World) -> 
 
 def test_a_letter_that_expires_is_known_to_be_lost_only_where_it_never_left(world: World) -> None:
     out = world.open(peers={**SPOOL, "attic-pi": PeerSettings(offline="spool")})
-    soon = world.clock.time() + 2.0
+    soon = world.clock.monotonic() + 2.0
     out.carry(letter(world, "left", expiry=soon))
     out.carry(letter(world, "waits", "cook@attic-pi", expiry=soon))
     assert world.said[0][1]["ttl"] == pytest.approx(2.0)
@@ -280,7 +280,7 @@ def test_a_letter_that_expires_is_known_to_be_lost_only_where_it_never_left(worl
 
 def test_a_repeated_letter_has_less_time_left(world: World) -> None:
     out = world.open()
-    out.carry(letter(world, "a", expiry=world.clock.time() + 10.0))
+    out.carry(letter(world, "a", expiry=world.clock.monotonic() + 10.0))
     world.step(out, 1.2)
     assert [round(body["ttl"]) for _, body in world.said] == [10, 9]
 
@@ -288,7 +288,7 @@ def test_a_repeated_letter_has_less_time_left(world: World) -> None:
 def test_no_copy_outlasts_what_its_sender_is_told(world: World) -> None:
     out = world.open()
     out.carry(letter(world, "a"))
-    out.carry(letter(world, "b", expiry=world.clock.time() + 5.0))
+    out.carry(letter(world, "b", expiry=world.clock.monotonic() + 5.0))
     world.step(out, 3.5)
     assert [round(seconds) for seconds in world.lasts] == [20, 5, 19, 4, 17, 2]
 

@@ -4,45 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from gateway.mail.signature import command
 from gateway.process.process import Process
-from gateway.rpc.call import current_call
 from gateway.rpc.serving import serve
 from routes.unix_socket.settings import Guest
+from tests.lab.called_arm import CalledArm
 from tests.lab.os_processes import until
 from tests.routes.unix_socket.test_router import Strict, code, send
 
 DEADLINE = 10.0
 
 
-class Arm:
+class Arm(CalledArm):
     """What can be called, and what became of it."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Semaphore(0)
-        self.cancelled = threading.Semaphore(0)
-        self.closed = threading.Semaphore(0)
-        self.told: list[Any] = []
-
-    @command
-    def scan(self, most: int = 1000) -> Iterator[int]:
-        try:
-            yield from range(most)
-        finally:
-            self.closed.release()
-
-    @command
-    def sweep(self) -> None:
-        self.begun.release()
-        waited = threading.Event()
-        while not current_call().is_cancelled:
-            waited.wait(0.005)
-        self.cancelled.release()
 
     @command
     def note(self, text: str) -> str:

@@ -1,0 +1,293 @@
+"""What lies in a mailbox's sockets is read by whoever waits for mail, and sorted.
+
+Nobody receives on a thread of their own: **whoever waits, reads**
+(`gateway.bus.leading`), and puts what it read into the lanes (`gateway.bus.lanes`).
+Foreign descriptors are watched in the same sleep, and served by the mailbox's owner.
+
+Refused, and counted as garbage: what is no letter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from _thread import LockType, allocate_lock
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from gateway.bus.inlet import Inlet, new_buffer
+from gateway.bus.lanes import Lanes
+from gateway.bus.leading import Lead, WatchCallback
+from gateway.bus.ledger import ACCEPTED, GARBAGE, LOST, TAKING
+from gateway.clock import Clock
+from gateway.errors import MailboxFullError, ProtocolError
+from gateway.mail.message import Message
+
+LOOK_EVERY = 64
+"""Letters in a row after which the descriptors are looked at, whatever else waits."""
+
+HANDOVER = 0.01
+"""Seconds that a reader who has no time gives the leader to read what lies there."""
+
+DRAIN = 16
+"""Letters that one wake-up takes from a socket at the most."""
+
+SINGLES = 15
+"""Letters that are read one at a time, at the most, before somebody looks for more."""
+
+
+class Intake:
+    """The sockets of one mailbox, the lanes that they are sorted into, and who sleeps on them.
+
+    ``sockets`` are bound, for mail and for what is urgent, or none; they are closed in the
+    end. ``control`` sees control mail first, on whatever thread read it, and says
+    whether that was all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: int,
+        clock: Clock,
+        lanes: Lanes,
+        sockets: Sequence[socket.socket],
+        control: Callable[[Message], bool] | None,
+        lead: Lead | None,
+    ) -> None:
+        self.name = name
+        self.incarnation = incarnation
+        self.closed = False
+        self._clock = clock
+        self._monotonic = clock.monotonic
+        self._control = control
+        self._lock = allocate_lock()
+        self._lanes = lanes
+        self._poked = False
+        self._ready: deque[tuple[int, int]] = deque()
+        self._in_a_row = 0
+        self._singles = self._apart = 0
+        self._served = 0
+        # By descriptor: what the leader is told is ready.
+        self._inlets: dict[int, Inlet] = {}
+        if sockets:
+            buffer = new_buffer()
+            self._inlets = {used.fileno(): Inlet(used, buffer) for used in sockets}
+        self._mail_fd, self._urgent_fd = list(self._inlets) or (-1, -1)
+        self._mail_inlet = self._inlets.get(self._mail_fd)
+        self._lead = lead or Lead(self._mail_fd, self._urgent_fd)
+
+    # Foreign descriptors
+
+    def watch(self, fd: int, callback: WatchCallback, events: int = select.EPOLLIN) -> None:
+        """Call ``callback(events)`` on the owner's thread, in `get`, whenever ``fd`` is ready.
+
+        Call `unwatch` before ``fd`` is closed. Watching again changes the events.
+        """
+        with self._lock:
+            if not self.closed:
+                self._lead.watch(fd, callback, events)
+
+    def unwatch(self, fd: int) -> None:
+        """Watch ``fd`` no longer; one that is not watched is fine."""
+        with self._lock:
+            # What is still to be served must not meet whoever gets the number next.
+            for found in [each for each in list(self._ready) if each[0] == fd]:
+                with contextlib.suppress(ValueError):
+                    self._ready.remove(found)
+            if not self.closed:
+                self._lead.unwatch(fd)
+
+    def interrupt(self) -> None:
+        """Have `get` return when this callback has: for a `watch` callback, on its thread.
+
+        What `wake` does for the others, without a system call.
+        """
+        self._poked = True
+
+    def _serve(self) -> None:
+        fd, events = self._ready.popleft()
+        self._served += 1
+        callback = self._lead.watching(fd)
+        if callback is None:
+            return
+        try:
+            callback(events)
+        finally:
+            with self._lock:
+                if not self.closed:
+                    self._lead.rearm(fd)
+
+    def _sleep(
+        self, turn: LockType | None, timeout: float | None, *, reader: bool
+    ) -> Message | None:
+        """Sleep behind the leader, or as the leader: see `_listen`."""
+        if turn is None:
+            return self._listen(timeout, reader=reader)
+        try:
+            turn.acquire(True, -1 if timeout is None else timeout)
+        except BaseException:
+            with self._lock:
+                self._lead.leave(turn, reader=reader)
+            raise
+        return None
+
+    def _listen(self, timeout: float | None, *, reader: bool) -> Message | None:
+        """Sleep as the leader, and read what is there.
+
+        A letter that comes alone is returned, and is to be sorted in as soon
+        as the lock is held: the leader needs it in a moment.
+        """
+        lead = self._lead
+        self._in_a_row = 0
+        read = None
+        try:
+            found = (lead.everything if lead.readers else lead.replies).poll(timeout, 16)
+            for fd, events in found:
+                inlet = self._inlets.get(fd)
+                if inlet is not None:
+                    if read is not None:
+                        with self._lock:
+                            self._sort(read)
+                        read = None
+                    if fd == self._urgent_fd and len(found) > 1:
+                        # All that was told before a letter was written is obeyed before that is
+                        # handled; one at a time, the second order would come after it.
+                        self._drain(inlet, DRAIN)
+                    else:
+                        read = self._read(inlet)
+                elif fd != lead.event:
+                    self._ready.append((fd, events))
+        except BaseException:
+            with self._lock:
+                lead.leave(None, reader=reader)
+            raise
+        return read
+
+    def _look(self) -> None:
+        """Read and serve what is ready although letters wait: a flood must not hide it."""
+        lead = self._lead
+        for _ in range(2):
+            with self._lock:
+                if self.closed:
+                    return
+                turn = lead.enter(reader=True)
+            read = self._sleep(turn, 0.0 if turn is None else HANDOVER, reader=True)
+            with self._lock:
+                lead.leave(turn, reader=True)
+                if read is not None:
+                    self._sort(read)
+            if turn is None:
+                break
+        self._in_a_row = 0
+        for _ in range(len(self._ready)):
+            self._serve()
+
+    def _mail_lies_there(self) -> bool:
+        if self._mail_fd < 0:
+            return False
+        poller = select.poll()
+        poller.register(self._mail_fd, select.POLLIN)
+        return bool(poller.poll(0))
+
+    # What the leader reads
+
+    def _read(self, inlet: Inlet) -> Message | None:
+        """Read one letter and return it; in times when there are more, sort them all in.
+
+        Looking for a second one in vain costs as much as reading one: the more often
+        that happens the longer it is put off.
+        """
+        lanes = self._lanes
+        if not self._singles:
+            room = DRAIN
+            if inlet is self._mail_inlet:
+                room = min(DRAIN, lanes.size - lanes.count)
+            crowd = self._drain(inlet, room) > 1
+            self._apart = 0 if crowd else min(2 * self._apart + 1, SINGLES)
+            self._singles = self._apart
+            return None
+        self._singles -= 1
+        # Whoever is killed from here on leaves a letter that is counted nowhere.
+        lanes.counts[TAKING] = 1
+        try:
+            message = inlet.read()
+        except ProtocolError:
+            lanes.counts[GARBAGE] += 1
+            message = None
+        if message is None or (message.kind == "control" and self._is_obeyed(message)):
+            lanes.counts[TAKING] = 0
+            return None
+        return message
+
+    def _drain(self, inlet: Inlet, room: int) -> int:
+        """Read and sort in up to ``room`` letters; return how many there were."""
+        lock, counts = self._lock, self._lanes.counts
+        found = 0
+        while found < room:
+            counts[TAKING] = 1
+            try:
+                message = inlet.read()
+            except ProtocolError:
+                counts[GARBAGE] += 1
+                found += 1
+                continue
+            if message is None:
+                break
+            found += 1
+            if message.kind == "control" and self._is_obeyed(message):
+                continue
+            lock.acquire()
+            try:
+                self._sort(message)
+            finally:
+                lock.release()
+        counts[TAKING] = 0
+        return found
+
+    def _is_obeyed(self, message: Message) -> bool:
+        """Hand control mail to who sees it first; tell whether that was all."""
+        return self._control is not None and self._control(message)
+
+    def _sort(self, message: Message) -> None:
+        """Put what came from a socket into its lane, lock held."""
+        lanes = self._lanes
+        if message.kind == "letter":
+            lanes.push_letter(message)
+        elif message.kind == "publication":
+            lanes.push_publication(message)
+        else:
+            try:
+                call = lanes.push_urgent(message)
+            except MailboxFullError:
+                lanes.drop_unread()
+            else:
+                if call is not None:
+                    call.end()
+        lanes.counts[TAKING] = 0
+
+    def obey_also(self, control: Callable[[Message], bool]) -> None:
+        """Have ``control`` see control mail as well, before who sees it already."""
+        before = self._control
+        self._control = (
+            control if before is None else lambda message: control(message) or before(message)
+        )
+
+    def _close_descriptors(self) -> list[Message]:
+        """Close what is open, lock held, once nobody leads; return what lay in the sockets."""
+        if self._lead.held:
+            return []
+        counts = self._lanes.counts
+        left: list[Message] = []
+        for inlet in self._inlets.values():
+            for message in inlet.rest():
+                if message is None:
+                    counts[GARBAGE] += 1
+                else:
+                    left.append(message)
+            inlet.close()
+        self._inlets = {}
+        counts[ACCEPTED] += len(left)
+        counts[LOST] += len(left)
+        self._lead.close()
+        return left

@@ -1,0 +1,211 @@
+"""Waits for the replies to letters: each is handed over directly, other mail keeps its order.
+
+Any thread may wait, and reads meanwhile. A wait ends with the reply, at its
+deadline, or as soon as whoever was asked is known to be dead.
+
+Refused: to wait without a deadline.
+"""
+
+from __future__ import annotations
+
+from _thread import LockType, allocate_lock, get_ident
+from collections.abc import Callable
+
+from gateway.bus.intake import LOOK_EVERY, Intake
+from gateway.bus.lanes import Call, Turn
+from gateway.bus.leading import release
+from gateway.errors import CallTimeoutError, RecipientGoneError
+from gateway.mail.message import Message, error_in
+
+
+class ReplyWaits(Intake):
+    """Who waits for replies at one mailbox, and what they are told."""
+
+    on_gone: Callable[[str, int], None] | None = None
+    """Is told of every life that is over, on whatever thread learns of it."""
+    _owner = 0
+    """The thread that reads the mail, once there is one."""
+
+    def wait_for(self, message: Message, timeout: float, *, known: Call | None = None) -> Message:
+        """Return the reply to ``message``; other mail stays in its order.
+
+        Raises `CallTimeoutError` after ``timeout`` seconds, the error that a
+        bounce tells of, and `RecipientGoneError` as soon as the recipient is
+        known to be dead. ``known`` is the call where it is open already, and
+        is to stay so.
+        """
+        lock, lead, lanes, monotonic = self._lock, self._lead, self._lanes, self._monotonic
+        if timeout < 0.0:
+            timeout = 0.0
+        deadline = monotonic() + timeout
+        lock.acquire()
+        try:
+            call = known or lanes.open_call(message)
+            leads = not (lead.held or call.reply or call.error or self.closed)
+            if leads:
+                lead.held = lead.asleep = True
+        finally:
+            lock.release()
+        try:
+            if leads:
+                # What is usual, as in `get`: nobody else waits, and the reply comes next.
+                read = self._listen(timeout, reader=False)
+                lock.acquire()
+                try:
+                    if read is not None:
+                        self._sort(read)
+                    reply = call.reply
+                    if reply is not None and not (lead.followers or self.closed):
+                        lead.held = lead.asleep = leads = False
+                        if known is None:
+                            lanes.close_call(message.message_id)
+                finally:
+                    lock.release()
+                if not leads and reply is not None and reply.kind == "reply":
+                    return reply
+            self._wait_for(call, deadline, leads)
+        except BaseException:
+            if known is None:
+                self.close_call(call)
+            raise
+        if known is None:
+            self.close_call(call)
+        return self.outcome(call, timeout)
+
+    def wait_on(self, call: Call, timeout: float) -> Message:
+        """Return the reply to what `open_call` noted, as `wait_for` does; the call stays open.
+
+        For one thread at a time.
+        """
+        return self.wait_for(call.message, timeout, known=call)
+
+    def _wait_for(self, call: Call, deadline: float, leads: bool) -> None:
+        """Wait for the end of ``call``, where `wait_for` met with something unusual.
+
+        ``leads`` says whether this thread leads already.
+        """
+        lead, lanes = self._lead, self._lanes
+        turn: LockType | None = None
+        read: Message | None = None
+        last_look = False
+        while True:
+            with self._lock:
+                if read is not None:
+                    self._sort(read)
+                if call.reply is not None or last_look or self.closed:
+                    if leads or turn is not None:
+                        lead.leave(turn, reader=False)
+                    if self.closed:
+                        self._close_descriptors()
+                    return
+                if leads:
+                    # It leads on. Were the lead to be handed on and taken again, this
+                    # thread and a reader that follows would wake each other for ever.
+                    lead.asleep = True
+                    if lanes.queued or self._ready:
+                        for follower in lead.followers:
+                            release(follower)
+                else:
+                    if turn is not None:
+                        lead.leave(turn, reader=False)
+                    turn = call.lock = lead.enter(reader=False)
+                    leads = turn is None
+            left = deadline - self._monotonic()
+            # Whoever died may have answered first: the reply lies in the socket then.
+            last_look = left <= 0 or call.error is not None
+            read = self._sleep(turn, 0.0 if last_look else left, reader=False)
+
+    def outcome(self, call: Call, timeout: float) -> Message:
+        """Return the reply that ended ``call``, or raise why there is none after ``timeout`` s."""
+        if call.reply is not None:
+            if call.reply.kind == "bounce":
+                raise error_in(call.reply)
+            return call.reply
+        if call.error is not None:
+            raise call.error
+        if self.closed:
+            raise RecipientGoneError(f"{self.name!r} itself was closed")
+        asked = call.message
+        raise CallTimeoutError(
+            f"{asked.recipient!r} did not answer {asked.subject!r} within {timeout:.3g} s"
+        )
+
+    def fail_calls(self, name: str, incarnation: int) -> None:
+        """End every wait for a reply of ``name``'s life ``incarnation``: it died."""
+        with self._lock:
+            self._fail(self._lanes.end_of_life(name, incarnation), f"{name!r} died")
+        if self.on_gone is not None:
+            self.on_gone(name, incarnation)
+
+    def _fail(self, calls: list[Call], why: str) -> None:
+        for call in calls:
+            call.error = RecipientGoneError(f"{why} before it answered {call.message.subject!r}")
+            call.end()
+        if calls and self._lead.asleep:
+            self._lead.strike()
+
+    def read_replies(self) -> None:
+        """Read what lies in the urgent socket; mail stays where it holds up its own writers."""
+        lead = self._lead
+        with self._lock:
+            if lead.event < 0 or lead.held:
+                return
+            lead.held = True
+        try:
+            for fd, _ in lead.replies.poll(0, 2):
+                if fd in self._inlets:
+                    self._drain(self._inlets[fd], LOOK_EVERY)
+        finally:
+            with self._lock:
+                lead.held = False
+                if self._lanes.queued and lead.asleep:
+                    # A getter is armed, and what it waits for lies in no socket any more.
+                    lead.strike()
+                if lead.followers:
+                    # Who came meanwhile leads now.
+                    release(lead.followers[0])
+                if self.closed:
+                    self._close_descriptors()
+
+    def unread_replies(self) -> int:
+        """Return the descriptor of what `read_replies` reads; -1 where another thread does."""
+        return -1 if self._lead.held or not self._inlets else self._urgent_fd
+
+    def open_call(self, message: Message, turn: Turn) -> Call:
+        """Note that the reply to ``message`` is waited for; ``turn`` is released when it ends."""
+        with self._lock:
+            call = self._lanes.open_call(message)
+            call.turn = turn
+        return call
+
+    def give_up(self, call: Call) -> None:
+        """End ``call`` before its time: this process itself ends, and waits no longer."""
+        with self._lock:
+            if call.reply is None and call.error is None:
+                self._fail([call], f"{self.name!r} itself ended")
+
+    def make_lock(self) -> LockType:
+        """Return a lock for threads that wait beside the mail."""
+        return allocate_lock()
+
+    def expect(self, message: Message) -> None:
+        """Note, before ``message`` leaves, that its reply will be waited for.
+
+        Otherwise it may be here before anybody waits, and whoever reads the mail meanwhile
+        is handed it as a letter. `wait_for` or `open_call` follows, or `expect_no_more`.
+        """
+        if get_ident() == self._owner:
+            # Nobody but this thread takes mail out.
+            return
+        with self._lock:
+            self._lanes.open_call(message)
+
+    def expect_no_more(self, message: Message) -> None:
+        """Take back what `expect` noted of a letter that could not leave."""
+        with self._lock:
+            self._lanes.close_call(message.message_id)
+
+    def close_call(self, call: Call) -> None:
+        """Forget a call; a reply that comes later is dropped."""
+        with self._lock:
+            self._lanes.close_call(call.message.message_id)

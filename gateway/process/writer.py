@@ -1,0 +1,259 @@
+"""Whoever has a mailbox, and writes: letters, answers, and what sends letters back.
+
+Everything here may be called from any thread.
+
+Refused: bodies that no letter can carry (`BodyError`), and `wait_for_reply`
+without a deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import Office
+from gateway.errors import BodyError, GatewayError, RecipientGoneError
+from gateway.mail.body import PLAIN, checked
+from gateway.mail.message import NORMAL, Message, bounce_of, is_solicited, reply_to
+
+log = logging.getLogger(__name__)
+
+
+class Writer:
+    """One mailbox and the mail that goes out of it.
+
+    ``route`` is written on every letter, where a router speaks for what is
+    outside.
+    """
+
+    def __init__(self, name: str, office: Office, mailbox: Mailbox, route: str = "") -> None:
+        self.name = name
+        self._office = office
+        self._deliver_answer: Callable[[Message], None] = office.answer
+        self._box = mailbox
+        self._clock = office.clock
+        self._time = office.clock.time
+        self._monotonic = office.clock.monotonic
+        self._route = route
+        self._mail_counts = {"unhandled": 0, "refused": 0}
+        self._counting = threading.Lock()
+        # Whose mailbox it is, or before it.
+        self._member = name.rpartition("@")[2]
+        # Several callbacks may refuse one letter.
+        self._bounced: deque[str] = deque(maxlen=256)
+        self._bounces_for_others = False
+        """Whether it takes letters to whom the bus knows no mailbox, and may send them back."""
+
+    @property
+    def office(self) -> Office:
+        """The post office of this OS process."""
+        return self._office
+
+    def send(
+        self,
+        recipient: str,
+        subject: str,
+        body: Any = None,
+        *,
+        priority: int = NORMAL,
+        expires_in: float | None = None,
+        timeout: float = 5.0,
+        receipt: bool = False,
+        thread: Message | None = None,
+        headers: dict[str, str] | None = None,
+        awaited: bool = False,
+    ) -> Message:
+        """Deliver a letter and return it.
+
+        ``expires_in`` is in seconds from now. ``timeout`` says how long to
+        wait, in seconds, before a full mailbox raises `MailboxFullError`.
+        ``receipt`` asks for a bounce should the letter fail later. ``thread``
+        continues an earlier letter's thread. One that is ``awaited`` has its
+        reply kept for `wait_for_reply`, which has to follow, whoever reads the
+        mail meanwhile. Raises `AddressError`, `RecipientGoneError` and `BodyError` besides.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     letter = main.send("echo", "say", {"words": 2})
+        ...     return letter.recipient, letter.thread_index
+        >>> play(scene, echo=Echo)
+        ('echo', 1)
+        """
+        office = self._office
+        target = office.target(recipient)
+        if type(subject) is not str or type(priority) is not int or headers is not None:
+            _check_headers(subject, priority, headers)
+        body_type = ""
+        if type(body) not in PLAIN:
+            body, body_type = checked(body)
+        thread_id = message_id = office.new_id()
+        thread_index = 1
+        if thread is not None:
+            thread_id, thread_index = thread.thread_id, thread.thread_index + 1
+        time, monotonic = self._time, self._monotonic
+        message = Message(
+            message_id,
+            thread_id,
+            thread_index,
+            time(),
+            self.name,
+            recipient,
+            subject,
+            body,
+            priority,
+            monotonic() + expires_in if expires_in is not None else None,
+            None,
+            "letter",
+            target.incarnation,
+            self._box.incarnation,
+            receipt,
+            False,
+            self._route,
+            body_type,
+            headers,
+        )
+        if awaited:
+            self._box.expect(message)
+        try:
+            target.deliver(message, timeout)
+        except RecipientGoneError as error:
+            return self._send_again(message, timeout, error)
+        except BaseException:
+            self._box.expect_no_more(message)
+            raise
+        return message
+
+    def _send_again(self, message: Message, timeout: float, error: RecipientGoneError) -> Message:
+        """Look the recipient up once more: it may have been restarted meanwhile."""
+        try:
+            target = self._office.look_up_again(message.recipient)
+            if target.incarnation == message.incarnation:
+                raise error
+            message = replace(message, incarnation=target.incarnation)
+            target.deliver(message, timeout)
+        except BaseException:
+            self._box.expect_no_more(message)
+            raise
+        return message
+
+    def send_control(self, recipient: str, subject: str, body: Any = None) -> None:
+        """Deliver control mail, which is obeyed as soon as it is read, whoever reads it.
+
+        Of another process of this gateway, and of nobody behind a router. Raises
+        `AddressError`, `RecipientGoneError` and `BodyError`.
+        """
+        office = self._office
+        target = office.target(recipient)
+        id = office.new_id()
+        body, body_type = checked(body)
+        message = Message(
+            id,
+            id,
+            1,
+            self._clock.time(),
+            self.name,
+            recipient,
+            subject,
+            body,
+            kind="control",
+            incarnation=target.incarnation,
+            sender_incarnation=self._box.incarnation,
+            route=self._route,
+            body_type=body_type,
+        )
+        target.deliver(message, 0.0)
+
+    def reply(self, message: Message, body: Any = None, *, subject: str = "") -> Message:
+        """Answer ``message`` in its thread and return the answer.
+
+        Raises `RecipientGoneError` where whoever asked is gone, and
+        `BodyError`, which bounces if a callback lets it rise.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     first = main.wait_for_reply(main.send("echo", "say", "hello"))
+        ...     second = main.wait_for_reply(main.send("echo", "say", "again", thread=first))
+        ...     return first.thread_index, second.thread_index
+        >>> play(scene, echo=Echo)
+        (2, 4)
+        """
+        body_type = ""
+        if type(body) not in PLAIN:
+            body, body_type = checked(body)
+        time, deliver = self._time, self._deliver_answer
+        answer = reply_to(message, self._office.new_id(), time(), body, "reply", subject, body_type)
+        deliver(answer)
+        return answer
+
+    def bounce(self, message: Message, error: GatewayError) -> None:
+        """Tell the sender of ``message`` that it failed; one that is gone is not told."""
+        with self._counting:
+            self._mail_counts["refused"] += 1
+        self._count_as_bounced(message)
+        if message.kind not in ("letter", "control") or not is_solicited(message):
+            return
+        try:
+            self._deliver_answer(
+                bounce_of(message, self._office.new_id(), self._clock.time(), error)
+            )
+        except GatewayError as failure:
+            log.debug("%s could not bounce to %s: %s", self.name, message.sender, failure)
+
+    def _count_as_bounced(self, message: Message) -> None:
+        """Have the ledger say so, once, of a letter that this process was handed."""
+        if message.kind != "letter" or not (self._bounces_for_others or self._is_for_us(message)):
+            return
+        with self._counting:
+            if message.message_id in self._bounced:
+                return
+            self._bounced.append(message.message_id)
+        self._box.turn_away()
+
+    def _is_for_us(self, message: Message) -> bool:
+        """Tell whether ``message`` is for this mailbox or what is behind it, as not all mail is."""
+        return message.recipient.rpartition("@")[2] == self._member
+
+    def wait_for_reply(self, message: Message, timeout: float = 5.0) -> Message:
+        """Return the reply to ``message``, handed over directly; other mail keeps its order.
+
+        Works on any thread and inside a callback. Raises `CallTimeoutError`
+        after ``timeout`` seconds, `RecipientGoneError` as soon as the
+        recipient dies, and the error of a bounce. Who waits for an answer of
+        its own, on the thread that reads its mail, waits in vain.
+
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     return main.wait_for_reply(main.send("echo", "say", "hello"), timeout=2.0).body
+        >>> play(scene, echo=Echo)
+        'hello'
+        """
+        return self._box.wait_for(message, timeout)
+
+    def _tell_boss(self, subject: str, body: Any) -> Message:
+        return self._office.tell_boss(self._box, subject, body)
+
+    def _inform_boss(self, subject: str, body: Any) -> None:
+        """Tell the boss what wants no answer. One that is gone is told nothing.
+
+        It takes everybody along, and who dies after it dies in order.
+        """
+        with contextlib.suppress(RecipientGoneError):
+            self._tell_boss(subject, body)
+
+
+def _check_headers(subject: str, priority: int, headers: dict[str, str] | None) -> None:
+    """Raise `BodyError` for what a reader in another OS process would throw away as garbage."""
+    if type(subject) is not str:
+        raise BodyError(f"a subject is text, not {subject!r}")
+    if type(priority) is not int:
+        raise BodyError(f"a priority is a whole number, not {priority!r}")
+    for name, value in (headers or {}).items():
+        if type(name) is not str or type(value) is not str:
+            raise BodyError(f"the header {name!r} is text, not {value!r}")

@@ -29,7 +29,7 @@ from routes.mqtt.router import MqttRouter
 from routes.mqtt.settings import Settings
 from tests.fuzz.mqtt_inbound import GROWTH, SECONDS, resident
 from tests.fuzz.mqtt_specimens import DEVICES, MAX_PAYLOAD, NODE, Maker, Publish
-from tests.lab.little_bus import LittleBus
+from tests.lab.little_bus import LittleBus, statistics
 from tests.lab.mosquitto import Mosquitto
 from tests.lab.os_processes import until
 
@@ -121,7 +121,7 @@ def check(router: MqttRouter, tally: RouterTally, where: str) -> None:
     """Wait until nothing is under way; hold the counts against each other."""
 
     def counts() -> dict[str, Any]:
-        return router.statistics()
+        return statistics(router)
 
     def accounted() -> int:
         told = counts()

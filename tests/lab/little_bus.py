@@ -23,11 +23,19 @@ from gateway.mail.codec import decode, encode
 from gateway.mail.message import Message, reply_to
 from gateway.mail.topic import matches
 from gateway.process.context import Context
+from gateway.process.correspondent import STATISTICS
 from gateway.process.process import Process
 from gateway.process.runner import run
 from gateway.supervision.order_bodies import Subscribing
 
 DEADLINE = 10.0
+
+
+def statistics(process: Process) -> dict[str, Any]:
+    """Ask a living process for its counts, as `gateway ps` does: they are its own thread's."""
+    asked = process.send(process.name, STATISTICS)
+    counts: dict[str, Any] = process.wait_for_reply(asked, DEADLINE).body
+    return counts
 
 
 class LittleBus:

@@ -26,7 +26,7 @@ from routes.mqtt.mail_settings import MailRule, MailSettings, PeerSettings
 from routes.mqtt.router import MqttRouter
 from routes.mqtt.settings import Settings
 from routes.mqtt.spool_settings import SpoolSettings
-from tests.lab.little_bus import LittleBus
+from tests.lab.little_bus import LittleBus, statistics
 from tests.lab.mosquitto import DEADLINE, Mosquitto
 from tests.lab.os_processes import until
 
@@ -83,7 +83,7 @@ class House:
         self.bus.end(self.router)
 
     def mail(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.router.statistics()["mail_between_gateways"]
+        found: dict[str, Any] = statistics(self.router)["mail_between_gateways"]
         return found
 
 
@@ -510,7 +510,7 @@ def test_a_broker_holds_each_gateway_to_its_name(tmp_path: Path) -> None:
         guest: Any = other.run(Guest, "main")
         living: Any = routers[LIVING]
         assert until(
-            lambda: living.statistics()["mail_between_gateways"]["nodes_online"] == 1, DEADLINE
+            lambda: statistics(living)["mail_between_gateways"]["nodes_online"] == 1, DEADLINE
         )
         assert guest.ask("cook@kitchen-pi", "boil").sender == "cook@kitchen-pi"
         cook.heard.get(timeout=DEADLINE)

@@ -23,7 +23,7 @@ from gateway.process.process import Process
 from routes.mqtt.router import MqttRouter
 from routes.mqtt.settings import Settings
 from routes.mqtt.spool_settings import LEAST, SpoolSettings
-from tests.lab.little_bus import DEADLINE, LittleBus
+from tests.lab.little_bus import DEADLINE, LittleBus, statistics
 from tests.lab.mosquitto import Mosquitto, Received
 from tests.lab.os_processes import until
 
@@ -66,7 +66,7 @@ def test_an_outage_longer_than_any_queue_loses_nothing(bus, broker) -> None:
         broker.freeze()
         for number in range(3000):
             board.publish("devices/board/number", number)
-        assert router.statistics()["spool"]["in_hand"] <= 256
+        assert statistics(router)["spool"]["in_hand"] <= 256
         broker.thaw()
         heard.wait_for_count(3000, timeout=30)
         assert numbers(heard) == list(range(3000))
@@ -99,7 +99,7 @@ def test_a_route_with_its_hands_full_still_learns_that_there_is_a_connection_aga
     session, forwarder = router._session, router._forwarder
     assert session is not None
     assert forwarder is not None
-    assert until(lambda: router.statistics()["connection"] == "connected", DEADLINE)
+    assert until(lambda: statistics(router)["connection"] == "connected", DEADLINE)
     begin, begun, busy, may_go_on = (
         forwarder.begin,
         threading.Event(),
@@ -135,7 +135,7 @@ def test_without_a_spool_it_waits_in_memory_as_far_as_there_is_room(bus, broker)
     broker.freeze()
     for number in range(500):
         board.publish("devices/board/number", number)
-    assert router.statistics()["spool"] is None
+    assert statistics(router)["spool"] is None
     assert not (bus.office.spool_folder("mqtt")).exists()
     broker.thaw()
 

@@ -13,6 +13,7 @@ from gateway.process.process import Process
 from gateway.rpc.serving import serve
 from routes.unix_socket.settings import Guest
 from tests.lab.called_arm import CalledArm
+from tests.lab.little_bus import statistics
 from tests.lab.os_processes import until
 from tests.routes.unix_socket.test_router import Strict, code, send
 
@@ -76,7 +77,7 @@ def test_a_stream_that_was_read_to_its_end_is_forgotten(client, router):
     answer = client.ask(**send("scan", to="robot", body={"most": 2}))
     answer = client.ask(**pull(answer["body"]["stream"]))
     assert (answer["body"]["parts"], answer["body"]["more"]) == ([1], False)
-    assert router.statistics()["streams"] == 0
+    assert statistics(router)["streams"] == 0
 
 
 def test_a_stream_is_closed_by_its_id(client, router, arm):
@@ -110,7 +111,7 @@ def test_who_hangs_up_leaves_no_stream_open(client, router, arm):
     scan(client)
     client.close()
     assert arm.closed.acquire(timeout=DEADLINE)
-    assert until(lambda: router.statistics()["streams"] == 0, DEADLINE)
+    assert until(lambda: statistics(router)["streams"] == 0, DEADLINE)
 
 
 def test_who_hangs_up_takes_back_what_was_asked(client, router, arm):

@@ -16,6 +16,7 @@ from gateway.process.process import Process
 from gateway.testing.stage import Echo
 from routes.unix_socket.router import UnixSocketRouter
 from routes.unix_socket.settings import Guest
+from tests.lab.little_bus import statistics
 
 DEADLINE = 10.0
 
@@ -145,7 +146,7 @@ def test_who_leaves_while_held_is_forgotten(router, full, connect):
     other.write(send("led", timeout=600))
     other.close()
     probe = connect()
-    until(lambda: router.statistics()["clients"] == 2, probe)
+    until(lambda: statistics(router)["clients"] == 2, probe)
 
 
 def test_a_letter_without_room_holds_up_nothing_else_of_its_client(bus, full, connect):
@@ -220,7 +221,7 @@ def test_garbage_gets_an_error_line_and_a_count(router, client):
         answer = client.read()
         assert (answer["id"], code(answer)) == (None, "protocol")
     assert client.ask(op="hello")["ok"]
-    assert router.statistics()["garbage"] == 5
+    assert statistics(router)["garbage"] == 5
 
 
 def test_an_endless_line_is_refused_once_and_costs_no_memory(board, make_router, connect):
@@ -230,7 +231,7 @@ def test_an_endless_line_is_refused_once_and_costs_no_memory(board, make_router,
     assert "1000 bytes" in client.read()["error"]["reason"]
     client.socket.sendall(b"x" * 300_000 + b"\n")
     assert client.ask(op="hello")["ok"]
-    assert router.statistics()["garbage"] == 1
+    assert statistics(router)["garbage"] == 1
 
 
 def test_a_line_may_come_byte_by_byte(client):
@@ -252,8 +253,8 @@ def test_letters_of_who_has_left_are_still_written(router, connect, board):
     client.close()
     assert board.heard.get(timeout=DEADLINE) == ("led", 5)
     probe = connect()
-    until(lambda: router.statistics()["clients"] == 1, probe)
-    assert router.statistics()["calls_pending"] == 0
+    until(lambda: statistics(router)["clients"] == 1, probe)
+    assert statistics(router)["calls_pending"] == 0
 
 
 def test_clients_that_break_off_anywhere_leave_nothing(router, connect, board):
@@ -263,8 +264,8 @@ def test_clients_that_break_off_anywhere_leave_nothing(router, connect, board):
         client.socket.sendall(line[:size])
         client.close()
     probe = connect()
-    until(lambda: router.statistics()["clients"] == 1, probe)
-    assert router.statistics()["calls_pending"] == 0
+    until(lambda: statistics(router)["clients"] == 1, probe)
+    assert statistics(router)["calls_pending"] == 0
 
 
 # Who comes in.
@@ -313,7 +314,7 @@ def test_one_client_too_many_is_turned_away_with_a_reason(board, make_router, co
     assert code(third.read()) == "refused"
     assert third.is_hung_up()
     first.close()
-    until(lambda: router.statistics()["clients"] == 1, second)
+    until(lambda: statistics(router)["clients"] == 1, second)
     assert connect().ask(op="hello")["ok"]
 
 
@@ -327,7 +328,7 @@ def test_whoever_has_been_idle_for_longest_makes_room(board, make_router, connec
     assert connect().ask(op="hello")["ok"]
     assert idle.is_hung_up()
     assert fresh.ask(op="hello")["ok"]
-    assert router.statistics()["clients_let_go"] == 1
+    assert statistics(router)["clients_let_go"] == 1
 
 
 def test_who_reads_no_answers_is_let_go(board, make_router, connect):
@@ -335,7 +336,7 @@ def test_who_reads_no_answers_is_let_go(board, make_router, connect):
     deaf, probe = connect(), connect()
     with pytest.raises(ConnectionError):
         ask_for_ever(deaf)
-    until(lambda: router.statistics()["clients_let_go"] == 1, probe)
+    until(lambda: statistics(router)["clients_let_go"] == 1, probe)
 
 
 def ask_for_ever(client):
@@ -417,7 +418,7 @@ def test_a_slow_reader_loses_the_oldest_and_is_told_how_many(board, make_router,
     for raw in (slow, quick):
         assert raw.ask(op="tail", pattern="flood")["ok"]
     published = 0
-    while router.statistics()["publications_dropped"] < 50:
+    while statistics(router)["publications_dropped"] < 50:
         published += 1
         board.publish("flood", {"number": published, "padding": "x" * 1000})
         assert quick.read()["body"]["number"] == published
@@ -447,7 +448,7 @@ def test_the_route_says_that_it_is_open_and_where(bus, router, path):
     (state,) = bus.run(Watcher, "watcher").states
     assert state["state"] == "connected"
     assert str(path) in state["cause"]
-    assert router.statistics()["path"] == str(path)
+    assert statistics(router)["path"] == str(path)
 
 
 def test_a_door_that_is_taken_is_waited_for(bus, board, make_router, connect, path):

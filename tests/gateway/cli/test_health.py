@@ -101,7 +101,8 @@ def test_it_watches_line_by_line_for_programs(door: Path) -> None:
 
 def test_on_a_terminal_each_report_takes_the_place_of_the_one_before(door: Path) -> None:
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
+    # The shortest report, of a machine that tells little, is longer than this.
+    termios.tcsetwinsize(theirs, (12, 80))
     try:
         with watching(door, stdout=theirs):
             os.close(theirs)
@@ -119,7 +120,7 @@ def test_on_a_terminal_each_report_takes_the_place_of_the_one_before(door: Path)
         lines = page.replace("\x1b[K", "").splitlines()
         assert lines[0].startswith("lab: ")
         # One that is longer than the screen would push its first line out of it.
-        assert page.count("\n") < 24
+        assert page.count("\n") < 12
         assert lines[-2].startswith("… ")
 
 

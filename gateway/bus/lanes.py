@@ -155,6 +155,16 @@ class Lanes:
         self.queued += 1
         self.counts[ACCEPTED] += 1
 
+    def take_in(self, letters: list[Message]) -> None:
+        """Queue what came from a socket and is counted already."""
+        if self._only is not None:
+            self._only.extend(letters)
+        else:
+            for message in letters:
+                self._mail[message.priority if 0 <= message.priority <= 2 else 2].append(message)
+        self.count += len(letters)
+        self.queued += len(letters)
+
     def drop_oldest(self) -> Message:
         """Take the oldest letter of the least urgent lane out, counted as dropped; return it."""
         lane = next(lane for lane in reversed(self._mail) if lane)

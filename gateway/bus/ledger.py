@@ -23,14 +23,25 @@ from typing import NamedTuple, Protocol
 
 from gateway.errors import GatewayError
 
-ACCEPTED, PASSED_ON, DELIVERED, DROPPED, EXPIRED, BOUNCED, LOST, REFUSED, GARBAGE, TAKING = range(
-    10
-)
+(
+    ACCEPTED,
+    TAKEN_IN,
+    PASSED_ON,
+    DELIVERED,
+    DROPPED,
+    EXPIRED,
+    BOUNCED,
+    LOST,
+    REFUSED,
+    GARBAGE,
+    TAKING,
+) = range(11)
 """Where each count stands in a row.
 
-Passed on is accepted and delivered at once (a letter that turned out too old is
-taken off the delivered, which alone may be below zero). Taking is 1 while the reader has a
-letter from a socket in its hands that is counted nowhere yet.
+Taken in is accepted as well, from a socket and with others. Passed on is accepted and
+delivered at once (a letter that turned out too old is taken off the delivered, which alone
+may be below zero). Taking is 1 while the reader may have a letter from a socket in its
+hands that is counted nowhere yet.
 """
 
 ROW = 16
@@ -90,7 +101,7 @@ def empty_row() -> Counts:
 def balance(counts: Counts, queued: int) -> Balance:
     """Return a row's counts as they are, with ``queued`` letters still waiting."""
     return Balance(
-        counts[ACCEPTED] + counts[PASSED_ON],
+        counts[ACCEPTED] + counts[TAKEN_IN] + counts[PASSED_ON],
         counts[DELIVERED] + counts[PASSED_ON],
         counts[DROPPED],
         counts[EXPIRED],

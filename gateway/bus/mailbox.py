@@ -166,16 +166,19 @@ class Mailbox(ReplyWaits):
         # What is usual is spelled out here, since every call costs: a letter lies
         # here already, or it comes and nobody else waits. `_get` does the rest.
         lock, lead, lanes = self._lock, self._lead, self._lanes
+        message, alone = None, False
         lock.acquire()
         try:
-            alone = not (lanes.queued or lead.held or self._poked or self._ready or self.closed)
-            if alone:
-                lead.held = lead.asleep = True
-                lead.readers += 1
-            else:
+            if lanes.queued:
                 message = lanes.pop()
+            elif not (lead.held or self._poked or self._ready or self.closed):
+                alone = lead.held = lead.asleep = True
+                lead.readers += 1
         finally:
             lock.release()
+        if message is not None and (message.expiry is None or message.expiry > self._monotonic()):
+            self._in_a_row += 1
+            return message
         if alone:
             monotonic = self._monotonic
             deadline = inf if timeout is None else monotonic() + timeout
@@ -202,9 +205,6 @@ class Mailbox(ReplyWaits):
             if timeout == 0 and not (message or self._poked or self._ready or self.closed):
                 return None
             return self._get(message, deadline)
-        if message is not None and (message.expiry is None or message.expiry > self._monotonic()):
-            self._in_a_row += 1
-            return message
         return self._get(message, inf if timeout is None else self._monotonic() + timeout)
 
     def _get(self, message: Message | None, deadline: float) -> Message | None:

@@ -34,6 +34,7 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.outlets import outlet_to
 from gateway.bus.pump import Pump
 from gateway.bus.spool_writer import SpoolWriter
+from gateway.bus.unread import Unread
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock
 from gateway.errors import AddressError, GatewayError, RecipientGoneError, RefusedError
@@ -83,6 +84,7 @@ class Office:
         self._unwritten: Counter[str] = Counter()
         self._listeners: list[Callable[[], None]] = []
         self._pump = Pump()
+        self._unread = Unread()
         self._id_prefix = os.urandom(5).hex() + "-"
         self._id_numbers = count(1)
         self._pid = os.getpid()
@@ -154,11 +156,13 @@ class Office:
             counts=None if row is None or self.ledgers is None else self.ledgers.row(row),
         )
         self._boxes[name] = box
+        self._unread.add(box)
         self._forget_routes()
         return box
 
     def close(self, box: Mailbox) -> None:
         """Close a mailbox of this OS process; what it leaves is bounced where asked for."""
+        self._unread.remove(box)
         left = box.close()
         if self._boxes.get(box.name) is box:
             del self._boxes[box.name]
@@ -197,6 +201,7 @@ class Office:
         for box in list(self._boxes.values()):
             self.close(box)
         self._outlets = {}
+        self._unread.close()
         self._forget_routes()
         for writer in self._spools.values():
             writer.close()
@@ -272,11 +277,6 @@ class Office:
             outlet = outlet_to(self._folder, name, incarnation, policy, self._pump, self._unread)
             self._outlets[name] = outlet
         return outlet
-
-    def _unread(self) -> dict[int, Callable[[], None]]:
-        """Return what whoever waits for room elsewhere is to read meanwhile: replies, control."""
-        unread = ((box.unread_replies(), box.read_replies) for box in list(self._boxes.values()))
-        return {fd: read for fd, read in unread if fd >= 0}
 
     # Delivery
 

@@ -39,7 +39,12 @@ class DroppingOutlet(Outlet):
     __slots__ = ("_pump",)
 
     def __init__(
-        self, folder: Folder, name: str, incarnation: int, pump: Pump, meanwhile: Meanwhile = dict
+        self,
+        folder: Folder,
+        name: str,
+        incarnation: int,
+        pump: Pump,
+        meanwhile: Meanwhile | None = None,
     ) -> None:
         super().__init__(folder, name, incarnation, meanwhile)
         self._pump = pump
@@ -61,7 +66,7 @@ def outlet_to(
     incarnation: int,
     policy: Policy | None,
     pump: Pump,
-    meanwhile: Meanwhile = dict,
+    meanwhile: Meanwhile | None = None,
 ) -> Outlet:
     """Return what writes to one life of the mailbox ``name`` as its policy wants it."""
     if policy == "reject":

@@ -144,12 +144,17 @@ class ReplyWaits(Intake):
         if calls and self._lead.asleep:
             self._lead.strike()
 
-    def read_replies(self) -> None:
-        """Read what lies in the urgent socket; mail stays where it holds up its own writers."""
+    def read_replies(self) -> bool:
+        """Read what lies in the urgent socket; mail stays where it holds up its own writers.
+
+        False where another thread is at it.
+        """
         lead = self._lead
         with self._lock:
-            if lead.event < 0 or lead.held:
-                return
+            if lead.event < 0:
+                return True
+            if lead.held:
+                return False
             lead.held = True
         try:
             for fd, _ in lead.replies.poll(0, 2):
@@ -166,10 +171,12 @@ class ReplyWaits(Intake):
                     release(lead.followers[0])
                 if self.closed:
                     self._close_descriptors()
+        return True
 
-    def unread_replies(self) -> int:
-        """Return the descriptor of what `read_replies` reads; -1 where another thread does."""
-        return -1 if self._lead.held or not self._inlets else self._urgent_fd
+    @property
+    def urgent_fd(self) -> int:
+        """The descriptor of what `read_replies` reads; -1 where nobody writes from outside."""
+        return self._urgent_fd
 
     def open_call(self, message: Message, turn: Turn) -> Call:
         """Note that the reply to ``message`` is waited for; ``turn`` is released when it ends."""

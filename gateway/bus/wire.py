@@ -27,10 +27,9 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
-from typing import Literal
+from time import monotonic, sleep
+from typing import Literal, Protocol
 from urllib.parse import quote
 
 from msgspec.structs import replace
@@ -130,8 +129,20 @@ class Folder:
             self._fd = -1
 
 
-Meanwhile = Callable[[], dict[int, Callable[[], None]]]
-"""Returns what a writer who waits is to read, by descriptor."""
+class Meanwhile(Protocol):
+    """What a writer who waits is to read."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while there is something."""
+        ...
+
+    def read(self) -> bool:
+        """Read it; False where another thread is about to."""
+        ...
+
+
+NAP = 0.0005
+"""Seconds until a writer looks again, where another thread reads or no descriptor is left."""
 
 
 class Outlet:
@@ -148,13 +159,14 @@ class Outlet:
         "_lock",
         "_mail",
         "_meanwhile",
+        "_rooms",
         "_urgent",
         "incarnation",
         "name",
     )
 
     def __init__(
-        self, folder: Folder, name: str, incarnation: int, meanwhile: Meanwhile = dict
+        self, folder: Folder, name: str, incarnation: int, meanwhile: Meanwhile | None = None
     ) -> None:
         self.name = name
         self.incarnation = incarnation
@@ -164,9 +176,10 @@ class Outlet:
         self._announced: list[tuple[int, socket.socket]] = []
         self._mail: socket.socket | None = None
         self._urgent: socket.socket | None = None
+        self._rooms: dict[Lane, select.epoll] = {}
 
     def __del__(self) -> None:
-        for used in (self._mail, self._urgent):
+        for used in (self._mail, self._urgent, *self._rooms.values()):
             if used is not None:
                 used.close()
 
@@ -262,23 +275,14 @@ class Outlet:
         return RecipientGoneError(f"{self.name!r} is gone: {error.strerror}")
 
     def _wait_for_room(self, message: Message, timeout: float, packed: bytes) -> None:
-        """Wait in poll(), which is right about a connected socket.
+        """Wait for room, of which epoll knows where the socket is connected.
 
-        Several writers may race for the one place that became free. Who waits
-        here reads meanwhile what is for itself: were it not to, two who write to
-        each other, and find each other full, would wait until the deadline.
+        Several writers may race for the one place that became free.
         """
         lane = _lane_of(message)
         deadline = monotonic() + timeout
         while (left := deadline - monotonic()) > 0:
-            waiting = select.poll()
-            waiting.register(self.socket_for(lane), select.POLLOUT)
-            readers = self._meanwhile()
-            for fd in readers:
-                waiting.register(fd, select.POLLIN)
-            for fd, _ in waiting.poll(left * 1000):
-                if fd in readers:
-                    readers[fd]()
+            self._sleep(lane, left)
             # There is room for one. A reader that shares this core makes more of it first,
             # where every letter would cost two switches otherwise.
             os.sched_yield()
@@ -287,6 +291,36 @@ class Outlet:
         raise MailboxFullError(
             f"{self.name!r} took no mail for {timeout:g} s: its reader is slow or stuck"
         )
+
+    def _sleep(self, lane: Lane, timeout: float) -> None:
+        """Sleep until there is room in ``lane``, or something was read here."""
+        meanwhile, own = self._meanwhile, self.socket_for(lane).fileno()
+        try:
+            found = (self._rooms.get(lane) or self._room(lane)).poll(timeout, 2)
+        except OSError:
+            # Out of descriptors: it takes more of our time, and goes on.
+            sleep(NAP)
+            found = [(-1, 0)]
+        for fd, _ in found:
+            if fd != own and meanwhile is not None and not meanwhile.read():
+                sleep(NAP)
+
+    def _room(self, lane: Lane) -> select.epoll:
+        """Return what sleeps until there is room in ``lane``; it is kept, since that is often."""
+        used = self.socket_for(lane)
+        with self._lock:
+            room = self._rooms.get(lane)
+            if room is None:
+                room = select.epoll()
+                try:
+                    room.register(used, select.EPOLLOUT)
+                    if self._meanwhile is not None:
+                        room.register(self._meanwhile.fileno(), select.EPOLLIN)
+                except BaseException:
+                    room.close()
+                    raise
+                self._rooms[lane] = room
+        return room
 
     def socket_for(self, lane: Lane) -> socket.socket:
         """Return the socket of ``lane``, for whoever waits for room in it."""

@@ -66,8 +66,6 @@ def checked(body: Any) -> tuple[Any, str]:
 bytes, list, dict, datetime or a registered Struct
     """
     kind = type(body)
-    if kind in PLAIN or (kind is int and _INT_MIN <= body <= _INT_MAX):
-        return body, ""
     if kind is dict:
         # Most bodies are flat, and copied in one go.
         for key, item in body.items():
@@ -77,6 +75,8 @@ bytes, list, dict, datetime or a registered Struct
                 break
         else:
             return body.copy(), ""
+    elif kind in PLAIN or (kind is int and _INT_MIN <= body <= _INT_MAX):
+        return body, ""
     elif isinstance(body, msgspec.Struct):
         return _struct(body), kind.__name__
     return _copy(body, "body", DEPTH), ""

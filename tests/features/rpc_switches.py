@@ -351,7 +351,7 @@ def telling() -> None:
 
 @switch
 def reading_while_one_waits() -> None:
-    replace("gateway.bus.office:Office._unread", lambda office: {})
+    replace("gateway.bus.unread:Unread.read", lambda unread: False)
 
 
 # Asyncio

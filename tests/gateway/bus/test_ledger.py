@@ -13,6 +13,7 @@ from gateway.bus.ledger import (
     ACCEPTED,
     DELIVERED,
     ROW,
+    TAKEN_IN,
     TAKING,
     Balance,
     SharedLedgers,
@@ -52,6 +53,21 @@ def test_a_letter_between_the_socket_and_the_ledger_is_in_doubt() -> None:
     assert balance_of_the_dead(row).in_doubt == 1
 
 
+def test_what_a_reader_was_killed_over_in_the_middle_of_a_crowd_is_counted() -> None:
+    ledgers = SharedLedgers(1)
+    row = ledgers.row(ledgers.claim())
+    lanes = Lanes(10, "fifo", counts=row)
+    row[TAKEN_IN] += 2
+    lanes.take_in([letter(1), letter(2)])
+    lanes.pop()
+    # Three more came from the socket, and it died before they had a lane.
+    row[TAKEN_IN] += 3
+    row[TAKING] = 1
+    found = balance_of_the_dead(row)
+    assert found == Balance(accepted=5, delivered=1, lost_with_reader=4, in_doubt=1)
+    assert found.is_balanced
+
+
 def test_a_row_begins_with_zeros_and_is_nobody_elses() -> None:
     ledgers = SharedLedgers(2)
     first, second = ledgers.claim(), ledgers.claim()
@@ -64,12 +80,15 @@ def test_a_row_begins_with_zeros_and_is_nobody_elses() -> None:
     assert list(ledgers.row(ledgers.claim())) == [0] * ROW
 
 
-@given(st.lists(st.sampled_from(["push", "pop", "pass", "expire", "drop"]), max_size=60))
+@given(st.lists(st.sampled_from(["push", "take", "pop", "pass", "expire", "drop"]), max_size=60))
 def test_from_afar_and_from_near_it_is_the_same_balance(steps: list[str]) -> None:
     lanes = Lanes(1000, "fifo")
     for number, step in enumerate(steps):
         if step == "push":
             lanes.push_letter(letter(number))
+        elif step == "take":
+            lanes.counts[TAKEN_IN] += 2
+            lanes.take_in([letter(number), letter(-number)])
         elif step == "pass":
             lanes.pass_on(letter(number))
         elif step == "pop":

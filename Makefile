@@ -30,15 +30,17 @@ help:
 run: $(VENV)/.ready-demo
 	@$(BIN)/gateway demo $(ARGS)
 
-# Tests that watch the clock run first, with nothing beside them; then the rest,
-# spread over the cores (WORKERS=1 has them one by one). pytest's 5 means that none of that kind was chosen.
+# Tests that watch the clock run first: what counts milliseconds with nothing beside it, what
+# has seconds once on each core. Then the rest, spread over the workers (WORKERS=1 has them one
+# by one). pytest's 5 means that none of a kind was chosen.
 test: $(VENV)/.ready-dev
 	@$(BIN)/python deploy/test_packages.py
 	@status=0; \
-	$(BIN)/python -m pytest -m alone $(ARGS) || { code=$$?; [ $$code -eq 5 ] || status=$$code; }; \
-	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadfile \
-	    --no-loadscope-reorder $(ARGS) \
-	    || { code=$$?; [ $$code -eq 5 ] || status=$$code; }; \
+	run() { $(BIN)/python -m pytest "$$@" || { code=$$?; [ $$code -eq 5 ] || status=$$code; }; }; \
+	spread="--dist loadfile --no-loadscope-reorder"; \
+	run -m alone $(ARGS); \
+	run -m paced -n $$(nproc) $$spread $(ARGS); \
+	run -m "not alone and not paced" -n $(WORKERS) $$spread $(ARGS); \
 	exit $$status
 
 # All four speak, also when the first has found something.

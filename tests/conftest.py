@@ -51,6 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
         switches()[switched_off]()
     os.environ["PATH"] = SEARCH_PATH
+    # The readline of who starts workers tells them of a screen, which programs would believe
+    # more than the terminal that a test gives them.
+    for size in ("LINES", "COLUMNS"):
+        os.environ.pop(size, None)
     # Here as well as by the contract itself, for the one who prints when workers test.
     config.pluginmanager.import_plugin("gateway.testing.driver_ladder")
     config.stash[LEFT_OUT] = {}

@@ -12,8 +12,8 @@ A call goes to the catch-alls from the root down to its branch, to the handlers
 of its path, the newest first, and then to the generic ones (`otherwise`) from
 its branch up to the root. The first that does not return `UNHANDLED` has it.
 
-Any thread may change it. Refused (`ValueError`): paths that are none, and names
-that begin with an underscore.
+Any thread may change it. Refused (`ValueError`): paths that are none, names that begin
+with an underscore, and objects with nothing to call.
 """
 
 from __future__ import annotations
@@ -87,9 +87,12 @@ class Api:
         """Add the marked methods of ``source`` under ``at``, and those of what hangs on it.
 
         What hangs on it are its attributes without an underscore whose class has
-        marked methods.
+        marked methods. Raises `ValueError` where there are none, since nobody could call it.
         """
-        for path, function in _marked(source, at, ()):
+        found = list(_marked(source, at, ()))
+        if not found:
+            raise ValueError(_nothing_marked(source))
+        for path, function in found:
             self.add(path, function, typed=True)
 
     def remove(self, path: str, function: Function | None = None) -> int:
@@ -192,6 +195,15 @@ def unknown(address: str, path: str, paths: list[str]) -> UnknownApiError:
         return UnknownApiError(f"{address} has no {path!r} to call; did you mean {near[0]!r}?")
     shown = ", ".join(paths[:12]) + (", …" if len(paths) > 12 else "")
     return UnknownApiError(f"{address} has no {path!r} to call; it has {shown or 'nothing'}")
+
+
+def _nothing_marked(source: object) -> str:
+    if isinstance(source, type):
+        return f"{source.__name__} is a class: make one, {source.__name__}(…), and serve that"
+    return (
+        f"{type(source).__name__} has no method that can be called: mark some with @command,"
+        " or register functions by name, api_of(process).add(name, function)"
+    )
 
 
 def _marked(source: object, at: str, above: tuple[object, ...]) -> Iterator[tuple[str, Function]]:

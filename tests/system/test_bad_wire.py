@@ -17,7 +17,7 @@ from tests.lab.os_processes import resident_kilobytes, until
 from tests.lab.simavr import Simavr
 from tests.lab.wire import Wire, accepted, terminal
 
-pytestmark = [pytest.mark.alone, pytest.mark.needs("mosquitto")]
+pytestmark = [pytest.mark.paced, pytest.mark.needs("mosquitto")]
 
 MEGABYTE = 1 << 20
 ALLOWED_GROWTH = 4 * 1024

@@ -15,7 +15,7 @@ from tests.lab.mosquitto import Mosquitto
 from tests.lab.os_processes import until
 from tests.lab.simavr import Simavr
 
-pytestmark = [pytest.mark.alone, pytest.mark.needs("simavr", "mosquitto")]
+pytestmark = [pytest.mark.paced, pytest.mark.needs("simavr", "mosquitto")]
 
 DEADLINE = 10.0
 """Seconds that the whole application may take to end."""

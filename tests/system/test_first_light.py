@@ -11,7 +11,7 @@ import pytest
 from tests.lab.bench import Bench, body_of
 from tests.lab.gateway_process import DEVICE
 
-pytestmark = [pytest.mark.alone, pytest.mark.needs("simavr", "mosquitto")]
+pytestmark = [pytest.mark.paced, pytest.mark.needs("simavr", "mosquitto")]
 
 
 def test_telemetry_reaches_a_foreign_subscriber(bench: Bench, measured) -> None:

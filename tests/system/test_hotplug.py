@@ -30,7 +30,7 @@ from tests.lab.os_processes import (
 )
 from tests.lab.told import DEADLINE, Told
 
-pytestmark = [pytest.mark.alone, pytest.mark.needs("umockdev")]
+pytestmark = [pytest.mark.paced, pytest.mark.needs("umockdev")]
 
 CYCLES = 500
 BOARDS = 6

@@ -22,7 +22,7 @@ from tests.lab.os_processes import until
 from tests.system.conftest import Measured
 
 pytestmark = [
-    pytest.mark.alone,
+    pytest.mark.paced,
     pytest.mark.needs("systemd", "mosquitto"),
     pytest.mark.timeout(240),
 ]

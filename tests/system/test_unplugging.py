@@ -17,7 +17,7 @@ from tests.lab.mosquitto import Mosquitto, Received
 from tests.lab.os_processes import holdings, until
 from tests.lab.simavr import Simavr
 
-pytestmark = [pytest.mark.alone, pytest.mark.needs("simavr", "mosquitto")]
+pytestmark = [pytest.mark.paced, pytest.mark.needs("simavr", "mosquitto")]
 
 PATIENCE = 3.0
 """Seconds of silence after which the bench board is stale: its driver's heartbeat."""

@@ -20,7 +20,7 @@ from tests.lab.gateway_process import GatewayProcess
 from tests.lab.live_scanner import SCANNER, LiveScanner
 from tests.lab.live_usb import LiveUsb
 
-pytestmark = [pytest.mark.alone, pytest.mark.needs("umockdev")]
+pytestmark = [pytest.mark.paced, pytest.mark.needs("umockdev")]
 
 DEADLINE = 40.0
 PORTS = {"till": "1", "door": "2", "exit": "3"}

@@ -123,7 +123,7 @@ def check_story(events: list[Event], node: str) -> None:
     assert summary["heard"] > 20
 
 
-@pytest.mark.alone
+@pytest.mark.paced
 def test_it_tells_the_whole_story_within_20_seconds(start, tmp_path):
     process = start("--seconds", "20", "--json")
     status, lines, err = finish(process)

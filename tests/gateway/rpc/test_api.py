@@ -81,6 +81,23 @@ def test_what_hangs_on_an_object_is_a_branch_and_what_is_not_marked_is_not_there
     assert api.paths() == ["hand.wave", "left.hand.wave", "left.lift", "lift"]
 
 
+class Mute:
+    def nod(self) -> None:
+        """Not marked: nobody outside can call it."""
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        (Mute(), "Mute has no method that can be called: mark some with @command"),
+        (Mute, r"Mute is a class: make one, Mute\(…\), and serve that"),
+    ],
+)
+def test_an_object_with_nothing_to_call_is_refused(source: object, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        Api(source)
+
+
 def test_a_branch_registers_where_it_is() -> None:
     api = Api()
     branch = api.branch("arm").branch("left")

@@ -10,6 +10,7 @@ Refused: nothing. Where no descriptor is to be had it is asked from time to time
 
 from __future__ import annotations
 
+import contextlib
 import select
 import threading
 
@@ -39,7 +40,9 @@ class Unread:
             if self._boxes.get(box.urgent_fd) is box:
                 del self._boxes[box.urgent_fd]
                 if self._epoll is not None:
-                    self._epoll.unregister(box.urgent_fd)
+                    # It may have closed itself.
+                    with contextlib.suppress(OSError):
+                        self._epoll.unregister(box.urgent_fd)
 
     def fileno(self) -> int:
         """Return the descriptor that is readable while something is unread."""

@@ -48,7 +48,6 @@ from gateway.clock import Clock, RealClock
 from gateway.errors import ConfigError, GatewayError
 from gateway.process.context import Mode
 from gateway.process.correspondent import STATISTICS
-from gateway.process.log_stream import release
 from gateway.process.process import Process
 from gateway.process.runner import begin, end
 from gateway.process.stepper import Stepper
@@ -58,6 +57,7 @@ from gateway.supervision.child import Child
 from gateway.supervision.errand import run_errand
 from gateway.supervision.fork_server import ForkServer
 from gateway.supervision.lives import LOOPS, Lives
+from gateway.supervision.notices import heed_no_more
 from gateway.supervision.order import waves
 from gateway.supervision.order_desk import OrderDesk
 from gateway.supervision.program import Program
@@ -464,7 +464,7 @@ class Application:
         with folder.explained():
             self._office = Office(folder.bus, clock=self._clock, ledgers=self._ledgers)
         stack.callback(self._office.shut)
-        stack.callback(release, self._office)
+        stack.callback(heed_no_more, self._office)
         self._office.clean()
         lives = self._make_lives(temporary=self._temporary)
         stack.callback(lives.stop_loops)

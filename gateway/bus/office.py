@@ -32,9 +32,9 @@ from gateway.bus.lanes import Order, Policy
 from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.outlets import outlet_to
+from gateway.bus.patience import Patience
 from gateway.bus.pump import Pump
 from gateway.bus.spool_writer import SpoolWriter
-from gateway.bus.unread import Unread
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock
 from gateway.errors import AddressError, GatewayError, RecipientGoneError, RefusedError
@@ -84,7 +84,7 @@ class Office:
         self._unwritten: Counter[str] = Counter()
         self._listeners: list[Callable[[], None]] = []
         self._pump = Pump()
-        self._unread = Unread()
+        self._patience = Patience()
         self._id_prefix = os.urandom(5).hex() + "-"
         self._id_numbers = count(1)
         self._pid = os.getpid()
@@ -156,13 +156,13 @@ class Office:
             counts=None if row is None or self.ledgers is None else self.ledgers.row(row),
         )
         self._boxes[name] = box
-        self._unread.add(box)
+        self._patience.add(box)
         self._forget_routes()
         return box
 
     def close(self, box: Mailbox) -> None:
         """Close a mailbox of this OS process; what it leaves is bounced where asked for."""
-        self._unread.remove(box)
+        self._patience.remove(box)
         left = box.close()
         if self._boxes.get(box.name) is box:
             del self._boxes[box.name]
@@ -201,7 +201,7 @@ class Office:
         for box in list(self._boxes.values()):
             self.close(box)
         self._outlets = {}
-        self._unread.close()
+        self._patience.close()
         self._forget_routes()
         for writer in self._spools.values():
             writer.close()
@@ -274,7 +274,7 @@ class Office:
         outlet = self._outlets.get(name)
         if outlet is None or outlet.incarnation != incarnation:
             policy = self.book.policies.get(name)
-            outlet = outlet_to(self._folder, name, incarnation, policy, self._pump, self._unread)
+            outlet = outlet_to(self._folder, name, incarnation, policy, self._pump, self._patience)
             self._outlets[name] = outlet
         return outlet
 

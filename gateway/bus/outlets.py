@@ -12,8 +12,9 @@ Refused in any case: letters to a mailbox that is gone, bodies too large.
 from __future__ import annotations
 
 from gateway.bus.lanes import Policy
+from gateway.bus.patience import Patience
 from gateway.bus.pump import Pump
-from gateway.bus.wire import Folder, Meanwhile, Outlet, pack
+from gateway.bus.wire import Folder, Outlet, pack
 from gateway.errors import MailboxFullError
 from gateway.mail.message import Message
 
@@ -44,9 +45,9 @@ class DroppingOutlet(Outlet):
         name: str,
         incarnation: int,
         pump: Pump,
-        meanwhile: Meanwhile | None = None,
+        patience: Patience | None = None,
     ) -> None:
-        super().__init__(folder, name, incarnation, meanwhile)
+        super().__init__(folder, name, incarnation, patience)
         self._pump = pump
 
     def deliver(self, message: Message, timeout: float = 5.0) -> None:
@@ -66,11 +67,11 @@ def outlet_to(
     incarnation: int,
     policy: Policy | None,
     pump: Pump,
-    meanwhile: Meanwhile | None = None,
+    patience: Patience | None = None,
 ) -> Outlet:
     """Return what writes to one life of the mailbox ``name`` as its policy wants it."""
     if policy == "reject":
-        return RejectingOutlet(folder, name, incarnation, meanwhile)
+        return RejectingOutlet(folder, name, incarnation, patience)
     if policy == "drop_oldest":
-        return DroppingOutlet(folder, name, incarnation, pump, meanwhile)
-    return Outlet(folder, name, incarnation, meanwhile)
+        return DroppingOutlet(folder, name, incarnation, pump, patience)
+    return Outlet(folder, name, incarnation, patience)

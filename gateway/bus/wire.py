@@ -24,17 +24,17 @@ import array
 import contextlib
 import errno
 import os
-import select
 import socket
 import threading
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Literal, Protocol
+from time import monotonic
+from typing import Literal
 from urllib.parse import quote
 
 from msgspec.structs import replace
 
 from gateway.bus.parcels import Parcels
+from gateway.bus.patience import Patience
 from gateway.errors import BodyError, MailboxFullError, RecipientGoneError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
@@ -129,22 +129,6 @@ class Folder:
             self._fd = -1
 
 
-class Meanwhile(Protocol):
-    """What a writer who waits is to read."""
-
-    def fileno(self) -> int:
-        """Return the descriptor that is readable while there is something."""
-        ...
-
-    def read(self) -> bool:
-        """Read it; False where another thread is about to."""
-        ...
-
-
-NAP = 0.0005
-"""Seconds until a writer looks again, where another thread reads or no descriptor is left."""
-
-
 class Outlet:
     """The connected sockets through which this OS process writes to one mailbox.
 
@@ -158,28 +142,26 @@ class Outlet:
         "_folder",
         "_lock",
         "_mail",
-        "_meanwhile",
-        "_rooms",
+        "_patience",
         "_urgent",
         "incarnation",
         "name",
     )
 
     def __init__(
-        self, folder: Folder, name: str, incarnation: int, meanwhile: Meanwhile | None = None
+        self, folder: Folder, name: str, incarnation: int, patience: Patience | None = None
     ) -> None:
         self.name = name
         self.incarnation = incarnation
         self._folder = folder
-        self._meanwhile = meanwhile
+        self._patience = patience or Patience()
         self._lock = threading.Lock()
         self._announced: list[tuple[int, socket.socket]] = []
         self._mail: socket.socket | None = None
         self._urgent: socket.socket | None = None
-        self._rooms: dict[Lane, select.epoll] = {}
 
     def __del__(self) -> None:
-        for used in (self._mail, self._urgent, *self._rooms.values()):
+        for used in (self._mail, self._urgent):
             if used is not None:
                 used.close()
 
@@ -275,14 +257,11 @@ class Outlet:
         return RecipientGoneError(f"{self.name!r} is gone: {error.strerror}")
 
     def _wait_for_room(self, message: Message, timeout: float, packed: bytes) -> None:
-        """Wait for room, of which epoll knows where the socket is connected.
-
-        Several writers may race for the one place that became free.
-        """
+        """Wait for room; several writers may race for the one place that became free."""
         lane = _lane_of(message)
         deadline = monotonic() + timeout
         while (left := deadline - monotonic()) > 0:
-            self._sleep(lane, left)
+            self._patience.sleep(self.socket_for(lane), left)
             # There is room for one. A reader that shares this core makes more of it first,
             # where every letter would cost two switches otherwise.
             os.sched_yield()
@@ -291,36 +270,6 @@ class Outlet:
         raise MailboxFullError(
             f"{self.name!r} took no mail for {timeout:g} s: its reader is slow or stuck"
         )
-
-    def _sleep(self, lane: Lane, timeout: float) -> None:
-        """Sleep until there is room in ``lane``, or something was read here."""
-        meanwhile, own = self._meanwhile, self.socket_for(lane).fileno()
-        try:
-            found = (self._rooms.get(lane) or self._room(lane)).poll(timeout, 2)
-        except OSError:
-            # Out of descriptors: it takes more of our time, and goes on.
-            sleep(NAP)
-            found = [(-1, 0)]
-        for fd, _ in found:
-            if fd != own and meanwhile is not None and not meanwhile.read():
-                sleep(NAP)
-
-    def _room(self, lane: Lane) -> select.epoll:
-        """Return what sleeps until there is room in ``lane``; it is kept, since that is often."""
-        used = self.socket_for(lane)
-        with self._lock:
-            room = self._rooms.get(lane)
-            if room is None:
-                room = select.epoll()
-                try:
-                    room.register(used, select.EPOLLOUT)
-                    if self._meanwhile is not None:
-                        room.register(self._meanwhile.fileno(), select.EPOLLIN)
-                except BaseException:
-                    room.close()
-                    raise
-                self._rooms[lane] = room
-        return room
 
     def socket_for(self, lane: Lane) -> socket.socket:
         """Return the socket of ``lane``, for whoever waits for room in it."""

@@ -101,6 +101,9 @@ class Sieve:
             logger = logging.getLogger(name)
             self._as_it_was.setdefault(name, logger.level)
             logger.setLevel(number(level))
+        if floor is None and not levels.default and not own:
+            # All is as it was at the start, and whoever else sets the level may do so.
+            del self._as_it_was["root"]
         for handler in root.handlers:
             if getattr(handler, "is_sieved", True):
                 handler.addFilter(self)

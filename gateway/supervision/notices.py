@@ -47,6 +47,13 @@ def heed(office: Office, processes: Collection[str]) -> None:
         tapping.follow(office)
 
 
+def heed_no_more(office: Office) -> None:
+    """Have the log of this OS process be as it was, once the application of ``office`` ends."""
+    log_stream.release(office)
+    with _heeding:
+        sieve.apply(Levels(), ())
+
+
 class Notices:
     """The boss's own copy."""
 

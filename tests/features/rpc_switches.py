@@ -351,7 +351,7 @@ def telling() -> None:
 
 @switch
 def reading_while_one_waits() -> None:
-    replace("gateway.bus.unread:Unread.read", lambda unread: False)
+    replace("gateway.bus.patience:Patience._read", lambda patience: False)
 
 
 # Asyncio

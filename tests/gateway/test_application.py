@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -321,6 +322,19 @@ def test_any_thread_may_wait_for_a_reply(play: Play) -> None:
         assert sorted(got) == sorted([*range(50)] * 3)
 
     assert play(scene, echoes) == 0
+
+
+def test_the_log_is_as_it_was_once_an_application_has_ended(play: Play) -> None:
+    root, levels = logging.getLogger(), []
+    before = root.level
+
+    def scene(main: Process) -> None:
+        main.set_log_level("critical")
+        levels.append(root.level)
+
+    assert play(scene) == 0
+    assert levels == [logging.CRITICAL]
+    assert root.level == before
 
 
 # Refusals

@@ -45,3 +45,14 @@ def test_a_level_of_one_process_leaves_the_others_as_they_are(own_root: None) ->
     x.info("8")
     said = [line.rsplit(" ", 1)[1] for line in stream.getvalue().splitlines()]
     assert said == ["1", "4", "6", "7"]
+
+
+def test_what_was_taken_back_leaves_the_level_to_whoever_sets_it_next(own_root: None) -> None:
+    root = logging.getLogger()
+    for own in ("INFO", "WARNING"):
+        root.setLevel(own)
+        for levels, floor in ((Levels(default="error"), None), (Levels(), logging.DEBUG)):
+            sieve.apply(levels, (), floor)
+            assert root.level != getattr(logging, own)
+            sieve.apply(Levels(), ())
+            assert root.level == getattr(logging, own)

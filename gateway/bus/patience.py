@@ -1,0 +1,159 @@
+"""How a writer sleeps until there is room elsewhere, and reads what is for itself meanwhile.
+
+Were it to wait for nothing else, two who write to each other, and find each other
+full, would wait until the deadline. So it also waits for the replies, bounces and
+control of every mailbox that lives in its OS process, and reads them.
+
+A place to sleep is an epoll with the urgent sockets of those mailboxes in it, and the
+one socket in which room was wanted last: mostly it is wanted there again. There are as
+many as ever slept at a time.
+
+Refused: nothing. Who finds no descriptor left naps, and looks from time to time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+from time import sleep
+from typing import Protocol
+
+NAP = 0.0005
+"""Seconds until a writer looks again, where another thread reads or no descriptor is left."""
+
+
+class Box(Protocol):
+    """A mailbox, as far as it concerns whoever waits elsewhere."""
+
+    @property
+    def urgent_fd(self) -> int:
+        """The descriptor that is readable while replies lie unread; -1 for none."""
+        ...
+
+    def read_replies(self) -> bool:
+        """Read them; False where another thread is at it."""
+        ...
+
+
+class _Place:
+    """Where one thread sleeps at a time."""
+
+    __slots__ = ("epoll", "wanted")
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self.wanted: socket.socket | None = None
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether what was wanted last is closed: a fork may hold it open, and in here."""
+        return self.wanted is not None and self.wanted.fileno() < 0
+
+    def watch(self, wanted: socket.socket) -> None:
+        """Have the sleeper woken as soon as there is room in ``wanted``, and there alone."""
+        if self.wanted is wanted:
+            return
+        if self.wanted is not None:
+            # It may be closed this very moment.
+            with contextlib.suppress(OSError, ValueError):
+                self.epoll.unregister(self.wanted)
+            self.wanted = None
+        self.epoll.register(wanted, select.EPOLLOUT)
+        self.wanted = wanted
+
+
+class Patience:
+    """The places to sleep of one OS process, and the mailboxes that live there. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._boxes: dict[int, Box] = {}
+        self._places: list[_Place] = []
+        self._free: list[_Place] = []
+
+    def add(self, box: Box) -> None:
+        """Have the replies of ``box`` read from now on; one without sockets has none."""
+        with self._lock:
+            if box.urgent_fd >= 0:
+                self._boxes[box.urgent_fd] = box
+                for place in self._places:
+                    place.epoll.register(box.urgent_fd, select.EPOLLIN)
+
+    def remove(self, box: Box) -> None:
+        """Leave ``box`` alone, before its descriptors are closed."""
+        with self._lock:
+            if self._boxes.get(box.urgent_fd) is box:
+                del self._boxes[box.urgent_fd]
+                for place in self._places:
+                    # It may have closed itself.
+                    with contextlib.suppress(OSError):
+                        place.epoll.unregister(box.urgent_fd)
+
+    def sleep(self, wanted: socket.socket, timeout: float) -> None:
+        """Sleep until there is room in ``wanted``, or something was read here.
+
+        ``wanted`` is connected: of another epoll knows nothing. For ``timeout`` seconds
+        at the most.
+        """
+        try:
+            place = self._take()
+        except OSError:
+            # It takes more of our time, and goes on.
+            sleep(min(NAP, timeout))
+            self._read()
+            return
+        try:
+            place.watch(wanted)
+            found = place.epoll.poll(timeout, 2)
+        finally:
+            self._free.append(place)
+        for fd, _ in found:
+            if fd != wanted.fileno() and not self._read():
+                sleep(NAP)
+
+    def _take(self) -> _Place:
+        """Return a place where nobody sleeps, the one that was left last."""
+        if self._pid != os.getpid():
+            # A child of os.fork() would sleep in its parent's places, and read its replies.
+            self._begin()
+        while True:
+            try:
+                place = self._free.pop()
+            except IndexError:
+                return self._made()
+            if not place.is_spent:
+                return place
+            with self._lock:
+                self._places.remove(place)
+            place.epoll.close()
+
+    def _made(self) -> _Place:
+        place = _Place()
+        with self._lock:
+            for fd in self._boxes:
+                with contextlib.suppress(OSError):
+                    place.epoll.register(fd, select.EPOLLIN)
+            self._places.append(place)
+        return place
+
+    def _read(self) -> bool:
+        """Read what lies there; tell whether all of it could be: else another thread does."""
+        with self._lock:
+            boxes = list(self._boxes.values())
+        done = [box.read_replies() for box in boxes]
+        return all(done)
+
+    def close(self) -> None:
+        """Give the descriptors back that nobody sleeps on."""
+        while self._free:
+            place = self._free.pop()
+            with self._lock:
+                self._places.remove(place)
+            place.epoll.close()

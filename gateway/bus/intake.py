@@ -226,10 +226,10 @@ class Intake:
 
     def _drain(self, inlet: Inlet, room: int) -> int:
         """Read and sort in up to ``room`` letters; return how many there were."""
-        lanes, read = self._lanes, inlet.read
+        lock, lanes, read = self._lock, self._lanes, inlet.read
         counts = lanes.counts
         # Nobody else drains meanwhile, so that this count needs no lock.
-        found, taken = 0, counts[TAKEN_IN]
+        found, taken = 0, lanes.taken_in
         letters: list[Message] = []
         counts[TAKING] = 1
         try:
@@ -248,12 +248,16 @@ class Intake:
                     counts[TAKEN_IN] = taken
                     letters.append(message)
                 elif message.kind != "control" or not self._is_obeyed(message):
-                    with self._lock:
+                    lock.acquire()
+                    try:
                         self._sort(message)
+                    finally:
+                        lock.release()
                     counts[TAKING] = 1
         finally:
-            with self._lock:
-                lanes.take_in(letters)
+            if letters:
+                with lock:
+                    lanes.take_in(letters)
             counts[TAKING] = 0
         return found
 

@@ -116,6 +116,7 @@ class Lanes:
         "publications_dropped",
         "queued",
         "size",
+        "taken_in",
         "waiting",
     )
 
@@ -127,6 +128,8 @@ class Lanes:
         """Letters in the mail lane."""
         self.queued = 0
         """Letters in all lanes."""
+        self.taken_in = 0
+        """Of those that the ledger counts as taken in: all that have come to a lane."""
         self.policy = policy
         self.counts = empty_row() if counts is None else counts
         self.publications_dropped = 0
@@ -164,6 +167,7 @@ class Lanes:
                 self._mail[message.priority if 0 <= message.priority <= 2 else 2].append(message)
         self.count += len(letters)
         self.queued += len(letters)
+        self.taken_in += len(letters)
 
     def drop_oldest(self) -> Message:
         """Take the oldest letter of the least urgent lane out, counted as dropped; return it."""
@@ -347,7 +351,8 @@ class Lanes:
 
     def balance(self) -> Balance:
         """Return the ledger's balance at this moment."""
-        return balance(self.counts, self.queued)
+        # Some that were counted may be in a reader's hands, on their way to a lane.
+        return balance(self.counts, self.queued, self.taken_in)
 
 
 def _remember(table: dict[K, T], key: K, value: T, most: int = REMEMBERED) -> None:

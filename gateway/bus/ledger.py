@@ -98,10 +98,14 @@ def empty_row() -> Counts:
     return [0] * ROW
 
 
-def balance(counts: Counts, queued: int) -> Balance:
-    """Return a row's counts as they are, with ``queued`` letters still waiting."""
+def balance(counts: Counts, queued: int, taken_in: int | None = None) -> Balance:
+    """Return a row's counts as they are, with ``queued`` letters still waiting.
+
+    ``taken_in`` is for who knows better how many of the letters taken in were ever queued.
+    """
+    taken_in = counts[TAKEN_IN] if taken_in is None else taken_in
     return Balance(
-        counts[ACCEPTED] + counts[TAKEN_IN] + counts[PASSED_ON],
+        counts[ACCEPTED] + taken_in + counts[PASSED_ON],
         counts[DELIVERED] + counts[PASSED_ON],
         counts[DROPPED],
         counts[EXPIRED],

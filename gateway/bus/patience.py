@@ -78,8 +78,14 @@ class Patience:
         self._places: list[_Place] = []
         self._free: list[_Place] = []
 
+    def _own(self) -> None:
+        """Begin anew in a child of os.fork(): places and replies are its parent's."""
+        if self._pid != os.getpid():
+            self._begin()
+
     def add(self, box: Box) -> None:
         """Have the replies of ``box`` read from now on; one without sockets has none."""
+        self._own()
         with self._lock:
             if box.urgent_fd >= 0:
                 self._boxes[box.urgent_fd] = box
@@ -88,6 +94,7 @@ class Patience:
 
     def remove(self, box: Box) -> None:
         """Leave ``box`` alone, before its descriptors are closed."""
+        self._own()
         with self._lock:
             if self._boxes.get(box.urgent_fd) is box:
                 del self._boxes[box.urgent_fd]
@@ -104,25 +111,23 @@ class Patience:
         """
         try:
             place = self._take()
+            try:
+                place.watch(wanted)
+                found = place.epoll.poll(timeout, 2)
+            finally:
+                self._free.append(place)
         except OSError:
-            # It takes more of our time, and goes on.
+            # No descriptor is left: it takes more of our time, and goes on.
             sleep(min(NAP, timeout))
             self._read()
             return
-        try:
-            place.watch(wanted)
-            found = place.epoll.poll(timeout, 2)
-        finally:
-            self._free.append(place)
-        for fd, _ in found:
-            if fd != wanted.fileno() and not self._read():
-                sleep(NAP)
+        own = wanted.fileno()
+        if any(fd != own for fd, _ in found) and not self._read():
+            sleep(NAP)
 
     def _take(self) -> _Place:
         """Return a place where nobody sleeps, the one that was left last."""
-        if self._pid != os.getpid():
-            # A child of os.fork() would sleep in its parent's places, and read its replies.
-            self._begin()
+        self._own()
         while True:
             try:
                 place = self._free.pop()
@@ -138,6 +143,7 @@ class Patience:
         place = _Place()
         with self._lock:
             for fd in self._boxes:
+                # It may have closed itself.
                 with contextlib.suppress(OSError):
                     place.epoll.register(fd, select.EPOLLIN)
             self._places.append(place)

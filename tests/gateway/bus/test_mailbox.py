@@ -233,6 +233,23 @@ def test_every_order_that_was_given_before_a_letter_is_obeyed_before_it(
     assert target.statistics().is_balanced
 
 
+def test_who_asks_for_the_balance_while_letters_are_taken_in_is_told_one(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    seen: list[bool] = []
+
+    def control(message: Message) -> bool:
+        seen.append(target.statistics().is_balanced)
+        return True
+
+    target, writer = box(control=control), outlet()
+    for kind in ("letter", "letter", "control"):
+        assert writer.try_send(letter(kind, kind=kind), "mail")
+    assert subjects(target, 2) == ["letter"] * 2
+    assert seen == [True]
+    assert target.statistics().is_balanced
+
+
 def test_a_flood_by_reference_does_not_hide_the_sockets(
     letter: Make, box: Boxes, outlet: Outlets
 ) -> None:

@@ -206,7 +206,7 @@ class Intake:
         if not self._singles:
             room = DRAIN
             if inlet is self._mail_inlet:
-                room = min(DRAIN, lanes.size - lanes.count)
+                room = min(DRAIN, lanes.size - len(lanes.letters))
             crowd = self._drain(inlet, room) > 1
             self._apart = 0 if crowd else min(2 * self._apart + 1, SINGLES)
             self._singles = self._apart

@@ -10,7 +10,10 @@ A reply whose letter has an open call goes to that call and nowhere else. One
 whose call was closed (the caller gave up) is dropped and counted. Any other
 reply is ordinary mail, and is remembered for a while in case somebody asks.
 
-Whoever calls holds the mailbox's lock.
+Whoever calls holds the mailbox's lock, but for one: its reader takes from ``letters``
+without it, counts that as handed out, and then looks whether somebody waits for the room
+(`Lanes.let_in`). So whoever else takes from there may find it empty, and whoever lines up
+before it looks once more.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import contextlib
 from _thread import LockType
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol, TypeVar
 
 import msgspec
@@ -29,6 +33,7 @@ from gateway.bus.ledger import (
     DELIVERED,
     DROPPED,
     EXPIRED,
+    HANDED_OUT,
     LOST,
     PASSED_ON,
     REFUSED,
@@ -97,6 +102,35 @@ class Waiting:
         self.taken = False
 
 
+class ByPriority:
+    """Letters, the most urgent first; otherwise what a ``deque`` is."""
+
+    __slots__ = ("_queues",)
+
+    def __init__(self) -> None:
+        self._queues: tuple[deque[Message], ...] = (deque(), deque(), deque())
+
+    def append(self, message: Message) -> None:
+        """Queue a letter; a priority that is none is the last."""
+        self._queues[message.priority if 0 <= message.priority <= 2 else 2].append(message)
+
+    def extend(self, letters: Iterable[Message]) -> None:
+        """Queue several."""
+        for message in letters:
+            self.append(message)
+
+    def popleft(self) -> Message:
+        """Take the first of the most urgent out, or raise `IndexError`."""
+        return next(filter(None, self._queues), self._queues[0]).popleft()
+
+    def pop_least(self) -> Message:
+        """Take the first of the least urgent out, or raise `IndexError`."""
+        return next(filter(None, reversed(self._queues)), self._queues[0]).popleft()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._queues))
+
+
 class Lanes:
     """What waits in one mailbox."""
 
@@ -104,17 +138,16 @@ class Lanes:
         "_calls",
         "_closed_calls",
         "_ended_lives",
-        "_mail",
-        "_only",
+        "_pop_least",
         "_publications",
         "_publications_next",
         "_unclaimed",
         "_urgent",
-        "count",
+        "beside",
         "counts",
+        "letters",
         "policy",
         "publications_dropped",
-        "queued",
         "size",
         "taken_in",
         "waiting",
@@ -124,10 +157,6 @@ class Lanes:
         self, size: int, order: Order, policy: Policy = "block", counts: Counts | None = None
     ) -> None:
         self.size = size
-        self.count = 0
-        """Letters in the mail lane."""
-        self.queued = 0
-        """Letters in all lanes."""
         self.taken_in = 0
         """Of those that the ledger counts as taken in: all that have come to a lane."""
         self.policy = policy
@@ -135,11 +164,15 @@ class Lanes:
         self.publications_dropped = 0
         """Of what the ledger counts as dropped: publications that gave way to newer ones."""
         self.waiting: deque[Waiting] = deque()
-        self._mail: tuple[deque[Message], ...] = tuple(
-            deque() for _ in range(1 if order == "fifo" else 3)
-        )
-        # FIFO needs no choice.
-        self._only = self._mail[0] if order == "fifo" else None
+        self.beside = 0
+        """What waits beside the letters: replies and the like, and publications."""
+        self.letters: deque[Message] | ByPriority
+        if order == "fifo":
+            self.letters = deque()
+            self._pop_least = self.letters.popleft
+        else:
+            self.letters = ByPriority()
+            self._pop_least = self.letters.pop_least
         self._urgent: deque[Message] = deque()
         self._publications: deque[Message] = deque()
         self._publications_next = False
@@ -148,34 +181,32 @@ class Lanes:
         self._ended_lives: dict[tuple[str, int], None] = {}
         self._unclaimed: dict[str, Message] = {}
 
+    @property
+    def queued(self) -> int:
+        """Letters in all lanes."""
+        return len(self.letters) + self.beside
+
     def push_letter(self, message: Message) -> None:
         """Queue a letter; the caller has seen to it that there is room."""
-        lane = self._only
-        if lane is None:
-            lane = self._mail[message.priority if 0 <= message.priority <= 2 else 2]
-        lane.append(message)
-        self.count += 1
-        self.queued += 1
+        self.letters.append(message)
         self.counts[ACCEPTED] += 1
 
     def take_in(self, letters: list[Message]) -> None:
         """Queue what came from a socket and is counted already."""
-        if self._only is not None:
-            self._only.extend(letters)
-        else:
-            for message in letters:
-                self._mail[message.priority if 0 <= message.priority <= 2 else 2].append(message)
-        self.count += len(letters)
-        self.queued += len(letters)
+        self.letters.extend(letters)
         self.taken_in += len(letters)
 
-    def drop_oldest(self) -> Message:
-        """Take the oldest letter of the least urgent lane out, counted as dropped; return it."""
-        lane = next(lane for lane in reversed(self._mail) if lane)
-        self.count -= 1
-        self.queued -= 1
+    def drop_oldest(self) -> Message | None:
+        """Take the oldest of the least urgent letters out, counted as dropped; return it.
+
+        None where the reader was quicker.
+        """
+        try:
+            dropped = self._pop_least()
+        except IndexError:
+            return None
         self.counts[DROPPED] += 1
-        return lane.popleft()
+        return dropped
 
     def push_publication(self, message: Message) -> None:
         """Queue a publication, at the cost of an older one where there is no room."""
@@ -190,9 +221,9 @@ class Lanes:
             if at is None:
                 return
             del queued[at]
-            self.queued -= 1
+            self.beside -= 1
         self._publications.append(message)
-        self.queued += 1
+        self.beside += 1
 
     def push_urgent(self, message: Message) -> Call | None:
         """Queue a reply, a bounce or control; return the call that it ends, if any.
@@ -216,7 +247,7 @@ class Lanes:
             raise MailboxFullError("its reader has left too many replies unread")
         counts[ACCEPTED] += 1
         self._urgent.append(message)
-        self.queued += 1
+        self.beside += 1
         return None
 
     def drop_unread(self) -> None:
@@ -226,28 +257,25 @@ class Lanes:
         self.counts[DROPPED] += 1
 
     def pop(self) -> Message | None:
-        """Return what is to be read next, counted as delivered, or None."""
-        if not self.queued:
-            return None
-        self.queued -= 1
-        if self._urgent:
-            message = self._urgent.popleft()
-            if message.in_reply_to is not None:
-                _remember(self._unclaimed, message.in_reply_to, message)
-        elif self._publications and (self._publications_next or not self.count):
-            self._publications_next = False
-            message = self._publications.popleft()
-        else:
+        """Return what its reader is to read next, counted as handed out, or None."""
+        if self.beside and (self._urgent or self._publications_next or not self.letters):
+            self.beside -= 1
+            if self._urgent:
+                message = self._urgent.popleft()
+                if message.in_reply_to is not None:
+                    _remember(self._unclaimed, message.in_reply_to, message)
+            else:
+                self._publications_next = False
+                message = self._publications.popleft()
+        elif self.letters:
             self._publications_next = True
-            lane = self._only
-            if lane is None:
-                lane = next(filter(None, self._mail))
-            message = lane.popleft()
-            self.count -= 1
+            message = self.letters.popleft()
             # More than fits may have come from a socket; that goes first.
-            if self.waiting and self.count < self.size:
-                self._let_in()
-        self.counts[DELIVERED] += 1
+            if self.waiting:
+                self.let_in()
+        else:
+            return None
+        self.counts[HANDED_OUT] += 1
         return message
 
     def pass_on(self, message: Message) -> Message | None:
@@ -257,13 +285,21 @@ class Lanes:
         touched.
         """
         next_one: Message | None = message
-        if self.queued:
+        if self.letters or self.beside:
             self.push_letter(message)
             next_one = self.pop()
         else:
             self.counts[PASSED_ON] += 1
         self.counts[TAKING] = 0
         return next_one
+
+    def let_in(self) -> None:
+        """Queue letters of writers that wait, the first come first, while there is room."""
+        while self.waiting and len(self.letters) < self.size:
+            first = self.waiting.popleft()
+            first.taken = True
+            self.push_letter(first.message)
+            first.lock.release()
 
     def expire(self) -> None:
         """Take back that the letter popped last was delivered: it is too old."""
@@ -274,12 +310,6 @@ class Lanes:
         """Take back that a letter was delivered: its reader sent it back."""
         self.counts[DELIVERED] -= 1
         self.counts[BOUNCED] += 1
-
-    def _let_in(self) -> None:
-        first = self.waiting.popleft()
-        first.taken = True
-        self.push_letter(first.message)
-        first.lock.release()
 
     # Calls
 
@@ -298,7 +328,7 @@ class Lanes:
             for reply in self._urgent:
                 if reply.in_reply_to == asked:
                     self._urgent.remove(reply)
-                    self.queued -= 1
+                    self.beside -= 1
                     self.counts[DELIVERED] += 1
                     call.reply = reply
                     break
@@ -339,20 +369,23 @@ class Lanes:
 
     def empty(self) -> list[Message]:
         """Take everything out, counted as lost with the reader; return it."""
-        left = [*self._urgent, *(letter for lane in self._mail for letter in lane)]
-        left.extend(self._publications)
+        left = [*self._urgent, *_taken_out(self.letters), *self._publications]
         self.counts[LOST] += len(left)
         self._urgent.clear()
         self._publications.clear()
-        for lane in self._mail:
-            lane.clear()
-        self.count = self.queued = 0
+        self.beside = 0
         return left
 
     def balance(self) -> Balance:
         """Return the ledger's balance at this moment."""
         # Some that were counted may be in a reader's hands, on their way to a lane.
         return balance(self.counts, self.queued, self.taken_in)
+
+
+def _taken_out(letters: deque[Message] | ByPriority) -> Iterator[Message]:
+    with contextlib.suppress(IndexError):
+        while True:
+            yield letters.popleft()
 
 
 def _remember(table: dict[K, T], key: K, value: T, most: int = REMEMBERED) -> None:

@@ -27,6 +27,7 @@ from gateway.errors import GatewayError
     ACCEPTED,
     TAKEN_IN,
     PASSED_ON,
+    HANDED_OUT,
     DELIVERED,
     DROPPED,
     EXPIRED,
@@ -35,13 +36,13 @@ from gateway.errors import GatewayError
     REFUSED,
     GARBAGE,
     TAKING,
-) = range(11)
+) = range(12)
 """Where each count stands in a row.
 
 Taken in is accepted as well, from a socket and with others. Passed on is accepted and
-delivered at once (a letter that turned out too old is taken off the delivered, which alone
-may be below zero). Taking is 1 while the reader may have a letter from a socket in its
-hands that is counted nowhere yet.
+delivered at once, and handed out is delivered from a lane (a letter that turned out too old
+is taken off the delivered, which alone may be below zero). Taking is 1 while the reader may
+have a letter from a socket in its hands that is counted nowhere yet.
 """
 
 ROW = 16
@@ -49,7 +50,11 @@ ROW = 16
 
 
 class Counts(Protocol):
-    """One row; whoever writes to it holds its mailbox's lock."""
+    """One row; whoever writes to it holds its mailbox's lock.
+
+    Two counts have one writer each, who needs none: `TAKEN_IN` whoever reads the sockets,
+    `HANDED_OUT` the reader.
+    """
 
     def __getitem__(self, index: int, /) -> int:
         """Return one count."""
@@ -106,7 +111,7 @@ def balance(counts: Counts, queued: int, taken_in: int | None = None) -> Balance
     taken_in = counts[TAKEN_IN] if taken_in is None else taken_in
     return Balance(
         counts[ACCEPTED] + taken_in + counts[PASSED_ON],
-        counts[DELIVERED] + counts[PASSED_ON],
+        counts[DELIVERED] + counts[HANDED_OUT] + counts[PASSED_ON],
         counts[DROPPED],
         counts[EXPIRED],
         counts[BOUNCED],

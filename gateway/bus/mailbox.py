@@ -19,6 +19,7 @@ import socket
 from _thread import LockType, allocate_lock, get_ident
 from collections.abc import Callable
 from math import inf
+from time import sleep
 
 from gateway.bus.intake import HANDOVER, LOOK_EVERY
 from gateway.bus.lanes import Lanes, Order, Policy, Waiting
@@ -27,6 +28,7 @@ from gateway.bus.ledger import (
     BOUNCED,
     DELIVERED,
     EXPIRED,
+    HANDED_OUT,
     PASSED_ON,
     REFUSED,
     Balance,
@@ -41,6 +43,12 @@ from gateway.errors import (
     RecipientGoneError,
 )
 from gateway.mail.message import Message
+
+READ = (DELIVERED, HANDED_OUT, PASSED_ON, EXPIRED, BOUNCED)
+"""The counts of letters that were read, whatever became of them."""
+
+LOOKS, LOOK = 50, 0.0002
+"""How often a ledger that does not balance is looked at again, and after how many seconds."""
 
 
 class Mailbox(ReplyWaits):
@@ -91,7 +99,7 @@ class Mailbox(ReplyWaits):
                 lanes.counts[REFUSED] += 1
                 raise RecipientGoneError(f"{self.name!r} is gone")
             if kind == "letter":
-                if lanes.count >= lanes.size:
+                if lanes.waiting or len(lanes.letters) >= lanes.size:
                     waiting, dropped = self._when_full(message)
                 else:
                     lanes.push_letter(message)
@@ -122,17 +130,19 @@ class Mailbox(ReplyWaits):
             return None, dropped
         if lanes.policy == "reject":
             lanes.counts[REFUSED] += 1
-            raise MailboxFullError(f"{self.name!r} is full with {lanes.count} letters")
+            raise MailboxFullError(f"{self.name!r} is full with {len(lanes.letters)} letters")
         if get_ident() == self._owner:
             lanes.counts[REFUSED] += 1
             raise MailboxFullError(
-                f"{self.name!r} is full with {lanes.count} letters, and it is its own reader"
+                f"{self.name!r} is full with {len(lanes.letters)} letters, and it is its own reader"
                 " who writes: handle mail first"
             )
         turn = allocate_lock()
         turn.acquire()
         waiting = Waiting(message, turn)
         lanes.waiting.append(waiting)
+        # Its reader may have made room meanwhile, and seen nobody here who wants it.
+        lanes.let_in()
         return waiting, None
 
     def _wait_for_room(self, waiting: Waiting, timeout: float) -> None:
@@ -154,22 +164,39 @@ class Mailbox(ReplyWaits):
     def get(self, timeout: float | None = 0.0) -> Message | None:
         """Return the next letter; None where none came within ``timeout`` seconds.
 
-        A ``timeout`` of None waits for as long as it takes. `wake` and
-        `close` end the wait. Descriptors under `watch` are served here, on
-        the caller's thread.
+        For one thread at a time, the owner. A ``timeout`` of None waits for as
+        long as it takes. `wake` and `close` end the wait. Descriptors under `watch`
+        are served here, on the caller's thread.
         """
+        # What is usual is spelled out here, since every call costs: a letter lies
+        # here already, or it comes and nobody else waits. `_get` does the rest.
+        lock, lead, lanes = self._lock, self._lead, self._lanes
+        letters = lanes.letters
+        message: Message | None
+        if letters and not lanes.beside and self._in_a_row < LOOK_EVERY:
+            try:
+                message = letters.popleft()
+            except IndexError:
+                # It gave way to a newer one, or the mailbox was closed.
+                pass
+            else:
+                lanes.counts[HANDED_OUT] += 1
+                if lanes.waiting:
+                    with lock:
+                        lanes.let_in()
+                if message.expiry is None:
+                    self._in_a_row += 1
+                    return message
+                return self._get(message, inf if timeout is None else self._monotonic() + timeout)
         self._owner = get_ident()
         if timeout is not None and timeout < 0.0:
             timeout = 0.0
         if self._in_a_row >= LOOK_EVERY:
             self._look()
-        # What is usual is spelled out here, since every call costs: a letter lies
-        # here already, or it comes and nobody else waits. `_get` does the rest.
-        lock, lead, lanes = self._lock, self._lead, self._lanes
         message, alone = None, False
         lock.acquire()
         try:
-            if lanes.queued:
+            if letters or lanes.beside:
                 message = lanes.pop()
             elif not (lead.held or self._poked or self._ready or self.closed):
                 alone = lead.held = lead.asleep = True
@@ -349,13 +376,19 @@ class Mailbox(ReplyWaits):
         For whoever watches the reader from another thread; takes no lock.
         """
         counts = self._lanes.counts
-        read = counts[DELIVERED] + counts[PASSED_ON] + counts[EXPIRED] + counts[BOUNCED]
+        read = sum(counts[each] for each in READ)
         return self._lead.readers > 0, read + self._served
 
     def statistics(self) -> Balance:
         """Return the ledger's balance at this moment."""
         with self._lock:
-            return self._lanes.balance()
+            for _ in range(LOOKS):
+                found = self._lanes.balance()
+                if found.is_balanced:
+                    break
+                # Its reader has a letter in its hand that it counts in a moment.
+                sleep(LOOK)
+        return found
 
     @property
     def publications_dropped(self) -> int:

@@ -54,8 +54,6 @@ class _Place:
 
     def watch(self, wanted: socket.socket) -> None:
         """Have the sleeper woken as soon as there is room in ``wanted``, and there alone."""
-        if self.wanted is wanted:
-            return
         if self.wanted is not None:
             # It may be closed this very moment.
             with contextlib.suppress(OSError, ValueError):
@@ -109,10 +107,12 @@ class Patience:
         ``wanted`` is connected: of another epoll knows nothing. For ``timeout`` seconds
         at the most.
         """
+        self._own()
         try:
-            place = self._take()
+            place = self._take(wanted)
             try:
-                place.watch(wanted)
+                if place.wanted is not wanted:
+                    place.watch(wanted)
                 found = place.epoll.poll(timeout, 2)
             finally:
                 self._free.append(place)
@@ -121,23 +121,24 @@ class Patience:
             sleep(min(NAP, timeout))
             self._read()
             return
-        own = wanted.fileno()
-        if any(fd != own for fd, _ in found) and not self._read():
+        # Mostly there is room, and nothing else.
+        told = len(found) > 1 or (found and found[0][0] != wanted.fileno())
+        if told and not self._read():
             sleep(NAP)
 
-    def _take(self) -> _Place:
+    def _take(self, wanted: socket.socket) -> _Place:
         """Return a place where nobody sleeps, the one that was left last."""
-        self._own()
-        while True:
+        while self._free:
             try:
                 place = self._free.pop()
             except IndexError:
-                return self._made()
-            if not place.is_spent:
+                break
+            if place.wanted is wanted or not place.is_spent:
                 return place
             with self._lock:
                 self._places.remove(place)
             place.epoll.close()
+        return self._made()
 
     def _made(self) -> _Place:
         place = _Place()

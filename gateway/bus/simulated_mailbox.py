@@ -126,7 +126,7 @@ class SimulatedMailbox(Mailbox):
         lanes = self._lanes
         if (
             message.kind != "letter"
-            or lanes.count >= lanes.size
+            or len(lanes.letters) >= lanes.size
             or self.closed
             or message.incarnation != self.incarnation
         ):
@@ -149,7 +149,7 @@ class SimulatedMailbox(Mailbox):
         if number != baton.number:
             baton.refuse(f"read the mail of {self.name!r}")
         self._owner = number
-        if lanes.queued and (message := self._take()) is not None:
+        if (lanes.letters or lanes.beside) and (message := self._take()) is not None:
             return message
         if timeout == 0.0:
             # Who looks again and again without ever waiting is found out.
@@ -168,7 +168,7 @@ class SimulatedMailbox(Mailbox):
                 lead.leave(turn, reader=True)
             else:
                 lead.sleep_alone(baton, deadline)
-            if lanes.queued and (message := self._take()) is not None:
+            if (lanes.letters or lanes.beside) and (message := self._take()) is not None:
                 return message
             if deadline <= baton.clock.now:
                 return None

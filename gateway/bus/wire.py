@@ -12,8 +12,8 @@ so that a letter never reaches a successor.
 The theory, each line measured: a sender needs a connected socket of its own
 for each recipient and lane, because on an unconnected one poll() says
 "writable" of a full peer, and because queued datagrams are charged to the
-socket that sent them. Ten letters fit into a socket (net.unix.max_dgram_qlen);
-then the writer waits, and only for this reader.
+socket that sent them. Ten letters fit into a socket (net.unix.max_dgram_qlen,
+which systemd sets to 512); then the writer waits, and only for this reader.
 
 Refused: text that is no Unicode, and headers that fill a datagram (`BodyError`).
 """
@@ -259,14 +259,16 @@ class Outlet:
     def _wait_for_room(self, message: Message, timeout: float, packed: bytes) -> None:
         """Wait for room; several writers may race for the one place that became free."""
         lane = _lane_of(message)
-        deadline = monotonic() + timeout
-        while (left := deadline - monotonic()) > 0:
-            self._patience.sleep(self.socket_for(lane), left)
+        used = self.socket_for(lane)
+        deadline, left = monotonic() + timeout, timeout
+        while left > 0:
+            self._patience.sleep(used, left)
             # There is room for one. A reader that shares this core makes more of it first,
             # where every letter would cost two switches otherwise.
             os.sched_yield()
             if self.try_send(message, lane, packed):
                 return
+            left = deadline - monotonic()
         raise MailboxFullError(
             f"{self.name!r} took no mail for {timeout:g} s: its reader is slow or stuck"
         )

@@ -267,7 +267,8 @@ def remote_functions() -> None:
 @switch
 def deadlines_of_functions() -> None:
     def patient(finder: Any, told: dict[str, Any]) -> Any:
-        return before(finder, {**told, "timeout": Terms().timeout})
+        # Longer than whoever called waits for all of it.
+        return before(finder, {**told, "timeout": 2 * Terms().timeout})
 
     before: Any = replace("gateway.services.home:function_at", patient)
 

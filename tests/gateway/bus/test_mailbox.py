@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.bus.intake import LOOK_EVERY
+from gateway.bus.lanes import Waiting
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import RealClock
@@ -71,6 +73,130 @@ def test_writers_are_let_in_in_the_order_in_which_they_came(
     assert subjects(full, 6) == list("012345")
     for writer in writers:
         writer.result()
+
+
+# Its reader takes letters out without the lock, so that others meet it at any moment.
+
+
+class MetWhileTaking(deque[Message]):
+    """Letters of which one is being taken out: ``then()`` happens just before, or just after."""
+
+    before: Callable[[], object] | None = None
+    after: Callable[[], object] | None = None
+
+    def popleft(self) -> Message:
+        before, self.before = self.before, None
+        if before:
+            before()
+        message = super().popleft()
+        after, self.after = self.after, None
+        if after:
+            after()
+        return message
+
+
+class MetWhileLiningUp(deque[Waiting]):
+    """Writers of which one is about to line up: ``then()`` happens just before."""
+
+    then: Callable[[], object] | None = None
+
+    def append(self, waiting: Waiting) -> None:
+        then, self.then = self.then, None
+        if then:
+            then()
+        super().append(waiting)
+
+
+@pytest.fixture
+def met(letter: Make, box: Boxes) -> tuple[Mailbox, MetWhileTaking]:
+    """Return a mailbox that is full with one letter, and where that lies."""
+    full = box(size=1)
+    letters = full._lanes.letters = MetWhileTaking()
+    full.deliver(letter("first"))
+    return full, letters
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_who_lines_up_while_a_letter_is_taken_out_is_let_in(
+    letter: Make, met: tuple[Mailbox, MetWhileTaking], run: Any, until: Any, moment: str
+) -> None:
+    full, letters = met
+    writers: list[Any] = []
+
+    def line_up() -> None:
+        # The reader is in `get`, and is not to be taken for the one who writes.
+        writers.append(run(lambda: full.deliver(letter("second"), 10.0)))
+        until(lambda: full._lanes.waiting or not writers[0].runs)
+
+    setattr(letters, moment, line_up)
+    assert subjects(full, 1) == ["first"]
+    writers[0].result()
+    assert subjects(full, 1) == ["second"]
+
+
+def test_who_lines_up_just_after_the_last_letter_was_taken_out_is_let_in(
+    letter: Make, met: tuple[Mailbox, MetWhileTaking], run: Any
+) -> None:
+    full, _ = met
+    waiting = full._lanes.waiting = MetWhileLiningUp()
+    waiting.then = lambda: run(lambda: subjects(full, 1)).result()
+    run(lambda: full.deliver(letter("second"), 10.0)).result()
+    assert subjects(full, 1) == ["second"]
+
+
+def test_a_newcomer_does_not_take_the_room_that_was_made_for_who_waits(
+    letter: Make, met: tuple[Mailbox, MetWhileTaking], run: Any, until: Any
+) -> None:
+    full, letters = met
+    second = run(lambda: full.deliver(letter("second"), 10.0))
+    until(lambda: full._lanes.waiting)
+    late: list[Any] = []
+
+    def come_late() -> None:
+        late.append(run(lambda: full.deliver(letter("third"), 10.0)))
+        until(lambda: not second.runs)
+
+    letters.after = come_late
+    assert subjects(full, 3) == ["first", "second", "third"]
+    late[0].result()
+
+
+def test_a_letter_that_its_reader_took_does_not_give_way_as_well(
+    letter: Make, box: Boxes, run: Any
+) -> None:
+    bounced: list[Message] = []
+    full = box(size=1, policy="drop_oldest", undeliverable=lambda *told: bounced.append(told[0]))
+    letters = full._lanes.letters = MetWhileTaking()
+    full._lanes._pop_least = letters.popleft
+    full.deliver(letter("first"))
+    letters.before = lambda: run(lambda: subjects(full, 1)).result()
+    full.deliver(letter("second"))
+    assert subjects(full, 1) == ["second"]
+    assert not bounced
+    assert full.statistics()[:3] == (2, 2, 0)
+
+
+def test_a_letter_that_gave_way_this_moment_is_not_read(
+    letter: Make, met: tuple[Mailbox, MetWhileTaking]
+) -> None:
+    full, letters = met
+    letters.before = letters.popleft
+    assert full.get(0.0) is None
+
+
+def test_a_ledger_that_is_asked_for_while_a_letter_is_taken_out_balances(
+    letter: Make, met: tuple[Mailbox, MetWhileTaking], run: Any, until: Any
+) -> None:
+    full, letters = met
+    asked: list[Any] = []
+
+    def ask() -> None:
+        asked.append(run(full.statistics))
+        until(full._lock.locked)
+
+    letters.after = ask
+    assert subjects(full, 1) == ["first"]
+    assert asked[0].result().is_balanced
 
 
 def test_a_newcomer_does_not_overtake_who_waits(

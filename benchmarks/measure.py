@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -20,6 +23,53 @@ def pinned() -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+WORKERS = Path("/sys/devices/virtual/workqueue/cpumask")
+"""On which cores the kernel does what it has put off; a hexadecimal mask, which root may change."""
+
+
+@contextmanager
+def workers_pinned() -> Iterator[bool]:
+    """Have the kernel's workers on the cores that this process has; tell whether they are.
+
+    What is written to a pty is carried by one of them. On another core, which is idle, it
+    takes longer to wake than everything that is measured here. Nobody but root may say so;
+    it is taken back in the end, unless that is a SIGKILL.
+    """
+    mask = sum(1 << core for core in os.sched_getaffinity(0))
+    try:
+        before = WORKERS.read_text()
+        WORKERS.write_text(cpu_mask(mask))
+    except OSError:
+        yield False
+        return
+    with ended_by_terminate():
+        try:
+            yield True
+        finally:
+            WORKERS.write_text(before)
+
+
+def cpu_mask(mask: int) -> str:
+    """Return ``mask`` as the kernel reads it: hexadecimal, a comma every 32 bits.
+
+    >>> cpu_mask(0b10), cpu_mask(1 << 35)
+    ('00000002', '00000008,00000000')
+    """
+    words = f"{mask:x}"
+    words = words.zfill(-(-len(words) // 8) * 8)
+    return ",".join(words[begin : begin + 8] for begin in range(0, len(words), 8))
+
+
+@contextmanager
+def ended_by_terminate() -> Iterator[None]:
+    """Have SIGTERM end this process as Ctrl-C does, so that what is to be taken back is."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def spread(seconds: list[float]) -> dict[str, float]:

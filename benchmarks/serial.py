@@ -7,6 +7,10 @@ answer and replies. The baseline writes the same frame to the same pty with
 `serial.Serial.write` and reads the answer with ``read_until(b"\\n")``, as the
 pyserial documentation does for lines. ``…_read_exact`` compares with
 ``read(n)``, which needs to know beforehand how long the answer is.
+
+What is written to a pty is carried by a worker of the kernel. Run as root the benchmark
+pins that as well (``pty_worker_pinned``). Otherwise it wakes another, idle core or does
+not, as it comes: either side takes 40 µs or 200 then, and the figure says nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from typing import Any
 
 import serial
 
-from benchmarks.measure import arguments, pinned, ratio, show, spread
+from benchmarks.measure import arguments, pinned, ratio, show, spread, workers_pinned
 from drivers.bench_board.driver import BenchBoard, BenchBoardSettings
 from gateway.application import Application
 from gateway.framing import CheckedLine
@@ -140,8 +144,8 @@ def measure(rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measure pinned, then unpinned, and print both."""
     chosen = arguments("A command to a board and back, over bare pyserial.")
-    with pinned():
-        result = measure(chosen.rounds)
+    with pinned(), workers_pinned() as workers:
+        result = {**measure(chosen.rounds), "pty_worker_pinned": workers}
     result["unpinned"] = measure(chosen.rounds)
     show(result, as_json=chosen.json)
 

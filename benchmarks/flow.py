@@ -2,7 +2,9 @@
 
 ``oneway_fork_vs_mp_queue``: letters with the whole envelope and a body of 100
 bytes, counted by a filter's callback in a forked process, against the same
-bodies through a `multiprocessing.Queue` of the same bound; more than 1 is faster.
+bodies through a `multiprocessing.Queue` of the same bound; more than 1 is faster. The
+fewer letters fit into a socket (``max_dgram_qlen``: 10, and 512 where systemd runs), the
+more often the writer waits.
 ``large_body_2mb_vs_pipe``: a body of 2 MB there and its length back, over the
 same through a `multiprocessing.Pipe`; less than 1 is faster.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -25,6 +28,8 @@ BODY = {"subject": "salutation", "text": "x" * 80}
 LARGE = b"\x5a" * 2_000_000
 BATCH = 2000
 """Letters of one turn."""
+
+QUEUE_LENGTH = Path("/proc/sys/net/unix/max_dgram_qlen")
 
 BOUND = 256
 """Items that the queue holds: as many as a mailbox."""
@@ -172,6 +177,7 @@ def measure(rounds: int) -> dict[str, Any]:
             2,
         ),
         "large_body_2mb_vs_pipe": ratio(seconds["large_bus"], seconds["large_pipe"]),
+        "max_dgram_qlen": int(QUEUE_LENGTH.read_text()),
         "oneway_fork_per_second": round(1 / median(flat["bus"])),
         "oneway_mp_queue_per_second": round(1 / median(flat["mp_queue"])),
         **{name: spread(flat[name]) for name in ("large_bus", "large_pipe")},

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeVar
 
@@ -208,6 +209,10 @@ class _Assembly:
         """Fit the keys that say how a device is reached to what its router takes."""
         at = (*path, "route")
         if route not in self._routers:
+            unsound = [name for name, router in self._routers.items() if router is None]
+            if get_close_matches(route, unsound, n=1) and self._is_route_type(route):
+                # The section is what was misspelt, and has been named.
+                return None
             advice = suggest(route, list(self._routers)) or "none is configured"
             self._checker.mistake(
                 at, f"there is no route {route!r}", f"{advice}, or add [routes.{route}]"
@@ -225,6 +230,13 @@ class _Assembly:
         beside = ("driver", "route", "settings")
         fitted: msgspec.Struct | None = self._checker.struct(table, cls, path, beside=beside)
         return fitted
+
+    def _is_route_type(self, name: str) -> bool:
+        try:
+            self._find(ROUTES, name)
+        except ConfigError:
+            return False
+        return True
 
     def _plugin(self, group: str, name: str, path: Path) -> type[Any] | None:
         try:

@@ -164,6 +164,16 @@ def test_a_device_on_a_route_whose_router_is_unknown_is_not_blamed(mistakes: Mis
     assert found == ["1: routes.ros: no 'ros'; ask"]
 
 
+def test_a_section_that_is_misspelt_is_named_once(mistakes: Mistakes) -> None:
+    found = mistakes("[routes.serail]\n[devices.a]\ndriver = 'board'\nport = 'p'\n")
+    assert found == ["1: routes.serail: no 'serail'; ask"]
+
+
+def test_a_device_whose_route_is_misspelt_as_well_is_named_too(mistakes: Mistakes) -> None:
+    found = mistakes("[routes.serail]\n[devices.a]\ndriver = 'board'\nroute = 'seriell'\n")
+    assert [one.split(": ")[1] for one in found] == ["routes.serail", "devices.a.route"]
+
+
 def test_mistakes_come_in_the_order_of_their_lines(mistakes: Mistakes) -> None:
     found = mistakes("[devices.a]\nbaud = 1\n[routes.serial]\nrescan = 0\n[gateway]\nx = 1\n")
     assert [int(one.split(":")[0]) for one in found] == [1, 1, 2, 4, 6]

@@ -103,7 +103,10 @@ class Waiting:
 
 
 class ByPriority:
-    """Letters, the most urgent first; otherwise what a ``deque`` is."""
+    """Letters, the most urgent first; otherwise what a ``deque`` is.
+
+    While two take letters out, neither is told that there is none as long as one lies there.
+    """
 
     __slots__ = ("_queues",)
 
@@ -121,11 +124,11 @@ class ByPriority:
 
     def popleft(self) -> Message:
         """Take the first of the most urgent out, or raise `IndexError`."""
-        return next(filter(None, self._queues), self._queues[0]).popleft()
+        return _first_of(self._queues)
 
     def pop_least(self) -> Message:
         """Take the first of the least urgent out, or raise `IndexError`."""
-        return next(filter(None, reversed(self._queues)), self._queues[0]).popleft()
+        return _first_of(self._queues[::-1])
 
     def __len__(self) -> int:
         return sum(map(len, self._queues))
@@ -188,8 +191,9 @@ class Lanes:
 
     def push_letter(self, message: Message) -> None:
         """Queue a letter; the caller has seen to it that there is room."""
-        self.letters.append(message)
+        # In this order: its reader may take it out, and count that, at once.
         self.counts[ACCEPTED] += 1
+        self.letters.append(message)
 
     def take_in(self, letters: list[Message]) -> None:
         """Queue what came from a socket and is counted already."""
@@ -199,7 +203,7 @@ class Lanes:
     def drop_oldest(self) -> Message | None:
         """Take the oldest of the least urgent letters out, counted as dropped; return it.
 
-        None where the reader was quicker.
+        None where its reader has taken them all meanwhile.
         """
         try:
             dropped = self._pop_least()
@@ -270,7 +274,6 @@ class Lanes:
         elif self.letters:
             self._publications_next = True
             message = self.letters.popleft()
-            # More than fits may have come from a socket; that goes first.
             if self.waiting:
                 self.let_in()
         else:
@@ -295,6 +298,7 @@ class Lanes:
 
     def let_in(self) -> None:
         """Queue letters of writers that wait, the first come first, while there is room."""
+        # More than fits may have come from a socket; that goes first.
         while self.waiting and len(self.letters) < self.size:
             first = self.waiting.popleft()
             first.taken = True
@@ -380,6 +384,15 @@ class Lanes:
         """Return the ledger's balance at this moment."""
         # Some that were counted may be in a reader's hands, on their way to a lane.
         return balance(self.counts, self.queued, self.taken_in)
+
+
+def _first_of(queues: tuple[deque[Message], ...]) -> Message:
+    """Take a letter out of the first of ``queues`` that has one, or raise `IndexError`."""
+    for queue in queues:
+        # Somebody else may take the last one this very moment.
+        with contextlib.suppress(IndexError):
+            return queue.popleft()
+    raise IndexError
 
 
 def _taken_out(letters: deque[Message] | ByPriority) -> Iterator[Message]:

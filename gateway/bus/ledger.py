@@ -40,8 +40,9 @@ from gateway.errors import GatewayError
 """Where each count stands in a row.
 
 Taken in is accepted as well, from a socket and with others. Passed on is accepted and
-delivered at once, and handed out is delivered from a lane (a letter that turned out too old
-is taken off the delivered, which alone may be below zero). Taking is 1 while the reader may
+delivered at once, handed out is delivered by the reader from a lane. Delivered is the rest
+(replies that were found in a lane), less what its reader was handed and was then too old or
+sent back: it alone may be below zero. Taking is 1 while the reader may
 have a letter from a socket in its hands that is counted nowhere yet.
 """
 
@@ -52,8 +53,8 @@ ROW = 16
 class Counts(Protocol):
     """One row; whoever writes to it holds its mailbox's lock.
 
-    Two counts have one writer each, who needs none: `TAKEN_IN` whoever reads the sockets,
-    `HANDED_OUT` the reader.
+    But for those that have one writer at a time: `TAKEN_IN`, `TAKING` and `GARBAGE` are of
+    whoever reads the sockets, `HANDED_OUT` is the reader's.
     """
 
     def __getitem__(self, index: int, /) -> int:

@@ -116,7 +116,7 @@ class Mailbox(ReplyWaits):
         # Not under the lock: the woken thread wants that first of all.
         if wake:
             lead.strike()
-        if waiting is not None:
+        if waiting is not None and not waiting.taken:
             self._wait_for_room(waiting, timeout)
         elif dropped is not None and self.undeliverable is not None:
             self.undeliverable(dropped, MailboxFullError("it gave way to a newer letter"))
@@ -125,16 +125,17 @@ class Mailbox(ReplyWaits):
         """Return ``message`` as one that waits, or the letter that gave way to it."""
         lanes = self._lanes
         if lanes.policy == "drop_oldest":
-            dropped = lanes.drop_oldest()
+            # Its reader may have made room since.
+            dropped = None if len(lanes.letters) < lanes.size else lanes.drop_oldest()
             lanes.push_letter(message)
             return None, dropped
         if lanes.policy == "reject":
             lanes.counts[REFUSED] += 1
-            raise MailboxFullError(f"{self.name!r} is full with {len(lanes.letters)} letters")
+            raise MailboxFullError(f"{self.name!r} is full with {lanes.size} letters")
         if get_ident() == self._owner:
             lanes.counts[REFUSED] += 1
             raise MailboxFullError(
-                f"{self.name!r} is full with {len(lanes.letters)} letters, and it is its own reader"
+                f"{self.name!r} is full with {lanes.size} letters, and it is its own reader"
                 " who writes: handle mail first"
             )
         turn = allocate_lock()
@@ -168,12 +169,13 @@ class Mailbox(ReplyWaits):
         long as it takes. `wake` and `close` end the wait. Descriptors under `watch`
         are served here, on the caller's thread.
         """
-        # What is usual is spelled out here, since every call costs: a letter lies
-        # here already, or it comes and nobody else waits. `_get` does the rest.
+        # What is usual is spelled out here, since every call costs: a letter lies here
+        # already, and is not the first in a row, or it comes and nobody else waits. `_get`
+        # does the rest.
         lock, lead, lanes = self._lock, self._lead, self._lanes
         letters = lanes.letters
         message: Message | None
-        if letters and not lanes.beside and self._in_a_row < LOOK_EVERY:
+        if letters and not lanes.beside and 0 < self._in_a_row < LOOK_EVERY:
             try:
                 message = letters.popleft()
             except IndexError:
@@ -228,6 +230,7 @@ class Mailbox(ReplyWaits):
             if message is not None and (
                 message.expiry is None or message.expiry > self._monotonic()
             ):
+                self._in_a_row = 1
                 return message
             if timeout == 0 and not (message or self._poked or self._ready or self.closed):
                 return None
@@ -328,7 +331,7 @@ class Mailbox(ReplyWaits):
             self._poked = True
 
     def own(self) -> None:
-        """Say that this thread is the reader, before it first calls `get`."""
+        """Say that this thread is the reader from now on, before it first calls `get`."""
         self._owner = get_ident()
 
     # For a reader that is never to wait here: an event loop
@@ -386,7 +389,7 @@ class Mailbox(ReplyWaits):
                 found = self._lanes.balance()
                 if found.is_balanced:
                     break
-                # Its reader has a letter in its hand that it counts in a moment.
+                # Its reader has a letter in its hand that it counts as soon as it runs again.
                 sleep(LOOK)
         return found
 

@@ -24,7 +24,7 @@ class ReplyWaits(Intake):
     on_gone: Callable[[str, int], None] | None = None
     """Is told of every life that is over, on whatever thread learns of it."""
     _owner = 0
-    """The thread that reads the mail, once there is one."""
+    """The thread that reads the mail, as far as is known: see `Mailbox.own`."""
 
     def wait_for(self, message: Message, timeout: float, *, known: Call | None = None) -> Message:
         """Return the reply to ``message``; other mail stays in its order.

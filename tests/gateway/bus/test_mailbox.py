@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from gateway.bus.intake import LOOK_EVERY
-from gateway.bus.lanes import Waiting
+from gateway.bus.lanes import ByPriority, Waiting
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import RealClock
 from gateway.errors import ExpiredError, MailboxFullError, RecipientGoneError
-from gateway.mail.message import BULK, URGENT, Message
+from gateway.mail.message import BULK, NORMAL, URGENT, Message
 
 Make = Callable[..., Message]
 Boxes = Callable[..., Mailbox]
@@ -79,7 +79,7 @@ def test_writers_are_let_in_in_the_order_in_which_they_came(
 
 
 class MetWhileTaking(deque[Message]):
-    """Letters of which one is being taken out: ``then()`` happens just before, or just after."""
+    """Letters of which one is taken out: ``before()`` and ``after()`` happen around that, once."""
 
     before: Callable[[], object] | None = None
     after: Callable[[], object] | None = None
@@ -112,8 +112,15 @@ def met(letter: Make, box: Boxes) -> tuple[Mailbox, MetWhileTaking]:
     """Return a mailbox that is full with one letter, and where that lies."""
     full = box(size=1)
     letters = full._lanes.letters = MetWhileTaking()
+    in_a_row(full, letter)
     full.deliver(letter("first"))
     return full, letters
+
+
+def in_a_row(box: Mailbox, letter: Make) -> None:
+    """Have the reader in the midst of a row of letters: the first is taken under the lock."""
+    box.deliver(letter("before"))
+    assert subjects(box, 1) == ["before"]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -168,12 +175,83 @@ def test_a_letter_that_its_reader_took_does_not_give_way_as_well(
     full = box(size=1, policy="drop_oldest", undeliverable=lambda *told: bounced.append(told[0]))
     letters = full._lanes.letters = MetWhileTaking()
     full._lanes._pop_least = letters.popleft
+    in_a_row(full, letter)
     full.deliver(letter("first"))
     letters.before = lambda: run(lambda: subjects(full, 1)).result()
     full.deliver(letter("second"))
     assert subjects(full, 1) == ["second"]
     assert not bounced
-    assert full.statistics()[:3] == (2, 2, 0)
+    assert full.statistics()[:3] == (3, 3, 0)
+
+
+class MetWhileCounted(deque[Message]):
+    """Letters that are counted: ``after()`` happens just after that, once."""
+
+    after: Callable[[], object] | None = None
+
+    def __len__(self) -> int:
+        found = super().__len__()
+        after, self.after = self.after, None
+        if after:
+            after()
+        return found
+
+
+def test_nothing_gives_way_where_room_was_made_meanwhile(
+    letter: Make, box: Boxes, run: Any
+) -> None:
+    full = box(size=3, policy="drop_oldest")
+    letters = full._lanes.letters = MetWhileCounted()
+    full._lanes._pop_least = letters.popleft
+    in_a_row(full, letter)
+    for subject in "abc":
+        full.deliver(letter(subject))
+    letters.after = lambda: run(lambda: subjects(full, 1)).result()
+    full.deliver(letter("d"))
+    assert full.statistics().dropped == 0
+    assert subjects(full, 3) == ["b", "c", "d"]
+
+
+def test_a_letter_is_counted_as_accepted_before_its_reader_can_take_it(
+    letter: Make, box: Boxes
+) -> None:
+    mine = box()
+    seen: list[int] = []
+
+    class Watched(deque[Message]):
+        def append(self, message: Message) -> None:
+            seen.append(mine._lanes.balance().accepted)
+            super().append(message)
+
+    mine._lanes.letters = Watched()
+    mine.deliver(letter())
+    assert seen == [1]
+
+
+def test_what_its_reader_takes_as_a_mailbox_is_closed_ends_nothing(
+    letter: Make, box: Boxes, run: Any
+) -> None:
+    mine = box(order="priority")
+    in_a_row(mine, letter)
+    for subject, priority in (("now", URGENT), ("then", NORMAL), ("whenever", BULK)):
+        mine.deliver(letter(subject, priority=priority))
+    letters = mine._lanes.letters
+    assert isinstance(letters, ByPriority)
+    urgent = MetWhileTaking(letters._queues[0])
+    letters._queues = (urgent, *letters._queues[1:])
+    urgent.before = lambda: run(lambda: subjects(mine, 1)).result()
+    assert [left.subject for left in mine.close()] == ["then", "whenever"]
+    assert mine.statistics().is_balanced
+    assert mine.get(0.0) is None
+
+
+def test_who_has_only_ever_found_letters_is_known_as_the_reader(letter: Make, box: Boxes) -> None:
+    own = box(size=1)
+    own.deliver(letter())
+    assert subjects(own, 1) == ["hello"]
+    own.deliver(letter())
+    with pytest.raises(MailboxFullError, match="it is its own reader"):
+        own.deliver(letter(), 60.0)
 
 
 def test_a_letter_that_gave_way_this_moment_is_not_read(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -263,17 +264,25 @@ def test_a_letter_that_gave_way_this_moment_is_not_read(
 
 
 def test_a_ledger_that_is_asked_for_while_a_letter_is_taken_out_balances(
-    letter: Make, met: tuple[Mailbox, MetWhileTaking], run: Any, until: Any
+    met: tuple[Mailbox, MetWhileTaking], run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full, letters = met
+    looks_again, is_counted = threading.Event(), threading.Event()
+
+    def nap(_seconds: float) -> None:
+        looks_again.set()
+        is_counted.wait(10.0)
+
+    monkeypatch.setattr("gateway.bus.mailbox.sleep", nap)
     asked: list[Any] = []
 
     def ask() -> None:
         asked.append(run(full.statistics))
-        until(full._lock.locked)
+        assert looks_again.wait(10.0)
 
     letters.after = ask
     assert subjects(full, 1) == ["first"]
+    is_counted.set()
     assert asked[0].result().is_balanced
 
 

@@ -5,8 +5,8 @@ full, would wait until the deadline. So it also waits for the replies, bounces a
 control of every mailbox that lives in its OS process, and reads them.
 
 A place to sleep is an epoll with the urgent sockets of those mailboxes in it, and the
-one socket in which room was wanted last: mostly it is wanted there again. There are as
-many as ever slept at a time.
+one socket in which room was wanted last: mostly it is wanted there again. At rest there
+is one.
 
 Refused: nothing. Who finds no descriptor left naps, and looks from time to time.
 """
@@ -85,10 +85,17 @@ class Patience:
         """Have the replies of ``box`` read from now on; one without sockets has none."""
         self._own()
         with self._lock:
-            if box.urgent_fd >= 0:
-                self._boxes[box.urgent_fd] = box
-                for place in self._places:
-                    place.epoll.register(box.urgent_fd, select.EPOLLIN)
+            if box.urgent_fd < 0:
+                return
+            self._boxes[box.urgent_fd] = box
+            for place in self._places:
+                place.epoll.register(box.urgent_fd, select.EPOLLIN)
+            is_first = not self._places
+        if is_first:
+            # Now, so that whoever waits for the first time costs no descriptor more. Where
+            # there is none left it is made when it is wanted.
+            with contextlib.suppress(OSError):
+                self._leave(self._made())
 
     def remove(self, box: Box) -> None:
         """Leave ``box`` alone, before its descriptors are closed."""
@@ -115,7 +122,7 @@ class Patience:
                     place.watch(wanted)
                 found = place.epoll.poll(timeout, 2)
             finally:
-                self._free.append(place)
+                self._leave(place)
         except OSError:
             # No descriptor is left: it takes more of our time, and goes on.
             sleep(min(NAP, timeout))
@@ -139,6 +146,15 @@ class Patience:
                 self._places.remove(place)
             place.epoll.close()
         return self._made()
+
+    def _leave(self, place: _Place) -> None:
+        """Keep one place for whoever comes next, so that at rest there are never more."""
+        with self._lock:
+            if not self._free:
+                self._free.append(place)
+                return
+            self._places.remove(place)
+        place.epoll.close()
 
     def _made(self) -> _Place:
         place = _Place()

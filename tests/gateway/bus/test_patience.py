@@ -133,7 +133,17 @@ def test_a_machine_out_of_descriptors_takes_letters_all_the_same(
     assert call.reply is not None
 
 
-def test_as_many_places_as_threads_sleep_at_a_time_are_kept_and_given_back(
+def test_who_waits_for_the_first_time_costs_no_descriptor_more(
+    letter: Make, box: Boxes, patience: Patience, full: Outlet
+) -> None:
+    patience.add(box("main"))
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(MailboxFullError):
+        full.deliver(letter(), 0.01)
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_one_place_is_kept_however_many_sleep_and_is_given_back(
     letter: Make, box: Boxes, folder: Folder, patience: Patience, run: Any
 ) -> None:
     outlets = [Outlet(folder, name, 1, patience) for name in ("one", "two")]
@@ -154,7 +164,7 @@ def test_as_many_places_as_threads_sleep_at_a_time_are_kept_and_given_back(
     sleepers = [run(partial(wait, out, "letter", 0.3)) for out in outlets]
     for sleeper in sleepers:
         sleeper.result()
-    assert len(set(os.listdir("/proc/self/fd")) - before) == 2
+    assert len(set(os.listdir("/proc/self/fd")) - before) == 1
     patience.close()
     assert set(os.listdir("/proc/self/fd")) == before
 

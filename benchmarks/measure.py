@@ -38,17 +38,24 @@ def workers_pinned() -> Iterator[bool]:
     it is taken back in the end, unless that is a SIGKILL.
     """
     mask = sum(1 << core for core in os.sched_getaffinity(0))
-    try:
-        before = WORKERS.read_text()
-        WORKERS.write_text(cpu_mask(mask))
-    except OSError:
-        yield False
-        return
+    before = WORKERS.read_text() if WORKERS.exists() else ""
+    # Before anything is changed, so that no signal finds it changed for good.
     with ended_by_terminate():
         try:
-            yield True
+            yield _has_written(cpu_mask(mask))
         finally:
-            WORKERS.write_text(before)
+            _has_written(before)
+
+
+def _has_written(mask: str) -> bool:
+    """Have the kernel's workers on the cores of ``mask``; tell whether that was allowed."""
+    if not WORKERS.exists():
+        return False
+    try:
+        WORKERS.write_text(mask)
+    except OSError:
+        return False
+    return True
 
 
 def cpu_mask(mask: int) -> str:

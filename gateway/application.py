@@ -43,6 +43,7 @@ from gateway.bus.lanes import Order, Policy
 from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
+from gateway.bus.rings import Rings
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.clock import Clock, RealClock
 from gateway.errors import ConfigError, GatewayError
@@ -138,6 +139,7 @@ class Application:
         self._lives: Lives | None = None
         self._folder: Path
         self._ledgers: SharedLedgers
+        self._rings: Rings
         self._temporary: Path
         self._office: Office
 
@@ -452,6 +454,8 @@ class Application:
         folder = claim(self._sockets, stack)
         self._folder, self._temporary = folder.bus, folder.temporary
         self._ledgers = SharedLedgers()
+        self._rings = Rings()
+        stack.callback(self._rings.close)
         fork_server = ForkServer(self._child_main, self._errand_main, unneeded=[folder.lock])
         fork_server.start()
         # What was built stays: the collector need not look at it again.
@@ -462,7 +466,9 @@ class Application:
         self._systemd = Systemd.from_environment(self._environment, os.getpid())
         stack.callback(self._systemd.close)
         with folder.explained():
-            self._office = Office(folder.bus, clock=self._clock, ledgers=self._ledgers)
+            self._office = Office(
+                folder.bus, clock=self._clock, ledgers=self._ledgers, rings=self._rings
+            )
         stack.callback(self._office.shut)
         stack.callback(heed_no_more, self._office)
         self._office.clean()
@@ -549,6 +555,7 @@ class Application:
             folder=self._folder,
             clock=self._clock,
             ledgers=self._ledgers,
+            rings=self._rings,
             application=self,
             temporary=self._temporary,
         )

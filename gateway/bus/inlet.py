@@ -10,13 +10,13 @@ import array
 import mmap
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 
 from msgspec.structs import replace
 
 from gateway.bus.parcels import contents
-from gateway.bus.wire import ANNOUNCEMENT, BESIDE
+from gateway.bus.wire import ANNOUNCEMENT, BELL, BESIDE
 from gateway.errors import ProtocolError
 from gateway.mail.codec import BROKEN, decode, decode_body, unpack
 from gateway.mail.message import Message
@@ -40,19 +40,38 @@ def new_buffer() -> mmap.mmap:
 class Inlet:
     """One bound socket, read into a buffer that is kept: a fresh one costs more than the letter.
 
-    One thread reads at a time. The socket is owned, and closed by `close`. Who reads on where
-    somebody else has read before is ``wary``: a descriptor may come unannounced.
+    ``heard`` is called with the ring and the letter that a bell is about (`gateway.bus.rings`);
+    without it there are no rings. One thread reads at a time. The socket is owned, and closed
+    by `close`. Who reads on where somebody else has read before is ``wary``: a descriptor may
+    come unannounced.
     """
 
-    __slots__ = ("_awaited", "_buffer", "_buffers", "_receive", "_view", "fd", "source")
+    __slots__ = (
+        "_awaited",
+        "_buffer",
+        "_buffers",
+        "_heard",
+        "_receive",
+        "_view",
+        "fd",
+        "source",
+    )
 
-    def __init__(self, source: socket.socket, buffer: mmap.mmap, *, wary: bool = False) -> None:
+    def __init__(
+        self,
+        source: socket.socket,
+        buffer: mmap.mmap,
+        *,
+        heard: Callable[[int, int], None] | None = None,
+        wary: bool = False,
+    ) -> None:
         self.source = source
         self.fd = source.fileno()
         self._buffer = buffer
         self._buffers = [buffer]
         self._view = memoryview(buffer)
         self._receive = source.recv_into
+        self._heard = heard
         # A writer that was killed after its announcement leaves one: looking for
         # descriptors from then on costs time alone.
         self._awaited = inf if wary else 0
@@ -64,19 +83,22 @@ class Inlet:
         """
         if self._awaited:
             return self._read_with_descriptors()
-        try:
-            size = self._receive(self._buffer)
-        except (BlockingIOError, InterruptedError):
-            return None
-        data = self._view[:size]
-        try:
-            message = unpack(data)
-        except BROKEN as error:
-            if data == ANNOUNCEMENT:
-                self._awaited += 1
-                return self._read_with_descriptors()
-            raise _no_letter(size, error) from error
-        return _restored(message, data) if message.body_type else message
+        while True:
+            try:
+                size = self._receive(self._buffer)
+            except (BlockingIOError, InterruptedError):
+                return None
+            data = self._view[:size]
+            try:
+                message = unpack(data)
+            except BROKEN as error:
+                if data == ANNOUNCEMENT:
+                    self._awaited += 1
+                    return self._read_with_descriptors()
+                if self._is_bell(data):
+                    continue
+                raise _no_letter(size, error) from error
+            return _restored(message, data) if message.body_type else message
 
     def _read_with_descriptors(self) -> Message | None:
         while True:
@@ -100,8 +122,18 @@ class Inlet:
             try:
                 message = unpack(data)
             except BROKEN as error:
+                if self._is_bell(data):
+                    continue
                 raise _no_letter(size, error) from error
             return _restored(message, data) if message.body_type else message
+
+    def _is_bell(self, data: memoryview) -> bool:
+        """Hear the bell that ``data`` is; tell whether it is one."""
+        if self._heard is None or len(data) != BELL.size or data[:1] != ANNOUNCEMENT:
+            return False
+        _, ring, letter = BELL.unpack(data)
+        self._heard(ring, letter)
+        return True
 
     def refuse(self) -> None:
         """Take nothing more in, so that what is read from here on is all there was."""

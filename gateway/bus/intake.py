@@ -15,11 +15,14 @@ import socket
 from _thread import LockType, allocate_lock
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 from gateway.bus.inlet import Inlet, new_buffer
 from gateway.bus.lanes import Lanes
 from gateway.bus.leading import Lead, WatchCallback
 from gateway.bus.ledger import ACCEPTED, GARBAGE, LOST, TAKEN_IN, TAKING
+from gateway.bus.rings import QUIET, RingReader, Rings
+from gateway.bus.wire import socket_name
 from gateway.clock import Clock
 from gateway.errors import MailboxFullError, ProtocolError
 from gateway.mail.message import Message
@@ -58,9 +61,11 @@ class Intake:
         sockets: Sequence[socket.socket],
         control: Callable[[Message], bool] | None,
         lead: Lead | None,
+        rings: Rings | None = None,
     ) -> None:
         self.name = name
         self.incarnation = incarnation
+        self._mail_name = socket_name(name, incarnation, "mail")
         self.closed = False
         self._clock = clock
         self._monotonic = clock.monotonic
@@ -72,11 +77,15 @@ class Intake:
         self._in_a_row = 0
         self._singles = self._apart = 0
         self._served = 0
+        self._rings = rings
+        # Those that letters come from, or came from a moment ago.
+        self._flowing: list[RingReader] = []
         # By descriptor: what the leader is told is ready.
         self._inlets: dict[int, Inlet] = {}
         if sockets:
             buffer = new_buffer()
-            self._inlets = {used.fileno(): Inlet(used, buffer) for used in sockets}
+            heard = None if rings is None else self._hear
+            self._inlets = {used.fileno(): Inlet(used, buffer, heard=heard) for used in sockets}
         self._mail_fd, self._urgent_fd = list(self._inlets) or (-1, -1)
         self._mail_inlet = self._inlets.get(self._mail_fd)
         self._lead = lead or Lead(self._mail_fd, self._urgent_fd)
@@ -146,7 +155,12 @@ class Intake:
         self._in_a_row = 0
         read = None
         try:
-            found = (lead.everything if lead.readers else lead.replies).poll(timeout, 16)
+            if not lead.readers:
+                found = lead.replies.poll(timeout, 16)
+            elif not self._flowing:
+                found = lead.everything.poll(timeout, 16)
+            else:
+                found = self._poll_beside_rings(timeout)
             for fd, events in found:
                 inlet = self._inlets.get(fd)
                 if inlet is not None:
@@ -154,7 +168,7 @@ class Intake:
                         with self._lock:
                             self._sort(read)
                         read = None
-                    if fd == self._urgent_fd and len(found) > 1:
+                    if fd == self._urgent_fd and (len(found) > 1 or self._flowing):
                         # All that was told before a letter was written is obeyed before that is
                         # handled; one at a time, the second order would come after it.
                         self._drain(inlet, DRAIN)
@@ -190,6 +204,8 @@ class Intake:
     def _mail_lies_there(self) -> bool:
         if self._mail_fd < 0:
             return False
+        if any(ring.is_ready for ring in self._flowing):
+            return True
         poller = select.poll()
         poller.register(self._mail_fd, select.POLLIN)
         return bool(poller.poll(0))
@@ -206,8 +222,8 @@ class Intake:
         if not self._singles:
             room = DRAIN
             if inlet is self._mail_inlet:
-                room = min(DRAIN, lanes.size - len(lanes.letters))
-            crowd = self._drain(inlet, room) > 1
+                room = lanes.size - len(lanes.letters)
+            crowd = self._drain(inlet, min(DRAIN, room), room) > 1
             self._apart = 0 if crowd else min(2 * self._apart + 1, SINGLES)
             self._singles = self._apart
             return None
@@ -224,8 +240,11 @@ class Intake:
             return None
         return message
 
-    def _drain(self, inlet: Inlet, room: int) -> int:
-        """Read and sort in up to ``room`` letters; return how many there were."""
+    def _drain(self, inlet: Inlet, most: int, room: int = 0) -> int:
+        """Read and sort in up to ``most`` letters; return how many there were.
+
+        Behind those of the mail socket come those in rings, up to ``room`` in all.
+        """
         lock, lanes, read = self._lock, self._lanes, inlet.read
         counts = lanes.counts
         # Nobody else drains meanwhile, so that this count needs no lock.
@@ -233,7 +252,7 @@ class Intake:
         letters: list[Message] = []
         counts[TAKING] = 1
         try:
-            while found < room:
+            while found < most:
                 try:
                     message = read()
                 except ProtocolError:
@@ -254,12 +273,47 @@ class Intake:
                     finally:
                         lock.release()
                     counts[TAKING] = 1
+            if self._flowing and inlet is self._mail_inlet:
+                for ring in self._flowing:
+                    taken = ring.take(letters, counts, taken, room - len(letters))
+                found = max(found, len(letters))
         finally:
             if letters:
                 with lock:
                     lanes.take_in(letters)
             counts[TAKING] = 0
         return found
+
+    # Rings
+
+    def _hear(self, number: int, letter: int) -> None:
+        """Take letters from a ring from here on, as its bell says; it may be heard in vain."""
+        for ring in self._flowing:
+            if ring.number == number and ring.is_for(self._mail_name.encode()):
+                ring.hear(letter)
+                return
+        rings = self._rings
+        found = None if rings is None else rings.ring_for(number, self._mail_name)
+        if found is not None:
+            found.hear(letter)
+            self._flowing.append(found)
+
+    def _poll_beside_rings(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Read what lies in rings, and sleep as the leader where nothing does."""
+        poll, lanes, inlet = self._lead.everything.poll, self._lanes, self._mail_inlet
+        assert inlet is not None
+        room = lanes.size - len(lanes.letters)
+        if room <= 0:
+            return poll(0.0, 16)
+        flows = any(ring.is_ready for ring in self._flowing)
+        if flows and self._drain(inlet, min(DRAIN, room), room):
+            return poll(0.0, 16)
+        now = monotonic()
+        self._flowing = [ring for ring in self._flowing if not ring.is_quiet(now)]
+        if self._flowing:
+            # What another core has just written may not be visible yet.
+            timeout = QUIET if timeout is None else min(QUIET, timeout)
+        return poll(timeout, 16)
 
     def _is_obeyed(self, message: Message) -> bool:
         """Hand control mail to who sees it first; tell whether that was all."""
@@ -293,17 +347,30 @@ class Intake:
         """Close what is open, lock held, once nobody leads; return what lay in the sockets."""
         if self._lead.held:
             return []
-        counts = self._lanes.counts
+        lanes = self._lanes
+        counts = lanes.counts
         left: list[Message] = []
         for inlet in self._inlets.values():
-            for message in inlet.rest():
-                if message is None:
-                    counts[GARBAGE] += 1
-                else:
-                    left.append(message)
-            inlet.close()
+            # First: a bell that came after this would ring for nobody.
+            inlet.refuse()
+        with contextlib.ExitStack() as stack:
+            ending: list[RingReader] = []
+            if self._rings is not None and self._inlets:
+                ending = stack.enter_context(self._rings.ending(self._mail_name))
+            for inlet in self._inlets.values():
+                for message in inlet.rest():
+                    if message is None:
+                        counts[GARBAGE] += 1
+                    else:
+                        left.append(message)
+                inlet.close()
+            counts[ACCEPTED] += len(left)
+            counts[TAKING] = 1
+            for ring in ending:
+                lanes.taken_in = ring.rest(left, counts, lanes.taken_in)
+            counts[LOST] += len(left)
+            counts[TAKING] = 0
         self._inlets = {}
-        counts[ACCEPTED] += len(left)
-        counts[LOST] += len(left)
+        self._flowing = []
         self._lead.close()
         return left

@@ -35,6 +35,7 @@ from gateway.bus.ledger import (
     Counts,
 )
 from gateway.bus.reply_waits import ReplyWaits
+from gateway.bus.rings import Rings
 from gateway.clock import Clock
 from gateway.errors import (
     ExpiredError,
@@ -76,11 +77,12 @@ class Mailbox(ReplyWaits):
         undeliverable: Callable[[Message, GatewayError], None] | None = None,
         counts: Counts | None = None,
         lead: Lead | None = None,
+        rings: Rings | None = None,
     ) -> None:
         if size < 1:
             raise ValueError(f"a mailbox holds at least one letter, not {size}")
         lanes = Lanes(size, order, policy, counts)
-        super().__init__(name, incarnation, clock, lanes, sockets or (), control, lead)
+        super().__init__(name, incarnation, clock, lanes, sockets or (), control, lead, rings)
         self.undeliverable = undeliverable
 
     # Writing
@@ -301,7 +303,7 @@ class Mailbox(ReplyWaits):
         try:
             if turn is None:
                 for inlet in self._inlets.values():
-                    self._drain(inlet, lanes.size)
+                    self._drain(inlet, lanes.size, lanes.size)
             else:
                 turn.acquire(True, HANDOVER)
         finally:
@@ -346,7 +348,7 @@ class Mailbox(ReplyWaits):
         For a loop's thread that reads alone: no other may wait here.
         """
         with self._lock:
-            if self._lanes.queued or self._poked or self._ready or self.closed:
+            if self._lanes.queued or self._poked or self._ready or self.closed or self._flowing:
                 return False
             self._lead.asleep = True
             return True

@@ -29,11 +29,12 @@ from msgspec.structs import replace
 from gateway.bus.directory import Book
 from gateway.bus.inlet import Inlet, new_buffer
 from gateway.bus.lanes import Order, Policy
-from gateway.bus.ledger import SharedLedgers
+from gateway.bus.ledger import SharedLedgers, empty_row
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.outlets import outlet_to
 from gateway.bus.patience import Patience
 from gateway.bus.pump import Pump
+from gateway.bus.rings import RingReader, Rings
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock
@@ -68,10 +69,16 @@ class Office:
     """Delivery within, into and out of one OS process. All methods are thread-safe."""
 
     def __init__(
-        self, folder: Path | Folder, *, clock: Clock, ledgers: SharedLedgers | None = None
+        self,
+        folder: Path | Folder,
+        *,
+        clock: Clock,
+        ledgers: SharedLedgers | None = None,
+        rings: Rings | None = None,
     ) -> None:
         self.clock = clock
         self.ledgers = ledgers
+        self._rings = rings
         self.book = Book(0, {BOSS: 1})
         self._folder = folder if isinstance(folder, Folder) else Folder(folder)
         self._mailbox: Callable[..., Mailbox] = Mailbox
@@ -154,6 +161,7 @@ class Office:
             control=control,
             undeliverable=self.give_up,
             counts=None if row is None or self.ledgers is None else self.ledgers.row(row),
+            rings=self._rings,
         )
         self._boxes[name] = box
         self._patience.add(box)
@@ -171,24 +179,34 @@ class Office:
         for message in left:
             self.give_up(message, RecipientGoneError(f"{box.name!r} ended before it read this"))
 
-    def inherit(
-        self, name: str, incarnation: int, sockets: tuple[socket.socket, socket.socket]
-    ) -> int:
-        """Take what a dead reader left in its sockets; return how many letters that were.
+    def inherit(self, name: str, incarnation: int, sockets: tuple[socket.socket, ...]) -> int:
+        """Take what a dead reader left in its sockets and rings; return how many letters that were.
 
         They are bounced where that was asked for. From here on the writers
-        are told that it is gone.
+        are told that it is gone. Without ``sockets`` it is the rings alone.
         """
-        found, buffer = 0, new_buffer()
-        for used in sockets:
-            inlet = Inlet(used, buffer, wary=True)
-            for message in inlet.rest():
-                if message is not None:
-                    found += 1
-                    self.give_up(message, RecipientGoneError(f"{name!r} died before it read this"))
-            inlet.close()
+        left: list[Message] = []
+        buffer = new_buffer()
+        inlets = [
+            Inlet(used, buffer, heard=lambda ring, letter: None, wary=True) for used in sockets
+        ]
+        for inlet in inlets:
+            # First: a bell that came after this would ring for nobody.
+            inlet.refuse()
+        with contextlib.ExitStack() as stack:
+            ending: list[RingReader] = []
+            if self._rings is not None:
+                mail = socket_name(name, incarnation, "mail")
+                ending = stack.enter_context(self._rings.ending(mail))
+            for inlet in inlets:
+                left += [message for message in inlet.rest() if message is not None]
+                inlet.close()
+            for ring in ending:
+                ring.rest(left, empty_row(), 0)
         self.unlink(name, incarnation)
-        return found
+        for message in left:
+            self.give_up(message, RecipientGoneError(f"{name!r} died before it read this"))
+        return len(left)
 
     def unlink(self, name: str, incarnation: int) -> None:
         """Remove the socket files of a life that is over."""
@@ -274,7 +292,9 @@ class Office:
         outlet = self._outlets.get(name)
         if outlet is None or outlet.incarnation != incarnation:
             policy = self.book.policies.get(name)
-            outlet = outlet_to(self._folder, name, incarnation, policy, self._pump, self._patience)
+            outlet = outlet_to(
+                self._folder, name, incarnation, policy, self._pump, self._patience, self._rings
+            )
             self._outlets[name] = outlet
         return outlet
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 from gateway.bus.lanes import Policy
 from gateway.bus.patience import Patience
 from gateway.bus.pump import Pump
+from gateway.bus.ring_outlet import RingOutlet
+from gateway.bus.rings import Rings
 from gateway.bus.wire import Folder, Outlet, pack
 from gateway.errors import MailboxFullError
 from gateway.mail.message import Message
@@ -68,10 +70,13 @@ def outlet_to(
     policy: Policy | None,
     pump: Pump,
     patience: Patience | None = None,
+    rings: Rings | None = None,
 ) -> Outlet:
     """Return what writes to one life of the mailbox ``name`` as its policy wants it."""
     if policy == "reject":
         return RejectingOutlet(folder, name, incarnation, patience)
     if policy == "drop_oldest":
         return DroppingOutlet(folder, name, incarnation, pump, patience)
+    if rings is not None:
+        return RingOutlet(folder, name, incarnation, rings, patience)
     return Outlet(folder, name, incarnation, patience)

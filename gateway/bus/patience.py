@@ -5,7 +5,7 @@ full, would wait until the deadline. So it also waits for the replies, bounces a
 control of every mailbox that lives in its OS process, and reads them.
 
 A place to sleep is an epoll with the urgent sockets of those mailboxes in it, and the
-one socket in which room was wanted last: mostly it is wanted there again. At rest there
+one descriptor by which room was wanted last: mostly it is wanted there again. At rest there
 is one.
 
 Refused: nothing. Who finds no descriptor left naps, and looks from time to time.
@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import socket
 import threading
 from time import sleep
 from typing import Protocol
@@ -38,6 +37,14 @@ class Box(Protocol):
         ...
 
 
+class Wanted(Protocol):
+    """What a writer waits for: a socket, or whatever else tells of room."""
+
+    def fileno(self) -> int:
+        """The descriptor to sleep on; -1 once it is closed."""
+        ...
+
+
 class _Place:
     """Where one thread sleeps at a time."""
 
@@ -45,21 +52,21 @@ class _Place:
 
     def __init__(self) -> None:
         self.epoll = select.epoll()
-        self.wanted: socket.socket | None = None
+        self.wanted: Wanted | None = None
 
     @property
     def is_spent(self) -> bool:
         """Whether what was wanted last is closed: a fork may hold it open, and in here."""
         return self.wanted is not None and self.wanted.fileno() < 0
 
-    def watch(self, wanted: socket.socket) -> None:
-        """Have the sleeper woken as soon as there is room in ``wanted``, and there alone."""
+    def watch(self, wanted: Wanted, events: int) -> None:
+        """Have the sleeper woken as soon as ``wanted`` is ready for ``events``, and that alone."""
         if self.wanted is not None:
             # It may be closed this very moment.
             with contextlib.suppress(OSError, ValueError):
                 self.epoll.unregister(self.wanted)
             self.wanted = None
-        self.epoll.register(wanted, select.EPOLLOUT)
+        self.epoll.register(wanted, events)
         self.wanted = wanted
 
 
@@ -108,18 +115,18 @@ class Patience:
                     with contextlib.suppress(OSError):
                         place.epoll.unregister(box.urgent_fd)
 
-    def sleep(self, wanted: socket.socket, timeout: float) -> None:
-        """Sleep until there is room in ``wanted``, or something was read here.
+    def sleep(self, wanted: Wanted, timeout: float, events: int = select.EPOLLOUT) -> None:
+        """Sleep until ``wanted`` is ready for ``events``, or something was read here.
 
-        ``wanted`` is connected: of another epoll knows nothing. For ``timeout`` seconds
-        at the most.
+        A socket that is wanted is connected: of another epoll knows nothing. For ``timeout``
+        seconds at the most.
         """
         self._own()
         try:
             place = self._take(wanted)
             try:
                 if place.wanted is not wanted:
-                    place.watch(wanted)
+                    place.watch(wanted, events)
                 found = place.epoll.poll(timeout, 2)
             finally:
                 self._leave(place)
@@ -133,7 +140,7 @@ class Patience:
         if told and not self._read():
             sleep(NAP)
 
-    def _take(self, wanted: socket.socket) -> _Place:
+    def _take(self, wanted: Wanted) -> _Place:
         """Return a place where nobody sleeps, the one that was left last."""
         while self._free:
             try:

@@ -13,7 +13,8 @@ The theory, each line measured: a sender needs a connected socket of its own
 for each recipient and lane, because on an unconnected one poll() says
 "writable" of a full peer, and because queued datagrams are charged to the
 socket that sent them. Ten letters fit into a socket (net.unix.max_dgram_qlen,
-which systemd sets to 512); then the writer waits, and only for this reader.
+which systemd sets to 512); then the writer waits, and only for this reader, or goes on in a
+ring (`gateway.bus.rings`).
 
 Refused: text that is no Unicode, and headers that fill a datagram (`BodyError`).
 """
@@ -27,6 +28,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from struct import Struct
 from time import monotonic
 from typing import Literal
 from urllib.parse import quote
@@ -46,6 +48,9 @@ INLINE = 64 * 1024
 
 ANNOUNCEMENT = b"\xc1"
 """Says that a descriptor is on its way; the one byte with which nothing begins in msgpack."""
+
+BELL = Struct("<cBQ")
+"""Begins like an announcement; says which letter of which ring is to be taken from here on."""
 
 BESIDE = "\0"
 """Before the ``body_type`` of a letter whose body travels beside it."""
@@ -186,7 +191,7 @@ class Outlet:
         except OSError as error:
             raise self._as_gone(error) from error
         except UnicodeEncodeError as error:
-            raise _no_unicode(error) from error
+            raise no_unicode(error) from error
         self._deliver_any(message, timeout, data)
 
     def _deliver_any(self, message: Message, timeout: float, packed: bytes) -> None:
@@ -269,7 +274,10 @@ class Outlet:
             if self.try_send(message, lane, packed):
                 return
             left = deadline - monotonic()
-        raise MailboxFullError(
+        raise self._as_full(timeout)
+
+    def _as_full(self, timeout: float) -> MailboxFullError:
+        return MailboxFullError(
             f"{self.name!r} took no mail for {timeout:g} s: its reader is slow or stuck"
         )
 
@@ -300,10 +308,10 @@ def pack(message: Message) -> bytes:
     try:
         return encode(message)
     except UnicodeEncodeError as error:
-        raise _no_unicode(error) from error
+        raise no_unicode(error) from error
 
 
-def _no_unicode(error: UnicodeEncodeError) -> BodyError:
+def no_unicode(error: UnicodeEncodeError) -> BodyError:
     return BodyError(f"the letter holds text that is no Unicode: {error}")
 
 

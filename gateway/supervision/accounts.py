@@ -86,9 +86,9 @@ class Accounts:
             self.close_further(member, mailbox)
 
     def _inherit(self, mailbox: str, member: Member, sockets: Pair | None, counts: Counts) -> None:
-        """Count what lies unread in the sockets of a mailbox whose reader is gone."""
-        if sockets is not None:
-            found = self._office.inherit(mailbox, member.incarnation, sockets)
+        """Count what lies unread in sockets and rings of a mailbox whose reader is gone."""
+        if sockets is not None or member.spec.mode == "fork":
+            found = self._office.inherit(mailbox, member.incarnation, sockets or ())
             counts[ACCEPTED] += found
             counts[LOST] += found
 

@@ -25,6 +25,7 @@ from gateway.bus.directory import Book
 from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.bus.rings import Rings
 from gateway.clock import Clock
 from gateway.errors import CallTimeoutError, MailboxFullError, RecipientGoneError
 from gateway.mail.message import Message
@@ -63,6 +64,7 @@ class Child:
         folder: Path,
         clock: Clock,
         ledgers: SharedLedgers,
+        rings: Rings,
         application: Any,
         temporary: Path,
     ) -> None:
@@ -76,7 +78,7 @@ class Child:
         # A hangup is ignored too: that is inherited from the fork server.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: self._die())
-        self.office = Office(folder, clock=clock, ledgers=ledgers)
+        self.office = Office(folder, clock=clock, ledgers=ledgers, rings=rings)
         self.box = self.office.open(
             spec.name,
             incarnation,

@@ -1,0 +1,243 @@
+"""The outlet to a mailbox whose writers wait: what its socket has no room for goes by a ring.
+
+See `gateway.bus.rings`. As long as letters come so fast that a ring is a gain all of them go
+there, in their order; replies, bounces and control never do.
+
+Several threads may write at once, one at a time into the ring. Where one of them has written
+to the socket as another one borrowed the ring, nobody knows which is first: then the ring is
+given back as soon as it is empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from _thread import get_ident
+from time import monotonic
+
+from gateway.bus.patience import Patience
+from gateway.bus.rings import LETTER, NOT_IN, QUIET, Rings, RingWriter
+from gateway.bus.wire import ANNOUNCEMENT, BELL, Folder, Outlet, no_unicode, pack, socket_name
+from gateway.errors import GatewayError, RecipientGoneError
+from gateway.mail.codec import encode
+from gateway.mail.message import Message
+
+LONGEST = 0.05
+"""Seconds after which a writer that waits looks by itself whether there is room."""
+
+TURN = 0.01
+"""Seconds for which whoever has no time waits for a thread that is just writing."""
+
+
+class RingOutlet(Outlet):
+    """Borrows a ring when its socket is full, and gives it back when that was no gain."""
+
+    __slots__ = ("_holder", "_is_mixed", "_opener", "_owner", "_reader", "_ring", "_rings", "_turn")
+
+    def __init__(
+        self, folder: Folder, name: str, incarnation: int, rings: Rings, patience: Patience | None
+    ) -> None:
+        super().__init__(folder, name, incarnation, patience)
+        self._rings = rings
+        self._reader = socket_name(name, incarnation, "mail")
+        self._ring: RingWriter | None = None
+        self._turn = threading.Lock()
+        self._owner = os.getpid()
+        # The thread that has the turn for longer, and the one that borrowed the ring.
+        self._holder = self._opener = 0
+        self._is_mixed = False
+
+    def __del__(self) -> None:
+        if self._ring is not None:
+            self._rings.give_back(self._ring)
+        super().__del__()
+
+    def deliver(self, message: Message, timeout: float = 5.0) -> None:
+        """Hand ``message`` over within ``timeout`` seconds, behind what lies in the ring."""
+        if message.kind != "letter":
+            super().deliver(message, timeout)
+            return
+        if self._ring is not None:
+            # Without a call where nobody else writes.
+            deadline = 0.0 if self._turn.acquire(False) else self._take_turn(timeout)
+            if deadline is not None:
+                ring = self._ring
+                try:
+                    if ring is not None:
+                        # Bytes may be large, and are not packed before that is known.
+                        letter = pack(message) if type(message.body) is bytes else encode(message)
+                        due = NOT_IN if self._is_mixed else ring.put(letter)
+                        if due is None or self._goes_by_ring(
+                            ring, letter, due, deadline or monotonic() + timeout, timeout
+                        ):
+                            return
+                except UnicodeEncodeError as error:
+                    raise no_unicode(error) from error
+                except GatewayError:
+                    raise
+                except BaseException:
+                    # As of a signal's handler: it may have come before the bell.
+                    if ring is not None:
+                        ring.owe()
+                    raise
+                finally:
+                    self._turn.release()
+                if deadline:
+                    timeout = max(0.0, deadline - monotonic())
+        super().deliver(message, timeout)
+        if self._ring is not None and self._opener != get_ident():
+            self._is_mixed = True
+
+    def _wait_for_room(self, message: Message, timeout: float, packed: bytes) -> None:
+        fits = message.kind == "letter" and 0 < len(packed) <= LETTER
+        deadline = monotonic() + timeout
+        if not (fits and timeout > 0 and self._opened_with(packed, deadline, timeout)):
+            super()._wait_for_room(message, max(0.0, deadline - monotonic()), packed)
+
+    # Turns
+
+    def _take_turn(self, timeout: float) -> float | None:
+        """Wait until no other thread writes into the ring; return the deadline, 0 for at once.
+
+        None where it is this thread that does, interrupted by what now wants to write.
+        """
+        if self._turn.acquire(False):
+            return 0.0
+        if self._owner != os.getpid():
+            # A thread of the parent of this fork had it, and is not here to give it back.
+            self._owner = os.getpid()
+            self._turn = threading.Lock()
+            self._ring = None
+        if self._holder == get_ident():
+            return None
+        deadline = monotonic() + timeout
+        if not self._turn.acquire(True, max(TURN, timeout)):
+            raise self._as_full(timeout)
+        return deadline
+
+    # The way by the ring
+
+    def _opened_with(self, letter: bytes, deadline: float, timeout: float) -> bool:
+        """Borrow a ring and put ``letter`` in as the first; False where there is none."""
+        if self._take_turn(timeout) is None:
+            return False
+        self._holder = get_ident()
+        try:
+            if self._ring is not None:
+                # Of another thread, a moment ago.
+                return self._goes_by_ring(self._ring, letter, NOT_IN, deadline, timeout)
+            orphans: list[tuple[int, int]] = []
+            ring = self._rings.borrow(self._reader, orphans)
+            for orphan in orphans:
+                # What somebody left who was killed before the bell.
+                with contextlib.suppress(OSError):
+                    self.socket_for("mail").send(BELL.pack(ANNOUNCEMENT, *orphan))
+            if ring is None:
+                return False
+            self._ring, self._opener, self._is_mixed = ring, get_ident(), False
+            try:
+                self._tell(ring, ring.open(letter), deadline, timeout)
+            except BaseException:
+                # Nobody was told that letters come this way.
+                ring.abandon()
+                self._give_back(ring)
+                raise
+            return True
+        finally:
+            self._holder = 0
+            self._turn.release()
+
+    def _goes_by_ring(
+        self, ring: RingWriter, letter: bytes, due: int, deadline: float, timeout: float
+    ) -> bool:
+        """Go on where `RingWriter.put` was not all; False for what is to go by the socket."""
+        holder, self._holder = self._holder, get_ident()
+        try:
+            put: int | None = due
+            while put == NOT_IN:
+                if not ring.largest:
+                    # A fork has a copy of what its parent borrowed, and no right to use it.
+                    self._give_back(ring)
+                    return False
+                leaves = self._is_mixed or not 0 < len(letter) <= LETTER
+                if leaves or not ring.make_room():
+                    self._wait_in_ring(ring, deadline, timeout, until_empty=leaves)
+                if leaves or (ring.is_empty and not ring.is_worthwhile):
+                    self._give_back(ring)
+                    return False
+                put = ring.put(letter)
+                if put is None and ring.owes:
+                    put = ring.last
+            if put is not None:
+                self._tell(ring, put, deadline, timeout)
+            return True
+        finally:
+            self._holder = holder
+
+    def _give_back(self, ring: RingWriter) -> None:
+        self._ring, self._is_mixed = None, False
+        self._rings.give_back(ring)
+
+    def _tell(self, ring: RingWriter, number: int, deadline: float, timeout: float) -> None:
+        """Have the reader know of letter ``number``, which is in, or be told that it is gone."""
+        if not ring.has_ended and not ring.is_taken(number):
+            self._ring_bell(ring, number, deadline, timeout)
+        if ring.has_ended:
+            self._settle(ring, number)
+
+    def _wait_in_ring(
+        self, ring: RingWriter, deadline: float, timeout: float, *, until_empty: bool
+    ) -> None:
+        """Wait until there is room in the ring, or nothing at all."""
+        # Its reader may not see at once that somebody waits: so it is not relied on.
+        longest = QUIET
+        while ring.largest:
+            ring.want_room()
+            if ring.is_empty or (ring.make_room() and not until_empty):
+                return
+            if ring.has_ended:
+                self._give_back(ring)
+                raise RecipientGoneError(f"{self.name!r} is gone")
+            left = deadline - monotonic()
+            if left <= 0:
+                raise self._as_full(timeout)
+            self._patience.sleep(ring, min(left, longest), select.EPOLLIN)
+            ring.was_told()
+            longest = min(2 * longest, LONGEST)
+
+    def _ring_bell(self, ring: RingWriter, number: int, deadline: float, timeout: float) -> None:
+        """Have the reader look into the ring, in its turn; what it cannot be told is taken back."""
+        bell = BELL.pack(ANNOUNCEMENT, ring.number, number)
+        try:
+            used = self.socket_for("mail")
+            while True:
+                try:
+                    used.send(bell)
+                except BlockingIOError:
+                    if ring.is_taken(number):
+                        return
+                    left = deadline - monotonic()
+                    if left <= 0:
+                        raise self._as_full(timeout) from None
+                    self._patience.sleep(used, left)
+                    # As in `Outlet`: its reader is to make more room first.
+                    os.sched_yield()
+                else:
+                    ring.rung(number)
+                    return
+        except BaseException as error:
+            if isinstance(error, OSError) and self._as_gone(error) is not error:
+                self._settle(ring, number)
+            elif ring.take_back(number) or not isinstance(error, Exception):
+                raise
+
+    def _settle(self, ring: RingWriter, number: int) -> None:
+        """Find out whether the last letter was counted with what its reader left, or raise."""
+        if not ring.is_unheard(number):
+            ring.await_end()
+        was_there = ring.take_back(number)
+        self._give_back(ring)
+        if was_there:
+            raise RecipientGoneError(f"{self.name!r} is gone")

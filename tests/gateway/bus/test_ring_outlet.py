@@ -1,0 +1,853 @@
+"""Letters to a mailbox that go by its socket and by rings, as it comes."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from gateway.bus import intake
+from gateway.bus import rings as module
+from gateway.bus.directory import Book
+from gateway.bus.ledger import SharedLedgers, empty_row
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.office import Office
+from gateway.bus.patience import Patience
+from gateway.bus.ring_outlet import RingOutlet
+from gateway.bus.rings import RINGS, SLOTS, Rings
+from gateway.bus.wire import ANNOUNCEMENT, BELL, Folder, Outlet, socket_name
+from gateway.clock import RealClock
+from gateway.errors import BodyError, MailboxFullError, RecipientGoneError
+from gateway.mail.codec import encode
+from gateway.mail.message import Message
+
+Make = Callable[..., Message]
+Boxes = Callable[..., Mailbox]
+Outlets = Callable[..., RingOutlet]
+
+
+@pytest.fixture(params=[False, True], ids=["unsigned", "signed"])
+def rings(request: pytest.FixtureRequest) -> Iterator[Rings]:
+    made = Rings(is_signed=request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def target(box: Boxes, rings: Rings) -> Mailbox:
+    """A mailbox that nobody reads yet."""
+    return box(rings=rings)
+
+
+@pytest.fixture
+def outlet(folder: Folder, rings: Rings, stack: ExitStack) -> Outlets:
+    patience = Patience()
+    stack.callback(patience.close)
+
+    def make(name: str = "worker", incarnation: int = 1) -> RingOutlet:
+        return RingOutlet(folder, name, incarnation, rings, patience)
+
+    return make
+
+
+Flowing = Callable[[RingOutlet, Mailbox], int]
+
+
+@pytest.fixture
+def flowing(letter: Make, run: Any, until: Any) -> Flowing:
+    """Return a way to have letters go by a ring; it returns how many were written, and read."""
+
+    def make(out: RingOutlet, target: Mailbox) -> int:
+        count = filled(out, letter)
+        writer = run(lambda: out.deliver(letter(body=count)))
+        until(lambda: out._ring is not None)
+        got = drained(target, 0.05)
+        writer.result()
+        got += drained(target, 0.05)
+        assert got == list(range(count + 1))
+        return count + 1
+
+    return make
+
+
+def drained(target: Mailbox, timeout: float = 0.0) -> list[Any]:
+    """Return the bodies of what comes until nothing has come for ``timeout`` seconds."""
+    return [letter.body for letter in iter(lambda: target.get(timeout), None)]
+
+
+def filled(out: RingOutlet, letter: Make) -> int:
+    """Fill the socket, and no more; return how many letters that took."""
+    count = 0
+    while out.try_send(letter(body=count), "mail"):
+        count += 1
+    return count
+
+
+def deliver_many(out: RingOutlet, letter: Make, many: int) -> None:
+    for number in range(many):
+        out.deliver(letter(body=number), 30.0)
+
+
+SIZES = [0, 100, 100, 100, 700, 1100, 70_000]
+
+
+@pytest.mark.parametrize("mode", ["fifo", "small"])
+def test_letters_of_every_size_come_once_and_in_order(
+    letter: Make, box: Boxes, outlet: Outlets, rings: Rings, run: Any, mode: str
+) -> None:
+    target = box(rings=rings, size=8 if mode == "small" else 256)
+    out, many = outlet(), 4000
+    chance = random.Random(4)
+
+    def write() -> None:
+        for number in range(many):
+            size = chance.choice(SIZES[:6]) if chance.random() < 0.998 else SIZES[6]
+            body: Any = [number, "x" * size]
+            out.deliver(letter(body=body), 30.0)
+
+    writer = run(write)
+    pause = threading.Event()
+    got: list[Any] = []
+    while len(got) < many:
+        message = target.get(10.0)
+        assert message is not None, f"nothing after {len(got)} letters"
+        got.append(message.body[0])
+        if chance.random() < 0.002:
+            pause.wait(0.003)
+    writer.result(30.0)
+    assert got == list(range(many))
+    assert target.get() is None
+    assert target.statistics().accepted == target.statistics().delivered == many
+
+
+def test_bytes_come_in_their_turn_however_large(
+    letter: Make, target: Mailbox, outlet: Outlets, run: Any, flowing: Flowing
+) -> None:
+    out = outlet()
+    count = flowing(out, target)
+    bodies = [b"a", b"b" * 100_000, b"c", b"d" * 2000, b"e"]
+
+    def write() -> None:
+        for body in bodies:
+            out.deliver(letter(body=body), 10.0)
+
+    writer = run(write)
+    assert [target.get(10.0).body for _ in bodies] == bodies  # type: ignore[union-attr]
+    writer.result()
+    assert target.statistics().delivered == count + len(bodies)
+
+
+def test_what_holds_no_unicode_is_refused_and_the_next_letter_goes(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    with pytest.raises(BodyError, match="no Unicode"):
+        out.deliver(letter(body="\ud800"))
+    out.deliver(letter(body="fine"))
+    assert drained(target, 0.05) == ["fine"]
+
+
+def test_several_threads_share_a_ring(
+    letter: Make, target: Mailbox, outlet: Outlets, run: Any
+) -> None:
+    out, threads, many = outlet(), 4, 1500
+
+    def write(who: int) -> None:
+        for number in range(many):
+            out.deliver(letter(body=[who, number]), 30.0)
+
+    writers = [run(lambda who=who: write(who)) for who in range(threads)]
+    got = [target.get(10.0) for _ in range(threads * many)]
+    for writer in writers:
+        writer.result()
+    for who in range(threads):
+        assert [m.body[1] for m in got if m and m.body[0] == who] == list(range(many))
+
+
+def test_a_thread_that_wrote_to_the_socket_meanwhile_keeps_its_order(
+    letter: Make,
+    box: Boxes,
+    outlet: Outlets,
+    rings: Rings,
+    run: Any,
+    until: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = box(rings=rings, size=2)
+    out = outlet()
+    count = filled(out, letter)
+    checked, opened = threading.Event(), threading.Event()
+    whole_way = Outlet.deliver
+
+    def deliver(self: Outlet, message: Message, timeout: float = 5.0) -> None:
+        if message.body == "first":
+            checked.set()
+            assert opened.wait(10.0)
+        whole_way(self, message, timeout)
+
+    monkeypatch.setattr(Outlet, "deliver", deliver)
+
+    seen: list[bool] = []
+
+    def two() -> None:
+        out.deliver(letter(body="first"))
+        seen.append(out._is_mixed)
+        out.deliver(letter(body="second"))
+        seen.append(out._ring is None)
+
+    slow = run(two)
+    assert checked.wait(10.0)
+    quick = run(lambda: out.deliver(letter(body="opens")))
+    until(lambda: out._ring is not None)
+    got = [target.get(1.0).body for _ in range(count)]  # type: ignore[union-attr]
+    quick.result()
+    opened.set()
+    got += drained(target, 0.1)
+    slow.result()
+    assert got[:count] == list(range(count))
+    assert sorted(got[count:]) == ["first", "opens", "second"]
+    assert got.index("first") < got.index("second")
+    assert seen == [True, True], "the second one went by the socket as well"
+
+
+def test_whoever_wrote_to_the_socket_meanwhile_has_the_ring_given_back(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    out._is_mixed = True
+    out.deliver(letter(body="by the socket"))
+    assert out._ring is None
+    assert not out._is_mixed
+    assert drained(target) == ["by the socket"]
+
+
+def test_a_bell_that_an_interruption_kept_from_ringing_rings_with_the_next_letter(
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    flowing: Flowing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    assert target.get(0.05) is None
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RingOutlet, "_tell", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        out.deliver(letter(body="interrupted"))
+    monkeypatch.undo()
+    assert target.get(0.05) is None
+    out.deliver(letter(body="next"))
+    assert drained(target, 0.05)[-1] == "next"
+
+
+def test_an_interruption_before_the_first_bell_leaves_no_ring(
+    letter: Make, target: Mailbox, outlet: Outlets, rings: Rings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = outlet()
+    count = filled(out, letter)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RingOutlet, "_tell", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        out.deliver(letter(body="interrupted"))
+    assert out._ring is None
+    ring = rings.borrow("worker.1")
+    assert ring is not None
+    assert ring.number == 0
+    assert len(drained(target)) == count
+
+
+def test_a_child_of_fork_writes_although_another_thread_had_the_turn(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    with out._turn:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                out.deliver(letter(body="child"), 1.0)
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert drained(target, 0.05) == ["child"]
+
+
+def test_a_signals_handler_may_write_while_its_thread_waits_in_a_ring(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    for number in range(SLOTS):
+        out.deliver(letter(body=number))
+    done: list[float] = []
+
+    def handler(*_: Any) -> None:
+        began = monotonic()
+        out.deliver(letter(body="handler"), 5.0)
+        done.append(monotonic() - began)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(MailboxFullError):
+            out.deliver(letter(body="too much"), 0.5)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert done
+    assert done[0] < 0.3
+    assert sorted(map(str, drained(target, 0.05))) == sorted(["handler", *map(str, range(SLOTS))])
+
+
+def test_one_deadline_holds_for_all_that_a_writer_waits_for(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing, run: Any
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    for number in range(SLOTS):
+        out.deliver(letter(body=number))
+    held, took = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with out._turn:
+            held.set()
+            took.wait(0.5)
+
+    holder = run(hold)
+    assert held.wait(10.0)
+    began = monotonic()
+    with pytest.raises(MailboxFullError):
+        out.deliver(letter(body="too much"), 0.7)
+    assert monotonic() - began < 1.0
+    holder.result()
+
+
+def test_replies_overtake_what_lies_in_a_ring(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    for number in range(SLOTS // 2):
+        out.deliver(letter(body=number))
+    out.deliver(letter(body="reply", kind="reply", in_reply_to="id-0"))
+    assert drained(target, 0.05) == ["reply", *range(SLOTS // 2)]
+
+
+def test_a_reader_that_is_stuck_has_its_writer_told_and_gets_nothing_later(
+    letter: Make, target: Mailbox, outlet: Outlets, rings: Rings
+) -> None:
+    out = outlet()
+    count = filled(out, letter)
+    for _ in range(3):
+        with pytest.raises(MailboxFullError, match=r"took no mail for 0\.05 s"):
+            out.deliver(letter(body="too much"), 0.05)
+        assert out._ring is None
+    assert rings.ring_for(0, "worker.1") is not None, "it was the same ring each time"
+    assert rings.ring_for(1, "worker.1") is None
+    assert drained(target, 0.05) == list(range(count))
+    out.deliver(letter(body="again"))
+    assert drained(target, 0.05) == ["again"]
+
+
+def test_a_ring_that_is_full_has_its_writer_told_and_gets_nothing_later(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    sent = 0
+    for _ in range(SLOTS):
+        out.deliver(letter(body=sent), 0.02)
+        sent += 1
+    with pytest.raises(MailboxFullError):
+        out.deliver(letter(body=sent), 0.02)
+    with pytest.raises(MailboxFullError):
+        out.deliver(letter(body="too much"), 0.0)
+    with pytest.raises(MailboxFullError):
+        out.deliver(letter(body="x" * 3000), 0.02)
+    assert drained(target, 0.05) == list(range(SLOTS))
+
+
+def test_a_bell_that_finds_no_room_has_its_writer_told_and_the_letter_taken_back(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out, other = outlet(), outlet()
+    flowing(out, target)
+    assert target.get(0.05) is None
+    assert target._flowing == []
+    count = filled(other, letter)
+    with pytest.raises(MailboxFullError):
+        out.deliver(letter(body="too much"), 0.05)
+    assert drained(target, 0.05) == list(range(count))
+    out.deliver(letter(body="again"))
+    assert drained(target, 0.05) == ["again"]
+
+
+def test_whoever_has_no_time_gets_no_ring(letter: Make, target: Mailbox, outlet: Outlets) -> None:
+    out = outlet()
+    count = filled(out, letter)
+    with pytest.raises(MailboxFullError):
+        out.deliver(letter(), 0.0)
+    assert out._ring is None
+    assert len(drained(target)) == count
+
+
+def test_without_a_ring_its_writer_waits_as_ever(
+    letter: Make, target: Mailbox, outlet: Outlets, rings: Rings, run: Any
+) -> None:
+    held = [rings.borrow("other.1") for _ in range(RINGS)]
+    out = outlet()
+    writer = run(lambda: deliver_many(out, letter, 500))
+    assert [target.get(10.0).body for _ in range(500)] == list(range(500))  # type: ignore[union-attr]
+    writer.result()
+    assert out._ring is None
+    assert all(held)
+
+
+def test_a_writer_that_waits_for_room_goes_on_as_soon_as_there_is_some(
+    letter: Make, target: Mailbox, outlet: Outlets, run: Any, until: Any, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    for number in range(SLOTS):
+        out.deliver(letter(body=number))
+    writer = run(lambda: out.deliver(letter(body="last"), 10.0))
+    until(lambda: out._ring is not None and out._ring._words[module._WANTED])
+    assert drained(target, 0.2) == [*range(SLOTS), "last"]
+    writer.result()
+
+
+def test_a_ring_that_is_no_gain_is_given_back_and_borrowed_again(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    for number in range(module.SHORT + 2):
+        out.deliver(letter(body=number))
+        assert target.get(10.0).body == number  # type: ignore[union-attr]
+    assert out._ring is None
+    flowing(out, target)
+
+
+def test_an_outlet_that_goes_gives_its_ring_back(
+    letter: Make, target: Mailbox, outlet: Outlets, rings: Rings, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    out.deliver(letter(body="left"))
+    assert len(rings._borrowed) == 1
+    del out
+    assert len(rings._borrowed) == 0
+    assert drained(target, 0.05) == ["left"]
+
+
+def test_a_child_of_fork_writes_by_the_socket(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    out.deliver(letter(body="parent"))
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            out.deliver(letter(body="child"), 1.0)
+            status = 0 if out._ring is None else 3
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    out.deliver(letter(body="parent again"))
+    assert sorted(drained(target, 0.05)) == ["child", "parent", "parent again"]
+
+
+# Readers of other kinds, and bells
+
+
+@pytest.fixture
+def half_read(letter: Make, box: Boxes, rings: Rings, outlet: Outlets, flowing: Flowing) -> Mailbox:
+    """A mailbox with room for four whose reader has read one of twenty, which lie in a ring."""
+    target = box(rings=rings, size=4)
+    out = outlet()
+    flowing(out, target)
+    for number in range(20):
+        out.deliver(letter(body=number))
+    assert target.get(1.0) is not None
+    return target
+
+
+def test_whoever_follows_has_the_leader_read_what_lies_in_a_ring(
+    half_read: Mailbox, letter: Make, run: Any, until: Any
+) -> None:
+    waiter = run(lambda: half_read.wait_for(letter(id="asked"), 10.0))
+    until(lambda: half_read._lead.held)
+    assert drained(half_read) == list(range(1, 20))
+    half_read.deliver(letter(kind="reply", in_reply_to="asked"))
+    waiter.result()
+
+
+def test_a_loop_goes_on_while_something_lies_in_a_ring(half_read: Mailbox) -> None:
+    for number in range(1, 4):
+        message = half_read.get()
+        assert message is not None
+        assert message.body == number
+    assert half_read._lanes.queued == 0
+    assert not half_read.arm()
+    assert drained(half_read) == list(range(4, 20))
+
+
+def test_all_that_was_written_is_collected(half_read: Mailbox) -> None:
+    found = [each.body for _ in range(8) for each in half_read.collect()]
+    assert found == list(range(1, 20))
+
+
+def test_a_reader_looks_once_more_into_a_ring_that_it_has_emptied(
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    run: Any,
+    until: Any,
+    flowing: Flowing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = outlet()
+    monkeypatch.setattr(module, "QUIET", 0.3)
+    monkeypatch.setattr(intake, "QUIET", 0.3)
+    flowing(out, target)
+    reader = run(lambda: target.get(None))
+    until(lambda: target._lead.held)
+    # As if it had not been seen that the reader is about to leave.
+    assert out._ring is not None
+    out._ring.put(encode(letter(body="late")))
+    assert reader.result().body == "late"
+
+
+def test_a_reader_that_must_not_wait_is_told_of_what_lies_in_a_ring(
+    letter: Make, target: Mailbox, outlet: Outlets, run: Any
+) -> None:
+    out, many = outlet(), 2000
+    mail, _ = target.descriptors()
+    writer = run(lambda: deliver_many(out, letter, many))
+    got: list[Any] = []
+    while len(got) < many:
+        if target.arm():
+            assert select.select([mail], [], [], 10.0)[0], f"nothing after {len(got)} letters"
+        got += drained(target)
+    writer.result()
+    assert got == list(range(many))
+
+
+def test_a_reader_sleeps_for_good_soon_after_a_ring_was_emptied(
+    letter: Make, target: Mailbox, outlet: Outlets, run: Any, until: Any, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    assert target.get(0.05) is None
+    assert target._flowing == []
+    reader = run(lambda: target.get(None))
+    until(lambda: target._lead.held)
+    out.deliver(letter(body="wakes it"))
+    assert reader.result().body == "wakes it"
+
+
+@pytest.mark.parametrize(("ring", "number"), [(0, 0), (RINGS, 0), (255, 2**64 - 1)])
+def test_a_bell_that_somebody_made_up_rings_in_vain(
+    letter: Make, target: Mailbox, outlet: Outlets, ring: int, number: int
+) -> None:
+    out = outlet()
+    way = out.socket_for("mail")
+    way.send(BELL.pack(ANNOUNCEMENT, ring, number))
+    out.deliver(letter(body="letter"))
+    assert drained(target, 0.05) == ["letter"]
+    assert target._flowing == []
+
+
+def test_a_bell_is_garbage_where_there_are_no_rings(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    target, out = box(), outlet()
+    out.socket_for("mail").send(BELL.pack(ANNOUNCEMENT, 0, 0))
+    out.deliver(letter(body="letter"))
+    assert drained(target) == ["letter"]
+    assert target.statistics().garbage == 1
+
+
+def test_what_was_told_before_a_letter_is_obeyed_before_it_is_handled(
+    letter: Make,
+    box: Boxes,
+    rings: Rings,
+    outlet: Outlets,
+    flowing: Flowing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for each in (module, intake):
+        monkeypatch.setattr(each, "QUIET", 10.0)
+    obeyed: list[Any] = []
+
+    def control(message: Message) -> bool:
+        obeyed.append(message.body)
+        return True
+
+    target = box(rings=rings, control=control)
+    out = outlet()
+    flowing(out, target)
+    assert target._flowing
+    target._singles = 3
+    for number in range(5):
+        out.deliver(letter(body=number, kind="control"))
+    assert out._ring is not None
+    out._ring.put(encode(letter(body="afterwards")))
+    message = target.get(1.0)
+    assert message is not None
+    assert message.body == "afterwards"
+    assert obeyed == list(range(5))
+
+
+# The end of either side
+
+
+@pytest.mark.parametrize("who", ["mailbox", "office"])
+def test_a_ring_that_is_borrowed_as_its_reader_ends_takes_nothing(
+    letter: Make,
+    folder: Folder,
+    outlet: Outlets,
+    office: Office,
+    rings: Rings,
+    monkeypatch: pytest.MonkeyPatch,
+    who: str,
+) -> None:
+    sockets = office.bind("worker", 1)
+    out = outlet()
+    count = filled(out, letter)
+    told: list[Any] = []
+    ending = Rings.ending
+
+    @contextmanager
+    def meanwhile(self: Rings, reader: str) -> Iterator[list[Any]]:
+        with ending(self, reader) as found:
+            for number in range(3):
+                try:
+                    out.deliver(letter(body=number), 0.1)
+                except RecipientGoneError:
+                    told.append("gone")
+            yield found
+
+    monkeypatch.setattr(Rings, "ending", meanwhile)
+    if who == "office":
+        assert office.inherit("worker", 1, sockets) == count
+    else:
+        made = Mailbox("worker", 1, clock=RealClock(), sockets=sockets, rings=rings)
+        assert len(made.close()) == count
+        assert made.statistics().accepted == count
+        office.unlink("worker", 1)
+    assert told == ["gone"] * 3
+
+
+def test_a_ring_that_is_closed_takes_nothing_and_touches_nothing(
+    letter: Make, target: Mailbox, outlet: Outlets, rings: Rings, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    ring = out._ring
+    assert ring is not None
+    ring.lapse()
+    ring.was_told()
+    assert ring.fileno() == -1
+    out.deliver(letter(body="by the socket"))
+    assert out._ring is None
+    assert drained(target, 0.05) == ["by the socket"]
+
+
+@pytest.mark.parametrize("after", [0, 5, 200, 999])
+def test_whatever_was_sent_to_a_mailbox_that_closes_is_counted(
+    letter: Make, target: Mailbox, outlet: Outlets, run: Any, after: int
+) -> None:
+    out = outlet()
+    sent = Counter[str]()
+
+    def write() -> None:
+        while True:
+            try:
+                out.deliver(letter(body=sent["told"]), 5.0)
+            except RecipientGoneError:
+                return
+            sent["told"] += 1
+
+    writer = run(write)
+    for _ in range(after):
+        assert target.get(10.0) is not None
+    target.close()
+    writer.result()
+    found = target.statistics()
+    assert found.accepted == sent["told"]
+    assert found.delivered == after
+    assert found.lost_with_reader == sent["told"] - after
+
+
+def test_a_writer_that_meets_the_end_waits_to_learn_what_became_of_its_letter(
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    rings: Rings,
+    run: Any,
+    until: Any,
+    flowing: Flowing,
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    out.deliver(letter(body="before"))
+    ring = out._ring
+    assert ring is not None
+    with rings.ending("worker.1") as ending:
+        writer = run(lambda: out.deliver(letter(body="counted")))
+        until(lambda: ring._words[module._HEAD] == ring._words[module._TAIL] + 2)
+        left: list[Message] = []
+        for used in ending:
+            used.rest(left, empty_row(), 0)
+        assert [each.body for each in left] == ["before", "counted"]
+    writer.result()
+    target.close()
+    with pytest.raises(RecipientGoneError):
+        out.deliver(letter(body="refused"))
+
+
+def test_a_writer_that_waits_in_a_ring_is_told_of_the_end(
+    letter: Make, target: Mailbox, outlet: Outlets, run: Any, until: Any, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    for number in range(SLOTS):
+        out.deliver(letter(body=number))
+    writer = run(lambda: out.deliver(letter(body="last"), 10.0))
+    until(lambda: out._ring is not None and out._ring._words[module._WANTED])
+    assert len(target.close()) == SLOTS
+    with pytest.raises(RecipientGoneError):
+        writer.result()
+    assert out._ring is None
+
+
+@pytest.fixture
+def office(folder: Folder, rings: Rings) -> Iterator[Office]:
+    office = Office(folder.path, clock=RealClock(), ledgers=SharedLedgers(8), rings=rings)
+    office.update(Book(1, {"boss": 1, "worker": 1}))
+    yield office
+    office.shut()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_lay_in_a_ring_of_a_reader_that_was_killed_is_counted(
+    letter: Make, office: Office, outlet: Outlets, run: Any, rings: Rings, seed: int
+) -> None:
+    """The reader is a forked process that is killed at some moment, under load."""
+    assert office.ledgers is not None
+    sockets = office.bind("worker", 1)
+    counts = office.ledgers.row(office.ledgers.claim())
+    many = random.Random(seed).randrange(20, 3000)
+    pid = os.fork()
+    if pid == 0:
+        box = Mailbox("worker", 1, clock=RealClock(), sockets=sockets, counts=counts, rings=rings)
+        for _ in range(many):
+            box.get(10.0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    out = outlet()
+    told = Counter[str]()
+
+    def write() -> None:
+        while True:
+            try:
+                out.deliver(letter(body=told["sent"], receipt=False), 5.0)
+            except RecipientGoneError:
+                return
+            told["sent"] += 1
+
+    writer = run(write)
+    os.waitpid(pid, 0)
+    found = office.inherit("worker", 1, sockets)
+    writer.result()
+    left = sum(counts[each] for each in (0, 1, 2)) + found
+    assert left == told["sent"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_writer_sent_before_it_was_killed_comes_once_and_in_order(
+    letter: Make, target: Mailbox, outlet: Outlets, until: Any, seed: int
+) -> None:
+    many = random.Random(seed).randrange(20, 3000)
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        out = outlet()
+        for number in range(many):
+            out.deliver(letter(body=number), 10.0)
+            os.write(tell, b".")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.close(tell)
+    got: list[Any] = []
+    while len(got) < many:
+        message = target.get(10.0)
+        assert message is not None, f"nothing after {len(got)} of {many} letters"
+        got.append(message.body)
+    os.waitpid(pid, 0)
+    os.close(told)
+    assert all(later == before + 1 for before, later in pairwise(got))
+    assert target.get(0.05) is None
+    assert target._flowing == []
+
+
+def test_letters_wait_in_a_ring_while_their_reader_has_no_room(
+    letter: Make, box: Boxes, rings: Rings, outlet: Outlets, flowing: Flowing
+) -> None:
+    target = box(rings=rings, size=4)
+    out = outlet()
+    flowing(out, target)
+    for number in range(SLOTS):
+        out.deliver(letter(body=number))
+    assert target.get(1.0) is not None
+    assert len(target._lanes.letters) <= 4
+    assert drained(target, 0.05) == list(range(1, SLOTS))
+
+
+def test_the_rings_of_an_application_leave_nothing(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        rings = Rings()
+        folder = Folder(tmp_path / "bus")
+        names = [socket_name("worker", 1, lane) for lane in ("mail", "urgent")]
+        mail, urgent = (folder.bind(each) for each in names)
+        target = Mailbox("worker", 1, clock=RealClock(), sockets=(mail, urgent), rings=rings)
+        out = RingOutlet(folder, "worker", 1, rings, None)
+        message = Message("a", "a", 1, 0.0, "main", "worker", "s")
+        while out.try_send(message, "mail"):
+            pass
+        writer = threading.Thread(target=out.deliver, args=(message,))
+        writer.start()
+        while target.get(0.05):
+            pass
+        writer.join()
+        out._patience.close()
+        del out
+        target.close()
+        for name in names:
+            folder.unlink(name)
+        folder.close()
+        rings.close()
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,10 +1,11 @@
 """Outlets to mailboxes that do not have their writers wait.
 
 What a mailbox does when it is full is its own policy, and every writer keeps
-to it: `Outlet` itself waits for room until the deadline (``block``),
-`RejectingOutlet` is refused at once (``reject``), and `DroppingOutlet` leaves
-the letter with the pump of its OS process, where the oldest gives way
-(``drop_oldest``). Replies, bounces and control go the way they always go.
+to it: `Outlet` itself waits for room until the deadline (``block``), and so
+does `RingOutlet`, which has more of it; `RejectingOutlet` is refused at once
+(``reject``), and `DroppingOutlet` leaves the letter with the pump of its OS
+process, where the oldest gives way (``drop_oldest``). Replies, bounces and
+control go the way they always go.
 
 Refused in any case: letters to a mailbox that is gone, bodies too large.
 """

@@ -424,15 +424,31 @@ def test_without_a_ring_its_writer_waits_as_ever(
     assert all(held)
 
 
-def test_a_writer_that_waits_for_room_goes_on_as_soon_as_there_is_some(
+Waiting = Callable[[], tuple[RingOutlet, Any]]
+
+
+@pytest.fixture
+def waiting(
     letter: Make, target: Mailbox, outlet: Outlets, run: Any, until: Any, flowing: Flowing
+) -> Waiting:
+    """Return a maker of an outlet whose ring is full, and of a thread that waits there."""
+
+    def make() -> tuple[RingOutlet, Any]:
+        out = outlet()
+        flowing(out, target)
+        for number in range(SLOTS):
+            out.deliver(letter(body=number))
+        writer = run(lambda: out.deliver(letter(body="last"), 10.0))
+        until(lambda: out._ring is not None and out._ring._words[module._WANTED])
+        return out, writer
+
+    return make
+
+
+def test_a_writer_that_waits_for_room_goes_on_as_soon_as_there_is_some(
+    target: Mailbox, waiting: Waiting
 ) -> None:
-    out = outlet()
-    flowing(out, target)
-    for number in range(SLOTS):
-        out.deliver(letter(body=number))
-    writer = run(lambda: out.deliver(letter(body="last"), 10.0))
-    until(lambda: out._ring is not None and out._ring._words[module._WANTED])
+    _, writer = waiting()
     assert drained(target, 0.2) == [*range(SLOTS), "last"]
     writer.result()
 
@@ -731,14 +747,9 @@ def test_a_writer_that_meets_the_end_waits_to_learn_what_became_of_its_letter(
 
 
 def test_a_writer_that_waits_in_a_ring_is_told_of_the_end(
-    letter: Make, target: Mailbox, outlet: Outlets, run: Any, until: Any, flowing: Flowing
+    target: Mailbox, waiting: Waiting
 ) -> None:
-    out = outlet()
-    flowing(out, target)
-    for number in range(SLOTS):
-        out.deliver(letter(body=number))
-    writer = run(lambda: out.deliver(letter(body="last"), 10.0))
-    until(lambda: out._ring is not None and out._ring._words[module._WANTED])
+    out, writer = waiting()
     assert len(target.close()) == SLOTS
     with pytest.raises(RecipientGoneError):
         writer.result()

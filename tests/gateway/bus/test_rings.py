@@ -49,6 +49,17 @@ def taken(reader: RingReader, most: int = SLOTS) -> list[Any]:
     return [letter.body for letter in letters]
 
 
+def caught_up(rings: Rings, letter: Make) -> tuple[RingWriter, RingReader, int]:
+    """Return both ends of a ring whose reader had taken all, and the letter put in since: 1."""
+    writer = borrowed(rings)
+    reader = reader_of(rings, writer)
+    reader.hear(writer.open(packed(letter, 0)))
+    assert taken(reader) == [0]
+    number = writer.put(packed(letter, 1))
+    assert number == 1
+    return writer, reader, number
+
+
 def left_in(ending: list[RingReader]) -> list[Any]:
     letters: list[Message] = []
     for ring in ending:
@@ -333,12 +344,7 @@ def test_a_slot_that_was_late_now_and_then_is_no_garbage(letter: Make) -> None:
 def test_what_a_reader_has_in_its_hands_is_not_taken_back(
     rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = borrowed(rings)
-    reader = reader_of(rings, writer)
-    reader.hear(writer.open(packed(letter, 0)))
-    assert taken(reader) == [0]
-    number = writer.put(packed(letter, 1))
-    assert number == 1
+    writer, reader, number = caught_up(rings, letter)
     in_hand, go_on = threading.Event(), threading.Event()
 
     def slow(data: Any) -> Message:
@@ -361,12 +367,7 @@ def test_what_a_reader_has_in_its_hands_is_not_taken_back(
 def test_a_ring_whose_reader_stands_still_is_good_for_nothing_more(
     rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = borrowed(rings)
-    reader = reader_of(rings, writer)
-    reader.hear(writer.open(packed(letter, 0)))
-    assert taken(reader) == [0]
-    number = writer.put(packed(letter, 1))
-    assert number is not None
+    writer, _, number = caught_up(rings, letter)
     writer._words[module._BUSY] = 1
     assert writer.take_back(number)
     assert writer.put(packed(letter, 2)) == NOT_IN
@@ -376,12 +377,7 @@ def test_a_ring_whose_reader_stands_still_is_good_for_nothing_more(
 def test_whoever_comes_while_a_letter_is_taken_back_leaves_it_alone(
     rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = borrowed(rings)
-    reader = reader_of(rings, writer)
-    reader.hear(writer.open(packed(letter, 0)))
-    assert taken(reader) == [0]
-    number = writer.put(packed(letter, 1))
-    assert number is not None
+    writer, reader, number = caught_up(rings, letter)
     got: list[Any] = []
     monkeypatch.setattr(module, "sleep", lambda seconds: got.extend(taken(reader)))
     assert writer.take_back(number)
@@ -391,12 +387,7 @@ def test_whoever_comes_while_a_letter_is_taken_back_leaves_it_alone(
 def test_a_letter_taken_back_is_not_what_a_reader_finds_that_looks_once_more(
     rings: Rings, letter: Make
 ) -> None:
-    writer = borrowed(rings)
-    reader = reader_of(rings, writer)
-    reader.hear(writer.open(packed(letter, 0)))
-    assert taken(reader) == [0]
-    number = writer.put(packed(letter, 1))
-    assert number is not None
+    writer, reader, number = caught_up(rings, letter)
     assert writer.take_back(number)
     assert not reader.is_ready
     assert writer.put(packed(letter, 2)) == number

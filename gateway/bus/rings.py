@@ -31,7 +31,7 @@ import mmap
 import os
 import threading
 from collections.abc import Iterator
-from platform import machine
+from functools import cache
 from time import monotonic, sleep
 from weakref import WeakSet, WeakValueDictionary
 from zlib import crc32
@@ -47,7 +47,7 @@ SLOTS = 64
 LETTER = 1024
 """Bytes of the largest letter that a ring takes."""
 
-KEEPS_ORDER = machine() in {"x86_64", "i686"}
+KEEPS_ORDER = os.uname().machine in {"x86_64", "i686"}
 """Whether each core sees what another one wrote in the order in which that was written."""
 
 RINGS = 16
@@ -407,20 +407,16 @@ class Rings:
         # Locks of this kind belong to an OS process, and end with it.
         self._locks = os.memfd_create("gateway-rings", os.MFD_CLOEXEC)
         self._events = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(rings)]
-        self._begin()
-        _all.add(self)
-
-    def _begin(self) -> None:
-        self._owner = os.getpid()
         # A collected outlet gives its ring back wherever it is collected, in here as well.
         self._lock = threading.RLock()
         self._borrowed: WeakValueDictionary[int, RingWriter] = WeakValueDictionary()
 
     def _lapse(self) -> None:
         """Begin anew in a child of os.fork(): what its parent borrowed is not the child's."""
+        self._lock = threading.RLock()
         for ring in list(self._borrowed.values()):
             ring.lapse()
-        self._begin()
+        self._borrowed.clear()
 
     def borrow(
         self, reader: str, orphans: list[tuple[int, int]] | None = None
@@ -445,6 +441,7 @@ class Rings:
                         orphans += self._orphans(number, name)
                     self._unlock(self._tenure(number))
                 if ring is not None:
+                    _heed_forks(self)
                     self._borrowed[number] = ring
                     return ring
                 if number not in self._borrowed:
@@ -552,12 +549,21 @@ class Rings:
         return [(number, ring._words[_TAIL])] if ring.is_for(reader) else []
 
 
-_all: WeakSet[Rings] = WeakSet()
+_in_use: WeakSet[Rings] = WeakSet()
+
+
+def _heed_forks(rings: Rings) -> None:
+    """Have what is borrowed of ``rings`` lapse in a child of os.fork()."""
+    # No sooner: what runs after each fork costs every child memory of its own.
+    _heed_forks_at_all()
+    _in_use.add(rings)
+
+
+@cache
+def _heed_forks_at_all() -> None:
+    os.register_at_fork(after_in_child=_lapse_all)
 
 
 def _lapse_all() -> None:
-    for rings in list(_all):
+    for rings in list(_in_use):
         rings._lapse()
-
-
-os.register_at_fork(after_in_child=_lapse_all)

@@ -128,8 +128,9 @@ class Gateway:
     def cut_power(self) -> float:
         """Kill everything at once and empty /run; return when, since 1970."""
         assert self._popen is not None
-        now = time.time()
         os.killpg(self._popen.pid, signal.SIGKILL)
+        # Not before: what is noted in between would count as lost at the next cut, seconds later.
+        now = time.time()
         self._popen.wait(20.0)
         until(lambda: not group(self._popen.pid), 20.0)  # type: ignore[union-attr]
         shutil.rmtree(self.sockets, ignore_errors=True)

@@ -140,9 +140,10 @@ class RingOutlet(Outlet):
             try:
                 self._tell(ring, ring.open(letter), deadline, timeout)
             except BaseException:
-                # Nobody was told that letters come this way.
-                ring.abandon()
-                self._give_back(ring)
+                # Nobody was told that letters come this way. What was given back is another's.
+                if self._ring is ring:
+                    ring.abandon()
+                    self._give_back(ring)
                 raise
             return True
         finally:
@@ -184,7 +185,7 @@ class RingOutlet(Outlet):
         """Have the reader know of letter ``number``, which is in, or be told that it is gone."""
         if not ring.has_ended and not ring.is_taken(number):
             self._ring_bell(ring, number, deadline, timeout)
-        if ring.has_ended:
+        if self._ring is ring and ring.has_ended:
             self._settle(ring, number)
 
     def _wait_in_ring(

@@ -5,15 +5,14 @@ writer that finds it full borrows a ring, a buffer of `SLOTS` letters that it al
 and its reader alone reads, and puts the letters there, without a system call, until its
 reader has caught up with it.
 
-Order and sleep are the socket's still. The first letter in an empty ring **opens** it, and
-is taken by nobody before its **bell** was read, a datagram that lies in the socket behind
-all that was written before. Those that follow while there is something left need none. Whoever has
-emptied a ring looks once more, `QUIET` later, before it relies on the next bell: a letter
-that another core wrote in that very moment may not have been visible.
+Order and sleep are the socket's still. The first letter since a ring was borrowed **opens** it,
+and is taken by nobody before its **bell** was read, a datagram that lies in the socket behind
+all that was written before. Those that follow need a bell where their reader has caught up, and
+may have left. Whoever has emptied a ring looks once more, `QUIET` later, before it relies on the
+next bell: a letter that another core wrote in that very moment may not have been visible.
 
-Nothing here is told by the order in which memory changes, which a Pi does not promise: a slot
-says which letter it holds, and is signed for its reader (CRC-32); until all of it is there it
-is not taken.
+Where cores may see memory change in another order, as on a Pi, a slot says which letter it
+holds, and is signed for its reader (CRC-32); until all of it is there it is not taken.
 
 The rings are made before the first fork. A byte of a file is locked by whoever has borrowed
 one, so that the kernel gives it back when its borrower dies. What a reader that died left in
@@ -473,7 +472,7 @@ class Rings:
             try:
                 for number in range(len(self._events)):
                     # Looked at twice: mostly there is none, and then no system call is made.
-                    if self.ring_for(number, reader) is None:
+                    if not self._is_for(number, reader.encode()):
                         continue
                     if not self._has_locked(self._tenure(number), TENURE):
                         # Whoever was stopped as it borrowed found nothing in there.
@@ -508,6 +507,9 @@ class Rings:
     def _parts(self, number: int) -> tuple[int, memoryview, int]:
         memory = self._memory[number * _SIZE : (number + 1) * _SIZE]
         return number, memory, self._events[number]
+
+    def _is_for(self, number: int, reader: bytes) -> bool:
+        return _Ring(*self._parts(number)).is_for(reader)
 
     def _tenure(self, number: int) -> int:
         """Return which byte is locked while a ring changes hands."""

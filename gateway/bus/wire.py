@@ -312,6 +312,7 @@ def pack(message: Message) -> bytes:
 
 
 def no_unicode(error: UnicodeEncodeError) -> BodyError:
+    """Return what to raise for a letter that cannot be packed."""
     return BodyError(f"the letter holds text that is no Unicode: {error}")
 
 

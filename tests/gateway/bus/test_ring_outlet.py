@@ -641,6 +641,36 @@ def test_what_was_told_before_a_letter_is_obeyed_before_it_is_handled(
 # The end of either side
 
 
+def test_a_ring_that_was_given_back_is_not_touched_any_more(
+    letter: Make, target: Mailbox, outlet: Outlets, rings: Rings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = outlet()
+    filled(out, letter)
+    others: list[Any] = []
+    give_back, borrow = Rings.give_back, Rings.borrow
+
+    def at_once_anothers(self: Rings, ring: Any) -> None:
+        give_back(self, ring)
+        if not others:
+            others.append(borrow(self, "other.1"))
+            others[0].open(encode(letter(body="another's")))
+
+    def as_its_reader_ends(self: Rings, *arguments: Any) -> Any:
+        target.close()
+        return borrow(self, *arguments)
+
+    monkeypatch.setattr(Rings, "give_back", at_once_anothers)
+    monkeypatch.setattr(Rings, "borrow", as_its_reader_ends)
+    with pytest.raises(RecipientGoneError):
+        out.deliver(letter(body="too late"))
+    reader = rings.ring_for(others[0].number, "other.1")
+    assert reader is not None
+    reader.hear(others[0].last)
+    left: list[Message] = []
+    reader.take(left, empty_row(), 0, SLOTS)
+    assert [each.body for each in left] == ["another's"]
+
+
 @pytest.mark.parametrize("who", ["mailbox", "office"])
 def test_a_ring_that_is_borrowed_as_its_reader_ends_takes_nothing(
     letter: Make,

@@ -129,17 +129,13 @@ def test_who_does_not_end_by_order_is_killed_or_the_order_fails(start: Any, mode
             def life(self):
                 if self.parameter("mode") == "fork":
                     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                say("deaf")
+                self.send("main", "deaf")
                 self.release.wait()
             release = threading.Event()
         class Main(Process):
             def birth(self):
-                self.add_filter(callback=self.on_deaf)
-                self.send("main", "go")
+                self.add_filter(subject="deaf", callback=self.on_deaf)
             def on_deaf(self, message):
-                while not any(m["name"] == "deaf" and m["state"] == "living" for m in
-                              self.wait_for_reply(self.send("boss", "ps")).body):
-                    self.light_sleep(0.005)
                 try:
                     self.stop_process("deaf")
                     say("stopped")

@@ -40,7 +40,7 @@ def new_buffer() -> mmap.mmap:
 class Inlet:
     """One bound socket, read into a buffer that is kept: a fresh one costs more than the letter.
 
-    ``heard`` is called with the ring and the letter that a bell is about (`gateway.bus.rings`);
+    ``heard`` is called with the ring and the letter that a bell is about (`gateway.bus.ring`);
     without it there are no rings. One thread reads at a time. The socket is owned, and closed
     by `close`. Who reads on where somebody else has read before is ``wary``: a descriptor may
     come unannounced.

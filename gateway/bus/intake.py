@@ -21,7 +21,8 @@ from gateway.bus.inlet import Inlet, new_buffer
 from gateway.bus.lanes import Lanes
 from gateway.bus.leading import Lead, WatchCallback
 from gateway.bus.ledger import ACCEPTED, GARBAGE, LOST, TAKEN_IN, TAKING
-from gateway.bus.rings import QUIET, RingReader, Rings
+from gateway.bus.ring import QUIET, RingReader
+from gateway.bus.rings import Rings
 from gateway.bus.wire import socket_name
 from gateway.clock import Clock
 from gateway.errors import MailboxFullError, ProtocolError

@@ -34,7 +34,8 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.outlets import outlet_to
 from gateway.bus.patience import Patience
 from gateway.bus.pump import Pump
-from gateway.bus.rings import RingReader, Rings
+from gateway.bus.ring import RingReader
+from gateway.bus.rings import Rings
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock

@@ -1,6 +1,6 @@
 """The outlet to a mailbox whose writers wait: what its socket has no room for goes by a ring.
 
-See `gateway.bus.rings`. As long as letters come so fast that a ring is a gain all of them go
+See `gateway.bus.ring`. As long as letters come so fast that a ring is a gain all of them go
 there, in their order; replies, bounces and control never do.
 
 Several threads may write at once, one at a time into the ring. Where one of them has written
@@ -18,7 +18,8 @@ from _thread import get_ident
 from time import monotonic
 
 from gateway.bus.patience import Patience
-from gateway.bus.rings import LETTER, NOT_IN, QUIET, Rings, RingWriter
+from gateway.bus.ring import LETTER, NOT_IN, QUIET, RingWriter
+from gateway.bus.rings import Rings
 from gateway.bus.wire import ANNOUNCEMENT, BELL, Folder, Outlet, no_unicode, pack, socket_name
 from gateway.errors import GatewayError, RecipientGoneError
 from gateway.mail.codec import encode

@@ -14,7 +14,7 @@ for each recipient and lane, because on an unconnected one poll() says
 "writable" of a full peer, and because queued datagrams are charged to the
 socket that sent them. Ten letters fit into a socket (net.unix.max_dgram_qlen,
 which systemd sets to 512); then the writer waits, and only for this reader, or goes on in a
-ring (`gateway.bus.rings`).
+ring (`gateway.bus.ring`).
 
 Refused: text that is no Unicode, and headers that fill a datagram (`BodyError`).
 """

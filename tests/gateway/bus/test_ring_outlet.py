@@ -18,14 +18,15 @@ from typing import Any
 import pytest
 
 from gateway.bus import intake
-from gateway.bus import rings as module
+from gateway.bus import ring as module
 from gateway.bus.directory import Book
 from gateway.bus.ledger import SharedLedgers, empty_row
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.patience import Patience
+from gateway.bus.ring import SLOTS
 from gateway.bus.ring_outlet import RingOutlet
-from gateway.bus.rings import RINGS, SLOTS, Rings
+from gateway.bus.rings import RINGS, Rings
 from gateway.bus.wire import ANNOUNCEMENT, BELL, Folder, Outlet, socket_name
 from gateway.clock import RealClock
 from gateway.errors import BodyError, MailboxFullError, RecipientGoneError
@@ -35,13 +36,6 @@ from gateway.mail.message import Message
 Make = Callable[..., Message]
 Boxes = Callable[..., Mailbox]
 Outlets = Callable[..., RingOutlet]
-
-
-@pytest.fixture(params=[False, True], ids=["unsigned", "signed"])
-def rings(request: pytest.FixtureRequest) -> Iterator[Rings]:
-    made = Rings(is_signed=request.param)
-    yield made
-    made.close()
 
 
 @pytest.fixture

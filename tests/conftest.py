@@ -8,6 +8,7 @@ out, and named, where that is not installed; under ``CI=true`` it fails instead.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import select
 import shutil
@@ -174,6 +175,17 @@ def nothing_is_left_behind(
         left += [f"socket {path}" for path in sockets_in(tmp_path)]
     if left:
         pytest.fail("left behind: " + "; ".join(left), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def log_goes_where_it_went() -> Iterator[None]:
+    """Take back where a test had the log go: that is closed by the time of the next record."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    for handler in set(root.handlers).difference(before):
+        root.removeHandler(handler)
+    root.setLevel(level)
 
 
 @dataclass(frozen=True)

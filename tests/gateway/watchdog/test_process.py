@@ -95,7 +95,7 @@ class Stage:
 
 
 @pytest.fixture
-def play(tmp_path: Path, own_root: None) -> Callable[..., Any]:
+def play(tmp_path: Path) -> Callable[..., Any]:
     """Return what plays a scene around ``health`` with settings, on a Raspberry Pi."""
     root = plant(tmp_path / "root", PI_4)
 

@@ -70,6 +70,23 @@ def test_a_test_that_leaves_something_behind_fails(pytester: pytest.Pytester) ->
     )
 
 
+LOGS = """
+import logging, sys
+
+def test_a_has_the_log_written_to_its_own_stream():
+    logging.basicConfig(level="DEBUG", stream=sys.stderr, force=True)
+
+def test_b_finds_the_log_as_it_was():
+    root = logging.getLogger()
+    assert root.level == logging.WARNING
+    assert not [each for each in root.handlers if type(each) is logging.StreamHandler]
+"""
+
+
+def test_where_a_test_has_the_log_written_ends_with_it(pytester: pytest.Pytester) -> None:
+    run(pytester, LOGS).assert_outcomes(passed=2)
+
+
 NEEDY = """
     import pytest
     from deploy import test_packages

@@ -170,7 +170,7 @@ class RingWriter(Ring):
         return number if words[_TAIL] >= number or words[_ENDED] else None
 
     def open(self, letter: bytes) -> int:
-        """Put ``letter`` in as the first since this ring was borrowed; return its number."""
+        """Put ``letter``, which fits, in as the first since it was borrowed; return its number."""
         number = self._head
         slot = number % SLOTS
         self._data[slot * LETTER : slot * LETTER + len(letter)] = letter

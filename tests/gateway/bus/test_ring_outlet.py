@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gateway.bus import intake
+from gateway.bus import intake, mailbox
 from gateway.bus import ring as module
 from gateway.bus.directory import Book
 from gateway.bus.ledger import SharedLedgers, empty_row
@@ -506,8 +506,10 @@ def half_read(letter: Make, box: Boxes, rings: Rings, outlet: Outlets, flowing: 
 
 
 def test_whoever_follows_has_the_leader_read_what_lies_in_a_ring(
-    half_read: Mailbox, letter: Make, run: Any, until: Any
+    half_read: Mailbox, letter: Make, run: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However late the leader gets a core.
+    monkeypatch.setattr(mailbox, "HANDOVER", 10.0)
     waiter = run(lambda: half_read.wait_for(letter(id="asked"), 10.0))
     until(lambda: half_read._lead.held)
     assert drained(half_read) == list(range(1, 20))

@@ -238,6 +238,10 @@ class Intake:
             message = None
         if message is None or (message.kind == "control" and self._is_obeyed(message)):
             lanes.counts[TAKING] = 0
+            if message is None and self._flowing and inlet is self._mail_inlet:
+                # It was a bell.
+                room = lanes.size - len(lanes.letters)
+                self._drain(inlet, min(DRAIN, room), room)
             return None
         return message
 
@@ -275,8 +279,11 @@ class Intake:
                         lock.release()
                     counts[TAKING] = 1
             if self._flowing and inlet is self._mail_inlet:
-                for ring in self._flowing:
+                flowing = self._flowing
+                for ring in flowing:
                     taken = ring.take(letters, counts, taken, room - len(letters))
+                # Each is the first in its turn: one that is never empty leaves no room to others.
+                flowing.append(flowing.pop(0))
                 found = max(found, len(letters))
         finally:
             if letters:
@@ -289,8 +296,11 @@ class Intake:
 
     def _hear(self, number: int, letter: int) -> None:
         """Take letters from a ring from here on, as its bell says; it may be heard in vain."""
+        # Those that are others' by now make way.
+        mail_name = self._mail_name.encode()
+        self._flowing = [ring for ring in self._flowing if ring.is_for(mail_name)]
         for ring in self._flowing:
-            if ring.number == number and ring.is_for(self._mail_name.encode()):
+            if ring.number == number:
                 ring.hear(letter)
                 return
         rings = self._rings

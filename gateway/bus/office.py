@@ -85,7 +85,8 @@ class Office:
         self._mailbox: Callable[..., Mailbox] = Mailbox
         self._boxes: dict[str, Mailbox] = {}
         self._targets: dict[str, Mailbox | Outlet] = {}
-        self._outlets: dict[str, Outlet] = {}
+        # By the mailbox and its life.
+        self._outlets: dict[tuple[str, int], Outlet] = {}
         self._subscribers: dict[str, _Audience] = {}
         self._spools: dict[tuple[str, bool], SpoolWriter] = {}
         self._spool_lock = threading.Lock()
@@ -244,9 +245,7 @@ class Office:
         older, self.book = self.book, book
         self._forget_routes()
         for name, incarnation in book.gone_since(older):
-            outlet = self._outlets.get(name)
-            if outlet is not None and outlet.incarnation == incarnation:
-                self._outlets.pop(name, None)
+            self._outlets.pop((name, incarnation), None)
             for box in list(self._boxes.values()):
                 box.fail_calls(name, incarnation)
         for listener in list(self._listeners):
@@ -290,14 +289,15 @@ class Office:
         box = self._boxes.get(name)
         if box is not None and box.incarnation == incarnation:
             return box
-        outlet = self._outlets.get(name)
-        if outlet is None or outlet.incarnation != incarnation:
-            policy = self.book.policies.get(name)
-            outlet = outlet_to(
-                self._folder, name, incarnation, policy, self._pump, self._patience, self._rings
-            )
-            self._outlets[name] = outlet
-        return outlet
+        found = self._outlets.get((name, incarnation))
+        if found is not None:
+            return found
+        policy = self.book.policies.get(name)
+        made = outlet_to(
+            self._folder, name, incarnation, policy, self._pump, self._patience, self._rings
+        )
+        # Of several threads that come here at once one is first: what goes by two has no order.
+        return self._outlets.setdefault((name, incarnation), made)
 
     # Delivery
 

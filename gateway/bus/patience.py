@@ -19,6 +19,7 @@ import select
 import threading
 from time import sleep
 from typing import Protocol
+from weakref import WeakSet
 
 NAP = 0.0005
 """Seconds until a writer looks again, where another thread reads or no descriptor is left."""
@@ -48,7 +49,7 @@ class Wanted(Protocol):
 class _Place:
     """Where one thread sleeps at a time."""
 
-    __slots__ = ("epoll", "wanted")
+    __slots__ = ("__weakref__", "epoll", "wanted")
 
     def __init__(self) -> None:
         self.epoll = select.epoll()
@@ -80,7 +81,8 @@ class Patience:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._boxes: dict[int, Box] = {}
-        self._places: list[_Place] = []
+        # Weak: one that a signal's handler kept from being left is closed as it is collected.
+        self._places: WeakSet[_Place] = WeakSet()
         self._free: list[_Place] = []
 
     def _own(self) -> None:
@@ -95,7 +97,7 @@ class Patience:
             if box.urgent_fd < 0:
                 return
             self._boxes[box.urgent_fd] = box
-            for place in self._places:
+            for place in list(self._places):
                 place.epoll.register(box.urgent_fd, select.EPOLLIN)
             is_first = not self._places
         if is_first:
@@ -110,7 +112,7 @@ class Patience:
         with self._lock:
             if self._boxes.get(box.urgent_fd) is box:
                 del self._boxes[box.urgent_fd]
-                for place in self._places:
+                for place in list(self._places):
                     # It may have closed itself.
                     with contextlib.suppress(OSError):
                         place.epoll.unregister(box.urgent_fd)
@@ -150,7 +152,7 @@ class Patience:
             if place.wanted is wanted or not place.is_spent:
                 return place
             with self._lock:
-                self._places.remove(place)
+                self._places.discard(place)
             place.epoll.close()
         return self._made()
 
@@ -160,7 +162,7 @@ class Patience:
             if not self._free:
                 self._free.append(place)
                 return
-            self._places.remove(place)
+            self._places.discard(place)
         place.epoll.close()
 
     def _made(self) -> _Place:
@@ -170,7 +172,7 @@ class Patience:
                 # It may have closed itself.
                 with contextlib.suppress(OSError):
                     place.epoll.register(fd, select.EPOLLIN)
-            self._places.append(place)
+            self._places.add(place)
         return place
 
     def _read(self) -> bool:
@@ -185,5 +187,5 @@ class Patience:
         while self._free:
             place = self._free.pop()
             with self._lock:
-                self._places.remove(place)
+                self._places.discard(place)
             place.epoll.close()

@@ -21,8 +21,7 @@ from time import monotonic, sleep
 from zlib import crc32
 
 from gateway.bus.ledger import GARBAGE, TAKEN_IN, Counts
-from gateway.errors import ProtocolError
-from gateway.mail.codec import BROKEN, decode, unpack
+from gateway.mail.codec import decode, unpack
 from gateway.mail.message import Message
 
 SLOTS = 64
@@ -56,8 +55,10 @@ LOOKS = 100
 """How often a slot is looked at whose content does not fit what it says, before it is garbage."""
 
 # Words of 64 bits. Writer and reader write to cache lines of their own.
-_HEAD, _BELLED = 0, 1
-_TAIL, _WANTED, _ENDED, _BUSY = 8, 9, 10, 11
+_HEAD, _BELLED, _TENURE = 0, 1, 2
+_TAIL, _WANTED, _ENDED = 8, 9, 10
+# By the tenure: who read a ring before may be late in saying that it is not at it any more.
+_BUSY, _BUSIES = 12, 4
 _STATES = 64
 # Bytes.
 _READER, NAME, _DATA = 128, 128, 1024
@@ -88,7 +89,7 @@ class Ring:
     def is_free_for(self, reader: bytes) -> bool:
         """Whether nothing lies in it that somebody may still take; it is nobody's this moment."""
         words = self._words
-        tail = self.oldest
+        tail = words[_TAIL]
         if words[_HEAD] <= tail or words[_ENDED] == _OVER:
             return True
         # Its borrower was killed before its bell lay in the socket, so that `send` never returned.
@@ -97,9 +98,14 @@ class Ring:
         return bool(unheard) and not self.is_for(reader)
 
     @property
-    def oldest(self) -> int:
-        """The number of the letter that is taken next."""
-        return self._words[_TAIL]
+    def unread(self) -> int | None:
+        """The number of the letter that is taken next; None where there is none."""
+        tail = self._words[_TAIL]
+        return tail if self._words[_HEAD] > tail else None
+
+    def _busy(self) -> int:
+        """Return which word says that the reader of this tenure is at it."""
+        return _BUSY + self._words[_TENURE] % _BUSIES
 
 
 class RingWriter(Ring):
@@ -129,8 +135,11 @@ class RingWriter(Ring):
         self._is_signed = is_signed
         self._seed = crc32(reader)
         words = self._words
-        self._head = words[_TAIL] = words[_HEAD] = max(words[_HEAD], words[_TAIL])
-        words[_WANTED] = words[_ENDED] = words[_BUSY] = words[_BELLED] = 0
+        words[_TENURE] += 1
+        # Past what the tenure before numbered: a bell of that one which is late, and whoever reads
+        # it still, meets no letter of this one.
+        self._head = words[_TAIL] = words[_HEAD] = max(words[_HEAD], words[_TAIL]) + 1
+        words[_WANTED] = words[_ENDED] = words[self._busy()] = words[_BELLED] = 0
         self._reader[:] = reader.ljust(NAME, b"\0")
         self._limit = self._head + SLOTS
         self._last_bell = self._head
@@ -213,29 +222,26 @@ class RingWriter(Ring):
     def take_back(self, number: int) -> bool:
         """Take letter ``number`` out again, the last; tell whether it was still there.
 
-        Where its reader stands still with the ring in its hands nobody knows: it may come
-        although it is said to be taken back, and the ring is good for nothing more.
+        Where its reader stands still with the ring in its hands, and with this letter in
+        particular, nobody knows: that one may come although it is said to be taken back.
         """
         words = self._words
         if not self.is_unheard(number) and words[_ENDED] != _OVER:
             # As one that opens it is not taken, unless its reader is at it this moment.
-            words[number % SLOTS + _STATES] |= _OPENS
+            state, busy = number % SLOTS + _STATES, self._busy()
+            words[state] |= _OPENS
             deadline = monotonic() + AT_IT
             sleep(VISIBLE)
-            while words[_BUSY] and monotonic() < deadline:
+            while words[busy] and monotonic() < deadline:
                 sleep(VISIBLE)
-            if words[_BUSY]:
-                self.largest = 0
-                return not self.is_taken(number)
+            if words[busy] and not self.is_taken(number):
+                # What is void is left out when its turn comes.
+                words[state] = self._sign(number, b"") if self._is_signed else 0
+                return True
         if self.is_taken(number):
             return False
         self._head = words[_HEAD] = number
         return True
-
-    def abandon(self) -> None:
-        """Take out what was put in, where no bell was ever rung."""
-        if not self._words[_BELLED]:
-            self._head = self._words[_HEAD] = self._words[_TAIL]
 
     def owe(self) -> None:
         """Note that a bell may be missing; whoever writes next is to make up for it."""
@@ -268,7 +274,16 @@ class RingWriter(Ring):
 class RingReader(Ring):
     """A ring that letters come from, for one thread at a time."""
 
-    __slots__ = ("_is_left", "_is_signed", "_looks", "_quiet_since", "_rung", "_seed", "_tail")
+    __slots__ = (
+        "_at_it",
+        "_is_left",
+        "_is_signed",
+        "_looks",
+        "_quiet_since",
+        "_rung",
+        "_seed",
+        "_tail",
+    )
 
     def __init__(
         self, number: int, memory: memoryview, event: int, reader: bytes, *, is_signed: bool
@@ -276,16 +291,17 @@ class RingReader(Ring):
         super().__init__(number, memory, event)
         self._is_signed = is_signed
         self._seed = crc32(reader)
-        self._tail = self._words[_TAIL]
+        self._tail, self._at_it = self._words[_TAIL], self._busy()
         self._rung = -1
         self._looks = 0
         self._is_left = False
         self._quiet_since: float | None = None
 
     def hear(self, number: int) -> None:
-        """Note the bell of letter ``number``."""
-        self._tail = self._words[_TAIL]
-        self._rung = number
+        """Note the bell of letter ``number``: good for what was put in before as well."""
+        self._tail, self._at_it = self._words[_TAIL], self._busy()
+        # One that is late, of a letter that was taken long ago, takes nothing back.
+        self._rung = max(self._rung, number)
         self._quiet_since = None
 
     def is_quiet(self, now: float) -> bool:
@@ -317,7 +333,7 @@ class RingReader(Ring):
         words, tail = self._words, self._tail
         if words[_HEAD] <= tail:
             return False
-        if self._rung != tail and words[_STATES + tail % SLOTS] & _OPENS:
+        if self._rung < tail and words[_STATES + tail % SLOTS] & _OPENS:
             return False
         # Last: it may be another's by now, whose first letter opens it, and lies there until then.
         return words[_TAIL] == tail
@@ -327,12 +343,15 @@ class RingReader(Ring):
 
         Each is counted as taken in, one at a time, so that no more than one is in doubt.
         """
+        if not self.is_ready:
+            return taken
         words = self._words
-        words[_BUSY] = 1
+        words[self._at_it] = 1
         try:
+            # Its writer may have taken it back meanwhile.
             return self._take(letters, counts, taken, most) if self.is_ready else taken
         finally:
-            words[_BUSY] = 0
+            words[self._at_it] = 0
 
     def _take(self, letters: list[Message], counts: Counts, taken: int, most: int) -> int:
         # One that opens is always the first.
@@ -352,15 +371,19 @@ class RingReader(Ring):
                     message = unpack(letter)
                     if message.body_type:
                         message = decode(letter)
-                except (*BROKEN, ProtocolError):
+                except Exception:  # noqa: BLE001 - whatever it is, it would come each time
                     pass
+            elif self._is_left and word & _OPENS and self._rung < tail:
+                # Its writer is taking it back.
+                break
             elif self._looks < LOOKS and not self._is_left:
                 self._looks += 1
                 break
             tail += 1
             words[_TAIL] = self._tail = tail
             if message is None:
-                counts[GARBAGE] += 1
+                # Void is what was taken back.
+                counts[GARBAGE] += bool(word & _SIZES)
                 self._looks = 0
             else:
                 taken += 1
@@ -373,7 +396,7 @@ class RingReader(Ring):
     def _is_whole(self, number: int, word: int, letter: memoryview) -> bool:
         """Whether all that was written into a slot is visible by now, and may be taken."""
         said = (word >> _NUMBER & _NUMBERS) == number & _NUMBERS
-        heard = not word & _OPENS or self._rung == number
+        heard = not word & _OPENS or self._rung >= number
         return said and heard and crc32(letter, self._seed) == word >> _SUM
 
     def end(self, *, over: bool) -> None:

@@ -10,12 +10,10 @@ given back as soon as it is empty.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import threading
 from _thread import get_ident
-from time import monotonic
+from time import monotonic, sleep
 
 from gateway.bus.patience import Patience
 from gateway.bus.ring import LETTER, NOT_IN, QUIET, RingWriter
@@ -29,13 +27,29 @@ LONGEST = 0.05
 """Seconds after which a writer that waits looks by itself whether there is room."""
 
 TURN = 0.01
-"""Seconds for which whoever has no time waits for a thread that is just writing."""
+"""Seconds for which whoever has no time waits for a thread that is just writing.
+
+Who has waited that long is the next one; before, whoever comes by may be.
+"""
+
+SOON, LATER = 0.0001, 0.005
+"""Seconds after which whoever waits for another thread looks again, at first and in the end."""
 
 
 class RingOutlet(Outlet):
     """Borrows a ring when its socket is full, and gives it back when that was no gain."""
 
-    __slots__ = ("_holder", "_is_mixed", "_opener", "_owner", "_reader", "_ring", "_rings", "_turn")
+    __slots__ = (
+        "__weakref__",
+        "_first",
+        "_holder",
+        "_is_mixed",
+        "_opener",
+        "_orphans",
+        "_reader",
+        "_ring",
+        "_rings",
+    )
 
     def __init__(
         self, folder: Folder, name: str, incarnation: int, rings: Rings, patience: Patience | None
@@ -44,11 +58,13 @@ class RingOutlet(Outlet):
         self._rings = rings
         self._reader = socket_name(name, incarnation, "mail")
         self._ring: RingWriter | None = None
-        self._turn = threading.Lock()
-        self._owner = os.getpid()
-        # The thread that has the turn for longer, and the one that borrowed the ring.
-        self._holder = self._opener = 0
+        # Threads: whose turn it is, who is the next one, and who borrowed the ring. A turn is taken
+        # without a call between look and note, so that neither another thread nor a signal's
+        # handler gets in; a lock that is taken as a handler raises is given back by nobody.
+        self._holder = self._first = self._opener = 0
         self._is_mixed = False
+        # Bells for letters whose writers were killed before they rang.
+        self._orphans: list[tuple[int, int]] = []
 
     def __del__(self) -> None:
         if self._ring is not None:
@@ -61,32 +77,41 @@ class RingOutlet(Outlet):
             super().deliver(message, timeout)
             return
         if self._ring is not None:
-            # Without a call where nobody else writes.
-            deadline = 0.0 if self._turn.acquire(False) else self._take_turn(timeout)
-            if deadline is not None:
+            me, deadline, ring = get_ident(), 0.0, None
+            if self._holder == me:
+                # Of a signal's handler, in the middle of another letter.
+                super().deliver(message, timeout)
+                return
+            try:
+                if self._holder or self._first:
+                    deadline = monotonic() + timeout
+                    self._await_turn(me, deadline, timeout)
+                else:
+                    self._holder = me
                 ring = self._ring
-                try:
-                    if ring is not None:
-                        # Bytes may be large, and are not packed before that is known.
-                        letter = pack(message) if type(message.body) is bytes else encode(message)
-                        due = NOT_IN if self._is_mixed else ring.put(letter)
-                        if due is None or self._goes_by_ring(
-                            ring, letter, due, deadline or monotonic() + timeout, timeout
-                        ):
-                            return
-                except UnicodeEncodeError as error:
-                    raise no_unicode(error) from error
-                except GatewayError:
-                    raise
-                except BaseException:
-                    # As of a signal's handler: it may have come before the bell.
-                    if ring is not None:
-                        ring.owe()
-                    raise
-                finally:
-                    self._turn.release()
-                if deadline:
-                    timeout = max(0.0, deadline - monotonic())
+                if ring is not None:
+                    # Bytes may be large, and are not packed before that is known.
+                    letter = pack(message) if type(message.body) is bytes else encode(message)
+                    due = NOT_IN if self._is_mixed else ring.put(letter)
+                    if due is None:
+                        return
+                    deadline = deadline or monotonic() + timeout
+                    if self._goes_by_ring(ring, letter, due, deadline, timeout):
+                        return
+            except UnicodeEncodeError as error:
+                raise no_unicode(error) from error
+            except GatewayError:
+                raise
+            except BaseException:
+                # As of a signal's handler: it may have come before the bell.
+                if ring is not None:
+                    ring.owe()
+                raise
+            finally:
+                if self._holder == me:
+                    self._holder = 0
+            if deadline:
+                timeout = max(0.0, deadline - monotonic())
         super().deliver(message, timeout)
         if self._ring is not None and self._opener != get_ident():
             self._is_mixed = True
@@ -99,88 +124,109 @@ class RingOutlet(Outlet):
 
     # Turns
 
-    def _take_turn(self, timeout: float) -> float | None:
-        """Wait until no other thread writes into the ring; return the deadline, 0 for at once.
+    def _await_turn(self, me: int, deadline: float, timeout: float) -> None:
+        """Take the turn as soon as no other thread writes into the ring, or raise."""
+        long = monotonic() + TURN
+        deadline, pause = max(deadline, long), SOON
+        try:
+            while self._holder or self._first not in {0, me}:
+                now = monotonic()
+                if now >= deadline:
+                    raise self._as_full(timeout)
+                if now >= long and not self._first:
+                    self._first, pause = me, SOON
+                sleep(min(pause, deadline - now))
+                pause = min(2 * pause, LATER)
+            self._holder = me
+        finally:
+            if self._first == me:
+                self._first = 0
 
-        None where it is this thread that does, interrupted by what now wants to write.
-        """
-        if self._turn.acquire(False):
-            return 0.0
-        if self._owner != os.getpid():
-            # A thread of the parent of this fork had it, and is not here to give it back.
-            self._owner = os.getpid()
-            self._turn = threading.Lock()
-            self._ring = None
-        if self._holder == get_ident():
-            return None
-        deadline = monotonic() + timeout
-        if not self._turn.acquire(True, max(TURN, timeout)):
-            raise self._as_full(timeout)
-        return deadline
+    def lapse(self) -> None:
+        """Begin anew in a child of os.fork(): another thread that had the turn is not there."""
+        if self._holder != get_ident():
+            self._holder, self._ring, self._is_mixed = 0, None, False
+        self._first = 0
 
     # The way by the ring
 
     def _opened_with(self, letter: bytes, deadline: float, timeout: float) -> bool:
         """Borrow a ring and put ``letter`` in as the first; False where there is none."""
-        if self._take_turn(timeout) is None:
+        self._rings.heed_forks(self)
+        me = get_ident()
+        if self._holder == me:
             return False
-        self._holder = get_ident()
         try:
+            if self._holder or self._first:
+                self._await_turn(me, deadline, timeout)
+            else:
+                self._holder = me
             if self._ring is not None:
                 # Of another thread, a moment ago.
                 return self._goes_by_ring(self._ring, letter, NOT_IN, deadline, timeout)
-            orphans: list[tuple[int, int]] = []
-            ring = self._rings.borrow(self._reader, orphans)
-            for orphan in orphans:
-                # What somebody left who was killed before the bell.
-                with contextlib.suppress(OSError):
-                    self.socket_for("mail").send(BELL.pack(ANNOUNCEMENT, *orphan))
-            if ring is None:
-                return False
-            self._ring, self._opener, self._is_mixed = ring, get_ident(), False
-            try:
-                self._tell(ring, ring.open(letter), deadline, timeout)
-            except BaseException:
-                # Nobody was told that letters come this way. What was given back is another's.
-                if self._ring is ring:
-                    ring.abandon()
-                    self._give_back(ring)
-                raise
-            return True
+            ring = self._rings.borrow(self._reader, self._orphans)
+            if ring is not None:
+                self._ring, self._opener, self._is_mixed = ring, me, False
+                self._open(ring, letter, deadline, timeout)
+            self._ring_for_the_dead()
+            return ring is not None
         finally:
-            self._holder = 0
-            self._turn.release()
+            if self._holder == me:
+                self._holder = 0
+
+    def _open(self, ring: RingWriter, letter: bytes, deadline: float, timeout: float) -> None:
+        try:
+            self._tell(ring, ring.open(letter), deadline, timeout)
+        except BaseException:
+            # What was given back is another's.
+            if self._ring is ring:
+                if ring.is_empty:
+                    # Nobody was told that letters come this way.
+                    self._give_back(ring)
+                else:
+                    ring.owe()
+            raise
+
+    def _ring_for_the_dead(self) -> None:
+        """Ring for letters whose writers were killed before they did, as far as there is room."""
+        try:
+            while self._orphans:
+                self.socket_for("mail").send(BELL.pack(ANNOUNCEMENT, *self._orphans[-1]))
+                self._orphans.pop()
+        except BlockingIOError:
+            # With the next ring.
+            return
+        except OSError:
+            # Its reader is gone, and who takes stock of it finds them.
+            self._orphans.clear()
 
     def _goes_by_ring(
         self, ring: RingWriter, letter: bytes, due: int, deadline: float, timeout: float
     ) -> bool:
         """Go on where `RingWriter.put` was not all; False for what is to go by the socket."""
-        holder, self._holder = self._holder, get_ident()
-        try:
-            put: int | None = due
-            while put == NOT_IN:
-                if not ring.largest:
-                    # A fork has a copy of what its parent borrowed, and no right to use it.
-                    self._give_back(ring)
-                    return False
-                leaves = self._is_mixed or not 0 < len(letter) <= LETTER
-                if leaves or not ring.make_room():
-                    self._wait_in_ring(ring, deadline, timeout, until_empty=leaves)
-                if leaves or (ring.is_empty and not ring.is_worthwhile):
-                    self._give_back(ring)
-                    return False
-                put = ring.put(letter)
-                if put is None and ring.owes:
-                    put = ring.last
-            if put is not None:
-                self._tell(ring, put, deadline, timeout)
-            return True
-        finally:
-            self._holder = holder
+        put: int | None = due
+        while put == NOT_IN:
+            if not ring.largest:
+                # A fork has a copy of what its parent borrowed, and no right to use it.
+                self._give_back(ring)
+                return False
+            leaves = self._is_mixed or not 0 < len(letter) <= LETTER
+            if leaves or not ring.make_room():
+                self._wait_in_ring(ring, deadline, timeout, until_empty=leaves)
+            if leaves or (ring.is_empty and not ring.is_worthwhile):
+                self._give_back(ring)
+                return False
+            put = ring.put(letter)
+            if put is None and ring.owes:
+                put = ring.last
+        if put is not None:
+            self._tell(ring, put, deadline, timeout)
+        return True
 
     def _give_back(self, ring: RingWriter) -> None:
         self._ring, self._is_mixed = None, False
         self._rings.give_back(ring)
+        self._ring_for_the_dead()
 
     def _tell(self, ring: RingWriter, number: int, deadline: float, timeout: float) -> None:
         """Have the reader know of letter ``number``, which is in, or be told that it is gone."""
@@ -212,28 +258,31 @@ class RingOutlet(Outlet):
     def _ring_bell(self, ring: RingWriter, number: int, deadline: float, timeout: float) -> None:
         """Have the reader look into the ring, in its turn; what it cannot be told is taken back."""
         bell = BELL.pack(ANNOUNCEMENT, ring.number, number)
-        try:
-            used = self.socket_for("mail")
-            while True:
-                try:
-                    used.send(bell)
-                except BlockingIOError:
-                    if ring.is_taken(number):
-                        return
-                    left = deadline - monotonic()
-                    if left <= 0:
-                        raise self._as_full(timeout) from None
-                    self._patience.sleep(used, left)
-                    # As in `Outlet`: its reader is to make more room first.
-                    os.sched_yield()
-                else:
-                    ring.rung(number)
+        used = self.socket_for("mail")
+        while True:
+            try:
+                used.send(bell)
+            except BlockingIOError:
+                if ring.is_taken(number):
                     return
-        except BaseException as error:
-            if isinstance(error, OSError) and self._as_gone(error) is not error:
-                self._settle(ring, number)
-            elif ring.take_back(number) or not isinstance(error, Exception):
-                raise
+                left = deadline - monotonic()
+                if left <= 0:
+                    if ring.take_back(number):
+                        raise self._as_full(timeout) from None
+                    return
+                self._patience.sleep(used, left)
+                # As in `Outlet`: its reader is to make more room first.
+                os.sched_yield()
+            except OSError as error:
+                if self._as_gone(error) is not error:
+                    self._settle(ring, number)
+                # Without a number it is a signal's handler's: the letter is in, and a bell is owed.
+                elif error.errno is None or ring.take_back(number):
+                    raise
+                return
+            else:
+                ring.rung(number)
+                return
 
     def _settle(self, ring: RingWriter, number: int) -> None:
         """Find out whether the last letter was counted with what its reader left, or raise."""

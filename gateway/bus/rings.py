@@ -21,6 +21,7 @@ import threading
 from collections.abc import Iterator
 from functools import cache
 from time import monotonic, sleep
+from typing import Protocol
 from weakref import WeakSet, WeakValueDictionary
 
 from gateway.bus.ring import NAME, SIZE, VISIBLE, Ring, RingReader, RingWriter
@@ -33,6 +34,13 @@ RINGS = 16
 
 TENURE = 0.05
 """Seconds within which whoever takes stock of a ring has it for itself: borrowing takes 50 us."""
+
+
+class Heeding(Protocol):
+    """What begins anew in a child of os.fork()."""
+
+    def lapse(self) -> None:
+        """Forget what other threads were about; called in the child, on its only thread."""
 
 
 class Rings:
@@ -50,6 +58,13 @@ class Rings:
         # A collected outlet gives its ring back wherever it is collected, in here as well.
         self._lock = threading.RLock()
         self._borrowed: WeakValueDictionary[int, RingWriter] = WeakValueDictionary()
+        self._ending: set[int] = set()
+        self._heeding: WeakSet[Heeding] = WeakSet()
+
+    def heed_forks(self, user: Heeding) -> None:
+        """Have ``user.lapse()`` called in a child of os.fork()."""
+        _heed_forks(self)
+        self._heeding.add(user)
 
     def _lapse(self) -> None:
         """Begin anew in a child of os.fork(): what its parent borrowed is not the child's."""
@@ -57,6 +72,9 @@ class Rings:
         for ring in list(self._borrowed.values()):
             ring.lapse()
         self._borrowed.clear()
+        self._ending.clear()
+        for user in list(self._heeding):
+            user.lapse()
 
     def borrow(
         self, reader: str, orphans: list[tuple[int, int]] | None = None
@@ -69,25 +87,42 @@ class Rings:
         name = reader.encode()
         if len(name) > NAME:
             return None
+        _heed_forks(self)
         with self._lock:
             for number in range(len(self._events)):
-                if number in self._borrowed or not self._has_locked(number):
+                if number in self._borrowed or number in self._ending:
                     continue
-                ring = None
-                if self._has_locked(self._tenure(number)):
+                if not self._has_locked(number):
+                    continue
+                try:
                     left = Ring(*self._parts(number))
                     if left.is_free_for(name):
-                        ring = RingWriter(*self._parts(number), name, is_signed=self._is_signed)
+                        ring = self._begin(number, name)
+                        if ring is not None:
+                            return ring
                     elif orphans is not None and left.is_for(name):
-                        orphans.append((number, left.oldest))
-                    self._unlock(self._tenure(number))
-                if ring is not None:
-                    _heed_forks(self)
-                    self._borrowed[number] = ring
-                    return ring
-                if number not in self._borrowed:
-                    self._unlock(number)
+                        unread = left.unread
+                        orphans += [] if unread is None else [(number, unread)]
+                finally:
+                    if number not in self._borrowed:
+                        self._unlock(number)
         return None
+
+    def _begin(self, number: int, reader: bytes) -> RingWriter | None:
+        """Begin a tenure of a locked ring; None where stock is taken of it, or it is not free.
+
+        Whoever takes stock waits for this, and needs not: there is nothing in a ring that is free.
+        """
+        if not self._has_locked(self._tenure(number)):
+            return None
+        try:
+            if not Ring(*self._parts(number)).is_free_for(reader):
+                return None
+            ring = RingWriter(*self._parts(number), reader, is_signed=self._is_signed)
+            self._borrowed[number] = ring
+            return ring
+        finally:
+            self._unlock(self._tenure(number))
 
     def give_back(self, ring: RingWriter) -> None:
         """Let others borrow ``ring``, as soon as its reader has taken everything."""
@@ -110,6 +145,7 @@ class Rings:
         What is put in from here on is refused; nobody borrows them meanwhile.
         """
         found: list[RingReader] = []
+        _heed_forks(self)
         with self._lock:
             try:
                 for number in range(len(self._events)):
@@ -123,6 +159,8 @@ class Rings:
                     if ring is None or ring.is_over:
                         self._unlock(self._tenure(number))
                     else:
+                        # Such locks do not keep a signal's handler of this process from borrowing.
+                        self._ending.add(number)
                         found.append(ring)
                         ring.end(over=False)
                 if found:
@@ -134,6 +172,7 @@ class Rings:
                 for ring in found:
                     ring.end(over=True)
                     self._unlock(self._tenure(ring.number))
+                    self._ending.discard(ring.number)
 
     def close(self) -> None:
         """Give the descriptors back."""

@@ -26,14 +26,19 @@ from tests.gateway.bus.ring_ends import (
 
 
 def caught_up(rings: Rings, letter: Make) -> tuple[RingWriter, RingReader, int]:
-    """Return both ends of a ring whose reader had taken all, and the letter put in since: 1."""
+    """Return both ends of a ring whose reader had taken all, and the number of what is in: 1."""
     writer = borrowed(rings)
     reader = reader_of(rings, writer)
     reader.hear(writer.open(packed(letter, 0)))
     assert taken(reader) == [0]
     number = writer.put(packed(letter, 1))
-    assert number == 1
+    assert number == writer.last
     return writer, reader, number
+
+
+def tear(writer: RingWriter) -> None:
+    """Have the last letter look as if part of it were not visible yet, or undo that."""
+    writer._data[writer.last % SLOTS * LETTER + 20] ^= 0xFF
 
 
 @given(
@@ -95,7 +100,7 @@ def test_a_bell_is_due_where_the_reader_has_caught_up(rings: Rings, letter: Make
     reader.hear(writer.open(packed(letter, 1)))
     assert writer.put(packed(letter, 2)) is None
     assert taken(reader) == [1, 2]
-    assert writer.put(packed(letter, 3)) == 2
+    assert writer.put(packed(letter, 3)) == writer.last
     assert taken(reader) == [3], "it needs no bell where its reader looks"
 
 
@@ -219,19 +224,17 @@ def test_a_signed_slot_is_taken_when_all_of_it_is_there(letter: Make) -> None:
     rings = Rings(1, is_signed=True)
     writer = borrowed(rings)
     reader = reader_of(rings, writer)
-    data = packed(letter, "whole")
-    reader.hear(writer.open(data))
-    late = writer._data[20]
-    writer._data[20] = late ^ 0xFF
+    reader.hear(writer.open(packed(letter, "whole")))
+    tear(writer)
     assert taken(reader) == []
-    writer._data[20] = late
+    tear(writer)
     assert taken(reader) == ["whole"]
     # The number of a lap before.
     writer.put(packed(letter, "second"))
-    state = writer._words[module._STATES + 1]
-    writer._words[module._STATES + 1] = state ^ 1 << module._NUMBER
+    state = module._STATES + writer.last % SLOTS
+    writer._words[state] ^= 1 << module._NUMBER
     assert taken(reader) == []
-    writer._words[module._STATES + 1] = state
+    writer._words[state] ^= 1 << module._NUMBER
     assert taken(reader) == ["second"]
     rings.close()
 
@@ -241,8 +244,8 @@ def test_a_signed_slot_that_never_fits_is_garbage_in_the_end(letter: Make) -> No
     writer = borrowed(rings)
     reader = reader_of(rings, writer)
     reader.hear(writer.open(packed(letter, "torn")))
+    tear(writer)
     writer.put(packed(letter, "whole"))
-    writer._data[20] ^= 0xFF
     counts = empty_row()
     letters: list[Message] = []
     for _ in range(module.LOOKS):
@@ -263,10 +266,9 @@ def test_a_slot_that_was_late_now_and_then_is_no_garbage(letter: Make) -> None:
         due = writer.put(data) if number else writer.open(data)
         if due is not None:
             reader.hear(due)
-        slot = number % SLOTS * LETTER + 20
-        writer._data[slot] ^= 0xFF
+        tear(writer)
         assert taken(reader) == []
-        writer._data[slot] ^= 0xFF
+        tear(writer)
         assert taken(reader) == [number]
         writer.make_room()
     rings.close()
@@ -295,14 +297,83 @@ def test_what_a_reader_has_in_its_hands_is_not_taken_back(
     assert got == [1]
 
 
-def test_a_ring_whose_reader_stands_still_is_good_for_nothing_more(
+def test_what_is_taken_back_from_a_reader_that_stands_still_is_void(
     rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer, _, number = caught_up(rings, letter)
-    writer._words[module._BUSY] = 1
+    writer, reader, number = caught_up(rings, letter)
+    writer._words[reader._at_it] = 1
     assert writer.take_back(number)
-    assert writer.put(packed(letter, 2)) == NOT_IN
-    assert not writer.largest
+    assert writer.put(packed(letter, 2)) is None
+    counts, letters = empty_row(), list[Message]()
+    assert reader.take(letters, counts, 0, SLOTS) == 1
+    assert [each.body for each in letters] == [2]
+    assert counts[GARBAGE] == 0
+
+
+def test_who_read_a_ring_before_does_not_say_that_nobody_is_at_it(
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _, _ = caught_up(rings, letter)
+    before = reader_of(rings, first)
+    assert taken(before) == [1]
+    rings.give_back(first)
+    writer, reader, number = caught_up(rings, letter)
+    assert writer.number == first.number
+
+    def meanwhile(data: Any) -> Message:
+        assert taken(before) == []
+        # As if it had been about to.
+        writer._words[before._at_it] = 0
+        assert writer._words[reader._at_it]
+        return unpack(data)
+
+    monkeypatch.setattr(module, "unpack", meanwhile)
+    assert taken(reader) == [1]
+    assert not writer.take_back(number)
+
+
+def test_a_bell_is_good_for_all_that_was_put_in_before(rings: Rings, letter: Make) -> None:
+    writer = borrowed(rings)
+    reader = reader_of(rings, writer)
+    first = writer.open(packed(letter, 0))
+    writer.put(packed(letter, 1))
+    reader.hear(writer.last)
+    reader.hear(first)
+    assert taken(reader) == [0, 1]
+
+
+def test_a_bell_of_a_letter_that_was_taken_back_rings_for_no_other(
+    rings: Rings, letter: Make
+) -> None:
+    writer = borrowed(rings)
+    reader = reader_of(rings, writer)
+    number = writer.open(packed(letter, "taken back"))
+    assert writer.take_back(number)
+    rings.give_back(writer)
+    writer = borrowed(rings)
+    writer.open(packed(letter, "its bell lies further behind"))
+    reader.hear(number)
+    assert taken(reader) == []
+    reader.hear(writer.last)
+    assert taken(reader) == ["its bell lies further behind"]
+
+
+def test_what_nobody_can_unpack_is_garbage_whatever_is_raised(
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = borrowed(rings)
+    reader = reader_of(rings, writer)
+    reader.hear(writer.open(packed(letter, "odd")))
+    writer.put(packed(letter, "next"))
+
+    def odd(data: Any) -> Message:
+        message = unpack(data)
+        if message.body == "odd":
+            raise RuntimeError
+        return message
+
+    monkeypatch.setattr(module, "unpack", odd)
+    assert taken(reader) == ["next"]
 
 
 def test_whoever_comes_while_a_letter_is_taken_back_leaves_it_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import select
@@ -17,14 +18,14 @@ from typing import Any
 
 import pytest
 
-from gateway.bus import intake, mailbox
+from gateway.bus import intake, mailbox, ring_outlet
 from gateway.bus import ring as module
 from gateway.bus.directory import Book
 from gateway.bus.ledger import SharedLedgers, empty_row
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.patience import Patience
-from gateway.bus.ring import SLOTS
+from gateway.bus.ring import SLOTS, RingWriter
 from gateway.bus.ring_outlet import RingOutlet
 from gateway.bus.rings import RINGS, Rings
 from gateway.bus.wire import ANNOUNCEMENT, BELL, Folder, Outlet, socket_name
@@ -32,6 +33,14 @@ from gateway.clock import RealClock
 from gateway.errors import BodyError, MailboxFullError, RecipientGoneError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
+
+ANOTHER = -1
+"""A thread that is none of ours."""
+
+
+class Struck(BaseException):
+    """What a signal's handler raises."""
+
 
 Make = Callable[..., Message]
 Boxes = Callable[..., Mailbox]
@@ -78,6 +87,16 @@ def flowing(letter: Make, run: Any, until: Any) -> Flowing:
 def drained(target: Mailbox, timeout: float = 0.0) -> list[Any]:
     """Return the bodies of what comes until nothing has come for ``timeout`` seconds."""
     return [letter.body for letter in iter(lambda: target.get(timeout), None)]
+
+
+def received(target: Mailbox, many: int) -> list[Any]:
+    """Return the bodies of the next ``many`` letters."""
+    found = [target.get(10.0) for _ in range(many)]
+    return [letter and letter.body for letter in found]
+
+
+def interrupt(*_: Any) -> Any:
+    raise KeyboardInterrupt
 
 
 def filled(out: RingOutlet, letter: Make) -> int:
@@ -251,23 +270,133 @@ def test_a_bell_that_an_interruption_kept_from_ringing_rings_with_the_next_lette
     assert drained(target, 0.05)[-1] == "next"
 
 
-def test_an_interruption_before_the_first_bell_leaves_no_ring(
-    letter: Make, target: Mailbox, outlet: Outlets, rings: Rings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interruption_at_the_first_bell_costs_no_letter(
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
 ) -> None:
     out = outlet()
     count = filled(out, letter)
+    tell, first = RingOutlet._tell, when == "after"
 
-    def interrupted(*_: Any) -> None:
+    def interrupted(self: RingOutlet, *arguments: Any) -> None:
+        if first:
+            # There is room for the bell.
+            target._inlets[target._mail_fd].read()
+            tell(self, *arguments)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(RingOutlet, "_tell", interrupted)
     with pytest.raises(KeyboardInterrupt):
         out.deliver(letter(body="interrupted"))
-    assert out._ring is None
-    ring = rings.borrow("worker.1")
-    assert ring is not None
-    assert ring.number == 0
-    assert len(drained(target)) == count
+    monkeypatch.undo()
+    writer = run(lambda: out.deliver(letter(body="next")))
+    got = received(target, count + 2 - first)
+    writer.result()
+    assert got == [*range(first, count), "interrupted", "next"]
+
+
+def test_a_letter_that_was_interrupted_as_it_was_packed_hides_none(
+    letter: Make, box: Boxes, rings: Rings, outlet: Outlets, run: Any, until: Any
+) -> None:
+    target = box(rings=rings, size=3)
+    out = outlet()
+    count = filled(out, letter)
+    writer = run(lambda: out.deliver(letter(body="opens")))
+    until(lambda: out._ring is not None)
+    got = received(target, 1)
+    writer.result()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ring_outlet, "encode", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            out.deliver(letter(body="interrupted"))
+    out.deliver(letter(body="next"))
+    got += received(target, count + 1)
+    out.deliver(letter(body="after"))
+    got += received(target, 1)
+    assert got == [*range(count), "opens", "next", "after"]
+
+
+def test_an_interruption_leaves_the_turn_to_others(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing, run: Any
+) -> None:
+    """Real signals, at any moment, whose handler raises as Ctrl-C does."""
+    out = outlet()
+    flowing(out, target)
+    message, ended = letter(body="x"), threading.Event()
+    chance = random.Random(1)
+
+    def read() -> None:
+        while not ended.is_set():
+            target.get(0.05)
+
+    def handler(*_: Any) -> None:
+        raise Struck
+
+    reader = run(read)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(Struck):
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.002))
+                while True:
+                    out.deliver(message, 10.0)
+            assert out._holder == 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        ended.set()
+        reader.result()
+
+
+def test_what_a_handler_raises_comes_through_although_the_letter_was_taken(
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    flowing: Flowing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, other = outlet(), outlet()
+    flowing(out, target)
+    filled(other, letter)
+    assert out._ring is not None
+    reader = out._rings.ring_for(out._ring.number, "worker.1")
+    assert reader is not None
+
+    def taken_then_struck(*_: Any) -> None:
+        # Its reader looks once more, without the bell.
+        counts = empty_row()
+        assert reader.take([], counts, 0, SLOTS) == 1
+        raise TimeoutError("the handler's")
+
+    monkeypatch.setattr(Patience, "sleep", taken_then_struck)
+    with pytest.raises(TimeoutError, match="the handler's"):
+        out.deliver(letter(body="taken"))
+
+
+def test_a_signals_handler_may_write_while_its_thread_packs_a_letter(
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    flowing: Flowing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = outlet()
+    flowing(out, target)
+
+    def struck(message: Message) -> bytes:
+        if message.body == "main":
+            # As a handler would.
+            out.deliver(letter(body="handler"), 0.0)
+        return encode(message)
+
+    monkeypatch.setattr(ring_outlet, "encode", struck)
+    out.deliver(letter(body="main"))
+    assert sorted(drained(target, 0.05)) == ["handler", "main"]
 
 
 def test_a_child_of_fork_writes_although_another_thread_had_the_turn(
@@ -275,17 +404,50 @@ def test_a_child_of_fork_writes_although_another_thread_had_the_turn(
 ) -> None:
     out = outlet()
     flowing(out, target)
-    with out._turn:
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                out.deliver(letter(body="child"), 1.0)
-                status = 0
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    out._holder = ANOTHER
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            out.deliver(letter(body="child"), 1.0)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert drained(target, 0.05) == ["child"]
+
+
+def test_threads_of_a_fork_leave_the_turn_to_each_other(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            # As if a ring had been borrowed here, and another thread were at it.
+            out._ring, out._holder = out._rings.borrow("other.1"), ANOTHER
+            with contextlib.suppress(MailboxFullError):
+                out.deliver(letter(body="child"), 0.05)
+            status = out._holder != ANOTHER
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_who_has_waited_for_long_is_the_next_one(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing, run: Any, until: Any
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    out._holder = ANOTHER
+    waiter = run(lambda: out.deliver(letter(body="waited")))
+    until(lambda: out._first)
+    out._holder = 0
+    out.deliver(letter(body="came by"))
+    waiter.result()
+    assert drained(target, 0.05) == ["waited", "came by"]
 
 
 def test_a_signals_handler_may_write_while_its_thread_waits_in_a_ring(
@@ -321,20 +483,96 @@ def test_one_deadline_holds_for_all_that_a_writer_waits_for(
     flowing(out, target)
     for number in range(SLOTS):
         out.deliver(letter(body=number))
-    held, took = threading.Event(), threading.Event()
+    out._holder = ANOTHER
 
-    def hold() -> None:
-        with out._turn:
-            held.set()
-            took.wait(0.5)
+    def let_go() -> None:
+        threading.Event().wait(0.5)
+        out._holder = 0
 
-    holder = run(hold)
-    assert held.wait(10.0)
+    holder = run(let_go)
     began = monotonic()
     with pytest.raises(MailboxFullError):
         out.deliver(letter(body="too much"), 0.7)
     assert monotonic() - began < 1.0
     holder.result()
+
+
+def test_what_waited_in_a_ring_does_not_wait_as_long_at_the_socket(
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    flowing: Flowing,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, other = outlet(), outlet()
+    flowing(out, target)
+    out.deliver(letter(body="small"))
+    give_back = RingOutlet._give_back
+
+    def as_others_write(self: RingOutlet, ring: RingWriter) -> None:
+        give_back(self, ring)
+        filled(other, letter)
+
+    def read_later() -> None:
+        threading.Event().wait(0.4)
+        assert target.get(1.0) is not None
+
+    monkeypatch.setattr(RingOutlet, "_give_back", as_others_write)
+    reader = run(read_later)
+    began = monotonic()
+    with pytest.raises(MailboxFullError):
+        out.deliver(letter(body="x" * 3000), 0.6)
+    assert monotonic() - began < 0.9
+    reader.result()
+
+
+def test_the_bell_that_a_dead_writer_owed_is_rung_although_the_socket_was_full(
+    letter: Make, target: Mailbox, outlet: Outlets, rings: Rings, run: Any, until: Any
+) -> None:
+    pid = os.fork()
+    if pid == 0:
+        ring = rings.borrow("worker.1")
+        assert ring is not None
+        ring.open(encode(letter(body="owed")))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    out = outlet()
+    count = filled(out, letter)
+    writer = run(lambda: out.deliver(letter(body="opens")))
+    until(lambda: out._ring is not None)
+    got = received(target, count + 2)
+    writer.result()
+    assert {"opens", "owed"} <= set(got)
+
+
+def test_whoever_shares_a_reader_gets_its_share(letter: Make, box: Boxes, rings: Rings) -> None:
+    target = box(rings=rings, size=16)
+    writers = [rings.borrow("worker.1") for _ in range(3)]
+    got = dict.fromkeys(range(3), 0)
+    for number, ring in enumerate(writers):
+        assert ring is not None
+        target._hear(ring.number, ring.open(encode(letter(body=number))))
+    for _ in range(600):
+        for number, ring in enumerate(writers):
+            assert ring is not None
+            while ring.make_room():
+                ring.put(encode(letter(body=number)))
+        got[received(target, 1)[0]] += 1
+    assert min(got.values()) > 100, got
+
+
+def test_a_letter_of_which_a_bell_tells_is_there_at_once(
+    letter: Make, target: Mailbox, outlet: Outlets, rings: Rings
+) -> None:
+    ring = rings.borrow("worker.1")
+    assert ring is not None
+    number = ring.open(encode(letter(body="here")))
+    out = outlet()
+    out.socket_for("mail").send(BELL.pack(ANNOUNCEMENT, ring.number, number))
+    # As when letters came one at a time.
+    target._singles = 3
+    assert drained(target) == ["here"]
 
 
 def test_replies_overtake_what_lies_in_a_ring(

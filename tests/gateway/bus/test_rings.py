@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
+from typing import Any
 
 import pytest
 
+from gateway.bus import ring as one
 from gateway.bus import rings as module
-from gateway.bus.ring import NOT_IN, SLOTS
+from gateway.bus.ledger import GARBAGE, empty_row
+from gateway.bus.ring import LETTER, NOT_IN, SLOTS, Ring
 from gateway.bus.rings import RINGS, Rings
+from gateway.mail.message import Message
 from tests.gateway.bus.ring_ends import (
     READER,
     Make,
@@ -21,6 +26,9 @@ from tests.gateway.bus.ring_ends import (
     reader_of,
     taken,
 )
+
+FIRST = 1
+"""The number of the first letter in a ring that nobody has borrowed before."""
 
 
 def test_a_ring_is_one_writers_at_a_time(rings: Rings) -> None:
@@ -89,7 +97,7 @@ def test_what_a_writer_left_that_was_killed_is_taken_before_another_borrows_it(
     assert [each.number for each in held] == [1, 2]
     reader = rings.ring_for(0, READER)
     assert reader is not None
-    reader.hear(0)
+    reader.hear(FIRST)
     assert taken(reader) == [0, 1, 2]
     assert borrowed(rings).number == 0
 
@@ -137,10 +145,10 @@ def test_the_bell_of_a_writer_that_was_killed_is_rung_by_the_next_one(
     ring = rings.borrow(READER, orphans)
     assert ring is not None
     assert ring.number == 1
-    assert orphans == [(0, 0)]
+    assert orphans == [(0, FIRST)]
     reader = rings.ring_for(0, READER)
     assert reader is not None
-    reader.hear(0)
+    reader.hear(FIRST)
     assert taken(reader) == [0, 1]
     assert borrowed(rings).number == 0
 
@@ -155,10 +163,11 @@ def test_what_was_rung_for_and_what_followed_is_left(rings: Rings, letter: Make)
     with rings.ending(READER) as ending:
         assert left_in(ending) == [0, 1]
         assert writer.has_ended
-    assert writer.put(packed(letter, 2)) == 2, "it is told that its reader is gone"
+    late = writer.put(packed(letter, 2))
+    assert late == writer.last, "it is told that its reader is gone"
     writer.await_end()
-    assert writer.is_taken(1)
-    assert writer.take_back(2)
+    assert writer.is_taken(late - 1)
+    assert writer.take_back(late)
     with rings.ending(READER) as ending:
         assert ending == [], "stock is taken once"
 
@@ -167,7 +176,7 @@ def test_a_writer_is_told_as_soon_as_its_reader_ends(rings: Rings, letter: Make)
     writer = borrowed(rings)
     writer.rung(writer.open(packed(letter, 0)))
     with rings.ending(READER):
-        assert writer.put(packed(letter, 1)) == 1
+        assert writer.put(packed(letter, 1)) == writer.last
 
 
 def test_what_was_put_in_after_the_end_holds_nobody_up(rings: Rings, letter: Make) -> None:
@@ -221,11 +230,128 @@ def test_stock_is_taken_of_what_lies_behind_a_torn_slot(letter: Make) -> None:
     rings = Rings(1, is_signed=True)
     writer = borrowed(rings)
     writer.rung(writer.open(packed(letter, "torn")))
+    writer._data[writer.last % SLOTS * LETTER + 20] ^= 0xFF
     writer.put(packed(letter, "whole"))
-    writer._data[20] ^= 0xFF
     with rings.ending(READER) as ending:
         assert left_in(ending) == ["whole"]
     rings.close()
+
+
+def test_stock_is_taken_while_somebody_was_stopped_as_it_looked_for_a_ring(
+    rings: Rings, letter: Make
+) -> None:
+    dies_with_a_ring(rings, [packed(letter, "accepted")], bells=1)
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        look = Ring.is_free_for
+
+        def stopped(self: Ring, reader: bytes) -> bool:
+            os.write(tell, b".")
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return look(self, reader)
+
+        pytest.MonkeyPatch().setattr(Ring, "is_free_for", stopped)
+        rings.borrow("other.1")
+        os._exit(0)
+    try:
+        os.read(told, 1)
+        os.waitpid(child, os.WUNTRACED)
+        with rings.ending(READER) as ending:
+            assert left_in(ending) == ["accepted"]
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(told)
+        os.close(tell)
+    assert borrowed(rings, "other.1").number == 0
+
+
+def test_a_handler_that_borrows_while_stock_is_taken_gets_another_ring(
+    rings: Rings, letter: Make
+) -> None:
+    writer = borrowed(rings)
+    writer.rung(writer.open(packed(letter, 0)))
+    rings.give_back(writer)
+    with rings.ending(READER) as ending:
+        assert left_in(ending) == [0]
+        # As a handler on the same thread, which no lock of this OS process keeps out.
+        assert borrowed(rings, "other.1").number == 1
+    assert borrowed(rings, "other.1").number == 0
+
+
+@pytest.mark.parametrize("where", ["ending", "borrow"])
+def test_a_child_that_is_forked_while_another_thread_is_in_here_borrows(
+    rings: Rings, run: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+    parent = os.getpid()
+    look = Ring.is_free_for
+
+    def slow(self: Ring, reader: bytes) -> bool:
+        if os.getpid() == parent:
+            inside.set()
+            assert go_on.wait(10.0)
+        return look(self, reader)
+
+    def stay() -> None:
+        if where == "borrow":
+            monkeypatch.setattr(Ring, "is_free_for", slow)
+            rings.borrow("other.1")
+            return
+        with rings.ending("gone.1"):
+            inside.set()
+            assert go_on.wait(10.0)
+
+    def borrow() -> bool:
+        signal.alarm(10)
+        return rings.borrow("mine.1") is not None
+
+    thread = run(stay)
+    assert inside.wait(10.0)
+    try:
+        assert in_a_child(borrow) == 0
+    finally:
+        go_on.set()
+    thread.result()
+
+
+def test_no_bell_is_owed_for_what_its_reader_takes_this_moment(
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies_with_a_ring(rings, [packed(letter, 0), packed(letter, 1)], bells=1)
+    reader = rings.ring_for(0, READER)
+    assert reader is not None
+    reader.hear(FIRST)
+    got: list[Any] = []
+    look = Ring.is_free_for
+
+    def meanwhile(self: Ring, name: bytes) -> bool:
+        found = look(self, name)
+        got.extend(taken(reader))
+        return found
+
+    monkeypatch.setattr(Ring, "is_free_for", meanwhile)
+    orphans: list[tuple[int, int]] = []
+    ring = rings.borrow(READER, orphans)
+    assert ring is not None
+    assert ring.number == 1
+    assert got == [0, 1]
+    assert orphans == []
+
+
+def test_what_its_writer_takes_back_as_stock_is_taken_is_no_garbage(
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = borrowed(rings)
+    writer.rung(writer.open(packed(letter, 0)))
+    writer.put(packed(letter, 1))
+    counts, letters = empty_row(), list[Message]()
+    with rings.ending(READER) as (ring,):
+        monkeypatch.setattr(one, "sleep", lambda seconds: ring.rest(letters, counts, 0))
+        was_there = writer.take_back(writer.last)
+    assert counts[GARBAGE] == 0
+    assert [each.body for each in letters] == [0] + [1] * (not was_there)
 
 
 def test_closing_gives_every_descriptor_back() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from gateway.bus import office as module
 from gateway.bus.directory import Book, Subscription
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.bus.wire import ANNOUNCEMENT, INLINE
+from gateway.bus.outlets import outlet_to
+from gateway.bus.wire import ANNOUNCEMENT, INLINE, Outlet
 from gateway.errors import AddressError, RecipientGoneError, RefusedError
 from gateway.mail.message import Message, bounce_of, reply_to
 
@@ -52,6 +55,21 @@ def test_a_letter_and_its_reply_find_their_way(letter: Make, offices: Offices, h
     assert (arrived is asked) is (home == 0), "by reference at home, as a datagram elsewhere"
     there.answer(reply_to(asked, "2", 0.0, "done"))
     assert box_of(pair[0], "main").wait_for(asked, 5.0).body == "done"
+
+
+def test_threads_that_write_first_at_the_same_moment_share_an_outlet(
+    offices: Offices, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, _ = offices(main=0, worker=1)
+    both = threading.Barrier(2)
+
+    def at_once(*arguments: Any) -> Outlet:
+        both.wait(10.0)
+        return outlet_to(*arguments)
+
+    monkeypatch.setattr(module, "outlet_to", at_once)
+    one, other = [run(lambda: here.target("worker")) for _ in range(2)]
+    assert one.result() is other.result()
 
 
 def test_nobody_is_an_address_error(offices: Offices) -> None:

@@ -129,18 +129,24 @@ class RingWriter(Ring):
     ) -> None:
         super().__init__(number, memory, event)
         self.largest = LETTER
-        """Bytes of the largest letter that it takes; 0 in a fork, whose parent borrowed it."""
+        """Bytes of the largest letter that it takes; 0 where it is another's."""
         self.owes = False
         """Whether a letter may lie there of which its reader was not told."""
         self._is_signed = is_signed
         self._seed = crc32(reader)
         words = self._words
+        was_left, before = self.unread is not None, self._busy()
         words[_TENURE] += 1
         # Past what the tenure before numbered: a bell of that one which is late, and whoever reads
         # it still, meets no letter of this one.
         self._head = words[_TAIL] = words[_HEAD] = max(words[_HEAD], words[_TAIL]) + 1
         words[_WANTED] = words[_ENDED] = words[self._busy()] = words[_BELLED] = 0
         self._reader[:] = reader.ljust(NAME, b"\0")
+        if was_left:
+            # Whoever is just taking that has done so, or has seen that it is too late.
+            if self._stays(before):
+                self.largest = 0
+            words[_TAIL] = self._head
         self._limit = self._head + SLOTS
         self._last_bell = self._head
         self._opened = -1
@@ -228,13 +234,9 @@ class RingWriter(Ring):
         words = self._words
         if not self.is_unheard(number) and words[_ENDED] != _OVER:
             # As one that opens it is not taken, unless its reader is at it this moment.
-            state, busy = number % SLOTS + _STATES, self._busy()
+            state = number % SLOTS + _STATES
             words[state] |= _OPENS
-            deadline = monotonic() + AT_IT
-            sleep(VISIBLE)
-            while words[busy] and monotonic() < deadline:
-                sleep(VISIBLE)
-            if words[busy] and not self.is_taken(number):
+            if self._stays(self._busy()) and not self.is_taken(number):
                 # What is void is left out when its turn comes.
                 words[state] = self._sign(number, b"") if self._is_signed else 0
                 return True
@@ -242,6 +244,14 @@ class RingWriter(Ring):
             return False
         self._head = words[_HEAD] = number
         return True
+
+    def _stays(self, busy: int) -> bool:
+        """Wait until a reader does not have the ring in its hands; tell whether it stands still."""
+        deadline = monotonic() + AT_IT
+        sleep(VISIBLE)
+        while self._words[busy] and monotonic() < deadline:
+            sleep(VISIBLE)
+        return self._words[busy] != 0
 
     def owe(self) -> None:
         """Note that a bell may be missing; whoever writes next is to make up for it."""

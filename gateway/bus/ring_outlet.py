@@ -143,10 +143,8 @@ class RingOutlet(Outlet):
                 self._first = 0
 
     def lapse(self) -> None:
-        """Begin anew in a child of os.fork(): another thread that had the turn is not there."""
-        if self._holder != get_ident():
-            self._holder, self._ring, self._is_mixed = 0, None, False
-        self._first = 0
+        """Begin anew in a child of os.fork(): whoever else had the turn is not there."""
+        self._holder, self._first, self._ring, self._is_mixed = 0, 0, None, False
 
     # The way by the ring
 
@@ -226,7 +224,6 @@ class RingOutlet(Outlet):
     def _give_back(self, ring: RingWriter) -> None:
         self._ring, self._is_mixed = None, False
         self._rings.give_back(ring)
-        self._ring_for_the_dead()
 
     def _tell(self, ring: RingWriter, number: int, deadline: float, timeout: float) -> None:
         """Have the reader know of letter ``number``, which is in, or be told that it is gone."""

@@ -109,16 +109,13 @@ class Rings:
         return None
 
     def _begin(self, number: int, reader: bytes) -> RingWriter | None:
-        """Begin a tenure of a locked ring; None where stock is taken of it, or it is not free.
-
-        Whoever takes stock waits for this, and needs not: there is nothing in a ring that is free.
-        """
+        """Begin a tenure of a ring that is locked, and free; None where stock is taken of it."""
         if not self._has_locked(self._tenure(number)):
             return None
         try:
-            if not Ring(*self._parts(number)).is_free_for(reader):
-                return None
             ring = RingWriter(*self._parts(number), reader, is_signed=self._is_signed)
+            if not ring.largest:
+                return None
             self._borrowed[number] = ring
             return ring
         finally:

@@ -332,6 +332,38 @@ def test_who_read_a_ring_before_does_not_say_that_nobody_is_at_it(
     assert not writer.take_back(number)
 
 
+def test_a_reader_of_long_ago_is_not_at_it(
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _, _ = caught_up(rings, letter)
+    before = reader_of(rings, first)
+    assert taken(before) == [1]
+    writer = first
+    for _ in range(module._BUSIES):
+        rings.give_back(writer)
+        writer = borrowed(rings)
+    reader = reader_of(rings, writer)
+    reader.hear(writer.open(packed(letter, "new")))
+
+    def meanwhile(data: Any) -> Message:
+        assert taken(before) == []
+        assert writer._words[reader._at_it]
+        return unpack(data)
+
+    monkeypatch.setattr(module, "unpack", meanwhile)
+    assert taken(reader) == ["new"]
+
+
+def test_a_bell_that_is_late_takes_nothing_back(rings: Rings, letter: Make) -> None:
+    writer, reader, late = caught_up(rings, letter)
+    assert taken(reader) == [1]
+    rings.give_back(writer)
+    writer = borrowed(rings)
+    reader.hear(writer.open(packed(letter, "new")))
+    reader.hear(late)
+    assert taken(reader) == ["new"]
+
+
 def test_a_bell_is_good_for_all_that_was_put_in_before(rings: Rings, letter: Make) -> None:
     writer = borrowed(rings)
     reader = reader_of(rings, writer)

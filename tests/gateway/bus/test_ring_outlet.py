@@ -378,6 +378,28 @@ def test_what_a_handler_raises_comes_through_although_the_letter_was_taken(
         out.deliver(letter(body="taken"))
 
 
+def test_what_a_handler_raises_as_the_bell_is_sent_comes_through(
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    flowing: Flowing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    way = out.socket_for("mail")
+
+    class Way:
+        def send(self, bell: bytes) -> int:
+            way.send(bell)
+            assert drained(target, 0.05) == ["taken"]
+            raise TimeoutError("the handler's")
+
+    monkeypatch.setattr(RingOutlet, "socket_for", lambda self, lane: Way())
+    with pytest.raises(TimeoutError, match="the handler's"):
+        out.deliver(letter(body="taken"))
+
+
 def test_a_signals_handler_may_write_while_its_thread_packs_a_letter(
     letter: Make,
     target: Mailbox,
@@ -560,6 +582,22 @@ def test_whoever_shares_a_reader_gets_its_share(letter: Make, box: Boxes, rings:
                 ring.put(encode(letter(body=number)))
         got[received(target, 1)[0]] += 1
     assert min(got.values()) > 100, got
+
+
+def test_a_ring_that_is_anothers_by_now_makes_way(
+    letter: Make, target: Mailbox, rings: Rings
+) -> None:
+    for number in range(2):
+        ring = rings.borrow("worker.1")
+        assert ring is not None
+        target._hear(ring.number, ring.open(encode(letter(body=number))))
+        assert drained(target) == [number]
+        rings.give_back(ring)
+        others = rings.borrow("other.1")
+        assert others is not None
+        assert [each.number for each in target._flowing] == [others.number]
+        assert target._flowing[0].is_for(b"other.1")
+    assert target._flowing[0].number == 1
 
 
 def test_a_letter_of_which_a_bell_tells_is_there_at_once(

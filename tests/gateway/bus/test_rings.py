@@ -113,6 +113,32 @@ def test_what_nobody_was_told_of_holds_up_no_other_reader(rings: Rings, letter: 
     assert taken(reader) == ["new"]
 
 
+@pytest.mark.parametrize("how", ["takes it", "stands still"])
+def test_what_nobody_was_told_of_may_be_taken_this_moment(
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Its writer was killed right after the bell, which is read as another one borrows the ring."""
+    dies_with_a_ring(rings, [packed(letter, 0)], bells=0)
+    late = rings.ring_for(0, READER)
+    assert late is not None
+    late.hear(FIRST)
+    words, at_it = late._words, late._at_it
+    words[at_it] = 1
+
+    def meanwhile(seconds: float) -> None:
+        if how == "takes it":
+            # What it does at last.
+            words[one._TAIL] = FIRST + 1
+            words[at_it] = 0
+
+    monkeypatch.setattr(one, "sleep", meanwhile)
+    ring = borrowed(rings, "other.1")
+    assert ring.number == (0 if how == "takes it" else 1)
+    reader = reader_of(rings, ring, "other.1")
+    reader.hear(ring.open(packed(letter, "new")))
+    assert taken(reader) == ["new"]
+
+
 def test_a_reader_that_looks_once_more_takes_nothing_of_anothers(
     rings: Rings, letter: Make
 ) -> None:

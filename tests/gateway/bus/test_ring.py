@@ -310,6 +310,15 @@ def test_what_is_taken_back_from_a_reader_that_stands_still_is_void(
     assert counts[GARBAGE] == 0
 
 
+def test_what_a_reader_has_taken_that_stands_still_since_is_not_taken_back(
+    rings: Rings, letter: Make
+) -> None:
+    writer, reader, number = caught_up(rings, letter)
+    assert taken(reader) == [1]
+    writer._words[reader._at_it] = 1
+    assert not writer.take_back(number)
+
+
 def test_who_read_a_ring_before_does_not_say_that_nobody_is_at_it(
     rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,7 +45,6 @@ class RingOutlet(Outlet):
         "_holder",
         "_is_mixed",
         "_opener",
-        "_orphans",
         "_reader",
         "_ring",
         "_rings",
@@ -63,8 +62,6 @@ class RingOutlet(Outlet):
         # handler gets in; a lock that is taken as a handler raises is given back by nobody.
         self._holder = self._first = self._opener = 0
         self._is_mixed = False
-        # Bells for letters whose writers were killed before they rang.
-        self._orphans: list[tuple[int, int]] = []
 
     def __del__(self) -> None:
         if self._ring is not None:
@@ -162,11 +159,12 @@ class RingOutlet(Outlet):
             if self._ring is not None:
                 # Of another thread, a moment ago.
                 return self._goes_by_ring(self._ring, letter, NOT_IN, deadline, timeout)
-            ring = self._rings.borrow(self._reader, self._orphans)
+            orphans: list[tuple[int, int]] = []
+            ring = self._rings.borrow(self._reader, orphans)
             if ring is not None:
                 self._ring, self._opener, self._is_mixed = ring, me, False
                 self._open(ring, letter, deadline, timeout)
-            self._ring_for_the_dead()
+            self._ring_for_the_dead(orphans)
             return ring is not None
         finally:
             if self._holder == me:
@@ -185,18 +183,15 @@ class RingOutlet(Outlet):
                     ring.owe()
             raise
 
-    def _ring_for_the_dead(self) -> None:
+    def _ring_for_the_dead(self, orphans: list[tuple[int, int]]) -> None:
         """Ring for letters whose writers were killed before they did, as far as there is room."""
         try:
-            while self._orphans:
-                self.socket_for("mail").send(BELL.pack(ANNOUNCEMENT, *self._orphans[-1]))
-                self._orphans.pop()
-        except BlockingIOError:
-            # With the next ring.
-            return
-        except OSError:
-            # Its reader is gone, and who takes stock of it finds them.
-            self._orphans.clear()
+            for orphan in orphans:
+                self.socket_for("mail").send(BELL.pack(ANNOUNCEMENT, *orphan))
+        except OSError as error:
+            # With the next ring, or by whoever takes stock of it. Without a number: see below.
+            if error.errno is None:
+                raise
 
     def _goes_by_ring(
         self, ring: RingWriter, letter: bytes, due: int, deadline: float, timeout: float

@@ -88,29 +88,30 @@ class Rings:
         if len(name) > NAME:
             return None
         _heed_forks(self)
+        found = None
         with self._lock:
             for number in range(len(self._events)):
                 if number in self._borrowed or number in self._ending:
                     continue
-                if not self._has_locked(number):
+                left = Ring(*self._parts(number))
+                is_owed = left.unread is not None and left.is_for(name)
+                if (found is not None and not is_owed) or not self._has_locked(number):
                     continue
                 try:
-                    left = Ring(*self._parts(number))
-                    if left.is_free_for(name):
-                        ring = self._begin(number, name)
-                        if ring is not None:
-                            return ring
-                    elif orphans is not None and left.is_for(name):
+                    if found is None and left.is_free_for(name):
+                        found = self._begin(number, name)
+                    elif is_owed and orphans is not None:
                         unread = left.unread
                         orphans += [] if unread is None else [(number, unread)]
                 finally:
                     if number not in self._borrowed:
                         self._unlock(number)
-        return None
+        return found
 
     def _begin(self, number: int, reader: bytes) -> RingWriter | None:
         """Begin a tenure of a ring that is locked, and free; None where stock is taken of it."""
-        if not self._has_locked(self._tenure(number)):
+        # A signal's handler may have come first: no lock of this OS process keeps it out.
+        if number in self._borrowed or not self._has_locked(self._tenure(number)):
             return None
         try:
             ring = RingWriter(*self._parts(number), reader, is_signed=self._is_signed)

@@ -13,7 +13,7 @@ import pytest
 from gateway.bus import ring as one
 from gateway.bus import rings as module
 from gateway.bus.ledger import GARBAGE, empty_row
-from gateway.bus.ring import LETTER, NOT_IN, SLOTS, Ring
+from gateway.bus.ring import LETTER, NOT_IN, SLOTS, Ring, RingWriter
 from gateway.bus.rings import RINGS, Rings
 from gateway.mail.message import Message
 from tests.gateway.bus.ring_ends import (
@@ -340,6 +340,34 @@ def test_a_child_that_is_forked_while_another_thread_is_in_here_borrows(
     finally:
         go_on.set()
     thread.result()
+
+
+def test_a_handler_that_borrows_in_the_middle_of_borrowing_has_a_ring_of_its_own(
+    rings: Rings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, held = Ring.is_free_for, list[RingWriter]()
+
+    def struck(self: Ring, reader: bytes) -> bool:
+        monkeypatch.setattr(Ring, "is_free_for", look)
+        held.append(borrowed(rings))
+        return look(self, reader)
+
+    monkeypatch.setattr(Ring, "is_free_for", struck)
+    assert borrowed(rings).number == 1
+    assert [each.number for each in held] == [0]
+
+
+def test_a_bell_is_owed_for_a_ring_behind_the_one_that_is_borrowed(
+    rings: Rings, letter: Make
+) -> None:
+    first = borrowed(rings, "other.1")
+    dies_with_a_ring(rings, [packed(letter, 0)], bells=0)
+    rings.give_back(first)
+    orphans: list[tuple[int, int]] = []
+    ring = rings.borrow(READER, orphans)
+    assert ring is not None
+    assert ring.number == 0
+    assert orphans == [(1, FIRST)]
 
 
 def test_no_bell_is_owed_for_what_its_reader_takes_this_moment(

@@ -59,6 +59,7 @@ class Rings:
         self._lock = threading.RLock()
         self._borrowed: WeakValueDictionary[int, RingWriter] = WeakValueDictionary()
         self._ending: set[int] = set()
+        self._looked_at: list[Ring] = []
         self._heeding: WeakSet[Heeding] = WeakSet()
 
     def heed_forks(self, user: Heeding) -> None:
@@ -93,7 +94,7 @@ class Rings:
             for number in range(len(self._events)):
                 if number in self._borrowed or number in self._ending:
                     continue
-                left = Ring(*self._parts(number))
+                left = self._look(number)
                 is_owed = left.unread is not None and left.is_for(name)
                 if (found is not None and not is_owed) or not self._has_locked(number):
                     continue
@@ -143,12 +144,13 @@ class Rings:
         What is put in from here on is refused; nobody borrows them meanwhile.
         """
         found: list[RingReader] = []
+        name = reader.encode()
         _heed_forks(self)
         with self._lock:
             try:
                 for number in range(len(self._events)):
                     # Looked at twice: mostly there is none, and then no system call is made.
-                    if not Ring(*self._parts(number)).is_for(reader.encode()):
+                    if not self._look(number).is_for(name):
                         continue
                     if not self._has_locked(self._tenure(number), TENURE):
                         # Whoever was stopped as it borrowed found nothing in there.
@@ -186,6 +188,13 @@ class Rings:
     def _parts(self, number: int) -> tuple[int, memoryview, int]:
         memory = self._memory[number * SIZE : (number + 1) * SIZE]
         return number, memory, self._events[number]
+
+    def _look(self, number: int) -> Ring:
+        """Return a ring to look at, whoever it is for."""
+        if not self._looked_at:
+            # Not before: most OS processes never do.
+            self._looked_at = [Ring(*self._parts(each)) for each in range(len(self._events))]
+        return self._looked_at[number]
 
     def _tenure(self, number: int) -> int:
         """Return which byte is locked while a ring changes hands."""

@@ -345,7 +345,15 @@ class Listener:
             messages = list(_messages(lines))
             return messages[:count] if len(messages) >= count else None
 
-        return self._output.wait_until(first, timeout)
+        try:
+            return self._output.wait_until(first, timeout)
+        except TimeoutError as error:
+            # Which one is missing, and whether it came in another form.
+            odd = [line for line in self._output.now() if not line.startswith((_MARK, "Client "))]
+            payloads = sorted(message.payload for message in self.messages)
+            raise TimeoutError(
+                f"{len(payloads)} of {count} messages: {payloads}; {odd[:20]}; {error}"
+            ) from error
 
     def close(self) -> None:
         """End the client, by SIGKILL: one was seen to outlive its SIGTERM by ten seconds."""

@@ -78,6 +78,7 @@ class Intake:
         self._in_a_row = 0
         self._singles = self._apart = 0
         self._served = 0
+        self._is_odd = False
         self._rings = rings
         # Those that letters come from, or came from a moment ago.
         self._flowing: list[RingReader] = []
@@ -221,10 +222,11 @@ class Intake:
         """
         lanes = self._lanes
         if not self._singles:
-            room = DRAIN
+            most = room = DRAIN
             if inlet is self._mail_inlet:
                 room = lanes.size - len(lanes.letters)
-            crowd = self._drain(inlet, min(DRAIN, room), room) > 1
+                most = self._share(room)
+            crowd = self._drain(inlet, most, room) > 1
             self._apart = 0 if crowd else min(2 * self._apart + 1, SINGLES)
             self._singles = self._apart
             return None
@@ -241,9 +243,15 @@ class Intake:
             if message is None and self._flowing and inlet is self._mail_inlet:
                 # It was a bell.
                 room = lanes.size - len(lanes.letters)
-                self._drain(inlet, min(DRAIN, room), room)
+                self._drain(inlet, self._share(room), room)
             return None
         return message
+
+    def _share(self, room: int) -> int:
+        """Return how many letters to read from a socket, so that rings have as much room."""
+        self._is_odd = not self._is_odd
+        # Where there is but one place they take turns.
+        return min(DRAIN, (room + self._is_odd) // 2 if self._flowing else room)
 
     def _drain(self, inlet: Inlet, most: int, room: int = 0) -> int:
         """Read and sort in up to ``most`` letters; return how many there were.
@@ -317,7 +325,7 @@ class Intake:
         if room <= 0:
             return poll(0.0, 16)
         flows = any(ring.is_ready for ring in self._flowing)
-        if flows and self._drain(inlet, min(DRAIN, room), room):
+        if flows and self._drain(inlet, self._share(room), room):
             return poll(0.0, 16)
         now = monotonic()
         self._flowing = [ring for ring in self._flowing if not ring.is_quiet(now)]

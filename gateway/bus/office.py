@@ -297,7 +297,11 @@ class Office:
             self._folder, name, incarnation, policy, self._pump, self._patience, self._rings
         )
         # Of several threads that come here at once one is first: what goes by two has no order.
-        return self._outlets.setdefault((name, incarnation), made)
+        found = self._outlets.setdefault((name, incarnation), made)
+        if self.book.incarnations.get(name) != incarnation:
+            # In a newer book, which was read meanwhile, it is over.
+            self._outlets.pop((name, incarnation), None)
+        return found
 
     # Delivery
 

@@ -79,7 +79,8 @@ class Patience:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        # A signal's handler may write while its thread is in here.
+        self._lock = threading.RLock()
         self._boxes: dict[int, Box] = {}
         # Weak: one that a signal's handler kept from being left is closed as it is collected.
         self._places: WeakSet[_Place] = WeakSet()
@@ -132,7 +133,10 @@ class Patience:
                 found = place.epoll.poll(timeout, 2)
             finally:
                 self._leave(place)
-        except OSError:
+        except OSError as error:
+            if error.errno is None:
+                # Of a signal's handler.
+                raise
             # No descriptor is left: it takes more of our time, and goes on.
             sleep(min(NAP, timeout))
             self._read()
@@ -168,7 +172,7 @@ class Patience:
     def _made(self) -> _Place:
         place = _Place()
         with self._lock:
-            for fd in self._boxes:
+            for fd in list(self._boxes):
                 # It may have closed itself.
                 with contextlib.suppress(OSError):
                     place.epoll.register(fd, select.EPOLLIN)

@@ -15,13 +15,13 @@ Refused: letters of more than `LETTER` bytes, which go by the socket.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from time import monotonic, sleep
 from zlib import crc32
 
 from gateway.bus.ledger import GARBAGE, TAKEN_IN, Counts
-from gateway.mail.codec import decode, unpack
+from gateway.errors import ProtocolError
+from gateway.mail.codec import BROKEN, decode, unpack
 from gateway.mail.message import Message
 
 SLOTS = 64
@@ -51,6 +51,12 @@ After that the ring is no gain, and is given back.
 NOT_IN = -1
 """What `RingWriter.put` returns for a letter that it did not take."""
 
+TRIES = 3
+"""How often a letter is unpacked in vain, if that fails in an odd way, before it is garbage.
+
+What a signal's handler raises does not come again.
+"""
+
 LOOKS = 100
 """How often a slot is looked at whose content does not fit what it says, before it is garbage."""
 
@@ -67,7 +73,7 @@ SIZE = _DATA + SLOTS * LETTER
 # What a slot's word says: size, whether it opens, which letter it is, and the checksum.
 _SIZES, _OPENS, _NUMBER, _NUMBERS, _SUM = 0x7FF, 0x800, 12, 0xFFFFF, 32
 
-_ENDING, _OVER = 1, 2
+_ENDING, _OVER, _DISPUTED = 1, 2, 3
 
 
 class Ring:
@@ -89,13 +95,19 @@ class Ring:
     def is_free_for(self, reader: bytes) -> bool:
         """Whether nothing lies in it that somebody may still take; it is nobody's this moment."""
         words = self._words
-        tail = words[_TAIL]
-        if words[_HEAD] <= tail or words[_ENDED] == _OVER:
+        tail, ended = words[_TAIL], words[_ENDED]
+        if ended == _OVER:
             return True
-        # Its borrower was killed before its bell lay in the socket, so that `send` never returned.
-        # One that was killed right after it has a bell there; another reader pays no heed to it.
-        unheard = words[_STATES + tail % SLOTS] & _OPENS and words[_BELLED] <= tail
-        return bool(unheard) and not self.is_for(reader)
+        if ended != _DISPUTED:
+            if words[_HEAD] <= tail:
+                return True
+            # Its borrower was killed before its bell lay in the socket, so that `send` never
+            # returned. One that was killed right after it has a bell there.
+            unheard = words[_STATES + tail % SLOTS] & _OPENS and words[_BELLED] <= tail
+            if not unheard or self.is_for(reader):
+                return False
+        # The one that it was for may have heard that bell.
+        return not words[self._busy()]
 
     @property
     def unread(self) -> int | None:
@@ -135,18 +147,19 @@ class RingWriter(Ring):
         self._is_signed = is_signed
         self._seed = crc32(reader)
         words = self._words
-        was_left, before = self.unread is not None, self._busy()
+        numbered = max(words[_HEAD], words[_TAIL])
+        if self.unread is not None and words[_ENDED] not in {_OVER, _DISPUTED}:
+            # Who may be taking that this moment, having heard a late bell, finds no more of it.
+            words[_HEAD] = words[_TAIL]
+            if self._stays(self._busy()):
+                words[_ENDED] = _DISPUTED
+                self.largest = 0
+                return
+        # A bell of the tenure before which is late, and whoever reads it still, meets no letter.
+        self._head = words[_TAIL] = words[_HEAD] = numbered + 1
         words[_TENURE] += 1
-        # Past what the tenure before numbered: a bell of that one which is late, and whoever reads
-        # it still, meets no letter of this one.
-        self._head = words[_TAIL] = words[_HEAD] = max(words[_HEAD], words[_TAIL]) + 1
         words[_WANTED] = words[_ENDED] = words[self._busy()] = words[_BELLED] = 0
         self._reader[:] = reader.ljust(NAME, b"\0")
-        if was_left:
-            # Whoever is just taking that has done so, or has seen that it is too late.
-            if self._stays(before):
-                self.largest = 0
-            words[_TAIL] = self._head
         self._limit = self._head + SLOTS
         self._last_bell = self._head
         self._opened = -1
@@ -232,6 +245,8 @@ class RingWriter(Ring):
         particular, nobody knows: that one may come although it is said to be taken back.
         """
         words = self._words
+        if self.is_taken(number):
+            return False
         if not self.is_unheard(number) and words[_ENDED] != _OVER:
             # As one that opens it is not taken, unless its reader is at it this moment.
             state = number % SLOTS + _STATES
@@ -273,8 +288,13 @@ class RingWriter(Ring):
 
     def was_told(self) -> None:
         """Have the descriptor readable no more."""
-        with contextlib.suppress(OSError, ValueError):
-            os.eventfd_read(self._event)
+        try:
+            if self._event >= 0:
+                os.eventfd_read(self._event)
+        except OSError as error:
+            # Without a number it is a signal's handler's.
+            if error.errno is None:
+                raise
 
     def fileno(self) -> int:
         """The descriptor that is readable when there is room again; -1 where it is closed."""
@@ -286,6 +306,7 @@ class RingReader(Ring):
 
     __slots__ = (
         "_at_it",
+        "_failed",
         "_is_left",
         "_is_signed",
         "_looks",
@@ -304,6 +325,8 @@ class RingReader(Ring):
         self._tail, self._at_it = self._words[_TAIL], self._busy()
         self._rung = -1
         self._looks = 0
+        # Which letter could not be unpacked, and how often.
+        self._failed = (-1, 0)
         self._is_left = False
         self._quiet_since: float | None = None
 
@@ -364,7 +387,6 @@ class RingReader(Ring):
             words[self._at_it] = 0
 
     def _take(self, letters: list[Message], counts: Counts, taken: int, most: int) -> int:
-        # One that opens is always the first.
         self._quiet_since = None
         words, data, is_signed = self._words, self._data, self._is_signed
         tail, head = self._tail, words[_HEAD]
@@ -372,6 +394,9 @@ class RingReader(Ring):
         while tail < end:
             slot = tail % SLOTS
             word = words[slot + _STATES]
+            if word & _OPENS and self._rung < tail:
+                # Its writer is taking it back.
+                break
             start = slot * LETTER
             letter = data[start : start + (word & _SIZES)]
             message = None
@@ -381,11 +406,13 @@ class RingReader(Ring):
                     message = unpack(letter)
                     if message.body_type:
                         message = decode(letter)
-                except Exception:  # noqa: BLE001 - whatever it is, it would come each time
+                except (*BROKEN, ProtocolError):
                     pass
-            elif self._is_left and word & _OPENS and self._rung < tail:
-                # Its writer is taking it back.
-                break
+                except Exception:
+                    failed, times = self._failed
+                    self._failed = tail, times + 1 if failed == tail else 1
+                    if self._failed[1] < TRIES:
+                        raise
             elif self._looks < LOOKS and not self._is_left:
                 self._looks += 1
                 break
@@ -406,8 +433,7 @@ class RingReader(Ring):
     def _is_whole(self, number: int, word: int, letter: memoryview) -> bool:
         """Whether all that was written into a slot is visible by now, and may be taken."""
         said = (word >> _NUMBER & _NUMBERS) == number & _NUMBERS
-        heard = not word & _OPENS or self._rung >= number
-        return said and heard and crc32(letter, self._seed) == word >> _SUM
+        return said and crc32(letter, self._seed) == word >> _SUM
 
     def end(self, *, over: bool) -> None:
         """Say that its reader is gone, and whether stock was taken, so that nothing more is."""

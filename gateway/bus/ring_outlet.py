@@ -19,7 +19,7 @@ from gateway.bus.patience import Patience
 from gateway.bus.ring import LETTER, NOT_IN, QUIET, RingWriter
 from gateway.bus.rings import Rings
 from gateway.bus.wire import ANNOUNCEMENT, BELL, Folder, Outlet, no_unicode, pack, socket_name
-from gateway.errors import GatewayError, RecipientGoneError
+from gateway.errors import RecipientGoneError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
 
@@ -43,6 +43,7 @@ class RingOutlet(Outlet):
         "__weakref__",
         "_first",
         "_holder",
+        "_is_known",
         "_is_mixed",
         "_opener",
         "_reader",
@@ -62,6 +63,8 @@ class RingOutlet(Outlet):
         # handler gets in; a lock that is taken as a handler raises is given back by nobody.
         self._holder = self._first = self._opener = 0
         self._is_mixed = False
+        # Whether what is raised is ours, and leaves no letter without its bell.
+        self._is_known = False
 
     def __del__(self) -> None:
         if self._ring is not None:
@@ -74,7 +77,7 @@ class RingOutlet(Outlet):
             super().deliver(message, timeout)
             return
         if self._ring is not None:
-            me, deadline, ring = get_ident(), 0.0, None
+            me, deadline, ring, self._is_known = get_ident(), 0.0, None, False
             if self._holder == me:
                 # Of a signal's handler, in the middle of another letter.
                 super().deliver(message, timeout)
@@ -97,11 +100,9 @@ class RingOutlet(Outlet):
                         return
             except UnicodeEncodeError as error:
                 raise no_unicode(error) from error
-            except GatewayError:
-                raise
             except BaseException:
-                # As of a signal's handler: it may have come before the bell.
-                if ring is not None:
+                # As of a signal's handler, unless it is ours: it may have come before the bell.
+                if ring is not None and not self._is_known:
                     ring.owe()
                 raise
             finally:
@@ -126,7 +127,8 @@ class RingOutlet(Outlet):
         long = monotonic() + TURN
         deadline, pause = max(deadline, long), SOON
         try:
-            while self._holder or self._first not in {0, me}:
+            # Nor is anything made here, which might collect, and so call something.
+            while self._holder or (self._first and self._first != me):
                 now = monotonic()
                 if now >= deadline:
                     raise self._as_full(timeout)
@@ -148,7 +150,7 @@ class RingOutlet(Outlet):
     def _opened_with(self, letter: bytes, deadline: float, timeout: float) -> bool:
         """Borrow a ring and put ``letter`` in as the first; False where there is none."""
         self._rings.heed_forks(self)
-        me = get_ident()
+        me, ring, self._is_known = get_ident(), None, False
         if self._holder == me:
             return False
         try:
@@ -156,42 +158,31 @@ class RingOutlet(Outlet):
                 self._await_turn(me, deadline, timeout)
             else:
                 self._holder = me
-            if self._ring is not None:
+            ring = self._ring
+            if ring is not None:
                 # Of another thread, a moment ago.
-                return self._goes_by_ring(self._ring, letter, NOT_IN, deadline, timeout)
+                return self._goes_by_ring(ring, letter, NOT_IN, deadline, timeout)
             orphans: list[tuple[int, int]] = []
             ring = self._rings.borrow(self._reader, orphans)
             if ring is not None:
                 self._ring, self._opener, self._is_mixed = ring, me, False
-                self._open(ring, letter, deadline, timeout)
-            self._ring_for_the_dead(orphans)
+            for orphan in orphans:
+                self._ring_for_the_dead(*orphan, deadline)
+            if ring is not None:
+                self._tell(ring, ring.open(letter), deadline, timeout)
             return ring is not None
-        finally:
-            if self._holder == me:
-                self._holder = 0
-
-    def _open(self, ring: RingWriter, letter: bytes, deadline: float, timeout: float) -> None:
-        try:
-            self._tell(ring, ring.open(letter), deadline, timeout)
         except BaseException:
             # What was given back is another's.
-            if self._ring is ring:
+            if ring is not None and self._ring is ring:
                 if ring.is_empty:
                     # Nobody was told that letters come this way.
                     self._give_back(ring)
-                else:
+                elif not self._is_known:
                     ring.owe()
             raise
-
-    def _ring_for_the_dead(self, orphans: list[tuple[int, int]]) -> None:
-        """Ring for letters whose writers were killed before they did, as far as there is room."""
-        try:
-            for orphan in orphans:
-                self.socket_for("mail").send(BELL.pack(ANNOUNCEMENT, *orphan))
-        except OSError as error:
-            # With the next ring, or by whoever takes stock of it. Without a number: see below.
-            if error.errno is None:
-                raise
+        finally:
+            if self._holder == me:
+                self._holder = 0
 
     def _goes_by_ring(
         self, ring: RingWriter, letter: bytes, due: int, deadline: float, timeout: float
@@ -203,6 +194,8 @@ class RingOutlet(Outlet):
                 # A fork has a copy of what its parent borrowed, and no right to use it.
                 self._give_back(ring)
                 return False
+            if ring.owes:
+                self._make_up(ring, deadline, timeout)
             leaves = self._is_mixed or not 0 < len(letter) <= LETTER
             if leaves or not ring.make_room():
                 self._wait_in_ring(ring, deadline, timeout, until_empty=leaves)
@@ -210,8 +203,6 @@ class RingOutlet(Outlet):
                 self._give_back(ring)
                 return False
             put = ring.put(letter)
-            if put is None and ring.owes:
-                put = ring.last
         if put is not None:
             self._tell(ring, put, deadline, timeout)
         return True
@@ -226,6 +217,31 @@ class RingOutlet(Outlet):
             self._ring_bell(ring, number, deadline, timeout)
         if self._ring is ring and ring.has_ended:
             self._settle(ring, number)
+
+    def _ring_for_the_dead(self, ring: int, number: int, deadline: float) -> None:
+        """Ring for what somebody put in who was killed before the bell."""
+        try:
+            self._send_bell(ring, number, deadline)
+        except OSError as error:
+            # Whoever takes stock of a reader that is gone finds it.
+            if error.errno is None:
+                raise
+
+    def _make_up(self, ring: RingWriter, deadline: float, timeout: float) -> None:
+        """Ring the bell that an interruption kept from ringing; nothing goes in before."""
+        try:
+            is_told = ring.is_empty or self._send_bell(ring.number, ring.last, deadline)
+        except OSError as error:
+            gone = self._as_gone(error)
+            if gone is not error:
+                # Whoever takes stock of it finds what lies there.
+                self._give_back(ring)
+            raise gone from error
+        if not is_told:
+            full = self._as_full(timeout)
+            self._is_known = True
+            raise full
+        ring.rung(ring.last)
 
     def _wait_in_ring(
         self, ring: RingWriter, deadline: float, timeout: float, *, until_empty: bool
@@ -242,39 +258,52 @@ class RingOutlet(Outlet):
                 raise RecipientGoneError(f"{self.name!r} is gone")
             left = deadline - monotonic()
             if left <= 0:
-                raise self._as_full(timeout)
+                full = self._as_full(timeout)
+                self._is_known = True
+                raise full
             self._patience.sleep(ring, min(left, longest), select.EPOLLIN)
             ring.was_told()
             longest = min(2 * longest, LONGEST)
 
     def _ring_bell(self, ring: RingWriter, number: int, deadline: float, timeout: float) -> None:
         """Have the reader look into the ring, in its turn; what it cannot be told is taken back."""
-        bell = BELL.pack(ANNOUNCEMENT, ring.number, number)
+        try:
+            is_sent = self._send_bell(ring.number, number, deadline, ring)
+        except OSError as error:
+            if self._as_gone(error) is not error:
+                self._settle(ring, number)
+            # Without a number it is a signal's handler's: the letter is in, and a bell is owed.
+            elif error.errno is None or ring.take_back(number):
+                raise
+            return
+        if is_sent:
+            ring.rung(number)
+        elif ring.take_back(number):
+            full = self._as_full(timeout)
+            self._is_known = True
+            raise full
+
+    def _send_bell(
+        self, ring: int, number: int, deadline: float, told: RingWriter | None = None
+    ) -> bool:
+        """Wait until there is room for a bell; False where there was none before the deadline.
+
+        False as well as soon as whoever is ``told`` has the letter.
+        """
+        bell = BELL.pack(ANNOUNCEMENT, ring, number)
         used = self.socket_for("mail")
         while True:
             try:
                 used.send(bell)
             except BlockingIOError:
-                if ring.is_taken(number):
-                    return
                 left = deadline - monotonic()
-                if left <= 0:
-                    if ring.take_back(number):
-                        raise self._as_full(timeout) from None
-                    return
+                if left <= 0 or (told is not None and told.is_taken(number)):
+                    return False
                 self._patience.sleep(used, left)
                 # As in `Outlet`: its reader is to make more room first.
                 os.sched_yield()
-            except OSError as error:
-                if self._as_gone(error) is not error:
-                    self._settle(ring, number)
-                # Without a number it is a signal's handler's: the letter is in, and a bell is owed.
-                elif error.errno is None or ring.take_back(number):
-                    raise
-                return
             else:
-                ring.rung(number)
-                return
+                return True
 
     def _settle(self, ring: RingWriter, number: int) -> None:
         """Find out whether the last letter was counted with what its reader left, or raise."""

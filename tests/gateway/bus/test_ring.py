@@ -26,7 +26,10 @@ from tests.gateway.bus.ring_ends import (
 
 
 def caught_up(rings: Rings, letter: Make) -> tuple[RingWriter, RingReader, int]:
-    """Return both ends of a ring whose reader had taken all, and the number of what is in: 1."""
+    """Return both ends of a ring whose reader had taken all, and the number of the next letter.
+
+    That is in, and its body is 1.
+    """
     writer = borrowed(rings)
     reader = reader_of(rings, writer)
     reader.hear(writer.open(packed(letter, 0)))
@@ -151,7 +154,7 @@ def test_a_letter_that_is_taken_back_never_comes(rings: Rings, letter: Make) -> 
     assert writer.take_back(writer.open(packed(letter, 1)))
     reader.hear(writer.open(packed(letter, 2)))
     assert taken(reader) == [2]
-    assert not writer.take_back(0), "its reader has it"
+    assert not writer.take_back(writer.last), "its reader has it"
 
 
 def test_each_letter_is_counted_as_it_is_taken(rings: Rings, letter: Make) -> None:
@@ -373,6 +376,19 @@ def test_a_bell_that_is_late_takes_nothing_back(rings: Rings, letter: Make) -> N
     assert taken(reader) == ["new"]
 
 
+def test_what_is_taken_back_from_behind_another_letter_never_comes(
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader, _ = caught_up(rings, letter)
+    writer.put(packed(letter, 2))
+    got: list[Any] = []
+    monkeypatch.setattr(module, "sleep", lambda seconds: got.extend(taken(reader)))
+    assert writer.take_back(writer.last)
+    assert got == [1]
+    writer.put(packed(letter, 3))
+    assert taken(reader) == [3]
+
+
 def test_a_bell_is_good_for_all_that_was_put_in_before(rings: Rings, letter: Make) -> None:
     writer = borrowed(rings)
     reader = reader_of(rings, writer)
@@ -414,7 +430,28 @@ def test_what_nobody_can_unpack_is_garbage_whatever_is_raised(
         return message
 
     monkeypatch.setattr(module, "unpack", odd)
+    for _ in range(module.TRIES - 1):
+        with pytest.raises(RuntimeError):
+            taken(reader)
     assert taken(reader) == ["next"]
+
+
+def test_what_a_handler_raises_as_a_letter_is_unpacked_costs_no_letter(
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = borrowed(rings)
+    reader = reader_of(rings, writer)
+    reader.hear(writer.open(packed(letter, "whole")))
+
+    def struck(data: Any) -> Message:
+        unpack(data)
+        raise TimeoutError
+
+    monkeypatch.setattr(module, "unpack", struck)
+    with pytest.raises(TimeoutError):
+        taken(reader)
+    monkeypatch.undo()
+    assert taken(reader) == ["whole"]
 
 
 def test_whoever_comes_while_a_letter_is_taken_back_leaves_it_alone(

@@ -113,30 +113,65 @@ def test_what_nobody_was_told_of_holds_up_no_other_reader(rings: Rings, letter: 
     assert taken(reader) == ["new"]
 
 
-@pytest.mark.parametrize("how", ["takes it", "stands still"])
 def test_what_nobody_was_told_of_may_be_taken_this_moment(
-    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch, how: str
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its writer was killed right after the bell, which is read as another one borrows the ring."""
     dies_with_a_ring(rings, [packed(letter, 0)], bells=0)
     late = rings.ring_for(0, READER)
     assert late is not None
     late.hear(FIRST)
-    words, at_it = late._words, late._at_it
-    words[at_it] = 1
+    got: list[Any] = []
 
     def meanwhile(seconds: float) -> None:
-        if how == "takes it":
-            # What it does at last.
-            words[one._TAIL] = FIRST + 1
-            words[at_it] = 0
+        # It was at it, and is done.
+        late._words[one._TAIL] = FIRST + 1
+        got.extend(taken(late))
 
     monkeypatch.setattr(one, "sleep", meanwhile)
     ring = borrowed(rings, "other.1")
-    assert ring.number == (0 if how == "takes it" else 1)
+    assert ring.number == 0
     reader = reader_of(rings, ring, "other.1")
     reader.hear(ring.open(packed(letter, "new")))
+    assert taken(late) == []
     assert taken(reader) == ["new"]
+    assert got == []
+
+
+def test_a_reader_that_stands_still_with_a_ring_keeps_it(
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies_with_a_ring(rings, [packed(letter, 0)], bells=0)
+    late = rings.ring_for(0, READER)
+    assert late is not None
+    late.hear(FIRST)
+    words, at_it = late._words, late._at_it
+    monkeypatch.setattr(one, "sleep", lambda seconds: words.__setitem__(at_it, 1))
+    held = [borrowed(rings, "other.1") for _ in range(2)]
+    assert [each.number for each in held] == [1, 2]
+    # It goes on.
+    words[one._TAIL] = FIRST + 1
+    words[at_it] = 0
+    ring = borrowed(rings, "other.1")
+    assert ring.number == 0
+    reader = reader_of(rings, ring, "other.1")
+    reader.hear(ring.open(packed(letter, "new")))
+    assert taken(late) == []
+    assert taken(reader) == ["new"]
+
+
+def test_a_reader_that_was_killed_with_a_ring_in_its_hands_leaves_it(
+    rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies_with_a_ring(rings, [packed(letter, 0)], bells=0)
+    late = rings.ring_for(0, READER)
+    assert late is not None
+    monkeypatch.setattr(one, "sleep", lambda seconds: late._words.__setitem__(late._at_it, 1))
+    assert borrowed(rings, "other.1").number == 1
+    monkeypatch.undo()
+    with rings.ending(READER) as ending:
+        assert left_in(ending) == []
+    assert borrowed(rings, "other.1").number == 0
 
 
 def test_a_reader_that_looks_once_more_takes_nothing_of_anothers(

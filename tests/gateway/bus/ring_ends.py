@@ -56,6 +56,3 @@ def in_a_child(act: Callable[[], Any]) -> int:
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-# Order, bells and room

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import select
@@ -321,36 +322,151 @@ def test_a_letter_that_was_interrupted_as_it_was_packed_hides_none(
     assert got == [*range(count), "opens", "next", "after"]
 
 
-def test_an_interruption_leaves_the_turn_to_others(
-    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing, run: Any
+@pytest.mark.parametrize("kind", [Struck, TimeoutError, MailboxFullError])
+def test_interruptions_cost_neither_letters_nor_turns(
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    flowing: Flowing,
+    run: Any,
+    kind: type[BaseException],
 ) -> None:
     """Real signals, at any moment, whose handler raises as Ctrl-C does."""
     out = outlet()
     flowing(out, target)
-    message, ended = letter(body="x"), threading.Event()
-    chance = random.Random(1)
+    ended, chance = threading.Event(), random.Random(1)
+    got: list[int] = []
+    accepted: list[int] = []
+    numbers = itertools.count()
 
     def read() -> None:
         while not ended.is_set():
-            target.get(0.05)
+            message = target.get(0.05)
+            if message is not None:
+                got.append(message.body)
 
     def handler(*_: Any) -> None:
-        raise Struck
+        raise kind
 
     reader = run(read)
     before = signal.signal(signal.SIGALRM, handler)
     try:
-        for _ in range(300):
-            with contextlib.suppress(Struck):
+        for _ in range(200):
+            end = monotonic() + 1.0
+            with contextlib.suppress(kind):
                 signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.002))
-                while True:
-                    out.deliver(message, 10.0)
+                while monotonic() < end:
+                    number = next(numbers)
+                    out.deliver(letter(body=number), 10.0)
+                    accepted.append(number)
             assert out._holder == 0
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        last = next(numbers)
+        out.deliver(letter(body=last), 10.0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         ended.set()
         reader.result()
+    got += drained(target, 0.05)
+    assert got == sorted(set(got))
+    assert set(accepted) <= set(got)
+    assert got[-1] == last
+
+
+def struck(out: RingOutlet, message: Message, kind: type[BaseException]) -> None:
+    """Have a handler raise after a letter was put in, and before its bell."""
+
+    def raises(*_: Any) -> None:
+        raise kind
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RingOutlet, "_tell", raises)
+        with pytest.raises(kind):
+            out.deliver(message)
+
+
+def test_a_bell_that_is_owed_is_rung_however_often_that_fails(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out, other = outlet(), outlet()
+    flowing(out, target)
+    assert drained(target, 0.05) == []
+    struck(out, letter(body="owed"), KeyboardInterrupt)
+    count = filled(other, letter)
+    for body in ("small", "x" * 3000):
+        with pytest.raises(MailboxFullError):
+            out.deliver(letter(body=body), 0.01)
+    assert drained(target, 0.05) == list(range(count))
+    out.deliver(letter(body="next"))
+    assert drained(target, 0.05) == ["owed", "next"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, TimeoutError, MailboxFullError])
+def test_a_large_letter_rings_for_what_was_interrupted(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing, run: Any, kind: Any
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    assert drained(target, 0.05) == []
+    struck(out, letter(body="owed"), kind)
+    writer = run(lambda: out.deliver(letter(body="x" * 3000)))
+    assert received(target, 2) == ["owed", "x" * 3000]
+    writer.result()
+
+
+def test_an_interruption_in_anothers_ring_is_made_up_for(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    assert drained(target, 0.05) == []
+    message = letter(body="interrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RingOutlet, "_tell", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            # As of one that found the socket full as another thread borrowed the ring.
+            out._wait_for_room(message, 5.0, encode(message))
+    out.deliver(letter(body="next"))
+    assert drained(target, 0.05) == ["interrupted", "next"]
+
+
+def test_a_bell_that_is_owed_to_a_reader_that_is_gone_is_told_as_that(
+    letter: Make, box: Boxes, rings: Rings, outlet: Outlets, flowing: Flowing
+) -> None:
+    target, out = box(rings=rings), outlet()
+    flowing(out, target)
+    struck(out, letter(body="owed"), KeyboardInterrupt)
+    left = target.close()
+    with pytest.raises(RecipientGoneError):
+        out.deliver(letter(body="next"), 0.5)
+    assert [each.body for each in left] == ["owed"]
+    assert out._ring is None
+
+
+def test_what_a_handler_raises_while_its_thread_waits_comes_through(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing, run: Any, until: Any
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    for number in range(SLOTS):
+        out.deliver(letter(body=number))
+
+    def handler(*_: Any) -> None:
+        raise TimeoutError("the handler's")
+
+    def strike() -> None:
+        until(lambda: out._ring is not None and out._ring._words[module._WANTED])
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        striker = run(strike)
+        with pytest.raises(TimeoutError, match="the handler's"):
+            out.deliver(letter(body="too much"), 10.0)
+        striker.result()
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_what_a_handler_raises_comes_through_although_the_letter_was_taken(
@@ -450,7 +566,7 @@ def test_threads_of_a_fork_leave_the_turn_to_each_other(
         try:
             # As if a ring had been borrowed here, and another thread were at it.
             out._ring, out._holder = out._rings.borrow("other.1"), ANOTHER
-            with contextlib.suppress(MailboxFullError):
+            with pytest.raises(MailboxFullError):
                 out.deliver(letter(body="child"), 0.05)
             status = out._holder != ANOTHER
         finally:
@@ -473,7 +589,7 @@ def test_who_has_waited_for_long_is_the_next_one(
 
 
 def test_a_signals_handler_may_write_while_its_thread_waits_in_a_ring(
-    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing, run: Any, until: Any
 ) -> None:
     out = outlet()
     flowing(out, target)
@@ -486,15 +602,20 @@ def test_a_signals_handler_may_write_while_its_thread_waits_in_a_ring(
         out.deliver(letter(body="handler"), 5.0)
         done.append(monotonic() - began)
 
+    def strike() -> None:
+        until(lambda: out._ring is not None and out._ring._words[module._WANTED])
+        os.kill(os.getpid(), signal.SIGALRM)
+
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
+        striker = run(strike)
         with pytest.raises(MailboxFullError):
-            out.deliver(letter(body="too much"), 0.5)
+            out.deliver(letter(body="too much"), 2.0)
+        striker.result()
     finally:
         signal.signal(signal.SIGALRM, before)
     assert done
-    assert done[0] < 0.3
+    assert done[0] < 1.5
     assert sorted(map(str, drained(target, 0.05))) == sorted(["handler", *map(str, range(SLOTS))])
 
 
@@ -508,14 +629,14 @@ def test_one_deadline_holds_for_all_that_a_writer_waits_for(
     out._holder = ANOTHER
 
     def let_go() -> None:
-        threading.Event().wait(0.5)
+        threading.Event().wait(1.0)
         out._holder = 0
 
     holder = run(let_go)
     began = monotonic()
     with pytest.raises(MailboxFullError):
-        out.deliver(letter(body="too much"), 0.7)
-    assert monotonic() - began < 1.0
+        out.deliver(letter(body="too much"), 1.2)
+    assert monotonic() - began < 2.1
     holder.result()
 
 
@@ -537,15 +658,15 @@ def test_what_waited_in_a_ring_does_not_wait_as_long_at_the_socket(
         filled(other, letter)
 
     def read_later() -> None:
-        threading.Event().wait(0.4)
+        threading.Event().wait(1.0)
         assert target.get(1.0) is not None
 
     monkeypatch.setattr(RingOutlet, "_give_back", as_others_write)
     reader = run(read_later)
     began = monotonic()
     with pytest.raises(MailboxFullError):
-        out.deliver(letter(body="x" * 3000), 0.6)
-    assert monotonic() - began < 0.9
+        out.deliver(letter(body="x" * 3000), 1.2)
+    assert monotonic() - began < 2.1
     reader.result()
 
 
@@ -598,6 +719,24 @@ def test_a_ring_that_is_anothers_by_now_makes_way(
         assert [each.number for each in target._flowing] == [others.number]
         assert target._flowing[0].is_for(b"other.1")
     assert target._flowing[0].number == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_what_floods_the_socket_leaves_room_for_rings_and_they_for_it(
+    letter: Make, box: Boxes, rings: Rings, outlet: Outlets, size: int
+) -> None:
+    target, out = box(rings=rings, size=size), outlet()
+    ring = rings.borrow("worker.1")
+    assert ring is not None
+    target._hear(ring.number, ring.open(encode(letter(body="ring"))))
+    got = Counter[str]()
+    for _ in range(300):
+        while ring.make_room():
+            ring.put(encode(letter(body="ring")))
+        while out.try_send(letter(body="socket"), "mail"):
+            pass
+        got[received(target, 1)[0]] += 1
+    assert min(got["ring"], got["socket"]) > 50, got
 
 
 def test_a_letter_of_which_a_bell_tells_is_there_at_once(

@@ -78,7 +78,6 @@ class Intake:
         self._in_a_row = 0
         self._singles = self._apart = 0
         self._served = 0
-        self._is_odd = False
         self._rings = rings
         # Those that letters come from, or came from a moment ago.
         self._flowing: list[RingReader] = []
@@ -249,9 +248,8 @@ class Intake:
 
     def _share(self, room: int) -> int:
         """Return how many letters to read from a socket, so that rings have as much room."""
-        self._is_odd = not self._is_odd
-        # Where there is but one place they take turns.
-        return min(DRAIN, (room + self._is_odd) // 2 if self._flowing else room)
+        # Where there is but one place it is read one at a time now and then: see `SINGLES`.
+        return min(DRAIN, room // 2 if self._flowing else room)
 
     def _drain(self, inlet: Inlet, most: int, room: int = 0) -> int:
         """Read and sort in up to ``most`` letters; return how many there were.

@@ -72,6 +72,20 @@ def test_threads_that_write_first_at_the_same_moment_share_an_outlet(
     assert one.result() is other.result()
 
 
+def test_an_outlet_to_a_life_that_is_over_by_now_is_not_kept(
+    offices: Offices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, _ = offices(main=0, worker=1)
+
+    def meanwhile(*arguments: Any) -> Outlet:
+        here.update(Book(2, {"main": 1}))
+        return outlet_to(*arguments)
+
+    monkeypatch.setattr(module, "outlet_to", meanwhile)
+    assert here.target("worker").incarnation == 1
+    assert here._outlets == {}
+
+
 def test_nobody_is_an_address_error(offices: Offices) -> None:
     here, _ = offices(main=0)
     with pytest.raises(AddressError):

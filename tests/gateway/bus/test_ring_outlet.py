@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import random
@@ -399,7 +400,29 @@ def test_a_bell_that_is_owed_is_rung_however_often_that_fails(
             out.deliver(letter(body=body), 0.01)
     assert drained(target, 0.05) == list(range(count))
     out.deliver(letter(body="next"))
+    assert out._ring is not None
+    assert not out._ring.owes
     assert drained(target, 0.05) == ["owed", "next"]
+
+
+def test_a_bell_that_is_owed_to_nobody_is_told_as_that(
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    flowing: Flowing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    struck(out, letter(body="owed"), KeyboardInterrupt)
+
+    def refused(*_: Any) -> bool:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody is there")
+
+    monkeypatch.setattr(RingOutlet, "_send_bell", refused)
+    with pytest.raises(RecipientGoneError):
+        out.deliver(letter(body="next"))
+    assert out._ring is None
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, TimeoutError, MailboxFullError])

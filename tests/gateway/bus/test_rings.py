@@ -117,7 +117,7 @@ def test_what_nobody_was_told_of_may_be_taken_this_moment(
     rings: Rings, letter: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its writer was killed right after the bell, which is read as another one borrows the ring."""
-    dies_with_a_ring(rings, [packed(letter, 0)], bells=0)
+    dies_with_a_ring(rings, [packed(letter, number) for number in range(3)], bells=0)
     late = rings.ring_for(0, READER)
     assert late is not None
     late.hear(FIRST)
@@ -125,7 +125,7 @@ def test_what_nobody_was_told_of_may_be_taken_this_moment(
 
     def meanwhile(seconds: float) -> None:
         # It was at it, and is done.
-        late._words[one._TAIL] = FIRST + 1
+        late._words[one._TAIL] = late._tail = FIRST + 1
         got.extend(taken(late))
 
     monkeypatch.setattr(one, "sleep", meanwhile)

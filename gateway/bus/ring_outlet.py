@@ -77,7 +77,8 @@ class RingOutlet(Outlet):
             super().deliver(message, timeout)
             return
         if self._ring is not None:
-            me, deadline, ring, self._is_known = get_ident(), 0.0, None, False
+            me, deadline, ring = get_ident(), 0.0, None
+            self._is_known = False
             if self._holder == me:
                 # Of a signal's handler, in the middle of another letter.
                 super().deliver(message, timeout)

@@ -14,7 +14,6 @@ import pytest
 from gateway.bus.directory import Book
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.bus.rings import Rings
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import RealClock
 from gateway.mail.message import Message
@@ -94,14 +93,6 @@ def folder(tmp_path: Path, stack: ExitStack) -> Folder:
     stack.callback(folder.close)
     stack.callback(folder.clean)
     return folder
-
-
-@pytest.fixture(params=[False, True], ids=["unsigned", "signed"])
-def rings(request: pytest.FixtureRequest) -> Iterator[Rings]:
-    """The rings of an application, on cores that keep the order of what is written, or do not."""
-    made = Rings(is_signed=request.param)
-    yield made
-    made.close()
 
 
 @pytest.fixture

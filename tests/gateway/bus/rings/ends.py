@@ -1,4 +1,4 @@
-"""Both ends of a ring, for tests of one ring and of all of them."""
+"""Both ends of a ring, and of a mailbox that is written to by rings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.bus.ledger import empty_row
+from gateway.bus.mailbox import Mailbox
 from gateway.bus.ring import SLOTS, RingReader, RingWriter
+from gateway.bus.ring_outlet import RingOutlet
 from gateway.bus.rings import Rings
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
 
 READER = "worker.1"
 
+ANOTHER = -1
+"""A thread that is none of ours."""
+
 Make = Callable[..., Message]
+Boxes = Callable[..., Mailbox]
+Outlets = Callable[..., RingOutlet]
+Flowing = Callable[[RingOutlet, Mailbox], int]
+Waiting = Callable[[], tuple[RingOutlet, Any]]
 
 
 def borrowed(rings: Rings, reader: str = READER) -> RingWriter:
@@ -56,3 +65,27 @@ def in_a_child(act: Callable[[], Any]) -> int:
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def drained(target: Mailbox, timeout: float = 0.0) -> list[Any]:
+    """Return the bodies of what comes until nothing has come for ``timeout`` seconds."""
+    return [letter.body for letter in iter(lambda: target.get(timeout), None)]
+
+
+def received(target: Mailbox, many: int) -> list[Any]:
+    """Return the bodies of the next ``many`` letters."""
+    found = [target.get(10.0) for _ in range(many)]
+    return [letter and letter.body for letter in found]
+
+
+def filled(out: RingOutlet, letter: Make) -> int:
+    """Fill the socket, and no more; return how many letters that took."""
+    count = 0
+    while out.try_send(letter(body=count), "mail"):
+        count += 1
+    return count
+
+
+def deliver_many(out: RingOutlet, letter: Make, many: int) -> None:
+    for number in range(many):
+        out.deliver(letter(body=number), 30.0)

@@ -16,7 +16,7 @@ from gateway.bus.ring import LETTER, NOT_IN, SLOTS, RingReader, RingWriter
 from gateway.bus.rings import Rings
 from gateway.mail.codec import encode, unpack
 from gateway.mail.message import Message
-from tests.gateway.bus.ring_ends import (
+from tests.gateway.bus.rings.ends import (
     Make,
     borrowed,
     packed,

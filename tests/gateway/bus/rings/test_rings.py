@@ -16,7 +16,7 @@ from gateway.bus.ledger import GARBAGE, empty_row
 from gateway.bus.ring import LETTER, NOT_IN, SLOTS, Ring, RingWriter
 from gateway.bus.rings import RINGS, Rings
 from gateway.mail.message import Message
-from tests.gateway.bus.ring_ends import (
+from tests.gateway.bus.rings.ends import (
     READER,
     Make,
     borrowed,

@@ -256,46 +256,51 @@ class Intake:
 
         Behind those of the mail socket come those in rings, up to ``room`` in all.
         """
+        letters: list[Message] = []
+        self._lanes.counts[TAKING] = 1
+        try:
+            # No loop in here: on Python 3.13.0 it would lead past the `finally` where a signal's
+            # handler raises as it begins anew.
+            return self._read_into(letters, inlet, most, room)
+        finally:
+            if letters:
+                with self._lock:
+                    self._lanes.take_in(letters)
+            self._lanes.counts[TAKING] = 0
+
+    def _read_into(self, letters: list[Message], inlet: Inlet, most: int, room: int) -> int:
         lock, lanes, read = self._lock, self._lanes, inlet.read
         counts = lanes.counts
         # Nobody else drains meanwhile, so that this count needs no lock.
         found, taken = 0, lanes.taken_in
-        letters: list[Message] = []
-        counts[TAKING] = 1
-        try:
-            while found < most:
-                try:
-                    message = read()
-                except ProtocolError:
-                    counts[GARBAGE] += 1
-                    found += 1
-                    continue
-                if message is None:
-                    break
+        while found < most:
+            try:
+                message = read()
+            except ProtocolError:
+                counts[GARBAGE] += 1
                 found += 1
-                if message.kind == "letter":
-                    taken += 1
-                    counts[TAKEN_IN] = taken
-                    letters.append(message)
-                elif message.kind != "control" or not self._is_obeyed(message):
-                    lock.acquire()
-                    try:
-                        self._sort(message)
-                    finally:
-                        lock.release()
-                    counts[TAKING] = 1
-            if self._flowing and inlet is self._mail_inlet:
-                flowing = self._flowing
-                for ring in flowing:
-                    taken = ring.take(letters, counts, taken, room - len(letters))
-                # Each is the first in its turn: one that is never empty leaves no room to others.
-                flowing.append(flowing.pop(0))
-                found = max(found, len(letters))
-        finally:
-            if letters:
-                with lock:
-                    lanes.take_in(letters)
-            counts[TAKING] = 0
+                continue
+            if message is None:
+                break
+            found += 1
+            if message.kind == "letter":
+                taken += 1
+                counts[TAKEN_IN] = taken
+                letters.append(message)
+            elif message.kind != "control" or not self._is_obeyed(message):
+                lock.acquire()
+                try:
+                    self._sort(message)
+                finally:
+                    lock.release()
+                counts[TAKING] = 1
+        if self._flowing and inlet is self._mail_inlet:
+            flowing = self._flowing
+            for ring in flowing:
+                taken = ring.take(letters, counts, taken, room - len(letters))
+            # Each is the first in its turn: one that is never empty leaves no room to others.
+            flowing.append(flowing.pop(0))
+            found = max(found, len(letters))
         return found
 
     # Rings

@@ -125,22 +125,27 @@ class RingOutlet(Outlet):
 
     def _await_turn(self, me: int, deadline: float, timeout: float) -> None:
         """Take the turn as soon as no other thread writes into the ring, or raise."""
-        long = monotonic() + TURN
-        deadline, pause = max(deadline, long), SOON
         try:
-            # Nor is anything made here, which might collect, and so call something.
-            while self._holder or (self._first and self._first != me):
-                now = monotonic()
-                if now >= deadline:
-                    raise self._as_full(timeout)
-                if now >= long and not self._first:
-                    self._first, pause = me, SOON
-                sleep(min(pause, deadline - now))
-                pause = min(2 * pause, LATER)
-            self._holder = me
+            # A loop in here would lead past the `finally` where a signal's handler raises as it
+            # begins anew, on Python 3.13.0.
+            self._stand_in_line(me, deadline, timeout)
         finally:
             if self._first == me:
                 self._first = 0
+
+    def _stand_in_line(self, me: int, deadline: float, timeout: float) -> None:
+        long = monotonic() + TURN
+        deadline, pause = max(deadline, long), SOON
+        # Nor is anything made here, which might collect, and so call something.
+        while self._holder or (self._first and self._first != me):
+            now = monotonic()
+            if now >= deadline:
+                raise self._as_full(timeout)
+            if now >= long and not self._first:
+                self._first, pause = me, SOON
+            sleep(min(pause, deadline - now))
+            pause = min(2 * pause, LATER)
+        self._holder = me
 
     def lapse(self) -> None:
         """Begin anew in a child of os.fork(): whoever else had the turn is not there."""

@@ -142,6 +142,13 @@ def test_interruptions_cost_neither_letters_nor_turns(
             if message is not None:
                 got.append(message.body)
 
+    def write() -> None:
+        end = monotonic() + 1.0
+        while monotonic() < end:
+            number = next(numbers)
+            out.deliver(letter(body=number), 10.0)
+            accepted.append(number)
+
     def handler(*_: Any) -> None:
         raise kind
 
@@ -149,13 +156,9 @@ def test_interruptions_cost_neither_letters_nor_turns(
     before = signal.signal(signal.SIGALRM, handler)
     try:
         for _ in range(200):
-            end = monotonic() + 1.0
             with contextlib.suppress(kind):
                 signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.002))
-                while monotonic() < end:
-                    number = next(numbers)
-                    out.deliver(letter(body=number), 10.0)
-                    accepted.append(number)
+                write()
             assert out._holder == 0
         signal.setitimer(signal.ITIMER_REAL, 0)
         last = next(numbers)

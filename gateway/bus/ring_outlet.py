@@ -18,8 +18,8 @@ from time import monotonic, sleep
 from gateway.bus.patience import Patience
 from gateway.bus.ring import LETTER, NOT_IN, QUIET, RingWriter
 from gateway.bus.rings import Rings
-from gateway.bus.wire import ANNOUNCEMENT, BELL, Folder, Outlet, no_unicode, pack, socket_name
-from gateway.errors import RecipientGoneError
+from gateway.bus.wire import ANNOUNCEMENT, BELL, DEAD, Folder, Outlet, no_unicode, pack, socket_name
+from gateway.errors import MailboxFullError, RecipientGoneError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
 
@@ -238,15 +238,13 @@ class RingOutlet(Outlet):
         try:
             is_told = ring.is_empty or self._send_bell(ring.number, ring.last, deadline)
         except OSError as error:
-            gone = self._as_gone(error)
-            if gone is not error:
-                # Whoever takes stock of it finds what lies there.
-                self._give_back(ring)
-            raise gone from error
+            if error.errno not in DEAD:
+                raise
+            # Whoever takes stock of it finds what lies there.
+            self._give_back(ring)
+            raise self._as_gone(error) from error
         if not is_told:
-            full = self._as_full(timeout)
-            self._is_known = True
-            raise full
+            raise self._full(timeout)
         ring.rung(ring.last)
 
     def _wait_in_ring(
@@ -264,9 +262,7 @@ class RingOutlet(Outlet):
                 raise RecipientGoneError(f"{self.name!r} is gone")
             left = deadline - monotonic()
             if left <= 0:
-                full = self._as_full(timeout)
-                self._is_known = True
-                raise full
+                raise self._full(timeout)
             self._patience.sleep(ring, min(left, longest), select.EPOLLIN)
             ring.was_told()
             longest = min(2 * longest, LONGEST)
@@ -276,7 +272,7 @@ class RingOutlet(Outlet):
         try:
             is_sent = self._send_bell(ring.number, number, deadline, ring)
         except OSError as error:
-            if self._as_gone(error) is not error:
+            if error.errno in DEAD:
                 self._settle(ring, number)
             # Without a number it is a signal's handler's: the letter is in, and a bell is owed.
             elif error.errno is None or ring.take_back(number):
@@ -285,9 +281,7 @@ class RingOutlet(Outlet):
         if is_sent:
             ring.rung(number)
         elif ring.take_back(number):
-            full = self._as_full(timeout)
-            self._is_known = True
-            raise full
+            raise self._full(timeout)
 
     def _send_bell(
         self, ring: int, number: int, deadline: float, told: RingWriter | None = None
@@ -310,6 +304,12 @@ class RingOutlet(Outlet):
                 os.sched_yield()
             else:
                 return True
+
+    def _full(self, timeout: float) -> MailboxFullError:
+        error = self._as_full(timeout)
+        # The last thing before it is raised.
+        self._is_known = True
+        return error
 
     def _settle(self, ring: RingWriter, number: int) -> None:
         """Find out whether the last letter was counted with what its reader left, or raise."""

@@ -56,7 +56,8 @@ BESIDE = "\0"
 """Before the ``body_type`` of a letter whose body travels beside it."""
 
 # The first letter to the dead is refused; after that the socket is connected no more.
-_DEAD = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT, errno.ENOTCONN, errno.EPIPE}
+DEAD = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT, errno.ENOTCONN, errno.EPIPE}
+"""What the kernel says of a socket whose reader is gone."""
 
 
 def socket_name(name: str, incarnation: int, lane: Lane) -> str:
@@ -189,6 +190,8 @@ class Outlet:
             self._wait_for_room(message, timeout, data)
             return
         except OSError as error:
+            if error.errno not in DEAD:
+                raise
             raise self._as_gone(error) from error
         except UnicodeEncodeError as error:
             raise no_unicode(error) from error
@@ -218,6 +221,8 @@ class Outlet:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
+            if error.errno not in DEAD:
+                raise
             raise self._as_gone(error) from error
         return True
 
@@ -256,9 +261,7 @@ class Outlet:
                 return
         used.send(ANNOUNCEMENT)
 
-    def _as_gone(self, error: OSError) -> OSError:
-        if error.errno not in _DEAD:
-            return error
+    def _as_gone(self, error: OSError) -> RecipientGoneError:
         return RecipientGoneError(f"{self.name!r} is gone: {error.strerror}")
 
     def _wait_for_room(self, message: Message, timeout: float, packed: bytes) -> None:

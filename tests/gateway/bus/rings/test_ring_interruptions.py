@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import itertools
 import os
 import random
@@ -119,6 +120,8 @@ def test_a_letter_that_was_interrupted_as_it_was_packed_hides_none(
     assert got == [*range(count), "opens", "next", "after"]
 
 
+# What strikes in a finalizer Python itself swallows.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", [Struck, TimeoutError, MailboxFullError])
 def test_interruptions_cost_neither_letters_nor_turns(
     letter: Make,
@@ -444,3 +447,21 @@ def test_a_child_of_fork_writes_by_the_socket(
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     out.deliver(letter(body="parent again"))
     assert sorted(drained(target, 0.05)) == ["child", "parent", "parent again"]
+
+
+def test_an_error_is_no_cycle_that_keeps_what_it_came_through(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    for number in range(SLOTS):
+        out.deliver(letter(body=number))
+    message = letter(body="too much")
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(MailboxFullError):
+            out.deliver(message, 0.01)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from itertools import pairwise
 from time import monotonic
 from typing import Annotated, Any
 
@@ -439,8 +438,11 @@ def test_what_is_slept_in_a_step_counts_towards_the_next() -> None:
 def test_in_real_time_steps_come_a_period_apart_and_a_stop_does_not_wait_for_it() -> None:
     times: list[float] = []
     drive = Hooked("step", lambda me: times.append(monotonic()), period=0.03)
+    began = monotonic()
     drive.run()
-    assert all(after - before >= 0.025 for before, after in pairwise(times))
+    # One that is late, on a busy machine, has the next one come sooner after it.
+    assert len(times) > 2
+    assert all(time - began >= number * 0.03 for number, time in enumerate(times))
     gate = Gate()
     gate.open.set()
     slow = Hooked("step", gate, period=3600.0)

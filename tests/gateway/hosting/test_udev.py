@@ -90,7 +90,10 @@ def test_a_device_that_comes_while_the_watch_starts_is_found_once(machine: Umock
                     break
             watcher.wait_present({f"ttyACM{number}" for number in numbers})
             have_it_scan(watcher, machine, 0)
-            assert sorted(watcher.told()) == sorted(f"+ttyACM{number}" for number in numbers)
+            assert set(watcher.told()) == {f"+ttyACM{number}" for number in numbers}
+            # One that was read before it had all its attributes is told again, with them.
+            come = [device for change in watcher.said() for device in change.get("come", ())]
+            assert all(come.count(device) == 1 for device in come)
         for number in numbers:
             machine.unplug(*paths_of(number))
 

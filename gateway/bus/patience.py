@@ -19,7 +19,7 @@ import select
 import threading
 from time import sleep
 from typing import Protocol
-from weakref import WeakSet
+from weakref import ref
 
 NAP = 0.0005
 """Seconds until a writer looks again, where another thread reads or no descriptor is left."""
@@ -82,9 +82,16 @@ class Patience:
         # A signal's handler may write while its thread is in here.
         self._lock = threading.RLock()
         self._boxes: dict[int, Box] = {}
-        # Weak: one that a signal's handler kept from being left is closed as it is collected.
-        self._places: WeakSet[_Place] = WeakSet()
+        # Weak: one that a signal's handler kept from being left is closed as it is collected. No
+        # `WeakSet`, whose methods would cost each OS process pages of its own.
+        self._refs: list[ref[_Place]] = []
         self._free: list[_Place] = []
+
+    def _places(self) -> list[_Place]:
+        return [place for each in self._refs if (place := each()) is not None]
+
+    def _forget(self, place: _Place) -> None:
+        self._refs = [each for each in self._refs if each() not in {None, place}]
 
     def _own(self) -> None:
         """Begin anew in a child of os.fork(): places and replies are its parent's."""
@@ -98,9 +105,9 @@ class Patience:
             if box.urgent_fd < 0:
                 return
             self._boxes[box.urgent_fd] = box
-            for place in list(self._places):
+            for place in self._places():
                 place.epoll.register(box.urgent_fd, select.EPOLLIN)
-            is_first = not self._places
+            is_first = not self._places()
         if is_first:
             # Now, so that whoever waits for the first time costs no descriptor more. Where
             # there is none left it is made when it is wanted.
@@ -113,7 +120,7 @@ class Patience:
         with self._lock:
             if self._boxes.get(box.urgent_fd) is box:
                 del self._boxes[box.urgent_fd]
-                for place in list(self._places):
+                for place in self._places():
                     # It may have closed itself.
                     with contextlib.suppress(OSError):
                         place.epoll.unregister(box.urgent_fd)
@@ -156,7 +163,7 @@ class Patience:
             if place.wanted is wanted or not place.is_spent:
                 return place
             with self._lock:
-                self._places.discard(place)
+                self._forget(place)
             place.epoll.close()
         return self._made()
 
@@ -166,7 +173,7 @@ class Patience:
             if not self._free:
                 self._free.append(place)
                 return
-            self._places.discard(place)
+            self._forget(place)
         place.epoll.close()
 
     def _made(self) -> _Place:
@@ -176,7 +183,7 @@ class Patience:
                 # It may have closed itself.
                 with contextlib.suppress(OSError):
                     place.epoll.register(fd, select.EPOLLIN)
-            self._places.add(place)
+            self._refs.append(ref(place))
         return place
 
     def _read(self) -> bool:
@@ -191,5 +198,5 @@ class Patience:
         while self._free:
             place = self._free.pop()
             with self._lock:
-                self._places.discard(place)
+                self._forget(place)
             place.epoll.close()

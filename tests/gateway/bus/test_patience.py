@@ -233,8 +233,8 @@ def test_a_child_of_fork_sleeps_in_no_place_of_its_parents(
             os._exit(0)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert len(patience._places) == 1
-    (place,) = patience._places
+    assert len(patience._places()) == 1
+    (place,) = patience._places()
     assert mine.urgent_fd in {fd for fd, _ in place.epoll.poll(0)}
     assert mine.get(0.0) is not None, "it is there still"
     waiting = run(lambda: outlets[1].deliver(letter("last"), 10.0))

@@ -409,6 +409,7 @@ class RingReader(Ring):
                 except (*BROKEN, ProtocolError):
                     pass
                 except Exception:
+                    # It is in its place still: what a signal's handler raised does not come again.
                     failed, times = self._failed
                     self._failed = tail, times + 1 if failed == tail else 1
                     if self._failed[1] < TRIES:

@@ -110,8 +110,10 @@ class Rings:
                     if found is None and left.is_free_for(name):
                         found = self._begin(number, name)
                     elif is_owed and orphans is not None:
+                        # Its reader may have taken it this moment.
                         unread = left.unread
-                        orphans += [] if unread is None else [(number, unread)]
+                        if unread is not None:
+                            orphans.append((number, unread))
                 finally:
                     if number not in self._borrowed:
                         self._unlock(number)

@@ -58,7 +58,6 @@ class Rings:
         # A collected outlet gives its ring back wherever it is collected, in here as well.
         self._lock = threading.RLock()
         self._borrowed: WeakValueDictionary[int, RingWriter] = WeakValueDictionary()
-        self._pid = os.getpid()
         self._ending: set[int] = set()
         self._looked_at: list[Ring] = []
         self._heeding: WeakSet[Heeding] = WeakSet()
@@ -68,14 +67,8 @@ class Rings:
         _heed_forks(self)
         self._heeding.add(user)
 
-    def _own(self) -> None:
-        """Begin anew in a child of os.fork() that nobody told: its parent had borrowed nothing."""
-        if self._pid != os.getpid():
-            self._lapse()
-
     def _lapse(self) -> None:
         """Begin anew in a child of os.fork(): what its parent borrowed is not the child's."""
-        self._pid = os.getpid()
         self._lock = threading.RLock()
         for ring in list(self._borrowed.values()):
             ring.lapse()
@@ -95,7 +88,6 @@ class Rings:
         name = reader.encode()
         if len(name) > NAME:
             return None
-        self._own()
         _heed_forks(self)
         found = None
         with self._lock:
@@ -135,7 +127,6 @@ class Rings:
 
     def give_back(self, ring: RingWriter) -> None:
         """Let others borrow ``ring``, as soon as its reader has taken everything."""
-        self._own()
         with self._lock:
             if self._borrowed.get(ring.number) is ring:
                 del self._borrowed[ring.number]
@@ -156,7 +147,7 @@ class Rings:
         """
         found: list[RingReader] = []
         name = reader.encode()
-        self._own()
+        _heed_forks(self)
         with self._lock:
             try:
                 for number in range(len(self._events)):

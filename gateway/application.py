@@ -456,10 +456,11 @@ class Application:
         self._ledgers = SharedLedgers()
         self._rings = Rings()
         stack.callback(self._rings.close)
+        # What was built stays: the collector need not look at it again, here or in a fork.
+        gc.collect()
+        gc.freeze()
         fork_server = ForkServer(self._child_main, self._errand_main, unneeded=[folder.lock])
         fork_server.start()
-        # What was built stays: the collector need not look at it again.
-        gc.freeze()
         stack.callback(fork_server.stop)
         clear(self._temporary)
         stack.callback(clear, self._temporary)

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from msgspec.structs import replace
@@ -36,7 +36,7 @@ from gateway.bus.patience import Patience
 from gateway.bus.pump import Pump
 from gateway.bus.ring import RingReader
 from gateway.bus.rings import Rings
-from gateway.bus.spool_writer import SpoolWriter
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock
 from gateway.errors import AddressError, GatewayError, RecipientGoneError, RefusedError
@@ -44,6 +44,9 @@ from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
 from gateway.mail.message import Message, bounce_of
 from gateway.mail.topic import matches
+
+if TYPE_CHECKING:
+    from gateway.bus.spool_writer import SpoolWriter
 
 log = logging.getLogger(__name__)
 
@@ -385,16 +388,22 @@ class Office:
         book, spools = self.book, {}
         for name, terms in book.spools(topic).items():
             synced = any(matches(pattern, topic) for pattern in terms.always)
-            with self._spool_lock:
-                writer = self._spools.get((name, synced))
-                if writer is None:
-                    writer = SpoolWriter(self.spool_folder(name), terms, synced=synced)
-                    self._spools[name, synced] = writer
-            spools[name] = writer
+            spools[name] = self._writer_for(name, terms, synced)
         names = [name for name in book.subscribers(topic) if name in book.incarnations]
         targets = {name: self._target_for(name, book.incarnations[name]) for name in names}
         others = [target for name, target in targets.items() if name not in spools]
         return _Audience(list(targets.values()), others, spools)
+
+    def _writer_for(self, name: str, terms: SpoolTerms, synced: bool) -> SpoolWriter:
+        # SQLite is nothing that every gateway has to load.
+        from gateway.bus.spool_writer import SpoolWriter
+
+        with self._spool_lock:
+            writer = self._spools.get((name, synced))
+            if writer is None:
+                writer = SpoolWriter(self.spool_folder(name), terms, synced=synced)
+                self._spools[name, synced] = writer
+        return writer
 
     def _write_down(self, name: str, writer: SpoolWriter, message: Message) -> None:
         """Write a publication into the file of a subscriber; count it where that fails."""

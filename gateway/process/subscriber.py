@@ -11,13 +11,12 @@ can carry (`BodyError`).
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.bus.spool import SpoolReader
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import GatewayError
 from gateway.mail.body import checked
@@ -27,6 +26,9 @@ from gateway.mail.message import NORMAL, Message
 from gateway.mail.topic import check_pattern, check_topic
 from gateway.process.correspondent import Correspondent
 from gateway.process.subscription import Subscription
+
+if TYPE_CHECKING:
+    from gateway.bus.spool import SpoolReader
 
 
 class Subscriber(Correspondent):
@@ -141,6 +143,9 @@ class Subscriber(Correspondent):
         >>> play(scene)
         'rain'
         """
+        # SQLite is nothing that every gateway has to load.
+        from gateway.bus.spool import SpoolReader
+
         return SpoolReader(self._office.spool_folder(self.name), terms)
 
     def _offer(self, subscription: Subscription, snapshot: list[bytes]) -> None:

@@ -1,11 +1,11 @@
 """The OS process from which every forked process comes.
 
 It is forked from the main process after ``build()`` and before any thread is
-started: single-threaded, everything imported, its objects frozen out of the
-collector's sight. So its children have every class at hand, share its memory,
-and start in a few milliseconds. Here is the main process's end; what the server
-itself does is in `gateway.supervision.forking`. Nothing else in the gateway
-forks.
+started: single-threaded, everything imported, and frozen out of the collector's
+sight by then, so that neither side's collector takes a page of its own for it. So
+its children have every class at hand, share its memory, and start in a few
+milliseconds. Here is the main process's end; what the server itself does is in
+`gateway.supervision.forking`. Nothing else in the gateway forks.
 
 Refused (`GatewayError`): to ask a server that is gone, and to begin on a machine
 that forks no more. A child whose pidfd finds no room here is ended, and told of

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import array
 import ctypes
-import gc
 import logging
 import os
 import select
@@ -92,8 +91,6 @@ def serve(channel: socket.socket, run_child: RunChild, grace: float) -> None:
         signal.signal(number, signal.SIG_IGN)
     # Should the handlers of the main process write somewhere on a signal.
     signal.set_wakeup_fd(-1)
-    gc.collect()
-    gc.freeze()
     children: dict[int, tuple[str, int, int]] = {}
     poller = select.epoll()
     poller.register(channel, select.EPOLLIN)

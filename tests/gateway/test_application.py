@@ -468,4 +468,4 @@ def test_an_application_loads_no_library_that_few_need() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert not {"_hashlib", "_ssl", "asyncio", "email", "http", "xml"} & set(loaded)
+    assert not {"_hashlib", "_sqlite3", "_ssl", "asyncio", "email", "http", "xml"} & set(loaded)

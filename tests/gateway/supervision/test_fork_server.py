@@ -88,6 +88,29 @@ def test_it_counts_what_it_did(start: Any) -> None:
     assert "2 2 0 True" in program.said
 
 
+def test_what_was_built_is_walked_by_no_collector_and_so_stays_shared(start: Any) -> None:
+    program = start("""
+        import gc
+        built = [[number] for number in range(10_000)]
+        class Worker(Process):
+            def birth(self):
+                say("worker walks", len(gc.get_objects()))
+                self.send("main", "walked")
+        class Main(Process):
+            def birth(self):
+                say("main walks", len(gc.get_objects()))
+                self.add_filter(subject="walked", callback=lambda message: self.die())
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork")
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0
+    walks = [int(line.split()[-1]) for line in program.said if "walks" in line]
+    assert len(walks) == 2
+    assert max(walks) < 5_000
+
+
 # The server itself
 
 

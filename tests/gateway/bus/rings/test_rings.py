@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
 import signal
+import sys
 import threading
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -375,6 +379,43 @@ def test_a_child_that_is_forked_while_another_thread_is_in_here_borrows(
     finally:
         go_on.set()
     thread.result()
+
+
+def test_threads_of_a_child_that_borrow_first_at_the_same_moment_have_a_ring_each(
+    rings: Rings,
+) -> None:
+    inherited, stepped = borrowed(rings), mmap.mmap(-1, 1)
+
+    def borrow_both(step: int) -> bool:
+        """Borrow; another thread does it where this one has come to the line ``step``."""
+        signal.alarm(10)
+        found: list[RingWriter] = []
+        another = threading.Thread(target=lambda: found.append(borrowed(rings)))
+        lines = count()
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            if frame.f_code.co_filename != module.__file__:
+                return None
+            if event == "line" and next(lines) == step:
+                stepped[0] = True
+                another.start()
+                another.join(0.005)  # where this one holds the lock it waits
+            return trace
+
+        sys.settrace(trace)
+        found.append(borrowed(rings))
+        sys.settrace(None)
+        if stepped[0]:
+            another.join()
+        numbers = {ring.number for ring in [inherited, *found] if ring.largest or ring is inherited}
+        return len(numbers) == 2 + stepped[0]
+
+    for step in count():
+        stepped[0] = False
+        assert in_a_child(partial(borrow_both, step)) == 0, f"at line {step}"
+        if not stepped[0]:
+            break
+    assert step > 10, "there is nothing to come in between"
 
 
 def test_a_handler_that_borrows_in_the_middle_of_borrowing_has_a_ring_of_its_own(

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,31 @@ def log_goes_where_it_went() -> Iterator[None]:
     for handler in set(root.handlers).difference(before):
         root.removeHandler(handler)
     root.setLevel(level)
+
+
+@pytest.fixture
+def cycle_free() -> Callable[[], AbstractContextManager[None]]:
+    """Return a context in which nothing may become what only the collector finds.
+
+    An error that a frame of its own traceback holds does, and keeps whatever else is held there.
+    """
+
+    @contextmanager
+    def watched() -> Iterator[None]:
+        gc.collect()
+        gc.disable()
+        try:
+            yield
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            found = [each for each in gc.garbage if isinstance(each, BaseException)]
+            assert not found
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+    return watched
 
 
 @dataclass(frozen=True)

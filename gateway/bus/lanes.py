@@ -43,7 +43,7 @@ from gateway.bus.ledger import (
     balance,
     empty_row,
 )
-from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
+from gateway.errors import MailboxFullError
 from gateway.mail.message import Message
 
 Order = Literal["fifo", "priority"]
@@ -77,7 +77,8 @@ class Call(msgspec.Struct, eq=False):
 
     message: Message
     reply: Message | None = None
-    error: GatewayError | None = None
+    gone: str = ""
+    """Why there will be none: who was asked is dead."""
     lock: Turn | None = None
     """What the waiting thread sleeps on while another one leads."""
     turn: Turn | None = None
@@ -340,9 +341,7 @@ class Lanes:
             # Its own mailbox, or that of the router before it.
             for name in (message.recipient, message.recipient.rpartition("@")[2]):
                 if (name, message.incarnation) in self._ended_lives:
-                    call.error = RecipientGoneError(
-                        f"{name!r} died before it answered {message.subject!r}"
-                    )
+                    call.gone = f"{name!r} died before it answered {message.subject!r}"
                     break
         return call
 

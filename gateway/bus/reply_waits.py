@@ -41,7 +41,7 @@ class ReplyWaits(Intake):
         lock.acquire()
         try:
             call = known or lanes.open_call(message)
-            leads = not (lead.held or call.reply or call.error or self.closed)
+            leads = not (lead.held or call.reply or call.gone or self.closed)
             if leads:
                 lead.held = lead.asleep = True
         finally:
@@ -112,7 +112,7 @@ class ReplyWaits(Intake):
                     leads = turn is None
             left = deadline - self._monotonic()
             # Whoever died may have answered first: the reply lies in the socket then.
-            last_look = left <= 0 or call.error is not None
+            last_look = left <= 0 or bool(call.gone)
             read = self._sleep(turn, 0.0 if last_look else left, reader=False)
 
     def outcome(self, call: Call, timeout: float) -> Message:
@@ -121,8 +121,8 @@ class ReplyWaits(Intake):
             if call.reply.kind == "bounce":
                 raise error_in(call.reply)
             return call.reply
-        if call.error is not None:
-            raise call.error
+        if call.gone:
+            raise RecipientGoneError(call.gone)
         if self.closed:
             raise RecipientGoneError(f"{self.name!r} itself was closed")
         asked = call.message
@@ -139,7 +139,7 @@ class ReplyWaits(Intake):
 
     def _fail(self, calls: list[Call], why: str) -> None:
         for call in calls:
-            call.error = RecipientGoneError(f"{why} before it answered {call.message.subject!r}")
+            call.gone = f"{why} before it answered {call.message.subject!r}"
             call.end()
         if calls and self._lead.asleep:
             self._lead.strike()
@@ -188,7 +188,7 @@ class ReplyWaits(Intake):
     def give_up(self, call: Call) -> None:
         """End ``call`` before its time: this process itself ends, and waits no longer."""
         with self._lock:
-            if call.reply is None and call.error is None:
+            if call.reply is None and not call.gone:
                 self._fail([call], f"{self.name!r} itself ended")
 
     def make_lock(self) -> LockType:

@@ -78,7 +78,7 @@ class LoopMailbox:
         answered = self._loop.create_future()
         call = box.open_call(message, _Turn(self._loop, answered))
         try:
-            if call.reply is None and call.error is None and not box.closed:
+            if call.reply is None and not call.gone and not box.closed:
                 self._watch_replies(1)
                 timer = (
                     self._loop.call_later(max(0.0, timeout), _wake, answered)

@@ -122,22 +122,15 @@ class Writer:
         if awaited:
             self._box.expect(message)
         try:
-            target.deliver(message, timeout)
-        except RecipientGoneError as error:
-            return self._send_again(message, timeout, error)
-        except BaseException:
-            self._box.expect_no_more(message)
-            raise
-        return message
-
-    def _send_again(self, message: Message, timeout: float, error: RecipientGoneError) -> Message:
-        """Look the recipient up once more: it may have been restarted meanwhile."""
-        try:
-            target = self._office.look_up_again(message.recipient)
-            if target.incarnation == message.incarnation:
-                raise error
-            message = replace(message, incarnation=target.incarnation)
-            target.deliver(message, timeout)
+            try:
+                target.deliver(message, timeout)
+            except RecipientGoneError:
+                # It may have been started anew meanwhile.
+                target = self._office.look_up_again(recipient)
+                if target.incarnation == message.incarnation:
+                    raise
+                message = replace(message, incarnation=target.incarnation)
+                target.deliver(message, timeout)
         except BaseException:
             self._box.expect_no_more(message)
             raise

@@ -114,7 +114,11 @@ class Parts:
         error, self._error = self._error, None
         if error is not None:
             self.close()
-            raise error
+            try:
+                raise error
+            finally:
+                # Held by the frame that it came through it would be a cycle.
+                del error
         return coming
 
     def close(self) -> None:

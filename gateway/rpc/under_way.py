@@ -76,7 +76,7 @@ class UnderWay(Attended[T]):
     def stand(self, call: Call) -> None:
         """Take over what the mailbox knows of it; it may have ended by now."""
         self._call = call
-        if call.reply is not None or call.error is not None:
+        if call.reply is not None or call.gone:
             self.release()
 
     def release(self) -> None:
@@ -92,7 +92,7 @@ class UnderWay(Attended[T]):
         call = self._call
         if self._is_done or (
             call.reply is None
-            and call.error is None
+            and not call.gone
             and self._now() < self.deadline
             and not self._calls._box.closed
         ):

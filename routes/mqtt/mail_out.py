@@ -178,9 +178,7 @@ class MailOut:
             raise RefusedError(
                 f"the letter has {size} bytes, more than max_payload = {self._max_payload}"
             )
-        why_not = self._why_not(node, now)
-        if why_not is not None:
-            raise why_not
+        self._check_way_to(node, now)
         limits = self._settings
         if len(self._open) >= limits.queue_size or self._bytes + size > limits.queue_bytes:
             raise MailboxFullError(
@@ -245,7 +243,11 @@ class MailOut:
             self._memory.forget(id)
         if failed is not None:
             self._look_at = now + LOOK_AGAIN
-            raise failed
+            try:
+                raise failed
+            finally:
+                # Held by the frame that it came through it would be a cycle.
+                del failed
 
     # What the other side says
 
@@ -295,14 +297,17 @@ class MailOut:
             elif now >= entry.repeat_at and self._is_online(entry.node):
                 self._publish(entry, now)
             return
-        why_not = self._why_not(entry.node, now)
         if now >= entry.deadline:
             self._give_up(entry, ExpiredError(f"it expired on its way to {entry.node!r}"))
-        elif why_not is not None:
+            return
+        try:
+            self._check_way_to(entry.node, now)
+        except GatewayError as why_not:
             # Where it cannot be forgotten afterwards, the next life must not publish it.
             self._memory.give_up(entry.letter, now)
             self._give_up(entry, why_not)
-        elif self._in_flight[entry.node] < IN_FLIGHT and self._is_online(entry.node):
+            return
+        if self._in_flight[entry.node] < IN_FLIGHT and self._is_online(entry.node):
             self._memory.published(entry.letter, now)
             self._count(entry, -1)
             entry.published = now
@@ -341,30 +346,29 @@ class MailOut:
             headers=letter.headers or {},
         )
 
-    def _why_not(self, node: str, now: float) -> GatewayError | None:
-        """Return why a letter for ``node`` cannot even wait; None where it can, or can go."""
+    def _check_way_to(self, node: str, now: float) -> None:
+        """Raise why a letter for ``node`` cannot even wait, where it can neither wait nor go."""
         settings = self._settings
         is_peer = node in settings.peers
         if settings.only_peers and not is_peer:
             peers = ", ".join(sorted(settings.peers))
-            return AddressError(f"{node!r} is neither a route nor a peer; there are {peers}")
+            raise AddressError(f"{node!r} is neither a route nor a peer; there are {peers}")
         since = self._broker.connected_since()
         status = self._nodes.status(node)
         if since is not None and status is None and not is_peer:
             if now - since < SETTLED:
-                return None
+                return
             meant = self._bus.hint(node) or f"; {self._nodes.hint(node)}"
-            return AddressError(f"{node!r} is neither a route nor a gateway{meant}")
+            raise AddressError(f"{node!r} is neither a route nor a gateway{meant}")
         if settings.when_offline(node) == "spool":
-            return None
+            return
         if since is None:
             meant = self._bus.hint(node) if status is None and not is_peer else ""
-            return LinkLostError(f"no way to {node!r}: no broker: {self._broker.cause()}{meant}")
+            raise LinkLostError(f"no way to {node!r}: no broker: {self._broker.cause()}{meant}")
         if status is None:
-            return LinkLostError(f"{node!r} has never been at the broker")
+            raise LinkLostError(f"{node!r} has never been at the broker")
         if not status.online:
-            return LinkLostError(f"{node!r} is offline: {status.cause or 'nobody says why'}")
-        return None
+            raise LinkLostError(f"{node!r} is offline: {status.cause or 'nobody says why'}")
 
     def _is_online(self, node: str) -> bool:
         status = self._nodes.status(node)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,9 +35,9 @@ def test_a_broker_that_is_down_at_the_start_is_said_and_waited_for(
         bench.gateway.start()
         bench.gateway.wait_for_log(r"WARNING .* nobody listens at 127\.0\.0\.1")
         bench.gateway.wait_for_log(r"bench: proven → healthy")
-        routes = {each["name"]: each for each in bench.gateway.ask({"op": "ps"})["routes"]}
-        assert routes["mqtt"]["state"] == "waiting"
-        assert "nobody listens" in routes["mqtt"]["cause"]
+        # The log is told first, from another thread.
+        assert until(lambda: mqtt(bench)["state"] == "waiting", 5.0)
+        assert "nobody listens" in mqtt(bench)["cause"]
 
         began = time.monotonic()
         stopped_broker.start()
@@ -105,6 +106,13 @@ def test_broker_outages_cost_no_thread_and_no_descriptor(bench: Bench, measured)
         len(after.descriptors),
         unit="",
     )
+
+
+def mqtt(bench: Bench) -> dict[str, Any]:
+    """Return what ``gateway ps`` tells of the route."""
+    told: dict[str, Any]
+    (told,) = (each for each in bench.gateway.ask({"op": "ps"})["routes"] if each["name"] == "mqtt")
+    return told
 
 
 def outage(bench: Bench, *, connections: int) -> None:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway.bus.lanes import CLOSED, REMEMBERED, UNREAD_REPLIES, Lanes, Waiting
 from gateway.bus.ledger import REFUSED
-from gateway.errors import MailboxFullError, RecipientGoneError
+from gateway.errors import MailboxFullError
 from gateway.mail.message import BULK, URGENT, Message
 
 Make = Callable[..., Message]
@@ -198,10 +198,8 @@ def test_a_call_to_a_life_that_is_over_has_failed_at_once(letter: Make) -> None:
     answer = letter(kind="reply", in_reply_to=answered.message_id)
     lanes.push_urgent(answer)
     lanes.end_of_life("a", 1)
-    assert isinstance(
-        lanes.open_call(letter(recipient="x@a", incarnation=1)).error, RecipientGoneError
-    )
-    assert lanes.open_call(letter(recipient="a", incarnation=2)).error is None
+    assert "'a' died" in lanes.open_call(letter(recipient="x@a", incarnation=1)).gone
+    assert not lanes.open_call(letter(recipient="a", incarnation=2)).gone
     assert lanes.open_call(answered).reply is answer
 
 

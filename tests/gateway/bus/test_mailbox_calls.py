@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
@@ -37,6 +38,15 @@ def hand_in(outlet: Outlets) -> Callable[[str, Mailbox, Message], None]:
             box.deliver(message)
 
     return deliver
+
+
+def test_who_was_told_that_there_will_be_no_reply_keeps_nothing_of_it(
+    letter: Make, box: Boxes, cycle_free: Any
+) -> None:
+    mine, asked = box("main"), letter(recipient="arm", incarnation=1)
+    mine.fail_calls("arm", 1)
+    with cycle_free(), contextlib.suppress(RecipientGoneError):
+        mine.wait_for(asked, 10.0)
 
 
 @pytest.mark.parametrize("way", WAYS)

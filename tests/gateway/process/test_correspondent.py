@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from gateway.bus.directory import Book
 from gateway.bus.office import Office
 from gateway.clock import RealClock
-from gateway.errors import RefusedError
+from gateway.errors import RecipientGoneError, RefusedError
 from gateway.mail.message import Message
 from gateway.process.correspondent import STATISTICS, Correspondent
 
@@ -63,3 +64,16 @@ def test_what_a_callback_refuses_bounces_and_is_counted(correspondent: Make) -> 
     with pytest.raises(RefusedError, match="Sunday"):
         main.wait_for_reply(asked, 0.0)
     assert worker.statistics()["refused"] == 1
+
+
+def test_who_is_told_that_the_recipient_is_dead_keeps_no_way_to_it(
+    correspondent: Make, tmp_path: Path, cycle_free: Any
+) -> None:
+    main, elsewhere = correspondent("main"), Office(tmp_path, clock=RealClock())
+    worker = elsewhere.open("worker", 1, elsewhere.bind("worker", 1))
+    main._office.update(Book(main._office.book.version + 1, {"main": 1, "worker": 1}))
+    main.send("worker", "ask")
+    elsewhere.close(worker)
+    with cycle_free(), contextlib.suppress(RecipientGoneError):
+        main.send("worker", "ask")
+    elsewhere.shut()

@@ -462,3 +462,14 @@ def test_what_has_come_is_read_before_a_pull_that_fails_is_told_of() -> None:
         next(stream)
     assert closed == ["1"]
     assert list(stream) == []
+
+
+def test_what_ends_a_stream_keeps_nothing_of_it(cycle_free: Any) -> None:
+    stream = Stream(
+        Batch("1", [1], False, RecipientGoneError("'robot' is gone"), None),
+        lambda _: pytest.fail("nothing more comes"),
+        print,
+    )
+    assert next(stream) == 1
+    with cycle_free(), contextlib.suppress(RecipientGoneError):
+        next(stream)

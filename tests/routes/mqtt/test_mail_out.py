@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -464,3 +465,17 @@ def test_a_peer_that_was_never_seen_is_away_and_not_unknown(world: World) -> Non
     out = world.open(peers={"attic-pi": PeerSettings()})
     with pytest.raises(LinkLostError, match="'attic-pi' has never been at the broker"):
         out.carry(letter(world, "x", "cook@attic-pi"))
+
+
+def test_an_error_is_no_cycle_that_keeps_the_letters(
+    world: World, monkeypatch: pytest.MonkeyPatch, cycle_free: Any
+) -> None:
+    out, letters = world.open(), [letter(world, str(number)) for number in range(2)]
+    out.carry(letters[0])
+    assert world.memory is not None
+    FullMemory(monkeypatch, world.memory, "published")
+    with cycle_free(), contextlib.suppress(SpoolError):
+        out.turn()
+    world.since = None
+    with cycle_free(), contextlib.suppress(LinkLostError):
+        out.carry(letters[1])

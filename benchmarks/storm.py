@@ -197,6 +197,8 @@ class Storm:
             for reader in range(READERS):
                 found.update(self._found(reader, is_dead=reader == dead))
         finally:
+            # Whatever happened, the others end.
+            self._over[:2] = b"\1\1"
             self._close()
         return found
 
@@ -325,10 +327,9 @@ class Storm:
             try:
                 signal.setitimer(signal.ITIMER_REAL, chance.expovariate(1 / 0.003) + 1e-5)
                 self._write_some(number, 0, outlets, chance)
+                signal.setitimer(signal.ITIMER_REAL, 0.0)
             except StruckError:
                 self._streams[number, 0, 0].note_struck()
-        with contextlib.suppress(StruckError):
-            signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
     def _write_some(
         self, writer: int, thread: int, outlets: list[RingOutlet], chance: random.Random
@@ -382,6 +383,8 @@ def _forked(act: Callable[[], None]) -> int:
         faulthandler.dump_traceback_later(PATIENCE, exit=True)
         act()
         status = 0
+    except KeyboardInterrupt:
+        status = 0
     except BaseException:
         log.exception("%s failed", act)
     finally:
@@ -425,15 +428,16 @@ def main() -> int:
     chosen = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if chosen.seed is None else chosen.seed
     result: dict[str, Any] = {"seed": seed}
-    for scene, found, late_ms in rounds(chosen.seconds, seed, chosen.only):
-        so_far = result.setdefault(scene, dict.fromkeys(("rounds", *FAULTS), 0))
-        so_far["rounds"] += 1
-        for what, many in found.items():
-            so_far[what] = so_far.get(what, 0) + many
-        so_far["late_ms"] = max(so_far.get("late_ms", 0.0), late_ms)
-        if sys.stderr.isatty():
-            sent = sum(told["sent"] for told in result.values() if isinstance(told, dict))
-            print(f"\r{sent} letters so far", end="", file=sys.stderr, flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        for scene, found, late_ms in rounds(chosen.seconds, seed, chosen.only):
+            so_far = result.setdefault(scene, dict.fromkeys(("rounds", *FAULTS), 0))
+            so_far["rounds"] += 1
+            for what, many in found.items():
+                so_far[what] = so_far.get(what, 0) + many
+            so_far["late_ms"] = max(so_far.get("late_ms", 0.0), late_ms)
+            if sys.stderr.isatty():
+                sent = sum(told["sent"] for told in result.values() if isinstance(told, dict))
+                print(f"\r{sent} letters so far", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     show(result, as_json=chosen.json)

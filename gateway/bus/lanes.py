@@ -325,7 +325,9 @@ class Lanes:
         if call is None:
             call = self._calls[asked] = Call(message)
         else:
-            # It was expected, perhaps of an earlier life.
+            # It was expected, perhaps of an earlier life, which may be over.
+            if call.message.incarnation != message.incarnation:
+                call.gone = ""
             call.message = message
         if self._unclaimed and call.reply is None:
             call.reply = self._unclaimed.pop(asked, None)

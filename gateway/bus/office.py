@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from msgspec.structs import replace
@@ -37,6 +37,7 @@ from gateway.bus.pump import Pump
 from gateway.bus.ring import RingReader
 from gateway.bus.rings import Rings
 from gateway.bus.spool_terms import SpoolTerms
+from gateway.bus.spool_writer import SpoolWriter
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock
 from gateway.errors import AddressError, GatewayError, RecipientGoneError, RefusedError
@@ -44,9 +45,6 @@ from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
 from gateway.mail.message import Message, bounce_of
 from gateway.mail.topic import matches
-
-if TYPE_CHECKING:
-    from gateway.bus.spool_writer import SpoolWriter
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +91,7 @@ class Office:
         self._subscribers: dict[str, _Audience] = {}
         self._spools: dict[tuple[str, bool], SpoolWriter] = {}
         self._spool_lock = threading.Lock()
+        self._is_shut = False
         self._unwritten: Counter[str] = Counter()
         self._listeners: list[Callable[[], None]] = []
         self._pump = Pump()
@@ -226,7 +225,10 @@ class Office:
         self._outlets = {}
         self._patience.close()
         self._forget_routes()
-        for writer in self._spools.values():
+        with self._spool_lock:
+            self._is_shut = True
+            writers = list(self._spools.values())
+        for writer in writers:
             writer.close()
         self._folder.close()
 
@@ -395,13 +397,13 @@ class Office:
         return _Audience(list(targets.values()), others, spools)
 
     def _writer_for(self, name: str, terms: SpoolTerms, synced: bool) -> SpoolWriter:
-        # SQLite is nothing that every gateway has to load.
-        from gateway.bus.spool_writer import SpoolWriter
-
         with self._spool_lock:
             writer = self._spools.get((name, synced))
             if writer is None:
                 writer = SpoolWriter(self.spool_folder(name), terms, synced=synced)
+                if self._is_shut:
+                    # Whoever still publishes is told, letter by letter.
+                    writer.close()
                 self._spools[name, synced] = writer
         return writer
 

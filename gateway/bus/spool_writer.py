@@ -11,12 +11,15 @@ import os
 import re
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.bus.claim import Claim
-from gateway.bus.spool_file import BusyError, SpoolBalance, SpoolFile
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import SpoolError
 from gateway.mail.message import Message
+
+if TYPE_CHECKING:
+    from gateway.bus.spool_file import SpoolBalance, SpoolFile
 
 SUFFIX = ".spool"
 """Of writers' files, ``<OS process>-<number>.spool``: whoever comes later has a higher number."""
@@ -61,6 +64,8 @@ class SpoolWriter:
             # Memory spoils no files.
             is_read = not self._synced or file.is_in_place
         except SpoolError as error:
+            from gateway.bus.spool_file import BusyError
+
             # Another thread may have left it while we were at it.
             is_ours = self._file is file and file.is_in_place
             if is_ours and not isinstance(error, BusyError):
@@ -105,15 +110,17 @@ class SpoolWriter:
             if self._file is None:
                 folder = Path(self._terms.flash) if self._synced else self._folder
                 try:
+                    # SQLite is nothing that every gateway has to load.
+                    from gateway.bus.spool_file import SpoolFile
+
                     self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                     if self._claim is None:
                         path = folder / f"{os.getpid()}-{_next_number(folder)}{SUFFIX}"
                         self._claim = Claim(claim_of(self._folder, path, synced=self._synced))
                         self._path = path
-                except OSError as error:
-                    raise SpoolError(
-                        f"no spool can be made in {folder}: {error.strerror}"
-                    ) from error
+                except (OSError, ImportError) as error:
+                    why = getattr(error, "strerror", None) or error
+                    raise SpoolError(f"no spool can be made in {folder}: {why}") from error
                 self._file = SpoolFile(
                     self._path,
                     limit=self._terms.limit,

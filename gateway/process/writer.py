@@ -121,6 +121,7 @@ class Writer:
         )
         if awaited:
             self._box.expect(message)
+        began = monotonic()
         try:
             try:
                 target.deliver(message, timeout)
@@ -130,7 +131,7 @@ class Writer:
                 if target.incarnation == message.incarnation:
                     raise
                 message = replace(message, incarnation=target.incarnation)
-                target.deliver(message, timeout)
+                target.deliver(message, max(0.0, began + timeout - monotonic()))
         except BaseException:
             self._box.expect_no_more(message)
             raise

@@ -18,7 +18,6 @@ import os
 import select
 import signal
 import socket
-import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.errors import GatewayError
-from gateway.supervision.forking import PACKET, Data, is_errand, let_go, serve
+from gateway.supervision.forking import PACKET, Data, flush_streams, is_errand, let_go, serve
 
 ChildMain = Callable[[str, int, tuple[socket.socket, socket.socket], int, Data], int]
 """Runs one child: name, incarnation, sockets, its ledger's row, its data; returns its status."""
@@ -85,8 +84,7 @@ class ForkServer:
     def start(self) -> None:
         """Fork the server."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_streams()
         try:
             self.pid = os.fork()
         except OSError as error:

@@ -21,6 +21,7 @@ there is no room.
 from __future__ import annotations
 
 import array
+import contextlib
 import ctypes
 import logging
 import os
@@ -73,6 +74,17 @@ def let_go(unneeded: Collection[int]) -> None:
         if fd > 2 and (is_pipe or fd in unneeded):
             os.dup2(null, fd, inheritable=False)
     os.close(null)
+
+
+def flush_streams() -> None:
+    """Write out what was printed, as far as anybody takes it.
+
+    The terminal or the journal may be gone, a daemon may have been started without them, and
+    a program may have put in their place what cannot be flushed.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def _identity(fd: int) -> tuple[int, int] | None:
@@ -181,14 +193,12 @@ def _be_child(
     except BaseException:
         log.exception("process %s failed outside of its life", name)
     finally:
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except OSError:
-                # The terminal or the journal is gone; there is nobody to tell.
-                continue
-        os._exit(status)
+        # Whatever its life has put in the place of anything: it goes no further than here.
+        try:
+            logging.shutdown()
+            flush_streams()
+        finally:
+            os._exit(status)
 
 
 def _reap(

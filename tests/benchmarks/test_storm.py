@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
+from benchmarks import storm as module
 from benchmarks.storm import FAULTS, SCENES
 
 
@@ -114,6 +119,36 @@ def test_it_would_be_told(sabotage: str, scene: str, fault: str) -> None:
     assert status == 1
 
 
-def test_the_chances_of_a_run_can_be_had_again() -> None:
-    _, told = storm("--only", "dead_writer", "--seed", "7")
-    assert told["seed"] == 7
+def test_the_chances_of_a_run_can_be_had_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[str] = []
+
+    def weather(scene: object, seed: str, *, is_signed: bool) -> tuple[Counter[str], float]:
+        seeds.append(seed)
+        return Counter(), 0.0
+
+    monkeypatch.setattr(module, "_round", weather)
+    for seed in (7, 7, 8):
+        assert len(list(module.rounds(0.0, seed))) == 2 * len(SCENES)
+    once = 2 * len(SCENES)
+    assert seeds[:once] == seeds[once : 2 * once] != seeds[2 * once :]
+
+
+def stopped(pid: str) -> bool:
+    """Tell whether the OS process ``pid`` was sent SIGSTOP."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def test_who_was_interrupted_leaves_nobody_behind() -> None:
+    program = [sys.executable, "-m", "benchmarks.storm", "--only", "stops", "--json"]
+    run = subprocess.Popen(program, stdout=subprocess.PIPE, start_new_session=True)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    deadline = monotonic() + 10.0
+    begun: list[str] = []
+    while not any(stopped(pid) for pid in begun):
+        assert monotonic() < deadline
+        begun = children.read_text().split()
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=10.0)
+    assert "seed" in json.loads(said)
+    assert run.returncode == 1, "not one round was finished"
+    assert not [pid for pid in begun if Path(f"/proc/{pid}").exists()]

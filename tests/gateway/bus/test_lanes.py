@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from gateway.bus.lanes import CLOSED, REMEMBERED, UNREAD_REPLIES, Lanes, Waiting
 from gateway.bus.ledger import REFUSED
@@ -201,6 +202,20 @@ def test_a_call_to_a_life_that_is_over_has_failed_at_once(letter: Make) -> None:
     assert "'a' died" in lanes.open_call(letter(recipient="x@a", incarnation=1)).gone
     assert not lanes.open_call(letter(recipient="a", incarnation=2)).gone
     assert lanes.open_call(answered).reply is answer
+
+
+def test_a_call_that_goes_to_the_next_life_in_the_end_is_open(letter: Make) -> None:
+    lanes = Lanes(2, "fifo")
+    asked = letter(recipient="a", incarnation=1)
+    call = lanes.open_call(asked)
+    for ended in lanes.end_of_life("a", 1):
+        ended.gone = "'a' died"
+    assert lanes.open_call(asked).gone
+    again = replace(asked, incarnation=2)
+    assert lanes.open_call(again) is call
+    assert not call.gone
+    lanes.end_of_life("a", 2)
+    assert lanes.open_call(again).gone
 
 
 class LedgerMachine(RuleBasedStateMachine):

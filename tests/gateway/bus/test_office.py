@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,8 @@ from gateway.bus.directory import Book, Subscription
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.outlets import outlet_to
+from gateway.bus.spool_terms import SpoolTerms
+from gateway.bus.spool_writer import SpoolWriter
 from gateway.bus.wire import ANNOUNCEMENT, INLINE, Outlet
 from gateway.errors import AddressError, RecipientGoneError, RefusedError
 from gateway.mail.message import Message, bounce_of, reply_to
@@ -303,3 +308,53 @@ def test_who_was_killed_after_an_announcement_leaves_the_large_letter_to_be_coun
     bounce = box_of(writers, "main").get(5.0)
     assert bounce is not None
     assert bounce.kind == "bounce"
+
+
+SHORT = """
+import os, resource, sys
+from pathlib import Path
+from gateway.bus.directory import Book
+from gateway.bus.office import Office
+from gateway.bus.spool_terms import SpoolTerms
+from gateway.clock import RealClock
+from gateway.process.subscriber import Subscriber
+
+office = Office(Path(sys.argv[1]), clock=RealClock())
+main = Subscriber("main", office, office.open("main", 1, office.bind("main", 1)))
+office.update(Book(1, {"main": 1, "keeper": 1}))
+Book.spools = lambda self, topic: {"keeper": SpoolTerms(limit=1 << 20)}
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+for number in range(2):
+    main.publish("rooms/kitchen", number)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+main.publish("rooms/kitchen", 2)
+print(office.statistics()["unwritten"])
+office.shut()
+"""
+
+
+def test_what_is_published_where_no_descriptor_is_left_is_counted(tmp_path: Path) -> None:
+    """Also where SQLite had to be loaded for it, which takes one."""
+    program = [sys.executable, "-c", SHORT, str(tmp_path)]
+    run = subprocess.run(program, capture_output=True, text=True, timeout=30, check=True)
+    assert run.stdout.strip() == "{'keeper': 2}", run.stderr
+    assert "publications for keeper are lost" in run.stderr
+
+
+def test_who_publishes_while_its_office_is_shut_keeps_no_file_open(
+    letter: Make, offices: Offices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = offices(main=0)[0]
+    monkeypatch.setattr(Book, "spools", lambda _, topic: {topic: SpoolTerms(limit=1 << 20)})
+    office.publish(letter("before", kind="publication"))
+    close = SpoolWriter.close
+
+    def close_and_publish(writer: SpoolWriter) -> None:
+        close(writer)
+        monkeypatch.setattr(SpoolWriter, "close", close)
+        office.publish(letter("meanwhile", kind="publication"))
+
+    monkeypatch.setattr(SpoolWriter, "close", close_and_publish)
+    office.shut()
+    assert office.statistics()["unwritten"] == {"meanwhile": 1}

@@ -77,3 +77,27 @@ def test_who_is_told_that_the_recipient_is_dead_keeps_no_way_to_it(
     with cycle_free(), contextlib.suppress(RecipientGoneError):
         main.send("worker", "ask")
     elsewhere.shut()
+
+
+def test_who_is_sent_to_twice_takes_no_more_than_its_time(
+    correspondent: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = correspondent("main")
+    now, left = [100.0], list[float]()
+
+    class Life:
+        def __init__(self, incarnation: int) -> None:
+            self.incarnation = incarnation
+
+        def deliver(self, message: Message, timeout: float) -> None:
+            left.append(timeout)
+            now[0] += 1.5
+            if self.incarnation == 1:
+                raise RecipientGoneError("'worker' is gone")
+
+    monkeypatch.setattr(main, "_monotonic", lambda: now[0])
+    monkeypatch.setattr(main._office, "target", lambda _: Life(1))
+    monkeypatch.setattr(main._office, "look_up_again", lambda _: Life(2))
+    assert main.send("worker", "ask", timeout=2.0).incarnation == 2
+    assert main.send("worker", "ask", timeout=1.0).incarnation == 2
+    assert left == [2.0, 0.5, 1.0, 0.0]

@@ -88,6 +88,56 @@ def test_it_counts_what_it_did(start: Any) -> None:
     assert "2 2 0 True" in program.said
 
 
+@pytest.mark.parametrize(
+    "instead",
+    ["sys.stdout.close()", "sys.stdout = None", "sys.stderr = object()"],
+    ids=["closed", "none", "cannot be flushed"],
+)
+def test_what_a_life_does_to_its_streams_goes_no_further_than_its_os_process(
+    start: Any, instead: str
+) -> None:
+    program = start(f"""
+        main, copy = os.getpid(), os.dup(1)
+        class Worker(Process):
+            def birth(self):
+                {instead}
+                self.die()
+        class Main(Process):
+            def birth(self):
+                self.subscribe("processes/worker/state", self.on_state)
+            def on_state(self, message):
+                if message.body["state"] in ("stopped", "failed"):
+                    self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("sibling", Loud, mode="fork")
+                self.add_process("worker", Worker, mode="fork", depends=["sibling"], restart=ONCE)
+        try:
+            status = App(main=Main, sockets=SOCKETS).run()
+        finally:
+            os.write(copy, b"over in main\\n" if os.getpid() == main else b"over in a fork\\n")
+        sys.exit(status)
+        """)
+    assert program.end() == 0
+    assert [line for line in program.said if "over" in line] == ["over in main"]
+
+
+def test_an_application_runs_where_nobody_gave_it_a_standard_output(start: Any) -> None:
+    program = start("""
+        class Main(Process):
+            def life(self):
+                self.die()
+        class App(Application):
+            pass
+        kept, sys.stdout = sys.stdout, None
+        status = App(main=Main, sockets=SOCKETS).run()
+        sys.stdout = kept
+        say("ended with", status)
+        """)
+    assert program.end() == 0
+    assert "ended with 0" in program.said
+
+
 def test_what_was_built_is_walked_by_no_collector_and_so_stays_shared(start: Any) -> None:
     program = start("""
         import gc

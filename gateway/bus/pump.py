@@ -6,22 +6,33 @@ is retained for last; each loss is counted. So do letters to a mailbox whose
 policy is to drop the oldest.
 The thread runs only while something waits.
 
+Where descriptors or memory are short nothing is lost of that alone: it waits as well, and is
+tried again.
+
 Other letters never come here: their writers wait themselves.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import select
 import threading
 from collections import Counter, deque
+from time import sleep
 
 from gateway.bus.conflation import dispensable
 from gateway.bus.wire import Outlet
 from gateway.errors import BodyError, RecipientGoneError
 from gateway.mail.message import Message
 
+log = logging.getLogger(__name__)
+
 DEPTH = 256
 """Publications and letters that wait for one mailbox at the most."""
+
+AGAIN = 0.1
+"""Seconds after which it is tried again, where descriptors or memory were short."""
 
 
 class Pump:
@@ -51,6 +62,8 @@ class Pump:
                 with self._lock:
                     self.dropped_by[outlet.name] += 1
                 return
+            except OSError as error:
+                log.warning("what is for %s waits: %s", outlet.name, error)
         self.queue(outlet, message, packed)
 
     def queue(self, outlet: Outlet, message: Message, packed: bytes) -> None:
@@ -69,8 +82,11 @@ class Pump:
                 del queue[at]
             queue.append((message, packed))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pump", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="pump", daemon=True)
+                # Where the machine has no thread left, what comes next tries again.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
 
     def holds(self, outlet: Outlet) -> bool:
         """Tell whether something waits for the mailbox behind ``outlet``."""
@@ -104,22 +120,26 @@ class Pump:
             # A subscriber that joins the queue meanwhile waits this long at most.
             if not ready:
                 poller.poll(100)
-            for outlet in outlets:
-                self._flush(outlet)
+            short = [outlet for outlet in outlets if self._is_short(outlet)]
+            if short:
+                sleep(AGAIN)
 
-    def _flush(self, outlet: Outlet) -> None:
+    def _is_short(self, outlet: Outlet) -> bool:
+        """Send what waits for ``outlet``; tell whether descriptors or memory were short."""
         while True:
             with self._lock:
                 queue = self._waiting.get(outlet)
                 if not queue:
                     self._waiting.pop(outlet, None)
-                    return
+                    return False
                 message, packed = queue[0]
                 try:
                     if not outlet.try_send(message, "mail", packed):
-                        return
+                        return False
                 except (RecipientGoneError, BodyError):
                     self.dropped_by[outlet.name] += len(queue)
                     del self._waiting[outlet]
-                    return
+                    return False
+                except OSError:
+                    return True
                 queue.popleft()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -133,3 +134,48 @@ def test_losses_are_counted_by_subscriber(
             pump.send(outs[name], message, packed)
     assert pump.dropped_by == {"some": 3, "more": 5}
     assert pump.dropped == 8
+
+
+def test_what_finds_no_descriptor_waits_and_comes_in_its_order(
+    letter: Make,
+    box: Boxes,
+    outlet: Outlets,
+    pump: Pump,
+    until: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target, out = box(), outlet()
+    tried: list[str] = []
+    try_send = Outlet.try_send
+
+    def short(self: Outlet, message: Message, *rest: Any) -> bool:
+        tried.append(message.subject)
+        if len(tried) <= 5:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return try_send(self, message, *rest)
+
+    monkeypatch.setattr(Outlet, "try_send", short)
+    for number in range(3):
+        message = letter(str(number), kind="publication")
+        pump.send(out, message, encode(message))
+    assert [target.get(5.0).subject for _ in range(3)] == ["0", "1", "2"]  # type: ignore[union-attr]
+    until(lambda: not pump.holds(out))
+    assert pump.dropped == 0
+    assert len(tried) <= 10, "it waits before it tries again"
+
+
+def test_what_finds_no_thread_waits_for_the_next_that_does(
+    letter: Make, box: Boxes, outlet: Outlets, pump: Pump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, out = box(), outlet()
+    start = threading.Thread.start
+
+    def none_left(self: threading.Thread) -> None:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        raise RuntimeError("can't start new thread")
+
+    messages = [letter(str(number), kind="publication") for number in range(2)]
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    for message in messages:
+        pump.queue(out, message, encode(message))
+    assert [target.get(5.0).subject for _ in messages] == ["0", "1"]  # type: ignore[union-attr]

@@ -63,7 +63,7 @@ class Pump:
                     self.dropped_by[outlet.name] += 1
                 return
             except OSError as error:
-                log.warning("what is for %s waits: %s", outlet.name, error)
+                log.warning("what is for %s waits: %s", outlet.name, error.strerror)
         self.queue(outlet, message, packed)
 
     def queue(self, outlet: Outlet, message: Message, packed: bytes) -> None:

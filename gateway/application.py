@@ -46,7 +46,7 @@ from gateway.bus.office import BOSS, Office
 from gateway.bus.rings import Rings
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.clock import Clock, RealClock
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, GatewayError, in_words
 from gateway.process.context import Mode
 from gateway.process.correspondent import STATISTICS
 from gateway.process.process import Process
@@ -313,7 +313,7 @@ class Application:
                 begin(process)
                 yield Stepper(process)
             except BaseException as bug:
-                self._main_error = f"{type(bug).__name__}: {bug}"
+                self._main_error = in_words(bug)
                 raise
 
     # While it runs, from any OS process of it.

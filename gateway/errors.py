@@ -232,6 +232,16 @@ def reason_of(error: BaseException) -> str:
     return writable(said) or type(error).__name__
 
 
+def in_words(bug: BaseException) -> str:
+    """Return the class of ``bug`` and what it says; its class where it says nothing, or cannot.
+
+    >>> in_words(ValueError("too heavy")), in_words(KeyboardInterrupt())
+    ('ValueError: too heavy', 'KeyboardInterrupt')
+    """
+    kind, said = type(bug).__name__, reason_of(bug)
+    return kind if said == kind else f"{kind}: {said}"
+
+
 def writable(text: str) -> str:
     """Return ``text`` with what is no Unicode, such as half of a surrogate pair, spelled out."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -186,6 +186,8 @@ class Office:
     def inherit(self, name: str, incarnation: int, sockets: tuple[socket.socket, ...]) -> int:
         """Take what a dead reader left in its sockets and rings; return how many letters that were.
 
+        What its boss told it, such as to end, is none.
+
         They are bounced where that was asked for. From here on the writers
         are told that it is gone. Without ``sockets`` it is the rings alone.
         """
@@ -210,7 +212,7 @@ class Office:
         self.unlink(name, incarnation)
         for message in left:
             self.give_up(message, RecipientGoneError(f"{name!r} died before it read this"))
-        return len(left)
+        return sum(message.kind != "control" for message in left)
 
     def unlink(self, name: str, incarnation: int) -> None:
         """Remove the socket files of a life that is over."""

@@ -26,6 +26,7 @@ from gateway.errors import (
     LinkLostError,
     RefusedError,
     UnknownApiError,
+    in_words,
     remote_error,
 )
 from gateway.hosting.outside import Outside
@@ -121,11 +122,6 @@ class CommandDesk:
         except GatewayError as unheard:
             self._counts.unheard += 1
             log.warning("%s: bounce of %s was lost: %s", self._name, message.subject, unheard)
-
-
-def in_words(bug: BaseException) -> str:
-    """Return a bug in one line, as a person is told it."""
-    return f"{type(bug).__name__}: {bug}" if str(bug) else type(bug).__name__
 
 
 def _no_such_command(name: str, driver: Driver, subject: str) -> str:

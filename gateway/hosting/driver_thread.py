@@ -46,9 +46,10 @@ from gateway.errors import (
     LinkTakenError,
     RecipientGoneError,
     RefusedError,
+    in_words,
 )
 from gateway.hosting.berth import Berth
-from gateway.hosting.command_desk import CommandDesk, in_words
+from gateway.hosting.command_desk import CommandDesk
 from gateway.hosting.host import Host
 from gateway.hosting.lookout import Lookout
 from gateway.hosting.outside import Outside

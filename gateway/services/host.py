@@ -25,7 +25,13 @@ from functools import partial
 from typing import Any
 
 from gateway.config.qualname import named
-from gateway.errors import CallTimeoutError, ConfigError, RecipientGoneError, RefusedError
+from gateway.errors import (
+    CallTimeoutError,
+    ConfigError,
+    RecipientGoneError,
+    RefusedError,
+    in_words,
+)
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.rpc.failure import as_gateway_error
@@ -118,7 +124,7 @@ class ServiceHost(Process):
             if _is_context(target):
                 type(target).__enter__(target)
         except Exception as bug:  # noqa: BLE001 - whoever starts it is told
-            log.warning("%s could not be made: %s: %s", self.name, type(bug).__name__, bug)
+            log.warning("%s could not be made: %s", self.name, in_words(bug))
             self.bounce(message, as_gateway_error(bug))
             raise SystemExit from None
         workers, waiting = self.parameters["workers"], self.parameters["waiting"]

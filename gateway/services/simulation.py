@@ -42,7 +42,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from gateway.clock import Clock, RealClock, VirtualClock
-from gateway.errors import CallTimeoutError, RefusedError
+from gateway.errors import CallTimeoutError, RefusedError, in_words
 from gateway.services.execution_context import execution
 from gateway.services.lifecycle import Lifecycle
 from gateway.services.parameters import Parameters
@@ -302,7 +302,7 @@ class Simulation:
     def error_message(self) -> str:
         """What a hook raised, with its type; empty where none did."""
         error = self._life.error
-        return "" if error is None else f"{type(error).__name__}: {error}".removesuffix(": ")
+        return "" if error is None else in_words(error)
 
     def profiler_report(self) -> dict[str, dict[str, float]]:
         """Return what each phase has cost since it was last begun.

@@ -14,6 +14,7 @@ as one that failed.
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -26,6 +27,8 @@ import msgspec
 
 from gateway.errors import GatewayError
 from gateway.supervision.forking import PACKET, Data, flush_streams, is_errand, let_go, serve
+
+log = logging.getLogger(__name__)
 
 ChildMain = Callable[[str, int, tuple[socket.socket, socket.socket], int, Data], int]
 """Runs one child: name, incarnation, sockets, its ledger's row, its data; returns its status."""
@@ -92,9 +95,15 @@ class ForkServer:
             theirs.close()
             raise GatewayError(f"the fork server: cannot fork: {error.strerror}") from error
         if self.pid == 0:
-            ours.close()
-            let_go(self._unneeded)
-            serve(theirs, self._run_child, self._grace)
+            # Whatever happens: nothing of the main process's program goes on in here.
+            try:
+                ours.close()
+                let_go(self._unneeded)
+                serve(theirs, self._run_child, self._grace)
+            except BaseException:
+                log.exception("the fork server cannot begin")
+            finally:
+                os._exit(1)
         theirs.close()
         ours.settimeout(5.0)
         self._channel = ours

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, in_words
 from gateway.process.process import Process
 from gateway.process.runner import run
 
@@ -24,5 +24,5 @@ def end_of(name: str, make: Callable[[], Process]) -> str:
         return str(mistake)
     except BaseException as bug:
         log.exception("process %s failed", name)
-        return f"{type(bug).__name__}: {bug}" if str(bug) else type(bug).__name__
+        return in_words(bug)
     return ""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from gateway.bus.office import Office
+from gateway.errors import in_words
 from gateway.process.aio_process import AsyncProcess, with_loop
 from gateway.process.aio_runner import run
 from gateway.process.context import Context
@@ -87,7 +88,7 @@ class Loops:
             error = f"it called exit({leaving.code!r})" if leaving.code else ""
         except BaseException as bug:
             log.exception("process %s failed", context.name)
-            error = f"{type(bug).__name__}: {bug}" if str(bug) else type(bug).__name__
+            error = in_words(bug)
         finally:
             pressed.clear()
         self._office.close(context.mailbox)

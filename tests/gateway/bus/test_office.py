@@ -358,3 +358,17 @@ def test_who_publishes_while_its_office_is_shut_keeps_no_file_open(
     monkeypatch.setattr(SpoolWriter, "close", close_and_publish)
     office.shut()
     assert office.statistics()["unwritten"] == {"meanwhile": 1}
+
+
+def test_what_its_boss_told_a_dead_reader_is_no_letter_that_was_lost(
+    letter: Make, offices: Offices
+) -> None:
+    writers, boss = offices(main=0)
+    sockets = boss.bind("worker", 1)
+    for office in (writers, boss):
+        office.update(Book(2, {"main": 1, "worker": 1}))
+    send(writers, letter("work", recipient="worker"))
+    writers.target("worker").deliver(letter("die", kind="control", incarnation=1))
+    assert boss.inherit("worker", 1, sockets) == 1
+    for used in sockets:
+        used.close()

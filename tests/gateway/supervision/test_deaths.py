@@ -578,3 +578,33 @@ def test_a_forked_caller_learns_of_a_death_as_fast(start: Any) -> None:
     program.wait_for("birth main")
     program.signal(signal.SIGTERM)
     assert program.end() == 0
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_a_bug_that_cannot_say_what_it_is_is_a_death_as_any(start: Any, mode: str) -> None:
+    program = start(f"""
+        from gateway import AsyncProcess
+        class Mute(Exception):
+            def __str__(self):
+                raise ValueError("nothing to say")
+        class Worker(Process):
+            def birth(self):
+                raise Mute
+        class AsyncWorker(AsyncProcess):
+            async def birth(self):
+                raise Mute
+        class Main(Process):
+            def birth(self):
+                self.subscribe("processes/worker/state", self.on_state)
+            def on_state(self, message):
+                if message.body["state"] == "failed":
+                    say("told", message.body["cause"])
+                    self.die()
+        class App(Application):
+            def build(self):
+                worker = AsyncWorker if {mode!r} == "asyncio" else Worker
+                self.add_process("worker", worker, mode={mode!r}, restart=ONCE)
+        App(main=Main, sockets=SOCKETS).run()
+        """)
+    assert program.wait_for("told") == "Mute"
+    program.end()

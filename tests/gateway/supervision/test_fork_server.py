@@ -122,6 +122,28 @@ def test_what_a_life_does_to_its_streams_goes_no_further_than_its_os_process(
     assert [line for line in program.said if "over" in line] == ["over in main"]
 
 
+def test_a_server_that_cannot_begin_goes_no_further(start: Any) -> None:
+    program = start("""
+        from gateway.supervision import fork_server
+        main = os.getpid()
+        def let_go(unneeded):
+            raise OSError(24, "Too many open files")
+        fork_server.let_go = let_go
+        class Main(Process):
+            def life(self):
+                self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Loud, mode="fork", restart=ONCE)
+        try:
+            App(main=Main, sockets=SOCKETS).run()
+        finally:
+            say("over in main" if os.getpid() == main else "over in a fork")
+        """)
+    program.end()
+    assert [line for line in program.said if "over" in line] == ["over in main"]
+
+
 def test_an_application_runs_where_nobody_gave_it_a_standard_output(start: Any) -> None:
     program = start("""
         class Main(Process):

@@ -94,7 +94,7 @@ class Office:
         self._is_shut = False
         self._unwritten: Counter[str] = Counter()
         self._listeners: list[Callable[[], None]] = []
-        self._pump = Pump()
+        self._pump = Pump(self.give_up)
         self._patience = Patience()
         self._id_prefix = os.urandom(5).hex() + "-"
         self._id_numbers = count(1)

@@ -19,11 +19,12 @@ import logging
 import select
 import threading
 from collections import Counter, deque
+from collections.abc import Callable
 from time import sleep
 
 from gateway.bus.conflation import dispensable
 from gateway.bus.wire import Outlet
-from gateway.errors import BodyError, RecipientGoneError
+from gateway.errors import BodyError, GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.message import Message
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,11 @@ AGAIN = 0.1
 class Pump:
     """Sends what had to wait, in order, to whoever has room. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, undeliverable: Callable[[Message, GatewayError], None] = lambda message, error: None
+    ) -> None:
+        """``undeliverable`` is told of each letter that is lost here, and why."""
+        self._undeliverable = undeliverable
         self.dropped_by: Counter[str] = Counter()
         """Publications lost here, by the mailbox that they were for."""
         self._lock = threading.Lock()
@@ -58,9 +63,10 @@ class Pump:
             try:
                 if outlet.try_send(message, "mail", packed):
                     return
-            except (RecipientGoneError, BodyError):
+            except (RecipientGoneError, BodyError) as error:
                 with self._lock:
                     self.dropped_by[outlet.name] += 1
+                self._undeliverable(message, error)
                 return
             except OSError as error:
                 log.warning("what is for %s waits: %s", outlet.name, error.strerror)
@@ -68,25 +74,37 @@ class Pump:
 
     def queue(self, outlet: Outlet, message: Message, packed: bytes) -> None:
         """Send as soon as there is room, after what waits already."""
+        lost: Message | None
         with self._lock:
             if self._stopped:
-                return
-            queue = self._waiting.setdefault(outlet, deque())
-            if len(queue) >= DEPTH:
+                lost, why = message, "its writer ends"
                 self.dropped_by[outlet.name] += 1
-                at: int | None = 0
-                if queue[0][0].retain and message.kind == "publication":
-                    at = dispensable([each for each, _ in queue], message)
-                if at is None:
-                    return
-                del queue[at]
-            queue.append((message, packed))
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="pump", daemon=True)
-                # Where the machine has no thread left, what comes next tries again.
-                with contextlib.suppress(RuntimeError):
-                    thread.start()
-                    self._thread = thread
+            else:
+                lost, why = self._line_up(outlet, message, packed), "it gave way to a newer letter"
+        if lost is not None:
+            self._undeliverable(lost, MailboxFullError(why))
+
+    def _line_up(self, outlet: Outlet, message: Message, packed: bytes) -> Message | None:
+        """Put ``message`` behind what waits, lock held; return what has no place any more."""
+        given_way: Message | None = None
+        queue = self._waiting.setdefault(outlet, deque())
+        if len(queue) >= DEPTH:
+            self.dropped_by[outlet.name] += 1
+            at: int | None = 0
+            if queue[0][0].retain and message.kind == "publication":
+                at = dispensable([each for each, _ in queue], message)
+            if at is None:
+                return message
+            given_way, _ = queue[at]
+            del queue[at]
+        queue.append((message, packed))
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="pump", daemon=True)
+            # Where the machine has no thread left, what comes next tries again.
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
+        return given_way
 
     def holds(self, outlet: Outlet) -> bool:
         """Tell whether something waits for the mailbox behind ``outlet``."""
@@ -139,7 +157,11 @@ class Pump:
                 except (RecipientGoneError, BodyError):
                     self.dropped_by[outlet.name] += len(queue)
                     del self._waiting[outlet]
-                    return False
                 except OSError:
                     return True
-                queue.popleft()
+                else:
+                    queue.popleft()
+                    continue
+            for lost, _ in queue:
+                self._undeliverable(lost, RecipientGoneError(f"{outlet.name!r} is gone"))
+            return False

@@ -179,3 +179,26 @@ def test_what_finds_no_thread_waits_for_the_next_that_does(
     for message in messages:
         pump.queue(out, message, encode(message))
     assert [target.get(5.0).subject for _ in messages] == ["0", "1"]  # type: ignore[union-attr]
+
+
+def test_whoever_wrote_what_gave_way_is_told(
+    letter: Make, box: Boxes, outlet: Outlets, until: Any
+) -> None:
+    told: list[tuple[str, str]] = []
+    pump = Pump(lambda message, error: told.append((message.subject, str(error))))
+    target, out = box(), outlet()
+    sent = 0
+    while not told:
+        message = letter(str(sent))
+        pump.send(out, message, encode(message))
+        sent += 1
+    ((first, why),) = told
+    assert int(first) == sent - DEPTH - 1, "the oldest of those that wait here"
+    assert "gave way" in why
+    target.close()
+    until(lambda: not pump.holds(out))
+    until(lambda: len(told) == DEPTH + 1)
+    assert told[-1] == (str(sent - 1), "'worker' is gone")
+    pump.stop()
+    pump.queue(out, letter("late"), b"")
+    assert told[-1] == ("late", "its writer ends")

@@ -34,6 +34,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
@@ -207,6 +208,8 @@ class Application:
             raise ConfigError(f"{name!r} has the mode {mode!r}; use {' or '.join(get_args(Mode))}")
         if isinstance(depends, str):
             raise ConfigError(f"{name!r} has depends={depends!r}: use a list of names")
+        if not isinstance(parameters, Mapping | None):
+            raise ConfigError(f"{name!r} has parameters={parameters!r}: use a dict, by name")
         if (mode == "external") != (command is not None):
             raise ConfigError(f"{name!r}: a command and the mode 'external' belong together")
         if command is not None and not isinstance(command, Program):
@@ -456,6 +459,9 @@ class Application:
         self._ledgers = SharedLedgers()
         self._rings = Rings()
         stack.callback(self._rings.close)
+        if any(spec.spools for spec in self._specs.values()):
+            # SQLite, which few need: here it is loaded once for all that are forked.
+            import_module("gateway.bus.spool")
         # What was built stays: the collector need not look at it again, here or in a fork.
         gc.collect()
         gc.freeze()

@@ -315,7 +315,7 @@ class AsyncProcess(Process):
                 raise ValueError(f"a coroutine runs here, on the loop, and not in a {run}")
             return super()._carried(callbacks, run)
         if len(callbacks) < 2:
-            return super()._carried(callbacks, run)
+            return in_turn(callbacks)
 
         async def call_all(message: Message) -> None:
             for callback in callbacks:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from inspect import iscoroutinefunction
 from threading import Thread
 from typing import Any
 
@@ -155,6 +156,10 @@ class Owner(Neighbour):
     def _carried(self, callbacks: Sequence[Callback], run: Run) -> Callback:
         if run == "fork":
             return in_turn([forked(callback, self._tell_boss) for callback in callbacks])
+        if any(map(iscoroutinefunction, callbacks)):
+            raise ValueError(
+                f"{self.name!r} has no loop for a coroutine: add the process with mode='asyncio'"
+            )
         called = in_turn(callbacks)
         if run == "thread":
             return self._callback_threads.wrap(called)

@@ -7,6 +7,7 @@ shares one. It is refused here, since later it would be the boss that fails.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
@@ -31,6 +32,14 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "mailbox_policy": get_args(Policy),
     "when_stuck": get_args(WhenStuck),
 }
+
+
+LONGEST = sys.float_info.max
+"""Seconds that anything may take."""
+
+
+def _is_within(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and least <= value <= most
 
 
 @dataclass(frozen=True)
@@ -81,15 +90,19 @@ class ProcessSpec:
                 words = f"{', '.join(known[:-1])} or {known[-1]}"
                 self._refuse(f"{key}={value!r}: use {words}")
         if type(self.mailbox_size) is not int or self.mailbox_size < 1:
-            self._refuse(f"mailbox_size={self.mailbox_size}: use a whole number of letters from 1")
-        if self.frequency is not None and not 0 <= self.frequency <= HIGHEST:
-            self._refuse(f"frequency={self.frequency}: use 0 to {HIGHEST:,.0f} Hz, or None")
-        if not 0 <= self.start_after < float("inf"):
-            self._refuse(f"start_after={self.start_after}: use seconds from 0 on")
+            size = repr(self.mailbox_size)
+            self._refuse(f"mailbox_size={size}: use a whole number of letters from 1")
+        if self.frequency is not None and not _is_within(self.frequency, 0, HIGHEST):
+            self._refuse(f"frequency={self.frequency!r}: use 0 to {HIGHEST:,.0f} Hz, or None")
+        if not _is_within(self.start_after, 0, LONGEST):
+            self._refuse(f"start_after={self.start_after!r}: use seconds from 0 on")
         for key in ("limit", "stuck_after", "grace"):
             seconds = getattr(self, key)
-            if seconds is not None and not 0 < seconds < float("inf"):
-                self._refuse(f"{key}={seconds}: use more than 0 seconds, or None")
+            if seconds is not None and not (_is_within(seconds, 0, LONGEST) and seconds):
+                self._refuse(f"{key}={seconds!r}: use more than 0 seconds, or None")
+        restart: object = self.restart
+        if not isinstance(restart, RestartPolicy):
+            self._refuse(f"restart={restart!r}: use RestartPolicy({restart!r})")
         if self.force_stop and self.mode in ("thread", "asyncio"):
             self._refuse("force_stop, but a thread cannot be killed: use mode='fork'")
         if self.ephemeral and not self.autostart:
@@ -102,7 +115,9 @@ class ProcessSpec:
         else:
             self._check(self.factory)
 
-    def _check(self, factory: type[Process]) -> None:
+    def _check(self, factory: object) -> None:
+        if not (isinstance(factory, type) and issubclass(factory, Process)):
+            self._refuse(f"{factory!r}, which is no class of processes: derive it from Process")
         if self.mode in ("thread", "fork") and any(
             iscoroutinefunction(getattr(factory, method)) for method in ("birth", "life", "death")
         ):

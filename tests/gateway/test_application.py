@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -358,11 +359,27 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
     for name in ("main", "boss", "a@b", "", "a\n"):
         with pytest.raises((ConfigError, AddressError)):
             Application().add_process(name, Echo)
+
+    def adding(factory: Any, app: Application, **given: Any) -> None:
+        app.add_process("a", factory, **given)
+
     refused(twice, "already")
     refused(lambda app: app.add_process("a", Echo, mode="green"), "use thread or fork or")  # type: ignore[arg-type]
     refused(lambda app: app.add_process("a", Echo, depends=["b"]), "does not exist")
     refused(lambda app: app.add_process("a", Echo, force_stop=True), "thread cannot be killed")
     refused(lambda app: app.add_process("a", "nowhere"), "module:qualname")
+    for given, advice in (
+        ({"frequency": "10"}, "frequency='10': use 0 to"),
+        ({"limit": "x"}, "limit='x': use more than 0 seconds"),
+        ({"limit": 0}, "limit=0: use more than 0 seconds"),
+        ({"start_after": float("inf")}, "start_after=inf: use seconds"),
+        ({"mailbox_size": "3"}, "mailbox_size='3': use a whole number"),
+        ({"restart": "permanent"}, r"RestartPolicy\('permanent'\)"),
+        ({"parameters": [1]}, "use a dict"),
+    ):
+        refused(partial(adding, Echo, **given), advice)
+    for none in (int, Echo.birth):
+        refused(partial(adding, none), "derive it from Process")
     refused(lambda app: app.add_member({"name": "a"}), "process")
     refused(lambda app: app.start_process("a"), "does not run")
 
@@ -371,6 +388,18 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
         app.add_process("b", Echo, depends=["a"])
 
     refused(circle, "circle: [ab] → [ab] → [ab]")
+
+
+@pytest.mark.parametrize("run", ["here", "thread"])
+def test_a_coroutine_is_no_callback_where_there_is_no_loop(play: Play, run: Any) -> None:
+    async def on_call(message: Message) -> None:
+        pytest.fail("nobody awaits it")
+
+    def scene(main: Any) -> None:
+        with pytest.raises(ValueError, match=r"no loop for a coroutine: add .* mode='asyncio'"):
+            main.add_filter(callback=on_call, run=run)
+
+    play(scene)
 
 
 def test_an_application_runs_once_and_is_built_before(play: Play, tmp_path: Path) -> None:

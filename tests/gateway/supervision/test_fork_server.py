@@ -144,6 +144,28 @@ def test_a_server_that_cannot_begin_goes_no_further(start: Any) -> None:
     assert [line for line in program.said if "over" in line] == ["over in main"]
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_sqlite_is_loaded_before_the_fork_where_somebody_has_a_spool(
+    start: Any, wanted: bool
+) -> None:
+    program = start(f"""
+        class Worker(Process):
+            def birth(self):
+                say("has it", "sqlite3" in sys.modules)
+                self.send("main", "seen")
+        class Main(Process):
+            def birth(self):
+                self.add_filter(subject="seen", callback=lambda message: self.die())
+        class App(Application):
+            def build(self):
+                spools = {{"weather": TERMS}} if {wanted} else None
+                self.add_process("worker", Worker, mode="fork", spools=spools)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.wait_for("has it") == str(wanted)
+    assert program.end() == 0
+
+
 def test_an_application_runs_where_nobody_gave_it_a_standard_output(start: Any) -> None:
     program = start("""
         class Main(Process):

@@ -186,10 +186,9 @@ class Office:
     def inherit(self, name: str, incarnation: int, sockets: tuple[socket.socket, ...]) -> int:
         """Take what a dead reader left in its sockets and rings; return how many letters that were.
 
-        What its boss told it, such as to end, is none.
-
-        They are bounced where that was asked for. From here on the writers
-        are told that it is gone. Without ``sockets`` it is the rings alone.
+        They are bounced where that was asked for. What its boss told it, such as to
+        end, is no letter. From here on the writers are told that it is gone. Without
+        ``sockets`` it is the rings alone.
         """
         left: list[Message] = []
         buffer = new_buffer()

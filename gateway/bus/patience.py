@@ -91,7 +91,7 @@ class Patience:
         return [place for each in self._refs if (place := each()) is not None]
 
     def _forget(self, place: _Place) -> None:
-        self._refs = [each for each in self._refs if each() not in {None, place}]
+        self._refs = [each for each in self._refs if each() not in (None, place)]
 
     def _own(self) -> None:
         """Begin anew in a child of os.fork(): places and replies are its parent's."""

@@ -69,7 +69,9 @@ class Pump:
                 self._undeliverable(message, error)
                 return
             except OSError as error:
-                log.warning("what is for %s waits: %s", outlet.name, error.strerror)
+                log.warning(
+                    "what is for %s waits, and is tried again: %s", outlet.name, error.strerror
+                )
         self.queue(outlet, message, packed)
 
     def queue(self, outlet: Outlet, message: Message, packed: bytes) -> None:

@@ -7,10 +7,10 @@ shares one. It is refused here, since later it would be the boss that fails.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
+from math import inf
 from typing import Any, Literal, get_args
 
 from gateway.bus.lanes import Order, Policy
@@ -34,12 +34,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
-LONGEST = sys.float_info.max
-"""Seconds that anything may take."""
-
-
-def _is_within(value: object, least: float, most: float) -> bool:
-    return isinstance(value, int | float) and least <= value <= most
+def _is_within(value: object, least: float, most: float = inf) -> bool:
+    return isinstance(value, int | float) and least <= value <= most and value != inf
 
 
 @dataclass(frozen=True)
@@ -94,15 +90,15 @@ class ProcessSpec:
             self._refuse(f"mailbox_size={size}: use a whole number of letters from 1")
         if self.frequency is not None and not _is_within(self.frequency, 0, HIGHEST):
             self._refuse(f"frequency={self.frequency!r}: use 0 to {HIGHEST:,.0f} Hz, or None")
-        if not _is_within(self.start_after, 0, LONGEST):
+        if not _is_within(self.start_after, 0):
             self._refuse(f"start_after={self.start_after!r}: use seconds from 0 on")
         for key in ("limit", "stuck_after", "grace"):
             seconds = getattr(self, key)
-            if seconds is not None and not (_is_within(seconds, 0, LONGEST) and seconds):
+            if seconds is not None and not (_is_within(seconds, 0) and seconds):
                 self._refuse(f"{key}={seconds!r}: use more than 0 seconds, or None")
         restart: object = self.restart
         if not isinstance(restart, RestartPolicy):
-            self._refuse(f"restart={restart!r}: use RestartPolicy({restart!r})")
+            self._refuse(f"restart={restart!r}: use a policy, such as RestartPolicy('transient')")
         if self.force_stop and self.mode in ("thread", "asyncio"):
             self._refuse("force_stop, but a thread cannot be killed: use mode='fork'")
         if self.ephemeral and not self.autostart:

@@ -374,7 +374,10 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
         ({"limit": 0}, "limit=0: use more than 0 seconds"),
         ({"start_after": float("inf")}, "start_after=inf: use seconds"),
         ({"mailbox_size": "3"}, "mailbox_size='3': use a whole number"),
-        ({"restart": "permanent"}, r"RestartPolicy\('permanent'\)"),
+        (
+            {"restart": "permanent"},
+            r"restart='permanent': use a policy, such as RestartPolicy\('transient'\)",
+        ),
         ({"parameters": [1]}, "use a dict"),
     ):
         refused(partial(adding, Echo, **given), advice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -295,13 +296,19 @@ def test_who_wants_to_know_is_told_of_every_newer_book(offices: Offices) -> None
     assert told == [2]
 
 
-def test_who_was_killed_after_an_announcement_leaves_the_large_letter_to_be_counted(
-    letter: Make, offices: Offices
-) -> None:
+def left_unread(offices: Offices) -> tuple[Office, Office, tuple[socket.socket, socket.socket]]:
+    """Return the office of main, that of the boss, and the sockets of a worker who is dead."""
     writers, boss = offices(main=0)
     sockets = boss.bind("worker", 1)
     for office in (writers, boss):
         office.update(Book(2, {"main": 1, "worker": 1}))
+    return writers, boss, sockets
+
+
+def test_who_was_killed_after_an_announcement_leaves_the_large_letter_to_be_counted(
+    letter: Make, offices: Offices
+) -> None:
+    writers, boss, sockets = left_unread(offices)
     send(writers, letter("large", recipient="worker", body="x" * INLINE, receipt=True))
     assert sockets[0].recv(1) == ANNOUNCEMENT
     assert boss.inherit("worker", 1, sockets) == 1
@@ -363,10 +370,7 @@ def test_who_publishes_while_its_office_is_shut_keeps_no_file_open(
 def test_what_its_boss_told_a_dead_reader_is_no_letter_that_was_lost(
     letter: Make, offices: Offices
 ) -> None:
-    writers, boss = offices(main=0)
-    sockets = boss.bind("worker", 1)
-    for office in (writers, boss):
-        office.update(Book(2, {"main": 1, "worker": 1}))
+    writers, boss, sockets = left_unread(offices)
     send(writers, letter("work", recipient="worker"))
     writers.target("worker").deliver(letter("die", kind="control", incarnation=1))
     assert boss.inherit("worker", 1, sockets) == 1

@@ -190,6 +190,17 @@ def log_goes_where_it_went() -> Iterator[None]:
 
 
 @pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Have no collection while a test drives a recursion to its end.
+
+    Down there no finaliser of what an earlier test left to the collector has a frame to run in.
+    """
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
 def cycle_free() -> Callable[[], AbstractContextManager[None]]:
     """Return a context in which nothing may become what only the collector finds.
 

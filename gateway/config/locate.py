@@ -1,9 +1,10 @@
 """Find the line on which each key of a TOML document was written.
 
 `tomllib` tells values but not lines. This scanner tells lines but not values: it
-walks over a document that `tomllib` has already accepted (TOML 1.0) and notes where
-each key, table and array element begins. It judges nothing; on a document that
-`tomllib` refuses its answer means nothing, though it ends all the same.
+walks over a document of TOML 1.0 and notes where each key, table and array element
+begins. It judges nothing but how deep things are nested, and that before `tomllib`
+would go down there: at the end of a recursion no finaliser has a frame to run in. On a
+document that `tomllib` refuses its answer means nothing, though it ends all the same.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from typing import Any
 from gateway.config.provenance import Path
 
 DEEPEST = 100
-"""Parts that a dotted key may have: each is a table in the one before."""
+"""Parts that a dotted key may have, each a table in the one before, and levels of values."""
 
 
 def lines_of(text: str) -> dict[Path, int]:
     """Return the line, from 1, of every key path in ``text``.
 
     A table that is written has the line of its header; one that is only implied has
-    that of the first key that implies it. Raises RecursionError where values are nested
-    some hundred levels deep, as `tomllib` does, or keys deeper than `DEEPEST`.
+    that of the first key that implies it. Raises RecursionError where values or keys are
+    nested deeper than `DEEPEST`.
 
     >>> lines_of('node = "a"\\n[[spare]]\\nports = [\\n  1,\\n  2]')[("spare", 0, "ports", 1)]
     5
@@ -37,6 +38,7 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._depth = 0
         self._starts = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
         self._lines: dict[Path, int] = {}
         self._places: dict[Path, int] = {}  # arrays of tables → elements so far
@@ -94,11 +96,13 @@ class _Scanner:
         """Read a key with its dots; leave its quotes to `tomllib`."""
         self._skip(_SPACE)
         found = _KEY.match(self._text, self._at)
-        if found is None:
+        try:
+            node: Any = tomllib.loads(f"{found[0] if found else ''} = 0")
+        except ValueError:
             self._at = len(self._text)  # not TOML: end
             return [""]
+        assert found is not None
         self._at = found.end()
-        node: Any = tomllib.loads(f"{found[0]} = 0")
         parts: list[str] = []
         while isinstance(node, dict):
             ((part, node),) = node.items()
@@ -108,12 +112,14 @@ class _Scanner:
         return parts
 
     def _value(self, path: Path) -> None:
-        if self._peek("["):
+        inside = {"[": self._elements, "{": self._pairs}.get(self._text[self._at : self._at + 1])
+        if inside is not None:
+            self._depth += 1
+            if self._depth > DEEPEST:
+                raise RecursionError(f"values of more than {DEEPEST} levels")
             self._at += 1
-            self._elements(path)
-        elif self._peek("{"):
-            self._at += 1
-            self._pairs(path)
+            inside(path)
+            self._depth -= 1
         else:
             found = _STRING.match(self._text, self._at) or _SCALAR.match(self._text, self._at)
             self._at = found.end() if found else len(self._text)

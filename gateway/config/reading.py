@@ -24,8 +24,8 @@ def read(file: FilePath) -> tuple[dict[str, Any], dict[Path, Origin]]:
     """Return what ``file`` says and where it says it; raise `ConfigErrors` where it cannot."""
     text = _text(file)
     try:
-        document = tomllib.loads(text)
         lines = lines_of(text)
+        document = tomllib.loads(text)
     except RecursionError:
         raise _wrong(file, "is nested too deeply", "nest no more than a few levels") from None
     except ValueError as error:

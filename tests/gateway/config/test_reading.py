@@ -44,6 +44,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
         ("a = 1\nb = [1,\n2\n", 3, "close the array"),
         ("just words\n", 1, "key = value"),
         ('a = "\\d"', 1, "double it"),
+        ('a = 1\n"\\d" = 1', 2, "double it"),
         (f"a = {'9' * 5000}", 1, "smaller number"),
     ],
 )
@@ -56,9 +57,16 @@ def test_bad_toml_is_named_with_its_line(tmp_path: Path, text: str, line: int, a
     assert advice in mistake.advice
 
 
-@pytest.mark.parametrize(
-    "text", ["a = " + "[" * 20000, "a = " + "{a=" * 20000, ".".join("a" * 101) + " = 1"]
-)
+NESTED = {
+    "arrays": "a = " + "[" * 101 + "]" * 101,
+    "tables": "a = " + "{a=" * 101 + "1" + "}" * 101,
+    "a key": ".".join("a" * 101) + " = 1",
+    "arrays without end": "a = " + "[" * 20000,
+    "tables without end": "a = " + "{a=" * 20000,
+}
+
+
+@pytest.mark.parametrize("text", NESTED.values(), ids=NESTED)
 def test_what_is_nested_without_end_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "a.toml"
     file.write_text(text)

@@ -124,6 +124,7 @@ def test_a_desk_takes_and_gives_some_where_somebody_knows_what_they_stand_for() 
     play(scene, knowing=Knowing, other=Taker)
 
 
+@pytest.mark.usefixtures("uncollected")
 def test_what_contains_itself_or_is_nested_too_deep_cannot_be_sent() -> None:
     endless: list[Any] = []
     endless.append({"again": endless})

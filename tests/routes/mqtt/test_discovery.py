@@ -298,6 +298,7 @@ def test_an_entity_that_is_gone_is_named_once_more_with_its_platform_alone() -> 
         b"[" * 100_000,
     ],
 )
+@pytest.mark.usefixtures("uncollected")
 def test_what_is_not_ours_is_not_taken_for_ours(payload: bytes) -> None:
     assert platforms_in(payload) is None
 

@@ -78,6 +78,7 @@ def test_what_is_no_longer_retained_is_forgotten(listing: Listing) -> None:
         ("pi/devices/a/state", {"connected": "so-so"}),
     ],
 )
+@pytest.mark.usefixtures("uncollected")
 def test_nonsense_is_counted_and_left_out(topic: str, body: Any) -> None:
     listing = Listing()
     say(listing, topic, body)

@@ -105,6 +105,7 @@ def test_what_is_no_leftover_of_ours_is_let_go(topic: str, payload: bytes, retai
 
 
 @pytest.mark.parametrize("payload", [b"\xff", b"[1]", b'{"publications": 7}', b"[" * 100_000])
+@pytest.mark.usefixtures("uncollected")
 def test_an_info_that_says_nothing_costs_what_every_device_has(payload: bytes) -> None:
     stage = Stage()
     stage.hear(f"{BASE}/info", payload)

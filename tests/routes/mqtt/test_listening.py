@@ -108,6 +108,7 @@ def test_what_is_text_is_taken_as_it_is(texts: Stage) -> None:
         (b"1", {"duplicate": True}, "duplicate"),
     ],
 )
+@pytest.mark.usefixtures("uncollected")
 def test_what_does_not_get_in_is_counted_by_kind(
     stage: Stage, payload: bytes, options: dict[str, Any], kind: str
 ) -> None:

@@ -349,6 +349,7 @@ def test_an_envelope_that_is_replayed_is_answered_again_and_delivered_once(
         ("attic-pi", letter(v=2), "version"),
     ],
 )
+@pytest.mark.usefixtures("uncollected")
 def test_what_is_no_mail_is_counted_by_kind(
     kitchen: House, cook: Any, broker: Mosquitto, node: str, payload: str, kind: str
 ) -> None:

@@ -58,6 +58,7 @@ def test_our_own_is_no_other(nodes: Nodes, rung: Rung) -> None:
 
 
 @pytest.mark.parametrize("payload", ["x", "5", "[" * 4000, '{"online": "yes"}', "{}", "x" * 5000])
+@pytest.mark.usefixtures("uncollected")
 def test_what_is_no_status_is_counted(nodes: Nodes, payload: str) -> None:
     say(nodes, "kitchen-pi", payload)
     assert (nodes.status("kitchen-pi"), nodes.refused) == (None, 1)

@@ -94,6 +94,7 @@ def test_how_the_stream_is_sliced_changes_nothing(lines: list[bytes], data: st.D
         (b"[" * 60000, "no request"),
     ],
 )
+@pytest.mark.usefixtures("uncollected")
 def test_a_refusal_says_what_is_wrong(line: bytes, why: str) -> None:
     parsed = parse(line)
     assert isinstance(parsed, Refusal)

@@ -215,6 +215,7 @@ def test_hello_says_who_is_there(client):
     }
 
 
+@pytest.mark.usefixtures("uncollected")
 def test_garbage_gets_an_error_line_and_a_count(router, client):
     client.write(b"\0\xff", b"not json", b"[1,2]", b"[" * 700 + b"]" * 700, b"{" * 9000)
     for _ in range(5):

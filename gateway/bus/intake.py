@@ -12,14 +12,14 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-from _thread import LockType, allocate_lock
+from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
 from gateway.bus.inlet import Inlet, new_buffer
-from gateway.bus.lanes import Lanes
-from gateway.bus.leading import Lead, WatchCallback
+from gateway.bus.lanes import NOWHERE, Lanes, Source
+from gateway.bus.leading import Lead, Place, Standing, WatchCallback
 from gateway.bus.ledger import ACCEPTED, GARBAGE, LOST, TAKEN_IN, TAKING
 from gateway.bus.ring import QUIET, RingReader
 from gateway.bus.rings import Rings
@@ -76,6 +76,8 @@ class Intake:
         self._poked = False
         self._ready: deque[tuple[int, int]] = deque()
         self._in_a_row = 0
+        # A descriptor that is to be watched again.
+        self._served_last = -1
         self._singles = self._apart = 0
         self._served = 0
         self._rings = rings
@@ -84,12 +86,20 @@ class Intake:
         # By descriptor: what the leader is told is ready.
         self._inlets: dict[int, Inlet] = {}
         if sockets:
-            buffer = new_buffer()
             heard = None if rings is None else self._hear
-            self._inlets = {used.fileno(): Inlet(used, buffer, heard=heard) for used in sockets}
+            # Each has a buffer of its own, in which lies what it holds.
+            self._inlets = {
+                used.fileno(): Inlet(used, new_buffer(), heard=heard) for used in sockets
+            }
         self._mail_fd, self._urgent_fd = list(self._inlets) or (-1, -1)
         self._mail_inlet = self._inlets.get(self._mail_fd)
         self._lead = lead or Lead(self._mail_fd, self._urgent_fd)
+        # Where a reader stands whom nobody is before, and a loop that looks for replies.
+        self._place, self._looking = Standing(reads=True), Standing(reads=False)
+        # Where what is being sorted came from.
+        self._source: Source = NOWHERE
+        # Whether something was raised while a letter was held: nobody is told of that one any more.
+        self._is_torn = False
 
     # Foreign descriptors
 
@@ -120,33 +130,33 @@ class Intake:
         self._poked = True
 
     def _serve(self) -> None:
-        fd, events = self._ready.popleft()
-        self._served += 1
-        callback = self._lead.watching(fd)
-        if callback is None:
-            return
+        fd, events = self._ready[0]
+        del self._ready[0]
         try:
-            callback(events)
+            self._served += 1
+            callback = self._lead.watching(fd)
+            if callback is not None:
+                callback(events)
         finally:
+            self._served_last = fd
             with self._lock:
-                if not self.closed:
-                    self._lead.rearm(fd)
+                self._watch_on()
 
-    def _sleep(
-        self, turn: LockType | None, timeout: float | None, *, reader: bool
-    ) -> Message | None:
+    def _watch_on(self) -> None:
+        """Watch what was served last again, lock held."""
+        if self._served_last >= 0 and not self.closed:
+            self._lead.rearm(self._served_last)
+        self._served_last = -1
+
+    def _sleep(self, place: Place, timeout: float | None) -> Message | None:
         """Sleep behind the leader, or as the leader: see `_listen`."""
-        if turn is None:
-            return self._listen(timeout, reader=reader)
-        try:
-            turn.acquire(True, -1 if timeout is None else timeout)
-        except BaseException:
-            with self._lock:
-                self._lead.leave(turn, reader=reader)
-            raise
+        if self._lead.leader is place:
+            return self._listen(timeout)
+        assert place.lock is not None
+        place.lock.acquire(True, -1 if timeout is None else timeout)
         return None
 
-    def _listen(self, timeout: float | None, *, reader: bool) -> Message | None:
+    def _listen(self, timeout: float | None) -> Message | None:
         """Sleep as the leader, and read what is there.
 
         A letter that comes alone is returned, and is to be sorted in as soon
@@ -155,49 +165,81 @@ class Intake:
         lead = self._lead
         self._in_a_row = 0
         read = None
-        try:
-            if not lead.readers:
-                found = lead.replies.poll(timeout, 16)
-            elif not self._flowing:
-                found = lead.everything.poll(timeout, 16)
-            else:
-                found = self._poll_beside_rings(timeout)
-            for fd, events in found:
-                inlet = self._inlets.get(fd)
-                if inlet is not None:
-                    if read is not None:
-                        with self._lock:
-                            self._sort(read)
-                        read = None
-                    if fd == self._urgent_fd and (len(found) > 1 or self._flowing):
-                        # All that was told before a letter was written is obeyed before that is
-                        # handled; one at a time, the second order would come after it.
-                        self._drain(inlet, DRAIN)
-                    else:
-                        read = self._read(inlet)
-                elif fd != lead.event:
-                    self._ready.append((fd, events))
-        except BaseException:
-            with self._lock:
-                lead.leave(None, reader=reader)
-            raise
+        if self._is_torn:
+            self._go_on()
+            timeout = 0.0
+        if not lead.readers:
+            found = lead.replies.poll(timeout, 16)
+        elif not self._flowing:
+            found = lead.everything.poll(timeout, 16)
+        else:
+            found = self._poll_beside_rings(timeout)
+        for fd, events in found:
+            inlet = self._inlets.get(fd)
+            if inlet is not None:
+                if read is not None:
+                    with self._lock:
+                        self._sort(read)
+                    read = None
+                if fd == self._urgent_fd and (len(found) > 1 or self._flowing):
+                    # All that was told before a letter was written is obeyed before that is
+                    # handled; one at a time, the second order would come after it.
+                    self._drain(inlet, DRAIN)
+                else:
+                    read = self._read(inlet)
+            elif fd != lead.event:
+                self._ready.append((fd, events))
         return read
+
+    def _step_back(self, place: Place | None) -> None:
+        """Undo what a thread in its ``place`` has begun: something was raised in the midst of it.
+
+        A signal's handler may raise wherever something is called. What this thread has taken for
+        others they get, and who might wait for it is woken and looks once more.
+        """
+        lead, lanes = self._lead, self._lanes
+        with self._lock:
+            if place is not None and lead.leader is place:
+                lanes.take_in()
+            self._is_torn = any(inlet.held is not None for inlet in self._inlets.values())
+            if place is not None:
+                lead.leave(place)
+            lanes.end_calls()
+            if self.closed:
+                self._close_descriptors()
+            else:
+                lanes.let_in()
+                self._watch_on()
+            lead.wake_all()
+
+    def _go_on(self) -> None:
+        """Read what was held as something was raised: nobody is told once more that it is there."""
+        self._is_torn = False
+        for inlet in self._inlets.values():
+            if inlet.held is not None:
+                self._drain(inlet, 1)
 
     def _look(self) -> None:
         """Read and serve what is ready although letters wait: a flood must not hide it."""
         lead = self._lead
-        for _ in range(2):
-            with self._lock:
-                if self.closed:
-                    return
-                turn = lead.enter(reader=True)
-            read = self._sleep(turn, 0.0 if turn is None else HANDOVER, reader=True)
-            with self._lock:
-                lead.leave(turn, reader=True)
-                if read is not None:
-                    self._sort(read)
-            if turn is None:
-                break
+        place = Standing(reads=True)
+        try:
+            for _ in range(2):
+                with self._lock:
+                    if self.closed:
+                        return
+                    lead.enter(place)
+                leads = lead.leader is place
+                read = self._sleep(place, 0.0 if leads else HANDOVER)
+                with self._lock:
+                    lead.leave(place)
+                    if read is not None:
+                        self._sort(read)
+                if leads:
+                    break
+        except BaseException:
+            self._step_back(place)
+            raise
         self._in_a_row = 0
         for _ in range(len(self._ready)):
             self._serve()
@@ -232,12 +274,14 @@ class Intake:
         self._singles -= 1
         # Whoever is killed from here on leaves a letter that is counted nowhere.
         lanes.counts[TAKING] = 1
+        self._source = inlet
         try:
-            message = inlet.read()
+            message = inlet.receive()
         except ProtocolError:
             lanes.counts[GARBAGE] += 1
             message = None
         if message is None or (message.kind == "control" and self._is_obeyed(message)):
+            inlet.held = None
             lanes.counts[TAKING] = 0
             if message is None and self._flowing and inlet is self._mail_inlet:
                 # It was a bell.
@@ -256,26 +300,26 @@ class Intake:
 
         Behind those of the mail socket come those in rings, up to ``room`` in all.
         """
-        letters: list[Message] = []
+        self._source = inlet
         self._lanes.counts[TAKING] = 1
         try:
             # No loop in here: on Python 3.13.0 it would lead past the `finally` where a signal's
             # handler raises as it begins anew.
-            return self._read_into(letters, inlet, most, room)
+            return self._read_into(self._lanes.drained, inlet, most, room)
         finally:
-            if letters:
+            if self._lanes.drained:
                 with self._lock:
-                    self._lanes.take_in(letters)
+                    self._lanes.take_in()
             self._lanes.counts[TAKING] = 0
 
     def _read_into(self, letters: list[Message], inlet: Inlet, most: int, room: int) -> int:
-        lock, lanes, read = self._lock, self._lanes, inlet.read
+        lanes, receive = self._lanes, inlet.receive
         counts = lanes.counts
         # Nobody else drains meanwhile, so that this count needs no lock.
         found, taken = 0, lanes.taken_in
         while found < most:
             try:
-                message = read()
+                message = receive()
             except ProtocolError:
                 counts[GARBAGE] += 1
                 found += 1
@@ -284,22 +328,24 @@ class Intake:
                 break
             found += 1
             if message.kind == "letter":
+                inlet.held = None
                 taken += 1
                 counts[TAKEN_IN] = taken
                 letters.append(message)
-            elif message.kind != "control" or not self._is_obeyed(message):
-                lock.acquire()
-                try:
+            elif message.kind == "control" and self._is_obeyed(message):
+                inlet.held = None
+            else:
+                with self._lock:
                     self._sort(message)
-                finally:
-                    lock.release()
                 counts[TAKING] = 1
         if self._flowing and inlet is self._mail_inlet:
             flowing = self._flowing
             for ring in flowing:
                 taken = ring.take(letters, counts, taken, room - len(letters))
             # Each is the first in its turn: one that is never empty leaves no room to others.
-            flowing.append(flowing.pop(0))
+            first = flowing[0]
+            del flowing[0]
+            flowing.append(first)
             found = max(found, len(letters))
         return found
 
@@ -343,14 +389,14 @@ class Intake:
 
     def _sort(self, message: Message) -> None:
         """Put what came from a socket into its lane, lock held."""
-        lanes = self._lanes
+        lanes, source = self._lanes, self._source
         if message.kind == "letter":
-            lanes.push_letter(message)
+            lanes.push_letter(message, source)
         elif message.kind == "publication":
-            lanes.push_publication(message)
+            lanes.push_publication(message, source)
         else:
             try:
-                call = lanes.push_urgent(message)
+                call = lanes.push_urgent(message, source)
             except MailboxFullError:
                 lanes.drop_unread()
             else:
@@ -367,7 +413,7 @@ class Intake:
 
     def _close_descriptors(self) -> list[Message]:
         """Close what is open, lock held, once nobody leads; return what lay in the sockets."""
-        if self._lead.held:
+        if self._lead.leader is not None:
             return []
         lanes = self._lanes
         counts = lanes.counts

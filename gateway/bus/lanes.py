@@ -21,8 +21,8 @@ from __future__ import annotations
 import contextlib
 from _thread import LockType
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Literal, Protocol, TypeVar
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -64,6 +64,21 @@ UNREAD_REPLIES = 4
 """Times its size that a mailbox holds of replies for which nobody waits."""
 
 
+class Source(Protocol):
+    """Where a letter came from, as a socket, and where it stays until it is in a lane."""
+
+    held: Any
+    """What stays there; None from the moment that it is queued."""
+
+
+class _Nowhere:
+    held = None
+
+
+NOWHERE: Source = _Nowhere()
+"""The source of what a thread of this OS process has handed over."""
+
+
 class Turn(Protocol):
     """What is released to wake whoever waits: a thread's lock, or the like of it on a loop."""
 
@@ -79,8 +94,10 @@ class Call(msgspec.Struct, eq=False):
     reply: Message | None = None
     gone: str = ""
     """Why there will be none: who was asked is dead."""
-    lock: Turn | None = None
+    lock: LockType | None = None
     """What the waiting thread sleeps on while another one leads."""
+    reads = False
+    """Who waits for a reply reads no mail: see `gateway.bus.leading.Place`."""
     turn: Turn | None = None
     """What is released besides when it ends, where nobody need wait at all."""
 
@@ -114,14 +131,13 @@ class ByPriority:
     def __init__(self) -> None:
         self._queues: tuple[deque[Message], ...] = (deque(), deque(), deque())
 
-    def append(self, message: Message) -> None:
-        """Queue a letter; a priority that is none is the last."""
-        self._queues[message.priority if 0 <= message.priority <= 2 else 2].append(message)
+    def queue_for(self, message: Message) -> deque[Message]:
+        """Return where a letter goes; a priority that is none is the last."""
+        return self._queues[message.priority if 0 <= message.priority <= 2 else 2]
 
-    def extend(self, letters: Iterable[Message]) -> None:
-        """Queue several."""
-        for message in letters:
-            self.append(message)
+    def foremost(self) -> deque[Message]:
+        """Return the most urgent queue that has a letter."""
+        return next((queue for queue in self._queues if queue), self._queues[0])
 
     def popleft(self) -> Message:
         """Take the first of the most urgent out, or raise `IndexError`."""
@@ -149,6 +165,8 @@ class Lanes:
         "_urgent",
         "beside",
         "counts",
+        "drained",
+        "fifo",
         "letters",
         "policy",
         "publications_dropped",
@@ -170,9 +188,13 @@ class Lanes:
         self.waiting: deque[Waiting] = deque()
         self.beside = 0
         """What waits beside the letters: replies and the like, and publications."""
+        self.drained: list[Message] = []
+        """What came from sockets and rings, is counted as taken in, and is to be queued."""
         self.letters: deque[Message] | ByPriority
+        self.fifo: deque[Message] | None = None
+        """The letters, where the first come is the first."""
         if order == "fifo":
-            self.letters = deque()
+            self.letters = self.fifo = deque()
             self._pop_least = self.letters.popleft
         else:
             self.letters = ByPriority()
@@ -190,16 +212,34 @@ class Lanes:
         """Letters in all lanes."""
         return len(self.letters) + self.beside
 
-    def push_letter(self, message: Message) -> None:
+    def push_letter(self, message: Message, source: Source = NOWHERE) -> None:
         """Queue a letter; the caller has seen to it that there is room."""
+        queue = self.fifo
+        if queue is None:
+            queue = self._queue_for(message)
         # In this order: its reader may take it out, and count that, at once.
+        source.held = None
         self.counts[ACCEPTED] += 1
-        self.letters.append(message)
+        queue.append(message)
 
-    def take_in(self, letters: list[Message]) -> None:
-        """Queue what came from a socket and is counted already."""
-        self.letters.extend(letters)
-        self.taken_in += len(letters)
+    def take_in(self) -> None:
+        """Queue what was drained, and is counted already."""
+        drained, many = self.drained, len(self.drained)
+        if self.fifo is not None:
+            self.drained = []
+            self.taken_in += many
+            self.fifo.extend(drained)
+            return
+        while drained:
+            message = drained[0]
+            queue = self._queue_for(message)
+            del drained[0]
+            self.taken_in += 1
+            queue.append(message)
+
+    def _queue_for(self, message: Message) -> deque[Message]:
+        letters = self.letters
+        return letters.queue_for(message) if isinstance(letters, ByPriority) else letters
 
     def drop_oldest(self) -> Message | None:
         """Take the oldest of the least urgent letters out, counted as dropped; return it.
@@ -213,24 +253,26 @@ class Lanes:
         self.counts[DROPPED] += 1
         return dropped
 
-    def push_publication(self, message: Message) -> None:
+    def push_publication(self, message: Message, source: Source = NOWHERE) -> None:
         """Queue a publication, at the cost of an older one where there is no room."""
-        counts = self.counts
-        counts[ACCEPTED] += 1
-        if len(self._publications) >= self.size:
+        counts, queued = self.counts, self._publications
+        if len(queued) >= self.size:
             # Mostly what is retained is rare, and the oldest goes.
-            queued = self._publications
             at = dispensable(queued, message) if queued[0].retain else 0
             self.publications_dropped += 1
             counts[DROPPED] += 1
             if at is None:
+                source.held = None
+                counts[ACCEPTED] += 1
                 return
-            del queued[at]
             self.beside -= 1
-        self._publications.append(message)
+            del queued[at]
+        source.held = None
+        counts[ACCEPTED] += 1
         self.beside += 1
+        queued.append(message)
 
-    def push_urgent(self, message: Message) -> Call | None:
+    def push_urgent(self, message: Message, source: Source = NOWHERE) -> Call | None:
         """Queue a reply, a bounce or control; return the call that it ends, if any.
 
         Raises `MailboxFullError` where nobody has read replies for long.
@@ -240,19 +282,23 @@ class Lanes:
         if asked is not None:
             call = self._calls.get(asked)
             if call is not None and call.reply is None:
+                source.held = None
                 counts[PASSED_ON] += 1
                 call.reply = message
                 return call
             if call is not None or asked in self._closed_calls:
+                source.held = None
                 counts[ACCEPTED] += 1
                 counts[DROPPED] += 1
                 return None
         if len(self._urgent) >= self.size * UNREAD_REPLIES:
+            source.held = None
             counts[REFUSED] += 1
             raise MailboxFullError("its reader has left too many replies unread")
+        source.held = None
         counts[ACCEPTED] += 1
-        self._urgent.append(message)
         self.beside += 1
+        self._urgent.append(message)
         return None
 
     def drop_unread(self) -> None:
@@ -263,26 +309,33 @@ class Lanes:
 
     def pop(self) -> Message | None:
         """Return what its reader is to read next, counted as handed out, or None."""
+        # Counted before it is taken out: in between no signal's handler gets in.
+        counts = self.counts
         if self.beside and (self._urgent or self._publications_next or not self.letters):
-            self.beside -= 1
             if self._urgent:
+                self.beside -= 1
+                counts[HANDED_OUT] += 1
                 message = self._urgent.popleft()
                 if message.in_reply_to is not None:
                     _remember(self._unclaimed, message.in_reply_to, message)
             else:
                 self._publications_next = False
+                self.beside -= 1
+                counts[HANDED_OUT] += 1
                 message = self._publications.popleft()
         elif self.letters:
             self._publications_next = True
-            message = self.letters.popleft()
+            queue = self.letters.foremost() if isinstance(self.letters, ByPriority) else self.fifo
+            assert queue is not None
+            counts[HANDED_OUT] += 1
+            message = queue.popleft()
             if self.waiting:
                 self.let_in()
         else:
             return None
-        self.counts[HANDED_OUT] += 1
         return message
 
-    def pass_on(self, message: Message) -> Message | None:
+    def pass_on(self, message: Message, source: Source) -> Message | None:
         """Return what is to be read next, now that ``message`` was taken from the mail socket.
 
         Where nothing else lies here that is the letter itself, and no lane is
@@ -290,9 +343,10 @@ class Lanes:
         """
         next_one: Message | None = message
         if self.letters or self.beside:
-            self.push_letter(message)
+            self.push_letter(message, source)
             next_one = self.pop()
         else:
+            source.held = None
             self.counts[PASSED_ON] += 1
         self.counts[TAKING] = 0
         return next_one
@@ -301,10 +355,17 @@ class Lanes:
         """Queue letters of writers that wait, the first come first, while there is room."""
         # More than fits may have come from a socket; that goes first.
         while self.waiting and len(self.letters) < self.size:
-            first = self.waiting.popleft()
+            first = self.waiting[0]
+            queue = self.fifo
+            if queue is None:
+                queue = self._queue_for(first.message)
+            # First: a writer that is woken too early looks again, one that is not sleeps on.
+            with contextlib.suppress(RuntimeError):
+                first.lock.release()
+            del self.waiting[0]
             first.taken = True
-            self.push_letter(first.message)
-            first.lock.release()
+            self.counts[ACCEPTED] += 1
+            queue.append(first.message)
 
     def expire(self) -> None:
         """Take back that the letter popped last was delivered: it is too old."""
@@ -365,6 +426,12 @@ class Lanes:
             if call.message.incarnation == incarnation
             and name in (call.message.recipient, call.message.recipient.rpartition("@")[2])
         ]
+
+    def end_calls(self) -> None:
+        """Wake whoever waits for what is here, in case that nobody has told it."""
+        for call in self.open_calls():
+            if call.reply is not None or call.gone:
+                call.end()
 
     def open_calls(self) -> list[Call]:
         """Return every open call."""

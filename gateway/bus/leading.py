@@ -19,24 +19,47 @@ import select
 from _thread import LockType, allocate_lock
 from collections.abc import Callable
 from os import eventfd_write
+from typing import Protocol
 
 from gateway.bus.lanes import Turn
 
 WatchCallback = Callable[[int], None]
 
 
+class Place(Protocol):
+    """Where a thread stands in line: its call, where it waits for a reply."""
+
+    lock: LockType | None
+    """What it sleeps on as it follows."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether it waits for mail and not for a reply alone."""
+        ...
+
+
+class Standing:
+    """A place that is kept, of one thread at a time."""
+
+    __slots__ = ("lock", "reads")
+
+    def __init__(self, *, reads: bool) -> None:
+        self.lock: LockType | None = None
+        self.reads = reads
+
+
 class Lead:
     """Who sleeps, who leads, and what wakes them."""
 
     def __init__(self, mail_fd: int, urgent_fd: int) -> None:
-        self.held = False
-        """Whether a thread leads."""
+        self.leader: Place | None = None
+        """Who leads."""
         self.asleep = False
         """Whether the leader sleeps, or is about to: strike it."""
         self.readers = 0
         """Threads that wait for mail and not for a reply alone."""
-        self.followers: list[LockType] = []
-        """What those who wait behind the leader sleep on, first come first."""
+        self.followers: list[Place] = []
+        """Who waits behind the leader, first come first."""
         self._watched: dict[int, tuple[WatchCallback, int]] = {}
         self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.everything = select.epoll()
@@ -60,41 +83,56 @@ class Lead:
             # It was closed this very moment: nobody sleeps there any more.
             return
 
-    def enter(self, *, reader: bool) -> LockType | None:
-        """Line up, lock held: return None to the leader, a lock to sleep on to a follower."""
-        if self.held:
-            return self.follow(reader=reader)
-        self.held = self.asleep = True
-        if reader:
-            self.readers += 1
-        return None
+    # What a thread does here it undoes with `leave`, whatever has interrupted it: nothing is
+    # called between what belongs together.
 
-    def follow(self, *, reader: bool) -> LockType:
-        """Line up behind the leader, lock held; return the lock to sleep on."""
-        turn = allocate_lock()
-        turn.acquire()
-        self.followers.append(turn)
-        if reader:
+    def enter(self, place: Place) -> None:
+        """Lead, or line up behind the leader; lock held."""
+        if self.leader is not None:
+            self.follow(place)
+            return
+        self.leader = place
+        self.asleep = True
+        if place.reads:
             self.readers += 1
-            if self.asleep:
-                self.strike()
-        return turn
 
-    def leave(self, turn: LockType | None, *, reader: bool) -> None:
-        """Line out, lock held; hand the lead on where it is free."""
-        if reader:
-            self.readers -= 1
-        if turn is None:
-            self.held = self.asleep = False
-        else:
-            self.followers.remove(turn)
-        if self.followers and not self.held:
-            release(self.followers[0])
+    def follow(self, place: Place) -> None:
+        """Line up behind the leader, lock held, with a lock to sleep on."""
+        place.lock = self.new_turn()
+        place.lock.acquire()
+        if place.reads:
+            self.readers += 1
+        self.followers.append(place)
+        if place.reads and self.asleep:
+            self.strike()
+
+    def new_turn(self) -> LockType:
+        """Return what a follower sleeps on."""
+        return allocate_lock()
+
+    def leave(self, place: Place) -> None:
+        """Line out, lock held, and hand the lead on where it is free; twice is fine."""
+        if self.leader is place:
+            self.leader = None
+            self.asleep = False
+            if place.reads:
+                self.readers -= 1
+        elif place in self.followers:
+            at = self.followers.index(place)
+            if place.reads:
+                self.readers -= 1
+            del self.followers[at]
+        if self.followers and self.leader is None:
+            release(self.followers[0].lock)
+
+    def wake_followers(self) -> None:
+        """Wake every thread that waits behind the leader."""
+        for place in list(self.followers):
+            release(place.lock)
 
     def wake_all(self) -> None:
         """Wake every thread that waits; needs no lock, and may run in a signal handler."""
-        for turn in list(self.followers):
-            release(turn)
+        self.wake_followers()
         self.strike()
 
     # Foreign descriptors
@@ -138,7 +176,8 @@ class Lead:
         os.close(event)
 
 
-def release(turn: Turn) -> None:
+def release(turn: Turn | None) -> None:
     """Wake the thread that sleeps on ``turn``; one that was woken already is fine."""
-    with contextlib.suppress(RuntimeError):
-        turn.release()
+    if turn is not None:
+        with contextlib.suppress(RuntimeError):
+            turn.release()

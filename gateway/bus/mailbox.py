@@ -4,8 +4,10 @@ Letters come in by reference from the threads of the same OS process (`deliver`)
 and as datagrams from the others, which whoever waits reads (`gateway.bus.intake`).
 Replies go to who waits for them (`gateway.bus.reply_waits`), the rest comes in its order.
 
-Where every letter comes by, the lock is taken and given back by name: that is twice
-as fast as a ``with`` block.
+A signal's handler may raise anywhere in here, and is to leave neither the lock taken, nor the
+mailbox without a leader, nor a letter that nobody has been told of: locks are held in ``with``
+blocks, which no handler gets in front of, and whatever is raised leads to `Intake._step_back`.
+The letter that its reader is being handed may be lost with it, counted as delivered.
 
 Refused: letters to a closed mailbox or for another incarnation
 (`RecipientGoneError`), letters that found no room before their deadline
@@ -16,14 +18,14 @@ could only deadlock.
 from __future__ import annotations
 
 import socket
-from _thread import LockType, allocate_lock, get_ident
+from _thread import allocate_lock, get_ident
 from collections.abc import Callable
 from math import inf
 from time import sleep
 
 from gateway.bus.intake import HANDOVER, LOOK_EVERY
 from gateway.bus.lanes import Lanes, Order, Policy, Waiting
-from gateway.bus.leading import Lead, release
+from gateway.bus.leading import Lead, Standing, release
 from gateway.bus.ledger import (
     BOUNCED,
     DELIVERED,
@@ -92,32 +94,36 @@ class Mailbox(ReplyWaits):
         kind = message.kind
         if kind == "control" and self._is_obeyed(message):
             return
-        lock, lanes = self._lock, self._lanes
+        lead, lanes = self._lead, self._lanes
         waiting: Waiting | None = None
         dropped: Message | None = None
-        lock.acquire()
+        wake = False
         try:
-            if self.closed or (message.incarnation != self.incarnation and message.incarnation):
-                lanes.counts[REFUSED] += 1
-                raise RecipientGoneError(f"{self.name!r} is gone")
-            if kind == "letter":
-                if lanes.waiting or len(lanes.letters) >= lanes.size:
-                    waiting, dropped = self._when_full(message)
+            with self._lock:
+                if self.closed or (message.incarnation != self.incarnation and message.incarnation):
+                    lanes.counts[REFUSED] += 1
+                    raise RecipientGoneError(f"{self.name!r} is gone")
+                if kind == "letter":
+                    if lanes.waiting or len(lanes.letters) >= lanes.size:
+                        waiting, dropped = self._when_full(message)
+                    else:
+                        lanes.push_letter(message)
+                elif kind == "publication":
+                    lanes.push_publication(message)
                 else:
-                    lanes.push_letter(message)
-            elif kind == "publication":
-                lanes.push_publication(message)
-            else:
-                call = lanes.push_urgent(message)
-                if call is not None:
-                    call.end()
-            lead = self._lead
-            wake, lead.asleep = lead.asleep, False
-        finally:
-            lock.release()
-        # Not under the lock: the woken thread wants that first of all.
-        if wake:
-            lead.strike()
+                    call = lanes.push_urgent(message)
+                    if call is not None:
+                        call.end()
+                wake, lead.asleep = lead.asleep, False
+            # Not under the lock: the woken thread wants that first of all.
+            if wake:
+                lead.strike()
+        except GatewayError:
+            raise
+        except BaseException:
+            # A signal's handler: it is in there, perhaps, and nobody was told.
+            self._step_back(None)
+            raise
         if waiting is not None and not waiting.taken:
             self._wait_for_room(waiting, timeout)
         elif dropped is not None and self.undeliverable is not None:
@@ -149,14 +155,19 @@ class Mailbox(ReplyWaits):
         return waiting, None
 
     def _wait_for_room(self, waiting: Waiting, timeout: float) -> None:
-        waiting.lock.acquire(True, max(0.0, timeout))
-        with self._lock:
-            if waiting.taken:
-                return
-            self._lanes.counts[REFUSED] += 1
-            if self.closed:
-                raise RecipientGoneError(f"{self.name!r} is gone")
-            self._lanes.waiting.remove(waiting)
+        deadline = self._monotonic() + timeout
+        while True:
+            waiting.lock.acquire(True, max(0.0, deadline - self._monotonic()))
+            with self._lock:
+                if waiting.taken:
+                    return
+                if self.closed:
+                    self._lanes.counts[REFUSED] += 1
+                    raise RecipientGoneError(f"{self.name!r} is gone")
+                if self._monotonic() >= deadline:
+                    self._lanes.counts[REFUSED] += 1
+                    self._lanes.waiting.remove(waiting)
+                    break
         raise MailboxFullError(
             f"{self.name!r} stayed full with {self._lanes.size} letters for {timeout:g} s:"
             " its reader is slow or stuck"
@@ -174,76 +185,86 @@ class Mailbox(ReplyWaits):
         # What is usual is spelled out here, since every call costs: a letter lies here
         # already, and is not the first in a row, or it comes and nobody else waits. `_get`
         # does the rest.
-        lock, lead, lanes = self._lock, self._lead, self._lanes
-        letters = lanes.letters
-        message: Message | None
-        if letters and not lanes.beside and 0 < self._in_a_row < LOOK_EVERY:
-            try:
-                message = letters.popleft()
-            except IndexError:
-                # It gave way to a newer one, or the mailbox was closed.
-                pass
-            else:
-                lanes.counts[HANDED_OUT] += 1
-                if lanes.waiting:
-                    with lock:
-                        lanes.let_in()
-                if message.expiry is None:
-                    self._in_a_row += 1
-                    return message
-                return self._get(message, inf if timeout is None else self._monotonic() + timeout)
-        self._owner = get_ident()
-        if timeout is not None and timeout < 0.0:
-            timeout = 0.0
-        if self._in_a_row >= LOOK_EVERY:
-            self._look()
-        message, alone = None, False
-        lock.acquire()
+        lead, lanes, place = self._lead, self._lanes, self._place
+        letters = lanes.fifo
+        message: Message | None = None
+        alone = False
         try:
-            if letters or lanes.beside:
-                message = lanes.pop()
-            elif not (lead.held or self._poked or self._ready or self.closed):
-                alone = lead.held = lead.asleep = True
-                lead.readers += 1
-        finally:
-            lock.release()
-        if message is not None and (message.expiry is None or message.expiry > self._monotonic()):
-            self._in_a_row += 1
-            return message
-        if alone:
-            monotonic = self._monotonic
-            deadline = inf if timeout is None else monotonic() + timeout
-            read = self._listen(timeout, reader=True)
-            lock.acquire()
-            try:
-                if lead.followers:
-                    lead.leave(None, reader=True)
+            if letters and not lanes.beside and 0 < self._in_a_row < LOOK_EVERY:
+                # Counted first: in between no signal's handler gets in.
+                lanes.counts[HANDED_OUT] += 1
+                try:
+                    message = letters.popleft()
+                except IndexError:
+                    # It gave way to a newer one, or the mailbox was closed.
+                    lanes.counts[HANDED_OUT] -= 1
                 else:
-                    lead.held = lead.asleep = False
-                    lead.readers -= 1
-                if read is not None and read.kind == "letter":
-                    message = lanes.pass_on(read)
-                else:
-                    if read is not None:
-                        self._sort(read)
+                    if lanes.waiting:
+                        with self._lock:
+                            lanes.let_in()
+                    if message.expiry is None:
+                        self._in_a_row += 1
+                        return message
+                    return self._get(
+                        message, inf if timeout is None else self._monotonic() + timeout
+                    )
+            self._owner = get_ident()
+            if timeout is not None and timeout < 0.0:
+                timeout = 0.0
+            if self._in_a_row >= LOOK_EVERY:
+                self._look()
+            message = None
+            with self._lock:
+                if lanes.letters or lanes.beside:
                     message = lanes.pop()
-            finally:
-                lock.release()
+                elif not (lead.leader or self._poked or self._ready or self.closed):
+                    lead.leader = place
+                    lead.asleep = alone = True
+                    lead.readers += 1
             if message is not None and (
                 message.expiry is None or message.expiry > self._monotonic()
             ):
-                self._in_a_row = 1
+                self._in_a_row += 1
                 return message
-            if timeout == 0 and not (message or self._poked or self._ready or self.closed):
-                return None
+            monotonic = self._monotonic
+            deadline = inf if timeout is None else monotonic() + timeout
+            if alone:
+                read = self._listen(timeout)
+                with self._lock:
+                    if lead.followers:
+                        lead.leave(place)
+                    else:
+                        lead.leader = None
+                        lead.asleep = False
+                        lead.readers -= 1
+                    if read is not None and read.kind == "letter":
+                        message = lanes.pass_on(read, self._source)
+                    else:
+                        if read is not None:
+                            self._sort(read)
+                        message = lanes.pop()
+                if message is not None and (message.expiry is None or message.expiry > monotonic()):
+                    self._in_a_row = 1
+                    return message
+                if timeout == 0 and not (message or self._poked or self._ready or self.closed):
+                    return None
             return self._get(message, deadline)
-        return self._get(message, inf if timeout is None else self._monotonic() + timeout)
+        except BaseException:
+            self._step_back(place if alone else None)
+            raise
 
     def _get(self, message: Message | None, deadline: float) -> Message | None:
         """Go on where `get` met with something unusual, ``message`` or nothing so far."""
+        place = Standing(reads=True)
+        try:
+            return self._get_at(place, message, deadline)
+        except BaseException:
+            self._step_back(place)
+            raise
+
+    def _get_at(self, place: Standing, message: Message | None, deadline: float) -> Message | None:
         lead, lanes = self._lead, self._lanes
-        lined_up = last_look = made_way = False
-        turn: LockType | None = None
+        last_look = made_way = False
         read: Message | None = None
         while True:
             if message is not None:
@@ -255,9 +276,7 @@ class Mailbox(ReplyWaits):
                 if self.undeliverable is not None:
                     self.undeliverable(message, ExpiredError("too old when its turn came"))
             with self._lock:
-                if lined_up:
-                    lined_up = False
-                    lead.leave(turn, reader=True)
+                lead.leave(place)
                 if read is not None:
                     self._sort(read)
                     read = None
@@ -272,21 +291,22 @@ class Mailbox(ReplyWaits):
                 if self._poked:
                     self._poked = False
                     return None
-                if not self._ready:
-                    turn = lead.enter(reader=True)
-                    lined_up = True
-            if not lined_up:
+                is_served = bool(self._ready)
+                if not is_served:
+                    lead.enter(place)
+            if is_served:
                 self._serve()
                 continue
             left = deadline - self._monotonic()
-            if left <= 0 and turn is not None and not made_way and self._mail_lies_there():
+            follows = lead.leader is not place
+            if left <= 0 and follows and not made_way and self._mail_lies_there():
                 # Who follows reads nothing: the leader does, now that a reader waits.
                 made_way = True
                 deadline += HANDOVER - left
                 left = HANDOVER
             elif left <= 0:
                 left, last_look = 0.0, True
-            read = self._sleep(turn, left if left < inf else None, reader=True)
+            read = self._sleep(place, left if left < inf else None)
 
     def collect(self) -> list[Message]:
         """Return every letter that was written before this moment; for the reader alone.
@@ -294,23 +314,25 @@ class Mailbox(ReplyWaits):
         What a reader learns in another way, as of a death, may overtake the
         letters that lie in its sockets: whoever was killed had written them.
         """
-        lead, lanes = self._lead, self._lanes
-        with self._lock:
-            if self.closed:
-                return []
-            turn = lead.enter(reader=True)
-        # Where another thread leads it is woken, and reads while this one makes way.
+        lead, lanes, place = self._lead, self._lanes, Standing(reads=True)
         try:
-            if turn is None:
+            with self._lock:
+                if self.closed:
+                    return []
+                lead.enter(place)
+            # Where another thread leads it is woken, and reads while this one makes way.
+            if lead.leader is place:
                 for inlet in self._inlets.values():
                     self._drain(inlet, lanes.size, lanes.size)
             else:
-                turn.acquire(True, HANDOVER)
-        finally:
+                self._sleep(place, HANDOVER)
             with self._lock:
-                lead.leave(turn, reader=True)
-        with self._lock:
-            return list(iter(lanes.pop, None))
+                lead.leave(place)
+            with self._lock:
+                return list(iter(lanes.pop, None))
+        except BaseException:
+            self._step_back(place)
+            raise
 
     def wake(self) -> None:
         """Make `get` return; waits for no lock, so that a signal handler may call it."""
@@ -391,7 +413,7 @@ class Mailbox(ReplyWaits):
                 found = self._lanes.balance()
                 if found.is_balanced:
                     break
-                # Its reader has a letter in its hand that it counts as soon as it runs again.
+                # Its reader has counted a letter that it takes out as soon as it runs again.
                 sleep(LOOK)
         return found
 

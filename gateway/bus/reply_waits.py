@@ -38,35 +38,34 @@ class ReplyWaits(Intake):
         if timeout < 0.0:
             timeout = 0.0
         deadline = monotonic() + timeout
-        lock.acquire()
+        call = known
         try:
-            call = known or lanes.open_call(message)
-            leads = not (lead.held or call.reply or call.gone or self.closed)
-            if leads:
-                lead.held = lead.asleep = True
-        finally:
-            lock.release()
-        try:
+            with lock:
+                if call is None:
+                    call = lanes.open_call(message)
+                leads = not (lead.leader or call.reply or call.gone or self.closed)
+                if leads:
+                    lead.leader = call
+                    lead.asleep = True
             if leads:
                 # What is usual, as in `get`: nobody else waits, and the reply comes next.
-                read = self._listen(timeout, reader=False)
-                lock.acquire()
-                try:
+                read = self._listen(timeout)
+                with lock:
                     if read is not None:
                         self._sort(read)
                     reply = call.reply
                     if reply is not None and not (lead.followers or self.closed):
-                        lead.held = lead.asleep = leads = False
+                        lead.leader = None
+                        lead.asleep = leads = False
                         if known is None:
                             lanes.close_call(message.message_id)
-                finally:
-                    lock.release()
                 if not leads and reply is not None and reply.kind == "reply":
                     return reply
-            self._wait_for(call, deadline, leads)
+            self._wait_for(call, deadline)
         except BaseException:
+            self._step_back(call)
             if known is None:
-                self.close_call(call)
+                self.expect_no_more(message)
             raise
         if known is None:
             self.close_call(call)
@@ -79,13 +78,9 @@ class ReplyWaits(Intake):
         """
         return self.wait_for(call.message, timeout, known=call)
 
-    def _wait_for(self, call: Call, deadline: float, leads: bool) -> None:
-        """Wait for the end of ``call``, where `wait_for` met with something unusual.
-
-        ``leads`` says whether this thread leads already.
-        """
+    def _wait_for(self, call: Call, deadline: float) -> None:
+        """Wait for the end of ``call``, where `wait_for` met with something unusual."""
         lead, lanes = self._lead, self._lanes
-        turn: LockType | None = None
         read: Message | None = None
         last_look = False
         while True:
@@ -93,27 +88,23 @@ class ReplyWaits(Intake):
                 if read is not None:
                     self._sort(read)
                 if call.reply is not None or last_look or self.closed:
-                    if leads or turn is not None:
-                        lead.leave(turn, reader=False)
+                    lead.leave(call)
                     if self.closed:
                         self._close_descriptors()
                     return
-                if leads:
+                if lead.leader is call:
                     # It leads on. Were the lead to be handed on and taken again, this
                     # thread and a reader that follows would wake each other for ever.
                     lead.asleep = True
                     if lanes.queued or self._ready:
-                        for follower in lead.followers:
-                            release(follower)
+                        lead.wake_followers()
                 else:
-                    if turn is not None:
-                        lead.leave(turn, reader=False)
-                    turn = call.lock = lead.enter(reader=False)
-                    leads = turn is None
+                    lead.leave(call)
+                    lead.enter(call)
             left = deadline - self._monotonic()
             # Whoever died may have answered first: the reply lies in the socket then.
             last_look = left <= 0 or bool(call.gone)
-            read = self._sleep(turn, 0.0 if last_look else left, reader=False)
+            read = self._sleep(call, 0.0 if last_look else left)
 
     def outcome(self, call: Call, timeout: float) -> Message:
         """Return the reply that ended ``call``, or raise why there is none after ``timeout`` s."""
@@ -149,28 +140,32 @@ class ReplyWaits(Intake):
 
         False where another thread is at it.
         """
-        lead = self._lead
-        with self._lock:
-            if lead.event < 0:
-                return True
-            if lead.held:
-                return False
-            lead.held = True
+        lead, place = self._lead, self._looking
         try:
+            with self._lock:
+                if lead.event < 0:
+                    return True
+                if lead.leader is not None:
+                    return False
+                lead.leader = place
+            if self._is_torn:
+                self._go_on()
             for fd, _ in lead.replies.poll(0, 2):
                 if fd in self._inlets:
                     self._drain(self._inlets[fd], LOOK_EVERY)
-        finally:
             with self._lock:
-                lead.held = False
+                lead.leader = None
                 if self._lanes.queued and lead.asleep:
                     # A getter is armed, and what it waits for lies in no socket any more.
                     lead.strike()
                 if lead.followers:
                     # Who came meanwhile leads now.
-                    release(lead.followers[0])
+                    release(lead.followers[0].lock)
                 if self.closed:
                     self._close_descriptors()
+        except BaseException:
+            self._step_back(place)
+            raise
         return True
 
     @property

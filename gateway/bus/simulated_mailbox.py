@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 
 from gateway.bus.baton import Baton, Strand
 from gateway.bus.lanes import Call, Waiting
-from gateway.bus.leading import Lead, WatchCallback, release
+from gateway.bus.leading import Lead, Place, Standing, WatchCallback, release
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.turn import Turn, VirtualLock
 from gateway.errors import SimulationError
@@ -31,7 +31,7 @@ class SimulatedLead(Lead):
 
     def __init__(self, baton: Baton) -> None:
         # Not the real one's beginning: that opens descriptors.
-        self.held = False
+        self.leader = None
         self.asleep = False
         self.readers = 0
         self.followers = []
@@ -54,8 +54,8 @@ class SimulatedLead(Lead):
         self._struck = False
         return []
 
-    def sleep_alone(self, baton: Baton, deadline: float) -> None:
-        """Sleep as the leader who wants mail until ``deadline``, or until struck; nobody leads.
+    def sleep_alone(self, place: Place, baton: Baton, deadline: float) -> None:
+        """Sleep as the leader in ``place`` until ``deadline``, or until struck; nobody leads.
 
         What `enter`, `poll` and `leave` do together, in one go, for who has ``baton``.
         """
@@ -66,16 +66,18 @@ class SimulatedLead(Lead):
         if type(me) is not Strand:
             me = baton.me("wait for mail")
         self._sleeper = me
-        self.held = self.asleep = True
+        self.leader = place
+        self.asleep = True
         self.readers += 1
         try:
             baton.sleep(me, deadline)
         finally:
             self._sleeper = None
-            self.held = self.asleep = False
+            self.leader = None
+            self.asleep = False
             self.readers -= 1
             if self.followers:
-                release(self.followers[0])
+                release(self.followers[0].lock)
 
     def strike(self) -> None:
         """Wake the leader."""
@@ -87,13 +89,12 @@ class SimulatedLead(Lead):
             sleeper.asleep = False
             self._baton.ready.append(sleeper)
 
-    def follow(self, *, reader: bool) -> LockType:
-        """Line up behind the leader, who sees all mail in any case; return what to sleep on."""
-        turn = cast(LockType, Turn(self._baton))
-        self.followers.append(turn)
-        if reader:
+    def follow(self, place: Place) -> None:
+        """Line up behind the leader, who sees all mail in any case."""
+        place.lock = cast(LockType, Turn(self._baton))
+        self.followers.append(place)
+        if place.reads:
             self.readers += 1
-        return turn
 
     def watch(self, fd: int, callback: WatchCallback, events: int) -> NoReturn:
         """Refuse: a real descriptor knows nothing of virtual time."""
@@ -162,12 +163,15 @@ class SimulatedMailbox(Mailbox):
         if deadline <= now and timeout is not None:
             deadline = baton.after(timeout)
         while not (self._poked or self.closed):
-            if lead.held:
-                turn = lead.follow(reader=True)
-                self._sleep(turn, baton.left_until(deadline), reader=True)
-                lead.leave(turn, reader=True)
+            if lead.leader is not None:
+                place = Standing(reads=True)
+                lead.follow(place)
+                try:
+                    self._sleep(place, baton.left_until(deadline))
+                finally:
+                    lead.leave(place)
             else:
-                lead.sleep_alone(baton, deadline)
+                lead.sleep_alone(self._place, baton, deadline)
             if (lanes.letters or lanes.beside) and (message := self._take()) is not None:
                 return message
             if deadline <= baton.clock.now:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.bus.lanes import Lanes
+from gateway.bus.lanes import NOWHERE, Lanes
 from gateway.bus.ledger import (
     ACCEPTED,
     DELIVERED,
@@ -58,7 +58,8 @@ def test_what_a_reader_was_killed_over_in_the_middle_of_a_crowd_is_counted() -> 
     row = ledgers.row(ledgers.claim())
     lanes = Lanes(10, "fifo", counts=row)
     row[TAKEN_IN] += 2
-    lanes.take_in([letter(1), letter(2)])
+    lanes.drained += [letter(1), letter(2)]
+    lanes.take_in()
     lanes.pop()
     # Three more came from the socket, and it died before they had a lane.
     row[TAKEN_IN] += 3
@@ -88,9 +89,10 @@ def test_from_afar_and_from_near_it_is_the_same_balance(steps: list[str]) -> Non
             lanes.push_letter(letter(number))
         elif step == "take":
             lanes.counts[TAKEN_IN] += 2
-            lanes.take_in([letter(number), letter(-number)])
+            lanes.drained += [letter(number), letter(-number)]
+            lanes.take_in()
         elif step == "pass":
-            lanes.pass_on(letter(number))
+            lanes.pass_on(letter(number), NOWHERE)
         elif step == "pop":
             lanes.pop()
         elif step == "expire" and lanes.pop() is not None:

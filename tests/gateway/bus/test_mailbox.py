@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from gateway.bus.intake import LOOK_EVERY
-from gateway.bus.lanes import ByPriority, Waiting
+from gateway.bus.lanes import Waiting
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import RealClock
 from gateway.errors import ExpiredError, MailboxFullError, RecipientGoneError
-from gateway.mail.message import BULK, NORMAL, URGENT, Message
+from gateway.mail.message import BULK, URGENT, Message
 
 Make = Callable[..., Message]
 Boxes = Callable[..., Mailbox]
@@ -112,7 +112,7 @@ class MetWhileLiningUp(deque[Waiting]):
 def met(letter: Make, box: Boxes) -> tuple[Mailbox, MetWhileTaking]:
     """Return a mailbox that is full with one letter, and where that lies."""
     full = box(size=1)
-    letters = full._lanes.letters = MetWhileTaking()
+    letters = full._lanes.letters = full._lanes.fifo = MetWhileTaking()
     in_a_row(full, letter)
     full.deliver(letter("first"))
     return full, letters
@@ -174,7 +174,7 @@ def test_a_letter_that_its_reader_took_does_not_give_way_as_well(
 ) -> None:
     bounced: list[Message] = []
     full = box(size=1, policy="drop_oldest", undeliverable=lambda *told: bounced.append(told[0]))
-    letters = full._lanes.letters = MetWhileTaking()
+    letters = full._lanes.letters = full._lanes.fifo = MetWhileTaking()
     full._lanes._pop_least = letters.popleft
     in_a_row(full, letter)
     full.deliver(letter("first"))
@@ -202,7 +202,7 @@ def test_nothing_gives_way_where_room_was_made_meanwhile(
     letter: Make, box: Boxes, run: Any
 ) -> None:
     full = box(size=3, policy="drop_oldest")
-    letters = full._lanes.letters = MetWhileCounted()
+    letters = full._lanes.letters = full._lanes.fifo = MetWhileCounted()
     full._lanes._pop_least = letters.popleft
     in_a_row(full, letter)
     for subject in "abc":
@@ -224,7 +224,7 @@ def test_a_letter_is_counted_as_accepted_before_its_reader_can_take_it(
             seen.append(mine._lanes.balance().accepted)
             super().append(message)
 
-    mine._lanes.letters = Watched()
+    mine._lanes.letters = mine._lanes.fifo = Watched()
     mine.deliver(letter())
     assert seen == [1]
 
@@ -232,15 +232,12 @@ def test_a_letter_is_counted_as_accepted_before_its_reader_can_take_it(
 def test_what_its_reader_takes_as_a_mailbox_is_closed_ends_nothing(
     letter: Make, box: Boxes, run: Any
 ) -> None:
-    mine = box(order="priority")
+    mine = box()
+    letters = mine._lanes.letters = mine._lanes.fifo = MetWhileTaking()
     in_a_row(mine, letter)
-    for subject, priority in (("now", URGENT), ("then", NORMAL), ("whenever", BULK)):
-        mine.deliver(letter(subject, priority=priority))
-    letters = mine._lanes.letters
-    assert isinstance(letters, ByPriority)
-    urgent = MetWhileTaking(letters._queues[0])
-    letters._queues = (urgent, *letters._queues[1:])
-    urgent.before = lambda: run(lambda: subjects(mine, 1)).result()
+    for subject in ("now", "then", "whenever"):
+        mine.deliver(letter(subject))
+    letters.before = lambda: run(lambda: subjects(mine, 1)).result()
     assert [left.subject for left in mine.close()] == ["then", "whenever"]
     assert mine.statistics().is_balanced
     assert mine.get(0.0) is None
@@ -280,7 +277,7 @@ def test_a_ledger_that_is_asked_for_while_a_letter_is_taken_out_balances(
         asked.append(run(full.statistics))
         assert looks_again.wait(10.0)
 
-    letters.after = ask
+    letters.before = ask
     assert subjects(full, 1) == ["first"]
     is_counted.set()
     assert asked[0].result().is_balanced
@@ -614,7 +611,7 @@ def test_a_closed_mailbox_refuses_and_reads_nothing(
 def test_closing_ends_every_wait(letter: Make, box: Boxes, run: Any, until: Any) -> None:
     target = box(size=1)
     reader = run(lambda: target.get(None))
-    until(lambda: target._lead.held)
+    until(lambda: target._lead.leader)
     callers = [run(lambda: target.wait_for(letter(), 60.0)) for _ in range(3)]
     until(lambda: len(target._lanes.open_calls()) == 3)
     target.close()
@@ -646,7 +643,7 @@ def test_closing_under_a_leader_gives_every_descriptor_back(
     target = box()
     waits = {"get": lambda: target.get(None), "wait_for": lambda: target.wait_for(letter(), 60.0)}
     reader = run(waits[how])
-    until(lambda: target._lead.held)
+    until(lambda: target._lead.leader)
     target.close()
     if how == "get":
         assert reader.result() is None

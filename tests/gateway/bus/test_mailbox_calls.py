@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.bus.leading import Standing
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.wire import Outlet
 from gateway.errors import CallTimeoutError, RecipientGoneError, RefusedError
@@ -121,7 +122,7 @@ def test_many_threads_wait_and_each_gets_its_own(
     mine.wake()
     reader.result()
     assert got == list("01234567")
-    assert not mine._lead.held
+    assert not mine._lead.leader
     assert not mine._lead.followers
     assert mine._lead.readers == 0
 
@@ -172,7 +173,7 @@ def test_mail_is_seen_at_once_while_another_thread_waits_for_a_reply(
     mine = box("main")
     asked = letter()
     caller = run(lambda: mine.wait_for(asked, 30.0))
-    until(lambda: mine._lead.held)
+    until(lambda: mine._lead.leader)
     outlet("main").deliver(letter("mail"))
     message = mine.get(0.0)
     assert message is not None
@@ -281,7 +282,7 @@ def test_a_reader_woken_by_a_signal_handler_like_call_returns(
     mine = box("main")
     asked = letter()
     caller = run(lambda: mine.wait_for(asked, 30.0))
-    until(lambda: mine._lead.held)
+    until(lambda: mine._lead.leader)
     entered = threading.Event()
 
     def read() -> Message | None:
@@ -307,9 +308,9 @@ def test_a_reader_and_who_waits_for_a_reply_let_each_other_sleep(
     lined_up: list[bool] = []
     follow = mine._lead.follow
 
-    def counted(*, reader: bool) -> Any:
-        lined_up.append(reader)
-        return follow(reader=reader)
+    def counted(place: Any) -> None:
+        lined_up.append(place.reads)
+        follow(place)
 
     monkeypatch.setattr(mine._lead, "follow", counted)
     assert mine.get(0.2) is None
@@ -369,10 +370,10 @@ def test_who_reads_replies_in_between_hands_the_lead_on(
 ) -> None:
     mine = box("main")
     # As if another thread were in the middle of `read_replies`, and the reader came by.
-    mine._lead.held = True
+    mine._lead.leader = Standing(reads=False)
     reader = run(lambda: mine.get(10.0))
     until(lambda: mine._lead.followers)
-    mine._lead.held = False
+    mine._lead.leader = None
     mine.read_replies()
     outlet("main", 1).deliver(letter("mail"))
     assert reader.result().subject == "mail"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway.bus.leading import Standing
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.patience import Patience
 from gateway.bus.wire import Folder, Lane, Outlet
@@ -97,14 +98,14 @@ def test_what_another_thread_is_about_to_read_costs_the_writer_little(
     patience.add(mine)
     outlet("main").deliver(answer(letter()))
     # As if a leader had been woken for it, and had not come to it yet.
-    mine._lead.held = True
+    mine._lead.leader = Standing(reads=False)
     assert not patience._read()
     before = os.times()
     with pytest.raises(MailboxFullError):
         full.deliver(letter(), 0.3)
     after = os.times()
     assert after.user + after.system - before.user - before.system < 0.15, "it spun"
-    mine._lead.held = False
+    mine._lead.leader = None
     assert patience._read()
     assert mine.get(0.0) is not None
 

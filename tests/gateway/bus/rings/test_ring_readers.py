@@ -108,7 +108,7 @@ def test_whoever_follows_has_the_leader_read_what_lies_in_a_ring(
     # However late the leader gets a core.
     monkeypatch.setattr(mailbox, "HANDOVER", 10.0)
     waiter = run(lambda: half_read.wait_for(letter(id="asked"), 10.0))
-    until(lambda: half_read._lead.held)
+    until(lambda: half_read._lead.leader)
     assert drained(half_read) == list(range(1, 20))
     half_read.deliver(letter(kind="reply", in_reply_to="asked"))
     waiter.result()
@@ -143,7 +143,7 @@ def test_a_reader_looks_once_more_into_a_ring_that_it_has_emptied(
     monkeypatch.setattr(intake, "QUIET", 0.3)
     flowing(out, target)
     reader = run(lambda: target.get(None))
-    until(lambda: target._lead.held)
+    until(lambda: target._lead.leader)
     # As if it had not been seen that the reader is about to leave.
     assert out._ring is not None
     out._ring.put(encode(letter(body="late")))
@@ -173,7 +173,7 @@ def test_a_reader_sleeps_for_good_soon_after_a_ring_was_emptied(
     assert target.get(0.05) is None
     assert target._flowing == []
     reader = run(lambda: target.get(None))
-    until(lambda: target._lead.held)
+    until(lambda: target._lead.leader)
     out.deliver(letter(body="wakes it"))
     assert reader.result().body == "wakes it"
 

@@ -4,13 +4,15 @@ Threads of several writers write to several readers through few rings, with size
 and pauses at random, and in turns
 
 - whoever runs is stopped and let go on at any moment (``stops``);
-- a signal's handler raises wherever the writer just is (``strikes``);
+- a signal's handler raises wherever a writer, or a reader, just is (``strikes``,
+  ``struck_readers``);
 - a writer, or a reader, is sent SIGKILL, and its boss inherits (``dead_writer``, ``dead_reader``).
 
 Of each letter stands in shared memory what its writer was told, and how often it was read. Each of
 ``lost`` (told delivered, never read), ``doubled``, ``disordered``, ``feigned`` (told that it
 failed, and read), ``unbalanced`` (by how many letters a reader's ledger differs from that; of a
-dead one more than it says to be in doubt) and ``unwell`` (OS processes that failed, or did not end)
+dead one more than it says to be in doubt, of one that was struck more than it was handed just then)
+and ``unwell`` (OS processes that failed, or did not end)
 is to be 0; exit status 1 where one is not. What a writer that was struck or killed was never told
 of may be either. ``late_ms`` is the longest that a time-out was exceeded. The same ``--seed`` gives
 the same chances, not the same moments.
@@ -84,13 +86,14 @@ class Scene:
     name: str
     seconds: float
     stops: bool = False
-    strikes: bool = False
+    strikes: Literal["", "writers", "readers"] = ""
     kills: Literal["", "writer", "reader"] = ""
 
 
 SCENES = (
     Scene("stops", 2.0, stops=True),
-    Scene("strikes", 2.0, strikes=True),
+    Scene("strikes", 2.0, strikes="writers"),
+    Scene("struck_readers", 2.0, strikes="readers"),
     Scene("dead_writer", 0.2, kills="writer"),
     Scene("dead_reader", 0.2, kills="reader"),
 )
@@ -178,6 +181,8 @@ class Storm:
         self._running: list[int] = []
         self._killed = 0
         self._over = mmap.mmap(-1, mmap.PAGESIZE)
+        # How often each reader was struck.
+        self._strikes = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
 
     def run(self) -> Counter[str]:
         """Return what was found: `FAULTS` and others."""
@@ -218,7 +223,12 @@ class Storm:
             found["unbalanced"] = max(-missing, missing - ledger.in_doubt)
             found["died_with_reader"] = found.pop("lost")
         else:
-            found["unbalanced"] = abs(found["read"] - ledger.accepted)
+            # What it was handed as it was struck it had no time to note.
+            strikes = self._strikes[reader]
+            handed = ledger.accepted - found["read"]
+            found["unbalanced"] = max(0, -handed, handed - strikes)
+            found["lost"] = max(0, found["lost"] - min(handed, strikes))
+            found["struck"] += strikes
         return found
 
     @property
@@ -298,9 +308,10 @@ class Storm:
             rings=self._rings,
             counts=self._ledgers.row(self._rows[number]),
         )
+        get = self._get_struck(number, chance) if self._scene.strikes == "readers" else Mailbox.get
         while True:
             is_over = self._over[1]
-            letter = box.get(0.05)
+            letter = get(box, 0.05)
             if letter is not None:
                 self._note(letter, number)
                 if chance.random() < 0.01:
@@ -309,6 +320,24 @@ class Storm:
                 break
         for letter in box.close():
             self._note(letter, number)
+
+    def _get_struck(
+        self, number: int, chance: random.Random
+    ) -> Callable[[Mailbox, float], Message | None]:
+        """Return a way to read the next letter while handlers raise."""
+        signal.signal(signal.SIGALRM, _raise_struck)
+
+        def get(box: Mailbox, timeout: float) -> Message | None:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, chance.expovariate(1 / 0.0001) + 1e-5)
+                letter = box.get(timeout)
+                signal.setitimer(signal.ITIMER_REAL, 0.0)
+            except StruckError:
+                self._strikes[number] += 1
+                return None
+            return letter
+
+        return get
 
     def _note(self, letter: Message, reader: int) -> None:
         writer, thread, number, _ = letter.body
@@ -330,7 +359,7 @@ class Storm:
         for other in others:
             other.start()
         chance = self._chance("main thread", number)
-        if self._scene.strikes:
+        if self._scene.strikes == "writers":
             self._write_struck(number, outlets, chance)
         else:
             self._write_some(number, 0, outlets, chance)
@@ -339,11 +368,7 @@ class Storm:
 
     def _write_struck(self, number: int, outlets: list[RingOutlet], chance: random.Random) -> None:
         """Write on the main thread, where handlers run, and raise."""
-
-        def strike(*_: object) -> None:
-            raise StruckError
-
-        signal.signal(signal.SIGALRM, strike)
+        signal.signal(signal.SIGALRM, _raise_struck)
         while not self._over[0]:
             try:
                 signal.setitimer(signal.ITIMER_REAL, chance.expovariate(1 / 0.003) + 1e-5)
@@ -392,6 +417,10 @@ class Storm:
             stream.told[number] = _DELIVERED
         stream.note_late(monotonic() - began - timeout)
         return goes_on
+
+
+def _raise_struck(*_: object) -> None:
+    raise StruckError
 
 
 def _forked(act: Callable[[], None]) -> int:

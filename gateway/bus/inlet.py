@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from math import inf
+from time import monotonic
 
 from msgspec.structs import replace
 
@@ -25,8 +26,9 @@ from gateway.mail.message import Message
 _Received = tuple[int, list[tuple[int, int, bytes]], int, object]
 """A datagram's size, what came beside it, flags, and whose it is."""
 
-TRIES = 5
-"""Times that a datagram is gone on with after something was raised in the midst of it."""
+TRIES, TRIED = 5, 1.0
+"""After how many times, and seconds, a datagram is given up in the midst of which something is
+raised each time: that is no signal's handler."""
 
 _DESCRIPTOR = array.array("i").itemsize
 _ANCILLARY = socket.CMSG_SPACE(4 * _DESCRIPTOR)
@@ -151,8 +153,8 @@ class Inlet:
     def _opened(self, held: _Datagram) -> Message | None:
         """Return the letter in ``held``; None where it is a bell, or an announcement."""
         held.tries += 1
-        if held.tries > TRIES:
-            raise ProtocolError(f"whoever read it was interrupted {TRIES} times")
+        if held.tries > TRIES and monotonic() - held.since > TRIED:
+            raise ProtocolError(f"whoever read it was interrupted {held.tries - 1} times")
         data = self._view[: held.size]
         if held.is_parcel:
             if held.message is None:
@@ -236,7 +238,7 @@ def _with_large_body(envelope: memoryview, held: _Datagram) -> Message:
 class _Datagram:
     """What came with a datagram that is in the buffer, and what was made of it so far."""
 
-    __slots__ = ("descriptors", "flags", "is_parcel", "message", "size", "tries")
+    __slots__ = ("descriptors", "flags", "is_parcel", "message", "since", "size", "tries")
 
     def __init__(self, received: int | _Received) -> None:
         self.size, ancillary, self.flags, _ = (
@@ -248,7 +250,7 @@ class _Datagram:
                 self.descriptors.frombytes(data[: len(data) - len(data) % _DESCRIPTOR])
         self.is_parcel = bool(ancillary or self.flags & _NO_DESCRIPTOR)
         self.message: Message | None = None
-        self.tries = 0
+        self.tries, self.since = 0, monotonic()
 
     def close(self) -> None:
         """Give its descriptors back, each once, whatever interrupts that."""

@@ -76,8 +76,8 @@ class Intake:
         self._poked = False
         self._ready: deque[tuple[int, int]] = deque()
         self._in_a_row = 0
-        # A descriptor that is to be watched again.
-        self._served_last = -1
+        # Descriptors whose callbacks run, one within the other.
+        self._serving: list[int] = []
         self._singles = self._apart = 0
         self._served = 0
         self._rings = rings
@@ -133,20 +133,16 @@ class Intake:
         fd, events = self._ready[0]
         del self._ready[0]
         try:
+            self._serving.append(fd)
             self._served += 1
             callback = self._lead.watching(fd)
             if callback is not None:
                 callback(events)
         finally:
-            self._served_last = fd
+            self._serving.pop()
             with self._lock:
-                self._watch_on()
-
-    def _watch_on(self) -> None:
-        """Watch what was served last again, lock held."""
-        if self._served_last >= 0 and not self.closed:
-            self._lead.rearm(self._served_last)
-        self._served_last = -1
+                if not self.closed:
+                    self._lead.rearm(fd)
 
     def _sleep(self, place: Place, timeout: float | None) -> Message | None:
         """Sleep behind the leader, or as the leader: see `_listen`."""
@@ -209,7 +205,8 @@ class Intake:
                 self._close_descriptors()
             else:
                 lanes.let_in()
-                self._watch_on()
+                # What was told to be ready may have been forgotten on the way.
+                lead.rearm_all({*self._serving, *(fd for fd, _ in self._ready)})
             lead.wake_all()
 
     def _go_on(self) -> None:

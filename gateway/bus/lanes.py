@@ -137,7 +137,10 @@ class ByPriority:
 
     def foremost(self) -> deque[Message]:
         """Return the most urgent queue that has a letter."""
-        return next((queue for queue in self._queues if queue), self._queues[0])
+        for queue in self._queues:
+            if queue:
+                return queue
+        return self._queues[0]
 
     def popleft(self) -> Message:
         """Take the first of the most urgent out, or raise `IndexError`."""

@@ -166,6 +166,11 @@ class Lead:
         if found is not None:
             self.everything.modify(fd, found[1] | select.EPOLLONESHOT)
 
+    def rearm_all(self, besides: set[int]) -> None:
+        """Watch all again but those ``besides``, which are still to be rearmed, lock held."""
+        for fd in set(self._watched).difference(besides):
+            self.rearm(fd)
+
     def close(self) -> None:
         """Give the descriptors back, lock held; twice is fine."""
         if self.event < 0:

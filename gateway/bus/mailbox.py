@@ -118,11 +118,10 @@ class Mailbox(ReplyWaits):
             # Not under the lock: the woken thread wants that first of all.
             if wake:
                 lead.strike()
-        except GatewayError:
-            raise
-        except BaseException:
-            # A signal's handler: it is in there, perhaps, and nobody was told.
-            self._step_back(None)
+        except BaseException as error:
+            # A signal's handler may have raised: it is in there, perhaps, and nobody was told.
+            if wake or lead.asleep or not isinstance(error, GatewayError):
+                self._step_back(None)
             raise
         if waiting is not None and not waiting.taken:
             self._wait_for_room(waiting, timeout)

@@ -62,13 +62,13 @@ class ReplyWaits(Intake):
                 if not leads and reply is not None and reply.kind == "reply":
                     return reply
             self._wait_for(call, deadline)
+            if known is None:
+                self.close_call(call)
         except BaseException:
             self._step_back(call)
             if known is None:
                 self.expect_no_more(message)
             raise
-        if known is None:
-            self.close_call(call)
         return self.outcome(call, timeout)
 
     def wait_on(self, call: Call, timeout: float) -> Message:

@@ -103,6 +103,9 @@ class SimulatedLead(Lead):
     def unwatch(self, fd: int) -> None:
         """Watch ``fd`` no longer: none is watched."""
 
+    def rearm_all(self, besides: set[int]) -> None:
+        """Watch nothing, as before."""
+
     def close(self) -> None:
         """Give back nothing."""
 

@@ -1,0 +1,415 @@
+"""A signal's handler that raises while mail is read or handed over costs no letter, and no turn.
+
+A signal arrives before every single instruction of ours that a scene runs, one scene each. Its
+handler is called where Python next calls handlers, on the way into a function or out of a call.
+"""
+
+from __future__ import annotations
+
+import _thread
+import itertools
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import gateway.bus
+from gateway.bus.ledger import PASSED_ON
+from gateway.bus.mailbox import Mailbox
+from gateway.bus.patience import Patience
+from gateway.bus.ring_outlet import RingOutlet
+from gateway.bus.rings import Rings
+from gateway.bus.wire import INLINE, Folder, Outlet
+from gateway.errors import CallTimeoutError
+from gateway.mail.message import Message
+
+Make = Callable[..., Message]
+Boxes = Callable[..., Mailbox]
+Outlets = Callable[..., Outlet]
+Act = Callable[[], Any]
+
+OURS = gateway.bus.__path__[0]
+
+
+class StruckError(Exception):
+    """What the handler raises."""
+
+
+@pytest.fixture
+def where() -> list[str]:
+    """The way to where the last signal struck."""
+    return []
+
+
+@pytest.fixture
+def strike(where: list[str]) -> Iterator[Callable[[int, Act], bool]]:
+    """Return a way to have a signal arrive before one instruction; it tells whether one did."""
+
+    def raises(*_: object) -> None:
+        raise StruckError
+
+    before = signal.signal(signal.SIGUSR1, raises)
+    # A `for` calls no handler when it has called this.
+    arrives = map(_thread.interrupt_main, itertools.repeat(signal.SIGUSR1))
+    left = [0]
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if event == "call":
+            if OURS not in frame.f_code.co_filename:
+                return None
+            frame.f_trace_opcodes = True
+        elif event == "opcode":
+            left[0] -= 1
+            if left[0] == 0:
+                # From here on none of these frames leads here, where handlers are called as well.
+                outer: FrameType | None = frame
+                while outer is not None:
+                    outer.f_trace_opcodes = False
+                    outer.f_trace = None
+                    outer = outer.f_back
+                for _ in arrives:
+                    break
+                return None
+        return trace
+
+    def strike(number: int, act: Act) -> bool:
+        left[0] = number
+        try:
+            sys.settrace(trace)
+            act()
+            sys.settrace(None)
+        except StruckError as error:
+            sys.settrace(None)
+            where[:] = [
+                f"{at.name}:{at.lineno}" for at in traceback.extract_tb(error.__traceback__)
+            ]
+            return True
+        finally:
+            sys.settrace(None)
+        return left[0] <= 0
+
+    yield strike
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.fixture
+def everywhere(
+    strike: Callable[[int, Act], bool], where: list[str]
+) -> Callable[[Act, Act, Act], int]:
+    """Return a way to strike a scene at its every instruction; it tells how many there were."""
+
+    def run(prepare: Act, act: Act, check: Act) -> int:
+        for number in itertools.count(1):
+            prepare()
+            was_struck = strike(number, act)
+            try:
+                check()
+            except BaseException as error:
+                error.add_note(f"struck before instruction {number} in {where}")
+                raise
+            if not was_struck:
+                return number
+        raise AssertionError
+
+    return run
+
+
+def bodies(box: Mailbox) -> list[Any]:
+    return [message.body for message in iter(lambda: box.get(0.0), None)]
+
+
+def at_rest(box: Mailbox) -> None:
+    lead = box._lead
+    assert not box._lock.locked()
+    assert (lead.leader, lead.followers, lead.readers) == (None, [], 0)
+    assert box.statistics().is_balanced
+
+
+class Writing:
+    """What is written to one mailbox, and what of it was read."""
+
+    def __init__(self, box: Mailbox) -> None:
+        self.box = box
+        self.number = 0
+        self.written: list[int] = []
+        self.read: list[int] = []
+        self.delivered = 0
+
+    def numbered(self, letter: Make, **fields: Any) -> Message:
+        self.number += 1
+        self.written.append(self.number)
+        body = [self.number, "." * fields.pop("size", 0)]
+        return letter(body=body, **fields)
+
+    def note(self) -> None:
+        for message in iter(lambda: self.box.get(0.0), None):
+            self.read.append(message.body[0])
+
+    def begin(self) -> None:
+        self.written, self.read = [], []
+        self.delivered = self.box.statistics().delivered
+
+    def check(self) -> None:
+        """All that was written was handed out, once, and in its order; one perhaps to a struck."""
+        self.note()
+        assert self.box.statistics().delivered == self.delivered + len(self.written)
+        assert self.read == sorted(set(self.read))
+        assert set(self.read) <= set(self.written)
+        assert len(self.read) >= len(self.written) - 1
+        at_rest(self.box)
+        assert self.box.statistics().garbage == 0
+
+
+@pytest.mark.parametrize("order", ["fifo", "priority"])
+@pytest.mark.parametrize("many", [1, 3])
+def test_whoever_reads_sockets(
+    letter: Make, box: Boxes, outlet: Outlets, everywhere: Any, order: str, many: int
+) -> None:
+    mine, out = Writing(box(order=order)), outlet()
+
+    def prepare() -> None:
+        mine.begin()
+        for _ in range(many):
+            out.deliver(mine.numbered(letter))
+
+    assert everywhere(prepare, mine.note, mine.check) > 300
+
+
+def test_whoever_reads_one_letter_at_a_time(
+    letter: Make, box: Boxes, outlet: Outlets, everywhere: Any
+) -> None:
+    mine, out = Writing(box()), outlet()
+
+    def prepare() -> None:
+        mine.begin()
+        mine.box._singles = 5
+        out.deliver(mine.numbered(letter))
+
+    passed_on = mine.box._lanes.counts[PASSED_ON]
+    assert everywhere(prepare, mine.note, mine.check) > 100
+    assert mine.box._lanes.counts[PASSED_ON] > passed_on
+
+
+def test_whoever_reads_large_bodies(
+    letter: Make, box: Boxes, outlet: Outlets, everywhere: Any
+) -> None:
+    mine, out = Writing(box()), outlet()
+
+    def prepare() -> None:
+        mine.begin()
+        out.deliver(mine.numbered(letter, size=INLINE + 1))
+        out.deliver(mine.numbered(letter))
+
+    prepare()
+    mine.note()
+    opened = len(os.listdir("/proc/self/fd"))
+    everywhere(prepare, mine.note, mine.check)
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
+@pytest.mark.parametrize("kind", ["publication", "reply", "bounce"])
+def test_whoever_reads_what_is_no_letter(
+    letter: Make, box: Boxes, outlet: Outlets, everywhere: Any, kind: str
+) -> None:
+    mine, out = Writing(box(size=3)), outlet()
+
+    def prepare() -> None:
+        mine.begin()
+        for _ in range(2):
+            out.deliver(mine.numbered(letter, kind=kind))
+
+    everywhere(prepare, mine.note, mine.check)
+
+
+def test_whoever_reads_rings(
+    letter: Make, box: Boxes, folder: Folder, everywhere: Any, stack: ExitStack, run: Any
+) -> None:
+    rings, patience = Rings(), Patience()
+    stack.callback(rings.close)
+    stack.callback(patience.close)
+    mine = Writing(box(rings=rings))
+    out = RingOutlet(folder, "worker", 1, rings, patience)
+
+    def prepare() -> None:
+        mine.begin()
+        # More than the socket holds: whoever goes on needs a bell.
+        writer = run(lambda: [out.deliver(mine.numbered(letter), 10.0) for _ in range(14)])
+        mine.read += [message[0] for message in (mine.box.get(10.0).body for _ in range(5))]
+        writer.result()
+
+    everywhere(prepare, mine.note, mine.check)
+
+
+def test_whoever_writes_by_reference_wakes_the_reader(
+    letter: Make, box: Boxes, everywhere: Any, run: Any, until: Any
+) -> None:
+    mine = Writing(box())
+    heard: list[int] = []
+    reader: list[Any] = []
+
+    def read() -> None:
+        message = mine.box.get(10.0)
+        heard.append(message.body[0])
+
+    def prepare() -> None:
+        mine.begin()
+        heard.clear()
+        reader[:] = [run(read)]
+        until(lambda: mine.box._lead.asleep)
+
+    def check() -> None:
+        # Written or not, nobody knows; but one that was accepted is read at once.
+        if not mine.box.statistics().accepted > accepted[0]:
+            mine.box.deliver(mine.numbered(letter))
+        accepted[0] = mine.box.statistics().accepted
+        reader[0].result()
+        at_rest(mine.box)
+
+    accepted = [0]
+    everywhere(prepare, lambda: mine.box.deliver(mine.numbered(letter)), check)
+
+
+def test_whoever_makes_room_lets_the_writer_in(
+    letter: Make, box: Boxes, everywhere: Any, run: Any, until: Any
+) -> None:
+    mine = Writing(box(size=1))
+    writer: list[Any] = []
+
+    def prepare() -> None:
+        mine.begin()
+        mine.box.deliver(mine.numbered(letter))
+        waiting = mine.numbered(letter)
+        writer[:] = [run(lambda: mine.box.deliver(waiting, 10.0))]
+        until(lambda: mine.box._lanes.waiting)
+
+    def check() -> None:
+        while writer[0].runs:
+            mine.note()
+        writer[0].result()
+        mine.check()
+
+    everywhere(prepare, mine.note, check)
+
+
+def test_whoever_waits_for_a_reply(
+    letter: Make, box: Boxes, outlet: Outlets, everywhere: Any
+) -> None:
+    mine, out = box("main"), outlet("main")
+    asked: list[Message] = []
+
+    def answer(message: Message) -> Message:
+        return letter(recipient="main", kind="reply", in_reply_to=message.message_id)
+
+    def prepare() -> None:
+        asked[:] = [letter()]
+        out.deliver(answer(asked[0]))
+
+    def check() -> None:
+        assert mine._lanes.open_calls() == []
+        # Nothing is left behind but perhaps the reply, and the next one is answered.
+        bodies(mine)
+        at_rest(mine)
+        again = letter()
+        out.deliver(answer(again))
+        assert mine.wait_for(again, 10.0).in_reply_to == again.message_id
+        at_rest(mine)
+
+    everywhere(prepare, lambda: mine.wait_for(asked[0], 10.0), check)
+
+
+def test_whoever_waits_for_a_reply_in_vain_behind_a_reader(
+    letter: Make, box: Boxes, everywhere: Any, run: Any, until: Any
+) -> None:
+    mine = box("main")
+    reader = run(lambda: mine.get(60.0))
+    until(lambda: mine._lead.asleep)
+
+    def act() -> None:
+        with pytest.raises(CallTimeoutError):
+            mine.wait_for(letter(), 0.0)
+
+    def check() -> None:
+        assert not mine._lock.locked()
+        assert (mine._lead.followers, mine._lead.readers) == ([], 1)
+        assert mine._lanes.open_calls() == []
+
+    everywhere(lambda: None, act, check)
+    mine.deliver(letter("last"))
+    assert reader.result().subject == "last"
+
+
+def test_whoever_collects_and_looks_for_replies(
+    letter: Make, box: Boxes, outlet: Outlets, everywhere: Any
+) -> None:
+    mine, out = Writing(box()), outlet()
+
+    def prepare() -> None:
+        mine.begin()
+        out.deliver(mine.numbered(letter))
+        out.deliver(mine.numbered(letter, kind="reply", in_reply_to="nobody's"))
+
+    def look() -> None:
+        mine.box.read_replies()
+        taken = mine.box.collect()
+        mine.read += [message.body[0] for message in taken]
+
+    def check() -> None:
+        mine.note()
+        # Those that were collected as it was struck are gone with the list; all are accounted for.
+        assert mine.box.statistics().delivered == mine.delivered + len(mine.written)
+        assert len(mine.read) == len(set(mine.read))
+        at_rest(mine.box)
+
+    everywhere(prepare, look, check)
+
+
+def test_whoever_serves_a_descriptor_is_told_again(box: Boxes, everywhere: Any) -> None:
+    mine = box()
+    read, write = os.pipe()
+    served: list[bytes] = []
+    mine.watch(read, lambda events: served.append(os.read(read, 1)))
+
+    def prepare() -> None:
+        served.clear()
+        os.write(write, b"x")
+
+    def check() -> None:
+        mine.get(0.0)
+        assert served == [b"x"]
+        at_rest(mine)
+
+    everywhere(prepare, lambda: mine.get(0.0), check)
+    mine.unwatch(read)
+    os.close(read)
+    os.close(write)
+
+
+def test_control_mail_that_always_raises_is_given_up(
+    letter: Make, box: Boxes, outlet: Outlets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.bus.inlet.TRIED", 0.0)
+
+    def fail(message: Message) -> bool:
+        raise ValueError("a bug")
+
+    mine, raised = box(control=fail), 0
+    outlet().deliver(letter(kind="control"))
+    outlet().deliver(letter("after"))
+    for _ in range(20):
+        try:
+            message = mine.get(0.0)
+        except ValueError:
+            raised += 1
+        else:
+            assert message is not None
+            assert message.subject == "after"
+            break
+    assert 1 < raised < 10
+    assert mine.statistics().garbage == 1
+    at_rest(mine)

@@ -103,7 +103,10 @@ class Lead:
         if place.reads:
             self.readers += 1
         self.followers.append(place)
-        if place.reads and self.asleep:
+        if self.leader is None:
+            # Whoever led left just now, without the lock.
+            release(place.lock)
+        elif place.reads and self.asleep:
             self.strike()
 
     def new_turn(self) -> LockType:

@@ -33,6 +33,7 @@ from gateway.bus.ledger import (
     HANDED_OUT,
     PASSED_ON,
     REFUSED,
+    TAKING,
     Balance,
     Counts,
 )
@@ -213,13 +214,16 @@ class Mailbox(ReplyWaits):
             if self._in_a_row >= LOOK_EVERY:
                 self._look()
             message = None
-            with self._lock:
-                if lanes.letters or lanes.beside:
+            if letters is not None and not (
+                letters or lanes.beside or lead.leader or self._poked or self._ready or self.closed
+            ):
+                # Without the lock: no other thread gets in where nothing is called.
+                lead.leader = place
+                lead.asleep = alone = True
+                lead.readers += 1
+            else:
+                with self._lock:
                     message = lanes.pop()
-                elif not (lead.leader or self._poked or self._ready or self.closed):
-                    lead.leader = place
-                    lead.asleep = alone = True
-                    lead.readers += 1
             if message is not None and (
                 message.expiry is None or message.expiry > self._monotonic()
             ):
@@ -229,16 +233,26 @@ class Mailbox(ReplyWaits):
             deadline = inf if timeout is None else monotonic() + timeout
             if alone:
                 read = self._listen(timeout)
-                with self._lock:
-                    if lead.followers:
+                # Without the lock, as above.
+                if lead.followers or lanes.beside or lanes.waiting:
+                    pass
+                elif read is None and letters:
+                    lead.leader = None
+                    lead.asleep = False
+                    lead.readers -= 1
+                    lanes.counts[HANDED_OUT] += 1
+                    message = letters.popleft()
+                elif read is not None and read.kind == "letter" and not letters:
+                    lead.leader = None
+                    lead.asleep = False
+                    lead.readers -= 1
+                    self._source.held = None
+                    lanes.counts[PASSED_ON] += 1
+                    lanes.counts[TAKING] = 0
+                    message = read
+                if message is None:
+                    with self._lock:
                         lead.leave(place)
-                    else:
-                        lead.leader = None
-                        lead.asleep = False
-                        lead.readers -= 1
-                    if read is not None and read.kind == "letter":
-                        message = lanes.pass_on(read, self._source)
-                    else:
                         if read is not None:
                             self._sort(read)
                         message = lanes.pop()
@@ -315,18 +329,22 @@ class Mailbox(ReplyWaits):
         """
         lead, lanes, place = self._lead, self._lanes, Standing(reads=True)
         try:
-            with self._lock:
-                if self.closed:
-                    return []
-                lead.enter(place)
-            # Where another thread leads it is woken, and reads while this one makes way.
-            if lead.leader is place:
-                for inlet in self._inlets.values():
-                    self._drain(inlet, lanes.size, lanes.size)
-            else:
-                self._sleep(place, HANDOVER)
-            with self._lock:
-                lead.leave(place)
+            for _ in range(2):
+                with self._lock:
+                    if self.closed:
+                        return []
+                    lead.enter(place)
+                # Where another thread leads it is woken, and reads while this one makes way.
+                leads = lead.leader is place
+                if leads:
+                    for inlet in self._inlets.values():
+                        self._drain(inlet, lanes.size, lanes.size)
+                else:
+                    self._sleep(place, HANDOVER)
+                with self._lock:
+                    lead.leave(place)
+                if leads:
+                    break
             with self._lock:
                 return list(iter(lanes.pop, None))
         except BaseException:

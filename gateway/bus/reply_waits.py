@@ -34,33 +34,32 @@ class ReplyWaits(Intake):
         known to be dead. ``known`` is the call where it is open already, and
         is to stay so.
         """
-        lock, lead, lanes, monotonic = self._lock, self._lead, self._lanes, self._monotonic
+        lead, lanes, monotonic = self._lead, self._lanes, self._monotonic
         if timeout < 0.0:
             timeout = 0.0
         deadline = monotonic() + timeout
         call = known
         try:
-            with lock:
-                if call is None:
+            if call is None:
+                with self._lock:
                     call = lanes.open_call(message)
-                leads = not (lead.leader or call.reply or call.gone or self.closed)
-                if leads:
-                    lead.leader = call
-                    lead.asleep = True
-            if leads:
-                # What is usual, as in `get`: nobody else waits, and the reply comes next.
+            # Without the lock, as in `get`: no other thread gets in where nothing is called.
+            if not (lead.leader or call.reply or call.gone or self.closed):
+                lead.leader = call
+                lead.asleep = True
+                # What is usual: nobody else waits, and the reply comes next.
                 read = self._listen(timeout)
-                with lock:
+                with self._lock:
                     if read is not None:
                         self._sort(read)
                     reply = call.reply
                     if reply is not None and not (lead.followers or self.closed):
                         lead.leader = None
-                        lead.asleep = leads = False
+                        lead.asleep = False
                         if known is None:
                             lanes.close_call(message.message_id)
-                if not leads and reply is not None and reply.kind == "reply":
-                    return reply
+                        if reply.kind == "reply":
+                            return reply
             self._wait_for(call, deadline)
             if known is None:
                 self.close_call(call)

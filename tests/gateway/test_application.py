@@ -94,6 +94,12 @@ def test_what_cannot_be_sent_is_refused_by_send_in_every_mode(play: Play) -> Non
                 {"headers": {"a": 1}},
                 {"headers": {1: "a"}},
                 {"body": {1}},
+                {"body": "\udcff"},
+                {"body": {"name": "\udcff"}},
+                {"subject": "\udcff"},
+                {"subject": "x" * 60_001},
+                {"headers": {"a": "\udcff"}},
+                {"headers": {"a": "é" * 30_000}},
             ]
             for fields in wrong:
                 with pytest.raises(TypeError):
@@ -103,6 +109,36 @@ def test_what_cannot_be_sent_is_refused_by_send_in_every_mode(play: Play) -> Non
             main.send("nera", "echo")
 
     assert play(scene, echoes) == 0
+
+
+def test_what_just_fits_beside_a_body_arrives_in_every_mode(play: Play) -> None:
+    def scene(main: Process) -> None:
+        for name in ("near", "far"):
+            headers = {"a": "é" * 29_000}
+            asked = main.send(name, "echo", "ü" * 100_000, headers=headers)
+            assert main.wait_for_reply(asked).body == "ü" * 100_000
+
+    assert play(scene, echoes) == 0
+
+
+def test_text_that_is_no_unicode_is_refused_before_anybody_has_it(play: Play) -> None:
+    """A will of it was the end of the boss; a publication reached some and killed who wrote it."""
+
+    def scene(main: Process) -> None:
+        heard: list[str] = []
+        main.subscribe("#", lambda message: heard.append(message.subject))
+        with pytest.raises(TypeError, match="no Unicode"):
+            main.declare_will("will", "caf\udce9")
+        with pytest.raises(TypeError, match="no Unicode"):
+            main.publish("news", ["caf\udce9"])
+        with pytest.raises(TypeError, match="no Unicode"):
+            main.publish("news", "caf\udce9", retain=True)
+        with pytest.raises(ValueError, match="no Unicode"):
+            main.publish("caf\udce9", 1)
+        main.mailman()
+        assert not {"will", "news", "caf\udce9"}.intersection(heard)
+
+    assert play(scene) == 0
 
 
 def test_an_unmatched_letter_is_counted_and_statistics_say_so(play: Play) -> None:

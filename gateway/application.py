@@ -447,6 +447,11 @@ class Application:
             raise ConfigError(f"a process cannot be called {name!r}: choose another name")
         if name in self._specs:
             raise ConfigError(f"there is a process {name!r} already")
+        if MAIN in spec.depends:
+            raise ConfigError(
+                f"{name!r} cannot depend on {MAIN!r}, which starts last: add it with"
+                f" autostart=False, and have {MAIN!r} start it"
+            )
         self._specs[name] = spec
 
     def _begin(

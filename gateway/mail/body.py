@@ -92,14 +92,14 @@ bytes, list, dict, datetime or a registered Struct
 
 
 def unicode(text: str, where: str) -> str:
-    r"""Return ``text``; raise `BodyError` where it is no Unicode, and so no letter carries it.
+    """Return ``text``; raise `BodyError` where it is no Unicode, and so no letter carries it.
 
     Python makes such text of file names that are not UTF-8, for one.
 
-    >>> unicode("caf\udce9", "the file's name")
+    >>> unicode("caf\\udce9", "the name")
     Traceback (most recent call last):
-    gateway.errors.BodyError: the file's name is text that is no Unicode ('caf\udce9'): \
-    send bytes, as os.fsencode makes them of file names
+    gateway.errors.BodyError: the name is text that is no Unicode ('caf\\udce9'): send bytes, \
+as os.fsencode makes them of file names
     """
     if not text.isascii():
         try:

@@ -2,7 +2,7 @@
 
 Mail goes to the callbacks that `add_filter` names. An exception from one: a
 `GatewayError` bounces to the sender and is counted; anything else is a bug, and
-is left to rise.
+is left to rise, as is all that the callback of a subscription raises.
 
 What is written may be written on any thread (`gateway.process.writer`);
 `mailman` and the callbacks belong to the one that reads.

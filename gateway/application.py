@@ -191,8 +191,9 @@ class Application:
         one, there is room for 11 letters while their reader reads nothing,
         whatever its size: they lie in a socket (docs/processes.md).
         ``parameters`` are at hand there as `Process.parameter`. A process is
-        restarted when it ends, unless ``restart`` says otherwise. Without ``autostart`` it waits for
-        `start_process`; with it, for ``start_after`` seconds. With the mode
+        restarted when it ends, unless ``restart`` says otherwise. Without
+        ``autostart`` it waits for `start_process`; with it, for ``start_after``
+        seconds. With the mode
         ``external`` there is no ``factory`` but a ``command``: an argument
         list, or a `Program`.
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.application import Application
-from gateway.errors import AddressError, CallTimeoutError, ConfigError
+from gateway.errors import AddressError, BodyError, CallTimeoutError, ConfigError
 from gateway.mail.message import Message
 from gateway.process.callbacks import Event
 from gateway.process.process import Process
@@ -164,8 +164,11 @@ def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> 
 
 def test_no_answer_is_a_timeout(play: Play) -> None:
     def scene(main: Process) -> None:
+        asked = main.send("near", "nobody filters this")
+        with pytest.raises(TypeError, match="how many seconds, not None"):
+            main.wait_for_reply(asked, None)  # type: ignore[arg-type]
         with pytest.raises(CallTimeoutError):
-            main.wait_for_reply(main.send("near", "nobody filters this"), 0.05)
+            main.wait_for_reply(asked, 0.05)
 
     assert play(scene, echoes) == 0
 
@@ -221,6 +224,30 @@ def test_every_subscription_has_its_own_snapshot_and_misses_no_news(play: Play) 
         assert heard == {"first": [1, 2], "second": [2], "third": [2]}
 
     assert play(scene) == 0
+
+
+class Curious(Process):
+    """Tells how it went to subscribe to all there is."""
+
+    def birth(self) -> None:
+        self.add_filter(subject="^listen$", callback=self.on_listen)
+
+    def on_listen(self, message: Message) -> None:
+        self.subscribe("large/#", lambda publication: None)
+        self.reply(message)
+
+
+def test_who_subscribes_to_more_than_a_letter_holds_is_told_so(play: Play) -> None:
+    def scene(main: Process) -> None:
+        for number in range(3):
+            main.publish(f"large/{number}", bytes(22 << 20), retain=True)
+        with pytest.raises(BodyError, match="67108864 is the most"):
+            main.wait_for_reply(main.send("far", "listen"))
+        # And the boss has answers for it still.
+        main.publish("large/0", None, retain=True)
+        main.wait_for_reply(main.send("far", "listen"))
+
+    assert play(scene, lambda app: app.add_process("far", Curious, mode="fork")) == 0
 
 
 def test_an_empty_body_ends_the_retention(play: Play) -> None:

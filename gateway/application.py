@@ -93,7 +93,10 @@ class Application:
     """Seconds that all the deaths may take together, before TERM and KILL."""
 
     mailbox_size: int = 256
-    """Letters that a mailbox holds, of every process that is not given its own size."""
+    """Letters that a mailbox holds, of every process that is not given its own size.
+
+    See `add_process` for those from another OS process, of which fewer may wait.
+    """
 
     mailbox_order: Order = "fifo"
     """How a mailbox is read, likewise: ``fifo`` or ``priority``."""
@@ -181,13 +184,16 @@ class Application:
         `add_member` raises is raised here.
 
         ``frequency`` is in hertz, `global_frequency` where None. ``depends``
-        names what must live before it is born. ``mailbox_policy`` says what
-        becomes of a letter that finds the mailbox full: it waits (``block``),
-        is refused (``reject``), or the oldest gives way (``drop_oldest``).
-        ``parameters`` are at hand
-        there as `Process.parameter`. A process is restarted when it ends,
-        unless ``restart`` says otherwise. Without ``autostart`` it waits for
-        `start_process`; with it, for ``start_after`` seconds. With the mode
+        names what must live before it is born. ``mailbox_size`` is in letters,
+        and ``mailbox_policy`` says what becomes of one that finds the mailbox
+        full: it waits (``block``), is refused (``reject``), or the oldest
+        gives way (``drop_oldest``). From another OS process, as to every forked
+        one, there is room for 11 letters while their reader reads nothing,
+        whatever its size: they lie in a socket (docs/processes.md).
+        ``parameters`` are at hand there as `Process.parameter`. A process is
+        restarted when it ends, unless ``restart`` says otherwise. Without
+        ``autostart`` it waits for `start_process`; with it, for ``start_after``
+        seconds. With the mode
         ``external`` there is no ``factory`` but a ``command``: an argument
         list, or a `Program`.
 
@@ -447,6 +453,11 @@ class Application:
             raise ConfigError(f"a process cannot be called {name!r}: choose another name")
         if name in self._specs:
             raise ConfigError(f"there is a process {name!r} already")
+        if MAIN in spec.depends:
+            raise ConfigError(
+                f"{name!r} cannot depend on {MAIN!r}, which starts last: add it with"
+                f" autostart=False, and have {MAIN!r} start it"
+            )
         self._specs[name] = spec
 
     def _begin(

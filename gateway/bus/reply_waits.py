@@ -35,8 +35,13 @@ class ReplyWaits(Intake):
         is to stay so.
         """
         lead, lanes, monotonic = self._lead, self._lanes, self._monotonic
-        if timeout < 0.0:
-            timeout = 0.0
+        try:
+            if timeout < 0.0:
+                timeout = 0.0
+        except TypeError:
+            raise TypeError(
+                f"who waits for a reply says how many seconds, not {timeout!r}"
+            ) from None
         deadline = monotonic() + timeout
         call = known
         try:

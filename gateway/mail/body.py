@@ -6,8 +6,8 @@ here. Containers are copied, so that no two threads ever hold the same one;
 a datetime is handed over in UTC, as the wire has it.
 
 Refused, with the place named: anything else, naive datetimes, integers that
-do not fit, nesting deeper than 32, also inside a Struct; Structs that are not
-frozen or not registered.
+do not fit, text that is no Unicode, nesting deeper than 32, also inside a
+Struct; Structs that are not frozen or not registered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ DEPTH = 32
 
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 PLAIN = frozenset({type(None), bool, float, str, bytes})
-"""Types of which every value may travel as it is."""
+"""Types of which a value is handed over as it is: nobody can change it."""
+
+_ANY_VALUE = PLAIN - {str}
+"""Those of which every value may travel."""
 
 _registered: dict[str, type[msgspec.Struct]] = {}
 
@@ -69,17 +72,45 @@ bytes, list, dict, datetime or a registered Struct
     if kind is dict:
         # Most bodies are flat, and copied in one go.
         for key, item in body.items():
-            if type(key) is not str:
+            if type(key) is not str or not key.isascii():
                 break
-            if type(item) not in PLAIN and not (type(item) is int and _INT_MIN <= item <= _INT_MAX):
+            kind = type(item)
+            if kind is str:
+                if not item.isascii():
+                    break
+            elif kind not in PLAIN and not (kind is int and _INT_MIN <= item <= _INT_MAX):
                 break
         else:
             return body.copy(), ""
+    elif kind is str:
+        return unicode(body, "body"), ""
     elif kind in PLAIN or (kind is int and _INT_MIN <= body <= _INT_MAX):
         return body, ""
     elif isinstance(body, msgspec.Struct):
         return _struct(body), kind.__name__
     return _copy(body, "body", DEPTH), ""
+
+
+def unicode(text: str, where: str) -> str:
+    """Return ``text``; raise `BodyError` where it is no Unicode, and so no letter carries it.
+
+    Python makes such text of file names that are not UTF-8, for one.
+
+    >>> unicode("caf\\udce9", "the name")
+    Traceback (most recent call last):
+    gateway.errors.BodyError: the name is text that is no Unicode ('caf\\udce9'): send bytes, \
+as os.fsencode makes them of file names
+    """
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            shown = ascii(text[max(0, error.start - 20) : error.end + 20])
+            raise BodyError(
+                f"{where} is text that is no Unicode ({shown}):"
+                " send bytes, as os.fsencode makes them of file names"
+            ) from error
+    return text
 
 
 def restored(body: Any, body_type: str) -> Any:
@@ -112,6 +143,8 @@ def _struct(body: msgspec.Struct) -> msgspec.Struct:
 
 def _copy(value: Any, where: str, depth: int) -> Any:
     kind = type(value)
+    if kind is str:
+        return unicode(value, where[:80])
     if kind in PLAIN:
         return value
     if kind is int:
@@ -125,11 +158,14 @@ def _copy(value: Any, where: str, depth: int) -> Any:
         for key, item in value.items():
             if type(key) is not str:
                 raise BodyError(f"{where} has the key {key!r}: keys are text")
-            copy[key] = item if type(item) in PLAIN else _copy(item, f"{where}[{key!r}]", depth - 1)
+            unicode(key, f"a key of {where[:80]}")
+            copy[key] = (
+                item if type(item) in _ANY_VALUE else _copy(item, f"{where}[{key!r}]", depth - 1)
+            )
         return copy
     if kind is list or kind is tuple:
         return [
-            item if type(item) in PLAIN else _copy(item, f"{where}[{index}]", depth - 1)
+            item if type(item) in _ANY_VALUE else _copy(item, f"{where}[{index}]", depth - 1)
             for index, item in enumerate(value)
         ]
     if kind is datetime:

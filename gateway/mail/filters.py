@@ -6,19 +6,22 @@ matches, in the order in which they were added; where none does, it returns
 the fall-through filters that match. Expressions are compiled once, when the
 filter is added, and searched once for each combination of headers.
 
-Nothing is called here, and a broken expression is refused when it is added.
+Nothing is called here. Refused when a filter is added: a broken expression
+(`ValueError`), and a header that is hardly meant (`TypeError`): ``subjct`` is
+nearly ``subject``, and the body is none.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
 from operator import attrgetter, methodcaller
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from gateway.mail.message import Kind, Message
+from gateway.mail.message import HEADERS, Kind, Message
 
 Callback = Callable[[Message], Any]
 
@@ -188,7 +191,7 @@ def in_turn(callbacks: Sequence[Callback]) -> Callback:
 
 
 def check_patterns(patterns: dict[str, str]) -> None:
-    """Raise `ValueError` for an expression that is broken."""
+    """Raise `ValueError` for a broken expression, `TypeError` for a header that is none."""
     for name, pattern in patterns.items():
         _test(name, pattern)
 
@@ -219,6 +222,10 @@ def _no_key(message: Message) -> None:
 def _test(
     name: str, pattern: str
 ) -> tuple[Callable[[Message], Any], Callable[[str], re.Match[str] | None]]:
+    if name not in HEADERS:
+        _check_name(name)
+    if not isinstance(pattern, str):
+        raise TypeError(f"the pattern for {name!r} is a regular expression, not {pattern!r}")
     try:
         search = re.compile(pattern).search
     except re.error as error:
@@ -227,6 +234,24 @@ def _test(
         return attrgetter(name), search
     return methodcaller("header", name), search
 
+
+def _check_name(name: str) -> None:
+    """Raise `TypeError` for a header of nobody's own that would never be found."""
+    if name in ("body", "headers"):
+        raise TypeError(f"a filter looks at headers, and {name!r} is none: let the callback look")
+    close = get_close_matches(name.lower(), _USUAL, n=1, cutoff=0.85)
+    if close:
+        raise TypeError(
+            f"there is no {name!r}: did you mean {close[0]!r}? A header of your own needs a name"
+            " that is less like it"
+        )
+
+
+_USUAL = (
+    *("sender", "recipient", "subject", "kind", "priority", "route", "receipt"),
+    *("callback", "description", "fallthrough"),
+)
+"""What is often written, and so at times wrong: headers, and what `add_filter` takes besides."""
 
 _REPEATED = frozenset(
     ("sender", "recipient", "subject", "kind", "priority", "route", "body_type", "receipt")

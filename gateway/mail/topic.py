@@ -4,7 +4,7 @@
 section 4.7). Matching is pure; who subscribed to what is the directory's.
 
 Refused: empty topics, wildcards in a topic, wildcards that do not fill their
-level, ``#`` before the end, NUL, more than 65,535 bytes.
+level, ``#`` before the end, NUL, text that is no Unicode, more than 65,535 bytes.
 """
 
 from __future__ import annotations
@@ -58,5 +58,9 @@ def matches(pattern: str, topic: str) -> bool:
 def _check(text: str) -> None:
     if not text or "\0" in text:
         raise ValueError(f"{text!r} is no topic: it is empty or holds NUL")
-    if len(text.encode("utf-8", "surrogatepass")) > LIMIT:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"{text[:40]!a} is no topic: it is no Unicode") from None
+    if size > LIMIT:
         raise ValueError(f"{text[:40]!r}… is no topic: longer than {LIMIT} bytes")

@@ -2,7 +2,7 @@
 
 Mail goes to the callbacks that `add_filter` names. An exception from one: a
 `GatewayError` bounces to the sender and is counted; anything else is a bug, and
-is left to rise.
+is left to rise, as is all that the callback of a subscription raises.
 
 What is written may be written on any thread (`gateway.process.writer`);
 `mailman` and the callbacks belong to the one that reads.
@@ -162,8 +162,9 @@ class Correspondent(Writer):
     ) -> str:
         """Call ``callback`` with each letter whose headers match; return the filter's id.
 
-        ``patterns`` are regular expressions by header name; all must be found
-        (``subject=r"(?i)^stop$"``). With ``route`` it takes mail that a router
+        ``patterns`` are regular expressions by header name, of the letter
+        (``sender``, ``subject``, ``kind``; see `Message`) or your own; all must
+        be found (``subject=r"(?i)^stop$"``). With ``route`` it takes mail that a router
         of that name brought in, and no other; with ``route=""`` mail from
         inside alone. A ``fallthrough`` filter takes what no other took.
 
@@ -173,7 +174,8 @@ class Correspondent(Writer):
         each in an OS process that is forked for this letter, and ends with it:
         then they are functions at the top of a module, and what they return,
         unless None, is the reply. What runs elsewhere keeps no order between
-        letters. Raises `ValueError` for what cannot stand.
+        letters. Raises `ValueError` for what cannot stand, and `TypeError` for
+        a header that is nearly one of the letter's, as ``subjct``, or ``body``.
 
         >>> from gateway import Process
         >>> from gateway.testing.stage import play

@@ -7,10 +7,11 @@ that `add_filter`, `subscribe` and `register_callbacks` name. All of it runs on
 one thread, but for callbacks that are to run elsewhere; `send`, `publish` and
 `wait_for_reply` may be called from any other.
 
-An exception from a callback: a `GatewayError` bounces to the sender and is
-counted; anything else is a bug, of which the process dies, as it does of one
-in `birth` or `life`; `death` runs all the same. A bug in `death` itself makes
-that end a failure. A life that does not return is handed no mail.
+An exception from a filter's callback: a `GatewayError` bounces to the sender and
+is counted; anything else is a bug, of which the process dies, as it does of any
+exception in `birth`, `life` or a subscription's callback; `death` runs all the
+same. A bug in `death` itself makes that end a failure. A life that does not
+return is handed no mail.
 
 Refused: to be made by hand (an `Application` makes processes), bodies that no
 letter can carry (`BodyError`), `wait_for_reply` without a deadline.

@@ -94,13 +94,16 @@ class Subscriber(Correspondent):
         """Call ``callback`` with each publication under ``pattern`` (MQTT's ``+`` and ``#``).
 
         Returns once the subscription stands, within ``timeout`` seconds; what
-        is retained under the pattern has been handed to ``callback`` by then.
+        is retained under the pattern has been handed to ``callback`` by then,
+        on this thread. What ``callback`` raises is a bug, a `GatewayError`
+        too: there is nobody to whom a publication could bounce.
 
         With a ``spool`` only what is retained comes to ``callback``. The rest waits in
         files on those terms until `open_spool`'s reader has done with it: also while
-        this process is dead, and until it unsubscribes. Have the module of the class
-        import `gateway.bus.spool`: then SQLite is loaded once, before the first fork,
-        and not once more (2 MB) in each OS process that publishes there.
+        this process is dead, and until it unsubscribes. Name the pattern with ``spools``
+        in `Application.add_process` as well, or have the module of the class import
+        `gateway.bus.spool`: then SQLite is loaded once, before the first fork, and not
+        once more (2 MB, 20 ms) in each OS process that publishes there.
 
         >>> from gateway.testing.stage import play
         >>> def scene(main):

@@ -20,10 +20,16 @@ from msgspec.structs import replace
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.errors import BodyError, GatewayError, RecipientGoneError
-from gateway.mail.body import PLAIN, checked
+from gateway.mail.body import PLAIN, checked, unicode
 from gateway.mail.message import NORMAL, Message, bounce_of, is_solicited, reply_to
 
 log = logging.getLogger(__name__)
+
+SHORT = 1000
+"""Characters of a subject that need no counting."""
+
+HEADERS = 60_000
+"""Bytes of UTF-8 that the subject and the headers of a letter may have; a datagram holds them."""
 
 
 class Writer:
@@ -88,10 +94,17 @@ class Writer:
         """
         office = self._office
         target = office.target(recipient)
-        if type(subject) is not str or type(priority) is not int or headers is not None:
+        if (
+            type(subject) is not str
+            or not subject.isascii()
+            or len(subject) > SHORT
+            or type(priority) is not int
+            or headers is not None
+        ):
             _check_headers(subject, priority, headers)
         body_type = ""
-        if type(body) not in PLAIN:
+        kind = type(body)
+        if kind not in PLAIN or (kind is str and not body.isascii()):
             body, body_type = checked(body)
         thread_id = message_id = office.new_id()
         thread_index = 1
@@ -178,8 +191,11 @@ class Writer:
         >>> play(scene, echo=Echo)
         (2, 4)
         """
+        if subject:
+            _check_headers(subject, NORMAL, None)
         body_type = ""
-        if type(body) not in PLAIN:
+        kind = type(body)
+        if kind not in PLAIN or (kind is str and not body.isascii()):
             body, body_type = checked(body)
         time, deliver = self._time, self._deliver_answer
         answer = reply_to(message, self._office.new_id(), time(), body, "reply", subject, body_type)
@@ -243,11 +259,19 @@ class Writer:
 
 
 def _check_headers(subject: str, priority: int, headers: dict[str, str] | None) -> None:
-    """Raise `BodyError` for what a reader in another OS process would throw away as garbage."""
+    """Raise `BodyError` for what a reader in another OS process could not be sent, or read."""
     if type(subject) is not str:
         raise BodyError(f"a subject is text, not {subject!r}")
     if type(priority) is not int:
         raise BodyError(f"a priority is a whole number, not {priority!r}")
+    size = len(unicode(subject, "the subject").encode())
     for name, value in (headers or {}).items():
         if type(name) is not str or type(value) is not str:
             raise BodyError(f"the header {name!r} is text, not {value!r}")
+        size += len(unicode(name, "a header's name").encode())
+        size += len(unicode(value, f"the header {name[:80]!r}").encode())
+    if size > HEADERS:
+        raise BodyError(
+            f"the subject and the headers have {size:,} bytes; {HEADERS:,} is the most:"
+            " what is long belongs into the body"
+        )

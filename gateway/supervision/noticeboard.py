@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.bus.directory import Book
 from gateway.bus.lanes import Policy
 from gateway.bus.mailbox import Mailbox
@@ -26,7 +28,7 @@ from gateway.bus.office import BOSS, Office
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.tapping import bare, show
 from gateway.bus.wire import Outlet
-from gateway.errors import GatewayError, RefusedError
+from gateway.errors import BodyError, GatewayError, RefusedError, described
 from gateway.mail.abridged import as_unicode
 from gateway.mail.codec import decode, encode
 from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
@@ -153,9 +155,14 @@ class Noticeboard:
                 if outlet.try_send(book, "urgent"):
                     backlog.member = None
             while backlog.member is None and backlog.letters:
-                if not outlet.try_send(backlog.letters[0], "urgent"):
-                    break
-                backlog.letters.popleft()
+                letter = backlog.letters[0]
+                try:
+                    if not outlet.try_send(letter, "urgent"):
+                        break
+                    backlog.letters.popleft()
+                except BodyError as error:
+                    # As all that is retained may be, together.
+                    backlog.letters[0] = replace(letter, kind="bounce", body=described(error))
         except (GatewayError, OSError) as error:
             # It is dying; its pidfd says so in a moment.
             log.debug("%s cannot be told: %s", name, str(error))

@@ -74,7 +74,8 @@ class Shutdown:
                 self.terminated = True
                 for member in running:
                     if member.pidfd >= 0:
-                        log.error("%s does not end: %s", member.spec.name, number.name)
+                        if self._is_first(member, number):
+                            log.error("%s does not end: %s", member.spec.name, number.name)
                         send_signal(member.pidfd, number)
                     else:
                         self._press(member, number)
@@ -97,8 +98,13 @@ class Shutdown:
 
     def _press(self, member: Member, number: signal.Signals) -> None:
         """Press a life on a loop, once for each signal."""
-        if member.hurry is not None and (member.spec.name, number) not in self._pressed:
-            self._pressed.add((member.spec.name, number))
+        if member.hurry is not None and self._is_first(member, number):
             if not member.spec.force_stop:
                 log.error("%s does not end: %s", member.spec.name, _PRESSED[number])
             member.hurry(number)
+
+    def _is_first(self, member: Member, number: signal.Signals) -> bool:
+        """Tell whether ``number`` is new to ``member``, and note that it is no more."""
+        before = len(self._pressed)
+        self._pressed.add((member.spec.name, number))
+        return len(self._pressed) > before

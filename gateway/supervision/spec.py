@@ -44,7 +44,9 @@ class ProcessSpec:
 
     ``factory`` is a class, or its name as ``module:qualname``. ``frequency``
     is in hertz. ``depends`` names the processes that must live before this one
-    is born. ``route`` is what the bus writes on its mail. ``command`` is what
+    is born. ``mailbox_size`` is in letters, of which those from another OS process are taken
+    only as they are read; while nothing is, its socket has room for 11 (net.unix.max_dgram_qlen
+    and one). ``route`` is what the bus writes on its mail. ``command`` is what
     an external one runs. ``start_after``, ``limit`` and ``stuck_after`` are in
     seconds; see `Application.add_process`. ``data`` is what it was made from,
     where that was plain data (`gateway.supervision.recruit`). One that is

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.application import Application
-from gateway.errors import AddressError, CallTimeoutError, ConfigError
+from gateway.errors import AddressError, BodyError, CallTimeoutError, ConfigError
 from gateway.mail.message import Message
 from gateway.process.callbacks import Event
 from gateway.process.process import Process
@@ -94,6 +94,12 @@ def test_what_cannot_be_sent_is_refused_by_send_in_every_mode(play: Play) -> Non
                 {"headers": {"a": 1}},
                 {"headers": {1: "a"}},
                 {"body": {1}},
+                {"body": "\udcff"},
+                {"body": {"name": "\udcff"}},
+                {"subject": "\udcff"},
+                {"subject": "x" * 60_001},
+                {"headers": {"a": "\udcff"}},
+                {"headers": {"a": "é" * 30_000}},
             ]
             for fields in wrong:
                 with pytest.raises(TypeError):
@@ -103,6 +109,36 @@ def test_what_cannot_be_sent_is_refused_by_send_in_every_mode(play: Play) -> Non
             main.send("nera", "echo")
 
     assert play(scene, echoes) == 0
+
+
+def test_what_just_fits_beside_a_body_arrives_in_every_mode(play: Play) -> None:
+    def scene(main: Process) -> None:
+        for name in ("near", "far"):
+            headers = {"a": "é" * 29_000}
+            asked = main.send(name, "echo", "ü" * 100_000, headers=headers)
+            assert main.wait_for_reply(asked).body == "ü" * 100_000
+
+    assert play(scene, echoes) == 0
+
+
+def test_text_that_is_no_unicode_is_refused_before_anybody_has_it(play: Play) -> None:
+    """A will of it was the end of the boss; a publication reached some and killed who wrote it."""
+
+    def scene(main: Process) -> None:
+        heard: list[str] = []
+        main.subscribe("#", lambda message: heard.append(message.subject))
+        with pytest.raises(TypeError, match="no Unicode"):
+            main.declare_will("will", "caf\udce9")
+        with pytest.raises(TypeError, match="no Unicode"):
+            main.publish("news", ["caf\udce9"])
+        with pytest.raises(TypeError, match="no Unicode"):
+            main.publish("news", "caf\udce9", retain=True)
+        with pytest.raises(ValueError, match="no Unicode"):
+            main.publish("caf\udce9", 1)
+        main.mailman()
+        assert not {"will", "news", "caf\udce9"}.intersection(heard)
+
+    assert play(scene) == 0
 
 
 def test_an_unmatched_letter_is_counted_and_statistics_say_so(play: Play) -> None:
@@ -128,8 +164,11 @@ def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> 
 
 def test_no_answer_is_a_timeout(play: Play) -> None:
     def scene(main: Process) -> None:
+        asked = main.send("near", "nobody filters this")
+        with pytest.raises(TypeError, match="how many seconds, not None"):
+            main.wait_for_reply(asked, None)  # type: ignore[arg-type]
         with pytest.raises(CallTimeoutError):
-            main.wait_for_reply(main.send("near", "nobody filters this"), 0.05)
+            main.wait_for_reply(asked, 0.05)
 
     assert play(scene, echoes) == 0
 
@@ -185,6 +224,30 @@ def test_every_subscription_has_its_own_snapshot_and_misses_no_news(play: Play) 
         assert heard == {"first": [1, 2], "second": [2], "third": [2]}
 
     assert play(scene) == 0
+
+
+class Curious(Process):
+    """Tells how it went to subscribe to all there is."""
+
+    def birth(self) -> None:
+        self.add_filter(subject="^listen$", callback=self.on_listen)
+
+    def on_listen(self, message: Message) -> None:
+        self.subscribe("large/#", lambda publication: None)
+        self.reply(message)
+
+
+def test_who_subscribes_to_more_than_a_letter_holds_is_told_so(play: Play) -> None:
+    def scene(main: Process) -> None:
+        for number in range(3):
+            main.publish(f"large/{number}", bytes(22 << 20), retain=True)
+        with pytest.raises(BodyError, match="67108864 is the most"):
+            main.wait_for_reply(main.send("far", "listen"))
+        # And the boss has answers for it still.
+        main.publish("large/0", None, retain=True)
+        main.wait_for_reply(main.send("far", "listen"))
+
+    assert play(scene, lambda app: app.add_process("far", Curious, mode="fork")) == 0
 
 
 def test_an_empty_body_ends_the_retention(play: Play) -> None:
@@ -366,6 +429,7 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
     refused(twice, "already")
     refused(lambda app: app.add_process("a", Echo, mode="green"), "use thread or fork or")  # type: ignore[arg-type]
     refused(lambda app: app.add_process("a", Echo, depends=["b"]), "does not exist")
+    refused(lambda app: app.add_process("a", Echo, depends=["main"]), "autostart=False")
     refused(lambda app: app.add_process("a", Echo, force_stop=True), "thread cannot be killed")
     refused(lambda app: app.add_process("a", "nowhere"), "module:qualname")
     for given, advice in (

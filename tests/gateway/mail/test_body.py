@@ -121,6 +121,8 @@ REFUSED = {
     "far too deep": nested(5_000),
     "a number as a key": {1: 2},
     "bytes as a key": {b"a": 2},
+    "half a surrogate pair": "a\udcff",
+    "half a pair as a key": {"\udcff": 1},
     "a class": BodyTestPose,
     "a function": len,
 }
@@ -166,6 +168,15 @@ def test_a_tuple_arrives_as_a_list_on_either_way() -> None:
 def test_the_refusal_names_the_place() -> None:
     with pytest.raises(BodyError, match=r"body\['left'\]\[1\] is a set"):
         checked({"left": [0, {1}]})
+    with pytest.raises(BodyError, match=r"body\['name'\] is text .*'caf\\udce9'.*os.fsencode"):
+        checked({"name": "caf\udce9"})
+
+
+@pytest.mark.parametrize("text", ["café", "\U0001f916", "日本"])
+def test_all_that_is_unicode_is_carried(text: str) -> None:
+    for body in (text, {text: text}, [text]):
+        assert checked(body)[0] == body
+        assert over_the_wire(body) == body
 
 
 def test_a_time_is_handed_over_in_utc() -> None:

@@ -99,6 +99,43 @@ def test_what_cannot_stand_is_refused_when_it_is_added() -> None:
     assert len(table) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("subjct", "subject"),
+        ("Subject", "subject"),
+        ("subjects", "subject"),
+        ("sendr", "sender"),
+        ("recipent", "recipient"),
+        ("fall_through", "fallthrough"),
+        ("descripton", "description"),
+        ("body", "headers"),
+    ],
+)
+def test_a_header_that_is_hardly_meant_is_refused_and_not_never_found(
+    name: str, meant: str
+) -> None:
+    table = FilterTable()
+    wrong: dict[str, Any] = {name: "^stop$"}
+    with pytest.raises(TypeError, match=meant):
+        table.add(nothing, **wrong)
+    assert len(table) == 0
+
+
+@pytest.mark.parametrize("name", ["room", "x", "body_format", "sensor", "urgency", "uptime"])
+def test_a_header_of_ones_own_is_any_other(name: str) -> None:
+    table = FilterTable()
+    mine: dict[str, Any] = {name: "^kitchen$"}
+    table.add(nothing, id="mine", **mine)
+    assert ids(table, letter(headers={name: "kitchen"})) == ["mine"]
+
+
+def test_a_pattern_is_text() -> None:
+    wrong: dict[str, Any] = {"priority": 1}
+    with pytest.raises(TypeError, match="'priority' is a regular expression, not 1"):
+        FilterTable().add(nothing, **wrong)
+
+
 def test_a_filter_may_be_removed_while_the_table_is_walked() -> None:
     table = FilterTable()
     table.add(nothing, id="a")

@@ -46,7 +46,7 @@ def test_every_pattern_made_by_the_rules_is_one(pattern: str) -> None:
     check_pattern(pattern)
 
 
-@pytest.mark.parametrize("text", ["", "a\0b", "a" * (LIMIT + 1), "é" * (LIMIT // 2 + 1)])
+@pytest.mark.parametrize("text", ["", "a\0b", "\udcff", "a" * (LIMIT + 1), "é" * (LIMIT // 2 + 1)])
 def test_what_is_neither_topic_nor_pattern_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         check_topic(text)

@@ -178,6 +178,32 @@ def test_who_does_not_end_is_ended_within_the_deadline(start: Any, deaf: str) ->
     assert {"death other", "death main"} <= set(program.said)
 
 
+def test_who_is_killed_at_the_end_is_named_once_however_many_there_are(start: Any) -> None:
+    program = start("""
+        class Deaf(Process):
+            def life(self):
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                say("deaf", self.name)
+                while True:
+                    signal.pause()
+        class App(Application):
+            shutdown_timeout = 0.1
+            def build(self):
+                for number in range(4):
+                    self.add_process(f"deaf{number}", Deaf, mode="fork")
+        App(main=Loud, sockets=SOCKETS).run()
+        """)
+    for number in range(4):
+        program.wait_for(f"deaf deaf{number}")
+    program.wait_for("birth main")
+    program.signal(signal.SIGTERM)
+    program.end()
+    told = program.complaints()
+    for number in range(4):
+        for pressed in ("SIGTERM", "SIGKILL"):
+            assert told.count(f"deaf{number} does not end: {pressed}") == 1
+
+
 def test_a_thread_that_does_not_end_is_left_behind_and_told_of(start: Any) -> None:
     program = start("""
         class Stuck(Loud):

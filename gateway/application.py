@@ -83,7 +83,7 @@ class Application:
     """Builds the processes and runs them; see the module's head.
 
     ``sockets`` is the folder for the bus's sockets; a temporary one is made
-    and removed where none is named.
+    and removed where none is named, also where all are killed: then by whoever runs next.
     """
 
     global_frequency: float | None = 1.0
@@ -465,7 +465,12 @@ class Application:
         # What was built stays: the collector need not look at it again, here or in a fork.
         gc.collect()
         gc.freeze()
-        fork_server = ForkServer(self._child_main, self._errand_main, unneeded=[folder.lock])
+        fork_server = ForkServer(
+            self._child_main,
+            self._errand_main,
+            unneeded=folder.of_main_alone,
+            outlived=folder.outlived,
+        )
         fork_server.start()
         stack.callback(fork_server.stop)
         clear(self._temporary)

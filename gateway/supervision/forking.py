@@ -96,8 +96,14 @@ def _identity(fd: int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def serve(channel: socket.socket, run_child: RunChild, grace: float) -> None:
-    """Be the fork server; never returns."""
+def serve(
+    channel: socket.socket, run_child: RunChild, grace: float, outlived: Callable[[], None]
+) -> None:
+    """Be the fork server; never returns.
+
+    ``outlived()`` is called when the main process has closed its end, as it does where it is
+    killed, and the children are gone.
+    """
     rename_os_process("fork-server")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -107,21 +113,31 @@ def serve(channel: socket.socket, run_child: RunChild, grace: float) -> None:
     poller = select.epoll()
     poller.register(channel, select.EPOLLIN)
     try:
-        while True:
-            for fd, _ in poller.poll():
-                if fd != channel.fileno():
-                    _reap(fd, children, poller, channel)
-                elif not _fork_one(channel, run_child, children, poller):
-                    _end_all(children, grace)
-                    os._exit(0)
-    except ConnectionError:
-        # The main process closed its end while a packet was under way.
+        # An error of the connection: main closed its end while a packet was under way.
+        with contextlib.suppress(ConnectionError):
+            _heed(channel, run_child, children, poller)
         _end_all(children, grace)
+        outlived()
         os._exit(0)
     except BaseException:
         log.exception("the fork server failed")
         _end_all(children, grace)
         os._exit(1)
+
+
+def _heed(
+    channel: socket.socket,
+    run_child: RunChild,
+    children: dict[int, tuple[str, int, int]],
+    poller: select.epoll,
+) -> None:
+    """Fork and reap until the main process has closed its end."""
+    while True:
+        for fd, _ in poller.poll():
+            if fd != channel.fileno():
+                _reap(fd, children, poller, channel)
+            elif not _fork_one(channel, run_child, children, poller):
+                return
 
 
 def _fork_one(

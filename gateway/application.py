@@ -273,7 +273,9 @@ class Application:
     def run(self) -> int:
         """Run until the main process ends; return 0, or 1 where something failed.
 
-        Raises `ConfigError` where it cannot even begin.
+        That is main itself, whom the application is bound to, the ``death`` of anybody at the
+        stop, one who did not end, or the emergency brake. Who failed before was its restart
+        policy's business. Raises `ConfigError` where it cannot even begin.
         """
         with Undoing() as stack:
             boss, lives = self._begin(stack, {})
@@ -311,10 +313,11 @@ class Application:
                 before = signal.set_wakeup_fd(button, warn_on_full_buffer=False)
                 stack.callback(signal.set_wakeup_fd, before)
             try:
-                process = lives.make(member, context)
-                stack.callback(end, process)
-                begin(process)
-                yield Stepper(process)
+                with Undoing() as life:
+                    process = lives.make(member, context)
+                    life.callback(end, process)
+                    begin(process)
+                    yield Stepper(process)
             except BaseException as bug:
                 self._main_error = in_words(bug)
                 raise
@@ -533,7 +536,7 @@ class Application:
         self.brake = boss.brake
         self._go.close()
         failed = self._main_error or left or boss.brake or boss.bound_failure
-        self.status = 1 if failed else 0
+        self.status = 1 if failed or boss.failed_death else 0
 
     def _make_lives(self, **how: Any) -> Lives:
         lives = self._lives = Lives(self._office, self, main=MAIN, on_main=self._on_main, **how)

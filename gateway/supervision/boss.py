@@ -348,7 +348,10 @@ class Boss:
 
     def _level(self, message: Message) -> None:
         member = self._clerk.sender(message)
-        if member is not None and message.body == "living" and member.state == "starting":
+        if member is None:
+            return
+        member.level = message.body
+        if message.body == "living" and member.state == "starting":
             self._board.move(member, "living", "its birth is over")
 
     def _pid(self, message: Message) -> None:
@@ -365,6 +368,11 @@ class Boss:
             self.brake = reason
             log.critical("emergency brake: %s", reason)
             self.on_brake()
+
+    @property
+    def failed_death(self) -> str:
+        """Whose ``death`` raised while the application stopped, and what; empty where none did."""
+        return self._deaths.failed_death
 
     def _bound_end(self, member: Member, cause: str) -> None:
         if member.state == "failed":

@@ -59,6 +59,8 @@ class Deaths:
         self._temporary = temporary
         self._on_bound_end = on_bound_end
         self._is_stopping = is_stopping
+        self.failed_death = ""
+        """Whose ``death`` raised when no policy was left to judge it, and what."""
 
     # Who tells
 
@@ -83,6 +85,10 @@ class Deaths:
         error = message.body["error"]
         member.said_dead = True
         self._accounts.note_dropped(message.body.get("dropped", {}))
+        # What speaks for a program says there how that ended, which is by a signal for most.
+        in_death = member.level == "dying" and member.spec.mode != "external"
+        if error and in_death and self._is_stopping():
+            self.failed_death = f"{member.spec.name}: {error}"
         if member.spec.mode == "fork":
             member.cause = error or _BY_ITSELF
             return

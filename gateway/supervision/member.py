@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
+from gateway.process.context import RunLevel
 from gateway.process.process import Process
 from gateway.supervision.pulse import LoopPulse, Pulse
 from gateway.supervision.restart import Restarts
@@ -44,6 +45,8 @@ class Member:
     """What has something called on its loop's thread, where it shares a loop."""
     said_dead: bool = False
     """Whether this life reported that its `death` has run."""
+    level: RunLevel = "unborn"
+    """How far the present life has come, as it says: ``dying`` for good where `death` raised."""
     told_to_die: bool = False
     after: Literal["judge", "stop", "restart"] = "judge"
     """What follows the present life; judged by the restart policy unless somebody ordered."""
@@ -91,7 +94,7 @@ class Member:
         """Forget how the last life went: the next one begins."""
         self.incarnation += 1
         self.said_dead = self.told_to_die = self.stuck = self.registered = False
-        self.after, self.why = "judge", ""
+        self.after, self.why, self.level = "judge", "", "unborn"
         self.stop_by = self.until = self.pulse = self.exit_status = None
         self.pressed = 0
 

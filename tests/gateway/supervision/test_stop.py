@@ -128,6 +128,50 @@ def test_what_ends_badly_in_main_is_the_status(start: Any) -> None:
     assert "death main" in program.said
 
 
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_a_death_that_raises_at_the_stop_is_the_status(start: Any, mode: str) -> None:
+    program = start(f"""
+        class Worker(Process):
+            def death(self):
+                raise ZeroDivisionError("in death")
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode={mode!r})
+                self.add_process("other", Loud, mode={mode!r})
+        class Main(Loud):
+            def birth(self):
+                self.start_process("worker")
+                self.die()
+        app = App(main=Main, sockets=SOCKETS)
+        say("status", app.run())
+        """)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert {"death other", "death main"} <= set(program.said)
+    assert program.complaints().count("ZeroDivisionError: in death") == 1
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_a_life_that_raised_before_the_stop_was_its_policys_business(start: Any, mode: str) -> None:
+    program = start(f"""
+        class Worker(Loud):
+            def life(self):
+                raise ZeroDivisionError("in life")
+        class Main(Loud):
+            def birth(self):
+                self.subscribe("processes/worker/state", self.on_state)
+            def on_state(self, message):
+                if message.body["state"] == "failed":
+                    self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode={mode!r}, restart=ONCE)
+        say("status", App(main=Main, sockets=SOCKETS).run())
+        """)
+    program.wait_for("status 0")
+    assert program.end() == 0
+
+
 def test_the_emergency_brake_stops_everything_as_failed(start: Any) -> None:
     program = start("""
         class Worker(Loud):

@@ -455,6 +455,8 @@ def with_loop(factory: type[Process]) -> type[AsyncProcess]:
     """Return ``factory`` itself where it is an `AsyncProcess`, else one made of it."""
     if issubclass(factory, AsyncProcess):
         return factory
+    if issubclass(AsyncProcess, factory):
+        return AsyncProcess
     return type(
         factory.__name__,
         (factory, AsyncProcess),

@@ -9,14 +9,16 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from gateway.application import Application
-from gateway.errors import AddressError, CallTimeoutError, ConfigError
+from gateway.errors import AddressError, CallTimeoutError, ConfigError, UnknownApiError
 from gateway.mail.message import Message
 from gateway.process.callbacks import Event
+from gateway.process.context import Mode
 from gateway.process.process import Process
 from gateway.supervision.restart import RestartPolicy
 
@@ -116,6 +118,41 @@ def test_an_unmatched_letter_is_counted_and_statistics_say_so(play: Play) -> Non
     assert play(scene, echoes) == 0
 
 
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_who_waits_for_an_answer_hears_that_nobody_takes_the_letter(
+    play: Play, caplog: pytest.LogCaptureFixture, mode: Mode
+) -> None:
+    class Narrow(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^stop$", callback=print)
+
+    def build(app: Application) -> None:
+        app.add_process("narrow", Narrow, mode=mode)
+        app.add_process("empty", mode=mode)
+
+    def scene(main: Process) -> None:
+        bounced: list[str] = []
+        main.add_filter(kind="^bounce$", callback=lambda message: bounced.append(message.subject))
+        before = monotonic()
+        with pytest.raises(UnknownApiError, match=r"'narrow' has no filter for 'stpo'; it has s"):
+            main.wait_for_reply(main.send("narrow", "stpo"), 60.0)
+        with pytest.raises(UnknownApiError, match="'empty' has no filter for 'a'; it has none"):
+            main.wait_for_reply(main.send("empty", "a"), 60.0)
+        # Who waits for nothing is not bothered, and may have second thoughts.
+        first, *_ = [main.send("narrow", "go") for _ in range(3)]
+        with pytest.raises(UnknownApiError):
+            main.wait_for_reply(main.send("narrow", "go"), 60.0)
+        assert main.mailman() == 3
+        with pytest.raises(UnknownApiError):
+            main.wait_for_reply(first)
+        assert bounced == []
+        assert monotonic() - before < 20.0
+
+    assert play(scene, build) == 0
+    if mode != "fork":
+        assert caplog.text.count("main wrote what nobody takes: 'narrow' has no filter") == 2
+
+
 def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> None:
     def scene(main: Process) -> None:
         for name in ("near", "far"):
@@ -128,8 +165,9 @@ def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> 
 
 def test_no_answer_is_a_timeout(play: Play) -> None:
     def scene(main: Process) -> None:
+        main.add_filter(callback=lambda message: None)
         with pytest.raises(CallTimeoutError):
-            main.wait_for_reply(main.send("near", "nobody filters this"), 0.05)
+            main.wait_for_reply(main.send("main", "what is taken and not answered"), 0.05)
 
     assert play(scene, echoes) == 0
 

@@ -305,6 +305,7 @@ def test_who_asks_learns_at_once_that_the_other_died(start: Any) -> None:
 class Mortal(Process):
     def birth(self):
         self.add_filter(subject="kill", callback=lambda m: os.kill(os.getpid(), 9))
+        self.add_filter(subject="silence", callback=lambda m: None)
 class Asker(LoudOnLoop):
     async def birth(self):
         self.add_filter(subject="^go$", callback=self.on_go)

@@ -22,6 +22,9 @@ def end_of(name: str, make: Callable[[], Process]) -> str:
         # It says all that whoever wrote the configuration needs.
         log.error("process %s: %s", name, mistake)
         return str(mistake)
+    except KeyboardInterrupt:
+        # Of main alone: who pressed it knows, and wants no traceback.
+        return "it was interrupted"
     except BaseException as bug:
         log.exception("process %s failed", name)
         return in_words(bug)

@@ -329,6 +329,54 @@ def test_a_life_that_reads_no_mail_hears_the_stop(start: Any) -> None:
     assert {"woken thread", "woken fork"} <= set(program.said)
 
 
+@pytest.mark.parametrize("stuck", ["main", "fork", "thread", "asyncio"])
+def test_a_second_ctrl_c_stops_by_force(start: Any, sockets: Path, stuck: str) -> None:
+    program = start(f"""
+        import asyncio
+        from gateway.supervision import stop_signals
+        stop_signals.ECHO = 0.0
+        class Stuck(Process):
+            def life(self):
+                if self.parameter("mode") == "fork":
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                say("stuck")
+                while True:
+                    time.sleep(1)
+        class OnLoop(Process):
+            async def life(self):
+                say("stuck")
+                while True:
+                    try:
+                        await asyncio.sleep(1)
+                    except asyncio.CancelledError:
+                        say("shielded")
+        class App(Application):
+            shutdown_timeout = 60.0
+            def build(self):
+                self.add_process("other", Loud, mode="fork")
+                if {stuck!r} != "main":
+                    kind = OnLoop if {stuck!r} == "asyncio" else Stuck
+                    self.add_process(
+                        "stuck", kind, mode={stuck!r}, parameters={{"mode": {stuck!r}}}
+                    )
+            def stop(self):
+                super().stop()
+                say("stopping")
+        sys.exit(App(main=Stuck if {stuck!r} == "main" else Loud, sockets=SOCKETS).run())
+        """)
+    program.wait_for("stuck")
+    program.wait_for("birth other")
+    if stuck != "main":
+        program.wait_for("birth main")
+    program.interrupt()
+    program.wait_for("stopping")
+    program.interrupt()
+    assert program.end() == 130
+    assert program.complaints().count("stopped by force: Ctrl-C was pressed twice") == 1
+    assert "Traceback" not in program.complaints()
+    assert not list(sockets.glob("bus/*"))
+
+
 def test_a_stop_that_comes_before_the_start_is_heeded(start: Any) -> None:
     program = start("""
         class App(Application):

@@ -309,6 +309,10 @@ class AsyncProcess(Process):
 
     # Within
 
+    def _refuse_coroutines(self, *callbacks: Any) -> None:
+        if any(map(asyncio.iscoroutinefunction, callbacks)):
+            raise ValueError("a coroutine is awaited: start it by add_child_task")
+
     def _carried(self, callbacks: Sequence[Callback], run: Run) -> Callback:
         if run != "here":
             if any(map(asyncio.iscoroutinefunction, callbacks)):

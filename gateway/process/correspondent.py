@@ -20,6 +20,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Sequence
+from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
 from gateway.bus.mailbox import Mailbox
@@ -115,6 +116,7 @@ class Correspondent(Writer):
         between letters
         0
         """
+        self._refuse_coroutines(callback)
         self._agenda.add_soon(callback)
         self._have_looked_at()
 
@@ -133,9 +135,17 @@ class Correspondent(Writer):
         it is time
         0
         """
+        self._refuse_coroutines(callback)
         alarm = self._agenda.add(self._clock.monotonic() + seconds, callback)
         self._have_looked_at()
         return alarm
+
+    def _refuse_coroutines(self, *callbacks: Any) -> None:
+        """Raise `ValueError` for a coroutine: without a loop nobody would await it."""
+        if any(map(iscoroutinefunction, callbacks)):
+            raise ValueError(
+                f"{self.name!r} has no loop for a coroutine: add the process with mode='asyncio'"
+            )
 
     def _have_looked_at(self) -> None:
         """Have the reader look at its agenda before it sleeps on."""

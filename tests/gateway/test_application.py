@@ -439,8 +439,40 @@ def test_a_coroutine_is_no_callback_where_there_is_no_loop(play: Play, run: Any)
     def scene(main: Any) -> None:
         with pytest.raises(ValueError, match=r"no loop for a coroutine: add .* mode='asyncio'"):
             main.add_filter(callback=on_call, run=run)
+        for refused in (
+            lambda: main.subscribe("news/#", on_call),
+            lambda: main.follow("news/#", on_call),
+            lambda: main.subscribe("news/#", partial(on_call, None)),
+            lambda: main.register_callbacks("wheels", connected=on_call),
+            lambda: main.register_callbacks(docked=on_call),
+            lambda: main.call_soon(on_call),
+            lambda: main.call_later(1.0, on_call),
+            lambda: main.add_child_thread("pump", on_call),
+        ):
+            with pytest.raises(ValueError, match="no loop for a coroutine"):
+                refused()
 
     play(scene)
+
+
+def test_on_a_loop_a_coroutine_that_nobody_would_await_is_refused(play: Play) -> None:
+    said: list[str] = []
+
+    class OnLoop(Process):
+        def birth(self) -> None:
+            for begin in (self.call_soon, partial(self.add_child_thread, "pump")):
+                with pytest.raises(ValueError, match="start it by add_child_task") as refusal:
+                    begin(self.on_call)  # type: ignore[operator]
+                said.append(str(refusal.value))
+
+        async def on_call(self) -> None:
+            pytest.fail("nobody awaits it")
+
+    play(
+        lambda main: main.start_process("loop"),
+        lambda app: app.add_process("loop", OnLoop, mode="asyncio"),
+    )
+    assert len(said) == 2
 
 
 def test_an_application_runs_once_and_is_built_before(play: Play, tmp_path: Path) -> None:

@@ -433,7 +433,7 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
 
 @pytest.mark.parametrize("run", ["here", "thread"])
 def test_a_coroutine_is_no_callback_where_there_is_no_loop(play: Play, run: Any) -> None:
-    async def on_call(message: Message) -> None:
+    async def on_call(message: Message | None) -> None:
         pytest.fail("nobody awaits it")
 
     def scene(main: Any) -> None:
@@ -462,7 +462,7 @@ def test_on_a_loop_a_coroutine_that_nobody_would_await_is_refused(play: Play) ->
         def birth(self) -> None:
             for begin in (self.call_soon, partial(self.add_child_thread, "pump")):
                 with pytest.raises(ValueError, match="start it by add_child_task") as refusal:
-                    begin(self.on_call)  # type: ignore[operator]
+                    begin(self.on_call)
                 said.append(str(refusal.value))
 
         async def on_call(self) -> None:

@@ -461,6 +461,11 @@ class Application:
             raise ConfigError(f"a process cannot be called {name!r}: choose another name")
         if name in self._specs:
             raise ConfigError(f"there is a process {name!r} already")
+        if MAIN in spec.depends:
+            raise ConfigError(
+                f"process {name!r} depends on {MAIN!r}, which starts last and ends first:"
+                " leave that out, and have main write when it is ready"
+            )
         self._specs[name] = spec
 
     def _begin(

@@ -29,7 +29,8 @@ from gateway.supervision.temporary import remove_folder
 log = logging.getLogger(__name__)
 
 _BY_ITSELF = "it ended by itself"
-_KILLED = "its OS process was killed or crashed"
+_SILENT = "its OS process was killed, crashed, or left by os._exit"
+"""What is known of it until it was reaped."""
 
 
 class Deaths:
@@ -74,7 +75,7 @@ class Deaths:
             self.gone(member, member.cause, failed=member.cause != _BY_ITSELF)
         else:
             reaped = member.exit_status
-            cause = _KILLED if reaped is None else in_words(reaped)
+            cause = _SILENT if reaped is None else _cause_of(reaped)
             self.gone(member, member.why or cause, failed=True)
 
     def ended(self, message: Message) -> None:
@@ -109,9 +110,9 @@ class Deaths:
         if member is None or member.incarnation != told.incarnation:
             return
         member.exit_status = told.status
-        if not member.runs and member.cause == _KILLED:
+        if not member.runs and member.cause == _SILENT:
             # Now it is known how.
-            self._board.move(member, member.state, words)
+            self._board.move(member, member.state, _cause_of(told.status))
 
     def failed(self, told: Failed) -> None:
         """The fork server could not fork a child."""
@@ -174,3 +175,8 @@ class Deaths:
                 self._on_bound_end(member, cause)
         elif after != "restart":
             log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)
+
+
+def _cause_of(status: int) -> str:
+    """Return why a life is over that did not say so: by `os._exit`, unless a signal ended it."""
+    return in_words(status) if status < 0 else f"it left without saying so: {in_words(status)}"

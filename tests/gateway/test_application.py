@@ -404,6 +404,7 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
     refused(twice, "already")
     refused(lambda app: app.add_process("a", Echo, mode="green"), "use thread or fork or")  # type: ignore[arg-type]
     refused(lambda app: app.add_process("a", Echo, depends=["b"]), "does not exist")
+    refused(lambda app: app.add_process("a", Echo, depends=["main"]), "'main', which starts last")
     refused(lambda app: app.add_process("a", Echo, force_stop=True), "thread cannot be killed")
     refused(lambda app: app.add_process("a", "nowhere"), "module:qualname")
     for given, advice in (

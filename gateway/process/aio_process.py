@@ -363,6 +363,16 @@ class AsyncProcess(Process):
         """Tell whether this is the thread of the loop."""
         return get_ident() == self._loop_thread
 
+    def held_up_by(self) -> str:
+        """Return the task that keeps this process from hearing that it is to end, or ``""``.
+
+        For any thread: by then its loop has not gone round since it was told.
+        """
+        if not self._ending.is_set or self._told_to_end.is_set():
+            return ""
+        task = asyncio.current_task(self._loop)
+        return "" if task is None else task.get_name()
+
     def call_on_loop(self, callback: Callable[[], object]) -> None:
         """Call ``callback()`` on the loop's thread, soon; from any thread."""
         with contextlib.suppress(RuntimeError):

@@ -73,7 +73,7 @@ class Loops:
         error = ""
         try:
             process = _make(member, context)
-            member.process = process
+            member.process, member.held_up_by = process, process.held_up_by
             if isinstance(process, External):
                 # Its program is what must end, not who speaks for it.
                 pressed[:] = [process.press]

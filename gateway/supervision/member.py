@@ -19,6 +19,8 @@ from gateway.supervision.spec import ProcessSpec
 
 State = Literal["stopped", "waiting", "starting", "living", "stopping", "failed", "degraded"]
 
+DOES_NOT_END = "does not end"
+
 
 @dataclass
 class Member:
@@ -43,6 +45,8 @@ class Member:
     """What presses a life on a loop to end, where there is one."""
     call_soon: Callable[[Callable[[], object]], None] | None = None
     """What has something called on its loop's thread, where it shares a loop."""
+    held_up_by: Callable[[], str] | None = None
+    """What returns the task that blocks its loop since it was told to end, where it has one."""
     said_dead: bool = False
     """Whether this life reported that its `death` has run."""
     level: RunLevel = "unborn"
@@ -90,6 +94,15 @@ class Member:
         """Why it takes no mail, while no life of it is under way."""
         return f"{self.cause}; it is to be started again" if self.due is not None else self.cause
 
+    def hindrance(self) -> str:
+        """Return what there is to say of its not ending: that, or who blocks its loop."""
+        task = self.held_up_by() if self.held_up_by is not None else ""
+        if not task:
+            return DOES_NOT_END
+        if task == self.spec.name:
+            return f"{DOES_NOT_END} and blocks its loop"
+        return f"cannot end: {task!r} blocks its loop"
+
     def begin_anew(self) -> None:
         """Forget how the last life went: the next one begins."""
         self.incarnation += 1
@@ -103,7 +116,7 @@ class Member:
         self.stop_by = self.until = None
         self.stuck = False
         self.process = self.thread = None
-        self.hurry = self.call_soon = None
+        self.hurry = self.call_soon = self.held_up_by = None
         self.pid = 0
 
     def describe(self) -> dict[str, Any]:

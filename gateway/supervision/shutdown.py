@@ -88,7 +88,8 @@ class Shutdown:
             if over or all(member.spec.mode == "thread" for member in running):
                 for member in running:
                     if member.pidfd < 0:
-                        log.error("%s does not end; its thread is left behind", member.spec.name)
+                        said = f"{member.spec.name} {member.hindrance()}"
+                        log.error("%s; its thread is left behind", said)
                 return True
         return False
 
@@ -106,5 +107,5 @@ class Shutdown:
         if member.hurry is not None and (member.spec.name, number) not in self._pressed:
             self._pressed.add((member.spec.name, number))
             if not member.spec.force_stop:
-                log.error("%s does not end: %s", member.spec.name, _PRESSED[number])
+                log.error("%s %s: %s", member.spec.name, member.hindrance(), _PRESSED[number])
             member.hurry(number)

@@ -432,15 +432,20 @@ class Stuck(LoudOnLoop):
             time.sleep(0.01)
 class Main(Process):
     def birth(self):
+        self.start_process("innocent")
+        self.start_process("stuck", timeout=60)
         self.add_filter(subject="stuck", callback=lambda m: self.die())
 def build(app):
-    app.add_process("stuck", Stuck, mode="asyncio", frequency=100)
+    app.add_process("innocent", LoudOnLoop, mode="asyncio")
+    app.add_process("stuck", Stuck, mode="asyncio", frequency=100, autostart=False)
 """
         + RUN
     )
     assert program.end() == 1, "as where a thread is left behind"
     complaints = program.complaints()
-    assert "stuck does not end; its thread is left behind" in complaints
+    assert "stuck does not end and blocks its loop; its thread is left behind" in complaints
+    assert "innocent cannot end: 'stuck' blocks its loop; its thread is left" in complaints
+    assert "innocent cannot end: 'stuck' blocks its loop: it is cancelled" in complaints
     assert "asyncio is blocked and left behind; it stands here:" in complaints
     assert "time.sleep(0.01)" in complaints
 

@@ -22,7 +22,9 @@ EPILOG = """\
 UP is how long a process has been in its state; RESTARTS, how often it had to be
 restarted. Of the MAIL that it was sent, in this life and those before, READ was
 handed to it, WAITS is still in its mailbox, and LOST was too late, too much, or
-died with it. One that is not answering is busy or stuck; its mail waits.
+died with it. One that is not answering is busy or stuck; its mail waits. A forked
+process counts its mail as it takes that in: what lies before one that is stuck is
+in no column until it goes on, or is dead.
 
 examples:
   gateway ps

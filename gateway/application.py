@@ -11,7 +11,8 @@
 `run` forks the fork server, opens the mailboxes, starts the boss and, through
 it, the crew; the main process lives on the calling thread. When that ends, or
 on Ctrl-C, SIGTERM or SIGHUP, the crew is stopped in parallel under one
-deadline, and each ``death`` runs. Where the calling thread belongs to another
+deadline, and each ``death`` runs. A second Ctrl-C interrupts main and kills the
+rest. Where the calling thread belongs to another
 loop, as a GUI's, `running` takes the place of `run`. `simulate` does the same
 as `run` in virtual time, on one seed, with threads alone.
 
@@ -78,12 +79,15 @@ log = logging.getLogger(__name__)
 MAIN = "main"
 """The name of the main process."""
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The status of an application that was stopped by force."""
+
 
 class Application:
     """Builds the processes and runs them; see the module's head.
 
     ``sockets`` is the folder for the bus's sockets; a temporary one is made
-    and removed where none is named.
+    and removed where none is named, also where all are killed: then by whoever runs next.
     """
 
     global_frequency: float | None = 1.0
@@ -136,7 +140,10 @@ class Application:
         self._desk = OrderDesk()
         self._systemd = Systemd()
         self.status = 0
-        """What `run` returned, or `running` would have; 1 where something failed."""
+        """What `run` returned, or `running` would have."""
+        self._is_forced = False
+        self._is_interruptible = False
+        self._boss: Boss | None = None
         self._go = Wakeup()
         self._stop_asked = False
         self._main_error = ""
@@ -279,7 +286,10 @@ class Application:
     def run(self) -> int:
         """Run until the main process ends; return 0, or 1 where something failed.
 
-        Raises `ConfigError` where it cannot even begin.
+        That is main itself, whom the application is bound to, the ``death`` of anybody at the
+        stop, one who did not end, or the emergency brake. Who failed before was its restart
+        policy's business. 130 where Ctrl-C was pressed twice. Raises `ConfigError` where it
+        cannot even begin.
         """
         with Undoing() as stack:
             boss, lives = self._begin(stack, {})
@@ -317,13 +327,17 @@ class Application:
                 before = signal.set_wakeup_fd(button, warn_on_full_buffer=False)
                 stack.callback(signal.set_wakeup_fd, before)
             try:
-                process = lives.make(member, context)
-                stack.callback(end, process)
-                begin(process)
-                yield Stepper(process)
+                with Undoing() as life:
+                    process = lives.make(member, context)
+                    life.callback(end, process)
+                    begin(process)
+                    self._is_interruptible = True
+                    yield Stepper(process)
             except BaseException as bug:
                 self._main_error = in_words(bug)
                 raise
+            finally:
+                self._is_interruptible = False
 
     # While it runs, from any OS process of it.
     # On the thread of an event loop all of these raise `RuntimeError`, since they would
@@ -455,8 +469,8 @@ class Application:
             raise ConfigError(f"there is a process {name!r} already")
         if MAIN in spec.depends:
             raise ConfigError(
-                f"{name!r} cannot depend on {MAIN!r}, which starts last: add it with"
-                f" autostart=False, and have {MAIN!r} start it"
+                f"{name!r} depends on {MAIN!r}, which starts last: leave that out, or add it with"
+                f" autostart=False and have {MAIN!r} start it"
             )
         self._specs[name] = spec
 
@@ -476,7 +490,12 @@ class Application:
         # What was built stays: the collector need not look at it again, here or in a fork.
         gc.collect()
         gc.freeze()
-        fork_server = ForkServer(self._child_main, self._errand_main, unneeded=[folder.lock])
+        fork_server = ForkServer(
+            self._child_main,
+            self._errand_main,
+            unneeded=folder.of_main_alone,
+            outlived=folder.outlived,
+        )
         fork_server.start()
         stack.callback(fork_server.stop)
         clear(self._temporary)
@@ -496,7 +515,8 @@ class Application:
             lives.make_loops()
         with folder.explained():
             boss = self._make_boss(order, fork_server, lives, mailboxes)
-            stack.enter_context(StopSignals(self.stop, clock=self._clock))
+            self._boss = boss
+            stack.enter_context(StopSignals(self.stop, self._force, clock=self._clock))
             self._start_boss(boss)
         return boss, lives
 
@@ -532,6 +552,15 @@ class Application:
         assert main_box is not None
         self._desk.open(self._office, main_box)
 
+    def _force(self) -> None:
+        """Wait for nobody any longer; on the main thread alone, in a signal's handler."""
+        self._is_forced = True
+        self.stop()
+        assert self._boss is not None
+        self._boss.hurry()
+        if self._is_interruptible:
+            raise KeyboardInterrupt
+
     def _finish(self, boss: Boss) -> None:
         """Stop the crew, and say how it all ended."""
         self._desk.close()
@@ -539,7 +568,10 @@ class Application:
         self.brake = boss.brake
         self._go.close()
         failed = self._main_error or left or boss.brake or boss.bound_failure
-        self.status = 1 if failed else 0
+        self.status = 1 if failed or boss.failed_death else 0
+        if self._is_forced:
+            log.critical("stopped by force: Ctrl-C was pressed twice")
+            self.status = INTERRUPTED
 
     def _make_lives(self, **how: Any) -> Lives:
         lives = self._lives = Lives(self._office, self, main=MAIN, on_main=self._on_main, **how)
@@ -554,8 +586,16 @@ class Application:
 
     def _live(self, lives: Lives) -> None:
         self._go.wait(float("inf"))
-        if lives.main is not None:
+        if lives.main is None:
+            return
+        try:
+            self._is_interruptible = True
             self._main_error = lives.run(*lives.main)
+        except KeyboardInterrupt:
+            # It came when the life was over.
+            self._main_error = "it was interrupted"
+        finally:
+            self._is_interruptible = False
 
     def _child_main(
         self,

@@ -232,13 +232,21 @@ def reason_of(error: BaseException) -> str:
     return writable(said) or type(error).__name__
 
 
+LONGEST = 4000
+"""Characters of what a bug says that are told and logged at the most."""
+
+
 def in_words(bug: BaseException) -> str:
     """Return the class of ``bug`` and what it says; its class where it says nothing, or cannot.
+
+    What is longer than `LONGEST` characters is cut.
 
     >>> in_words(ValueError("too heavy")), in_words(KeyboardInterrupt())
     ('ValueError: too heavy', 'KeyboardInterrupt')
     """
     kind, said = type(bug).__name__, reason_of(bug)
+    if len(said) > LONGEST:
+        said = f"{said[:LONGEST]}… (cut: it has {len(said)} characters)"
     return kind if said == kind else f"{kind}: {said}"
 
 

@@ -242,7 +242,7 @@ class RingOutlet(Outlet):
                 raise
             # Whoever takes stock of it finds what lies there.
             self._give_back(ring)
-            raise self._as_gone(error) from error
+            raise self._as_gone() from error
         if not is_told:
             raise self._full(timeout)
         ring.rung(ring.last)

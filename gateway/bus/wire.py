@@ -192,7 +192,7 @@ class Outlet:
         except OSError as error:
             if error.errno not in DEAD:
                 raise
-            raise self._as_gone(error) from error
+            raise self._as_gone() from error
         except UnicodeEncodeError as error:
             raise no_unicode(error) from error
         self._deliver_any(message, timeout, data)
@@ -223,7 +223,7 @@ class Outlet:
         except OSError as error:
             if error.errno not in DEAD:
                 raise
-            raise self._as_gone(error) from error
+            raise self._as_gone() from error
         return True
 
     def _send_large(self, used: socket.socket, message: Message) -> None:
@@ -261,8 +261,8 @@ class Outlet:
                 return
         used.send(ANNOUNCEMENT)
 
-    def _as_gone(self, error: OSError) -> RecipientGoneError:
-        return RecipientGoneError(f"{self.name!r} is gone: {error.strerror}")
+    def _as_gone(self) -> RecipientGoneError:
+        return RecipientGoneError(f"{self.name!r} is gone: nobody reads its mail any more")
 
     def _wait_for_room(self, message: Message, timeout: float, packed: bytes) -> None:
         """Wait for room; several writers may race for the one place that became free."""

@@ -22,9 +22,11 @@ EPILOG = """\
 UP is how long a process has been in its state; RESTARTS, how often it had to be
 restarted. Of the MAIL that it was sent, in this life and those before, READ was
 handed to it, WAITS is still in its mailbox, and LOST was too late, too much, or
-died with it. What gave way to newer mail on its way to another OS process is
-counted by its writer: publications_dropped in --json. One that is not
-answering is busy or stuck; its mail waits.
+ died with it. What gave way to newer mail on its way to another OS process is
+ counted by its writer: publications_dropped in --json. A forked process counts
+ its mail as it takes that in: what lies before one that is stuck is in no column
+ until it goes on, or is dead. One that is not answering is busy or stuck; its mail
+ waits.
 
 examples:
   gateway ps

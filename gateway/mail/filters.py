@@ -31,6 +31,9 @@ Run = Literal["here", "thread", "fork"]
 CACHED = 256
 """Combinations of headers whose filters are remembered at the most."""
 
+SHOWN = 8
+"""Filters that are named at the most to who wrote what none takes."""
+
 
 class Filter:
     """Header patterns and the callback that takes what matches them all."""
@@ -154,6 +157,26 @@ class FilterTable:
     def _search(self, message: Message) -> tuple[Filter, ...]:
         taking = tuple(known for known in self._filters if known.matches(message))
         return tuple(known for known in taking if not known.fallthrough) or taking
+
+    def in_words(self) -> str:
+        """Say what is taken here, to who wrote something else.
+
+        >>> table = FilterTable()
+        >>> table.in_words()
+        'it has none'
+        >>> table.add(print, subject="^stop$", sender="^main$")
+        'filter-1'
+        >>> table.in_words()
+        "it has subject='^stop$' sender='^main$'"
+        """
+        if not self._filters:
+            return "it has none"
+        shown = [
+            " ".join(f"{name}={pattern!r}" for name, pattern in known.patterns.items())
+            for known in self._filters[:SHOWN]
+        ]
+        more = len(self._filters) - len(shown)
+        return f"it has {', '.join(shown)}" + (f" and {more} more" if more else "")
 
     def __iter__(self) -> Iterator[FilterView]:
         for known in self._filters:

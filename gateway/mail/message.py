@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.errors import GatewayError, described, error_from
 
@@ -124,13 +125,22 @@ def reply_to(
     )
 
 
-def bounce_of(message: Message, message_id: str, time: float, error: GatewayError) -> Message:
+def bounce_of(
+    message: Message,
+    message_id: str,
+    time: float,
+    error: GatewayError,
+    *,
+    headers: dict[str, str] | None = None,
+) -> Message:
     """Return the letter that tells the sender why ``message`` failed.
 
-    To who is inside it tells where it happened as well.
+    To who is inside it tells where it happened as well. With the ``headers`` `UNSOLICITED`
+    it is for who waits for an answer, and for nobody else.
     """
     body = described(error, inside=not message.route)
-    return reply_to(message, message_id, time, body, kind="bounce")
+    bounce = reply_to(message, message_id, time, body, kind="bounce")
+    return bounce if headers is None else replace(bounce, headers=headers)
 
 
 def error_in(bounce: Message) -> GatewayError:

@@ -309,6 +309,10 @@ class AsyncProcess(Process):
 
     # Within
 
+    def _refuse_coroutines(self, *callbacks: Any) -> None:
+        if any(map(asyncio.iscoroutinefunction, callbacks)):
+            raise ValueError("a coroutine is awaited: start it by add_child_task")
+
     def _carried(self, callbacks: Sequence[Callback], run: Run) -> Callback:
         if run != "here":
             if any(map(asyncio.iscoroutinefunction, callbacks)):
@@ -358,6 +362,16 @@ class AsyncProcess(Process):
     def is_on_its_thread(self) -> bool:
         """Tell whether this is the thread of the loop."""
         return get_ident() == self._loop_thread
+
+    def held_up_by(self) -> str:
+        """Return the task that keeps this process from hearing that it is to end, or ``""``.
+
+        For any thread: by then its loop has not gone round since it was told.
+        """
+        if not self._ending.is_set or self._told_to_end.is_set():
+            return ""
+        task = asyncio.current_task(self._loop)
+        return "" if task is None else task.get_name()
 
     def call_on_loop(self, callback: Callable[[], object]) -> None:
         """Call ``callback()`` on the loop's thread, soon; from any thread."""
@@ -455,6 +469,8 @@ def with_loop(factory: type[Process]) -> type[AsyncProcess]:
     """Return ``factory`` itself where it is an `AsyncProcess`, else one made of it."""
     if issubclass(factory, AsyncProcess):
         return factory
+    if issubclass(AsyncProcess, factory):
+        return AsyncProcess
     return type(
         factory.__name__,
         (factory, AsyncProcess),

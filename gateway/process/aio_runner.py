@@ -36,7 +36,7 @@ async def run(process: AsyncProcess) -> None:
                 await process._leave_loop()
                 process._run_level = "dead"
                 process._ending.close()
-                report("dead")
+            report("dead")
 
 
 async def _live(process: AsyncProcess) -> None:

@@ -4,6 +4,9 @@ Mail goes to the callbacks that `add_filter` names. An exception from one: a
 `GatewayError` bounces to the sender and is counted; anything else is a bug, and
 is left to rise, as is all that the callback of a subscription raises.
 
+What no filter takes is sent back to whoever waits for the answer, or asked for a receipt;
+to others it says nothing, but for one line in the log a subject.
+
 What is written may be written on any thread (`gateway.process.writer`);
 `mailman` and the callbacks belong to the one that reads.
 
@@ -13,16 +16,18 @@ they are to run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Callable, Sequence
+from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.errors import GatewayError, UnknownApiError
 from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_turn
-from gateway.mail.message import Message
+from gateway.mail.message import UNSOLICITED, Message, bounce_of, is_solicited
 from gateway.process.agenda import Agenda, Alarm
 from gateway.process.subscription import Subscription
 from gateway.process.whereabouts import handles_letters
@@ -32,6 +37,9 @@ log = logging.getLogger(__name__)
 
 STATISTICS = "$statistics"
 """The subject to which every process answers with its `statistics`."""
+
+UNTAKEN = 64
+"""Subjects that are logged at the most as what nobody takes, once each."""
 
 
 class Desk(Protocol):
@@ -68,6 +76,7 @@ class Correspondent(Writer):
         """What this process knows of services, if anything; see `gateway.services`."""
         self._filters = FilterTable()
         self._subscriptions: tuple[Subscription, ...] = ()
+        self._untaken: set[str] = set()
 
     def mailman(self, timeout: float = 0.0) -> int:
         """Handle the mail that is here and return how many letters.
@@ -107,6 +116,7 @@ class Correspondent(Writer):
         between letters
         0
         """
+        self._refuse_coroutines(callback)
         self._agenda.add_soon(callback)
         self._have_looked_at()
 
@@ -125,9 +135,17 @@ class Correspondent(Writer):
         it is time
         0
         """
+        self._refuse_coroutines(callback)
         alarm = self._agenda.add(self._clock.monotonic() + seconds, callback)
         self._have_looked_at()
         return alarm
+
+    def _refuse_coroutines(self, *callbacks: Any) -> None:
+        """Raise `ValueError` for a coroutine: without a loop nobody would await it."""
+        if any(map(iscoroutinefunction, callbacks)):
+            raise ValueError(
+                f"{self.name!r} has no loop for a coroutine: add the process with mode='asyncio'"
+            )
 
     def _have_looked_at(self) -> None:
         """Have the reader look at its agenda before it sleeps on."""
@@ -255,6 +273,9 @@ class Correspondent(Writer):
             for subscription in self._subscriptions:
                 subscription.offer(message)
             return
+        if message.kind == "bounce" and not is_solicited(message):
+            # For who waited. Nobody does, or not yet: then the mailbox remembers it.
+            return
         if message.subject == STATISTICS and message.kind == "letter" and self._is_for_us(message):
             # Before any filter: who catches everything is to be looked into as well.
             self._call(self._tell_statistics, message)
@@ -280,9 +301,29 @@ class Correspondent(Writer):
     def _unmatched(self, message: Message) -> None:
         self._mail_counts["unhandled"] += 1
         self._count_as_bounced(message)
+        if message.kind != "letter" or not is_solicited(message):
+            return
+        refusal = None if self.desk is None else self.desk.refusal(message)
         if message.receipt:
-            refusal = None if self.desk is None else self.desk.refusal(message)
             self.bounce(message, refusal or self._no_filter_for(message))
+        elif not message.route and "@" not in message.sender:
+            self._tell_who_waits(message, refusal or self._no_filter_for(message))
+
+    def _tell_who_waits(self, message: Message, error: GatewayError) -> None:
+        """Send back a letter of another process, which may be waiting for its answer."""
+        if message.subject not in self._untaken and len(self._untaken) < UNTAKEN:
+            self._untaken.add(message.subject)
+            log.warning("%s wrote what nobody takes: %s", message.sender, str(error))
+        # It holds up nobody here: who writes many of them, and reads nothing, is not waiting.
+        with contextlib.suppress(GatewayError):
+            self._office.answer(
+                bounce_of(
+                    message, self._office.new_id(), self._clock.time(), error, headers=UNSOLICITED
+                ),
+                0.0,
+            )
 
     def _no_filter_for(self, message: Message) -> GatewayError:
-        return UnknownApiError(f"{self.name!r} has no filter for {message.subject!r}")
+        # What there is, is nobody's business outside.
+        known = "" if message.route else f"; {self._filters.in_words()}"
+        return UnknownApiError(f"{self.name!r} has no filter for {message.subject!r}{known}")

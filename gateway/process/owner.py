@@ -12,7 +12,6 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from inspect import iscoroutinefunction
 from threading import Thread
 from typing import Any
 
@@ -67,6 +66,7 @@ class Owner(Neighbour):
         hello
         []
         """
+        self._refuse_coroutines(target)
         self._child_threads.start(name, target)
 
     def launch_threads(self) -> list[str]:
@@ -156,10 +156,7 @@ class Owner(Neighbour):
     def _carried(self, callbacks: Sequence[Callback], run: Run) -> Callback:
         if run == "fork":
             return in_turn([forked(callback, self._tell_boss) for callback in callbacks])
-        if any(map(iscoroutinefunction, callbacks)):
-            raise ValueError(
-                f"{self.name!r} has no loop for a coroutine: add the process with mode='asyncio'"
-            )
+        self._refuse_coroutines(*callbacks)
         called = in_turn(callbacks)
         if run == "thread":
             return self._callback_threads.wrap(called)

@@ -104,6 +104,7 @@ class Process(Owner):
         {'place': 'kitchen'}
         1
         """
+        self._refuse_coroutines(*callbacks.values())
         for event, callback in callbacks.items():
             if device and event not in DEVICE_EVENTS:
                 raise ValueError(f"no device raises {event!r}: use {', '.join(DEVICE_EVENTS)}")

@@ -38,7 +38,10 @@ def begin(process: Process) -> None:
 
 
 def end(process: Process) -> None:
-    """Have ``process`` die, and give back what it had."""
+    """Have ``process`` die, and give back what it had.
+
+    That it is dead is told where its ``death`` returned.
+    """
     report = process._context.report
     process._run_level = "dying"
     process._ending.set()
@@ -52,7 +55,7 @@ def end(process: Process) -> None:
             process.cleanup()
             process._run_level = "dead"
             process._ending.close()
-            report("dead")
+        report("dead")
 
 
 def _live(process: Process) -> None:

@@ -4,8 +4,8 @@ A topic has one owner, who numbers what is to be retained; the boss keeps that,
 and who subscribed. `publish` may be called from any thread; `subscribe`,
 `unsubscribe` and the callbacks belong to the one that reads.
 
-Refused: what is no topic or no pattern (`ValueError`), bodies that no letter
-can carry (`BodyError`).
+Refused: what is no topic or no pattern, a coroutine where there is no loop
+(`ValueError`), bodies that no letter can carry (`BodyError`).
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ class Subscriber(Correspondent):
         rooms/kitchen/light
         """
         check_pattern(pattern)
+        self._refuse_coroutines(callback)
         subscription = Subscription(pattern, callback)
         self._subscriptions = (*self._subscriptions, subscription)
         try:

@@ -235,7 +235,9 @@ class Writer:
 
         Works on any thread and inside a callback. Raises `CallTimeoutError`
         after ``timeout`` seconds, `RecipientGoneError` as soon as the
-        recipient dies, and the error of a bounce. Who waits for an answer of
+        recipient dies, and the error of a bounce: `UnknownApiError` where nobody there takes
+        it. A letter that is taken and not answered, or that a life which does not return
+        leaves unread, is waited for until then. Who waits for an answer of
         its own, on the thread that reads its mail, waits in vain.
 
         >>> from gateway.testing.stage import Echo, play

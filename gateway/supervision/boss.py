@@ -140,6 +140,7 @@ class Boss:
         self._heartbeats = Heartbeats(self.members, self._board)
         self._errands = Errands(office, fork_server)
         self._shutdown: Shutdown | None = None
+        self._hurried = False
         self._unknown = 0
         self._failed = False
         self.bound_failure = ""
@@ -200,6 +201,8 @@ class Boss:
         self._shutdown = Shutdown(
             self._ending, self.members, self._order, timeout, monotonic=self._monotonic
         )
+        if self._hurried:
+            self._shutdown.hurry()
         self._box.wake()
         self._thread.join(timeout + 3 * GRACE)
         if self._failed:
@@ -207,6 +210,12 @@ class Boss:
         self._accounts.end()
         self._put_away()
         return [name for name, member in self.members.items() if member.runs]
+
+    def hurry(self) -> None:
+        """Have the stop, which may have begun, wait for nobody. Safe in a signal handler."""
+        self._hurried = True
+        if self._shutdown is not None:
+            self._shutdown.hurry()
 
     def _put_away(self) -> None:
         """Have flash keep what waits in durable mailboxes: memory may be gone soon."""
@@ -348,7 +357,10 @@ class Boss:
 
     def _level(self, message: Message) -> None:
         member = self._clerk.sender(message)
-        if member is not None and message.body == "living" and member.state == "starting":
+        if member is None:
+            return
+        member.level = message.body
+        if message.body == "living" and member.state == "starting":
             self._board.move(member, "living", "its birth is over")
 
     def _pid(self, message: Message) -> None:
@@ -365,6 +377,11 @@ class Boss:
             self.brake = reason
             log.critical("emergency brake: %s", reason)
             self.on_brake()
+
+    @property
+    def failed_death(self) -> str:
+        """Whose ``death`` raised while the application stopped, and what; empty where none did."""
+        return self._deaths.failed_death
 
     def _bound_end(self, member: Member, cause: str) -> None:
         if member.state == "failed":

@@ -29,7 +29,8 @@ from gateway.supervision.temporary import remove_folder
 log = logging.getLogger(__name__)
 
 _BY_ITSELF = "it ended by itself"
-_KILLED = "its OS process was killed or crashed"
+_SILENT = "its OS process was killed, crashed, or left by os._exit"
+"""What is known of it until it was reaped."""
 
 
 class Deaths:
@@ -59,6 +60,8 @@ class Deaths:
         self._temporary = temporary
         self._on_bound_end = on_bound_end
         self._is_stopping = is_stopping
+        self.failed_death = ""
+        """Whose ``death`` raised when no policy was left to judge it, and what."""
 
     # Who tells
 
@@ -72,7 +75,7 @@ class Deaths:
             self.gone(member, member.cause, failed=member.cause != _BY_ITSELF)
         else:
             reaped = member.exit_status
-            cause = _KILLED if reaped is None else in_words(reaped)
+            cause = _SILENT if reaped is None else _cause_of(reaped)
             self.gone(member, member.why or cause, failed=True)
 
     def ended(self, message: Message) -> None:
@@ -83,6 +86,10 @@ class Deaths:
         error = message.body["error"]
         member.said_dead = True
         self._accounts.note_dropped(message.body.get("dropped", {}))
+        # What speaks for a program says there how that ended, which is by a signal for most.
+        in_death = member.level == "dying" and member.spec.mode != "external"
+        if error and in_death and self._is_stopping():
+            self.failed_death = f"{member.spec.name}: {error}"
         if member.spec.mode == "fork":
             member.cause = error or _BY_ITSELF
             return
@@ -103,9 +110,9 @@ class Deaths:
         if member is None or member.incarnation != told.incarnation:
             return
         member.exit_status = told.status
-        if not member.runs and member.cause == _KILLED:
+        if not member.runs and member.cause == _SILENT:
             # Now it is known how.
-            self._board.move(member, member.state, words)
+            self._board.move(member, member.state, _cause_of(told.status))
 
     def failed(self, told: Failed) -> None:
         """The fork server could not fork a child."""
@@ -168,3 +175,8 @@ class Deaths:
                 self._on_bound_end(member, cause)
         elif after != "restart":
             log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)
+
+
+def _cause_of(status: int) -> str:
+    """Return why a life is over that did not say so: by `os._exit`, unless a signal ended it."""
+    return in_words(status) if status < 0 else f"it left without saying so: {in_words(status)}"

@@ -17,7 +17,7 @@ import msgspec
 from gateway.bus.directory import Book
 from gateway.bus.office import Office
 from gateway.clock import Clock
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RecipientGoneError, in_words
 from gateway.mail.body import checked
 from gateway.mail.codec import decode
 from gateway.mail.message import Message, bounce_of, reply_to
@@ -32,7 +32,7 @@ _book_decoder = msgspec.msgpack.Decoder(Book)
 def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -> int:
     """Do what stands in the memory file ``task``, note in ``done`` that it is; return the status.
 
-    A bug of the function is left to rise: the child ends with it.
+    A bug of the function is told to whoever asked, and left to rise: the child ends with it.
     """
     threading.main_thread().name = name
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -45,7 +45,14 @@ def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -
     office = Office(folder, clock=clock)
     try:
         office.update(_book_decoder.decode(book))
-        _answer(office, letter, function)
+        try:
+            _answer(office, letter, function)
+        except Exception as bug:
+            if letter.kind == "letter":
+                gone = RecipientGoneError(f"{name} did not answer: {in_words(bug)}")
+                _bounce(office, letter, gone)
+                os.write(done, b"1")
+            raise
     finally:
         office.shut()
     os.write(done, b"1")

@@ -74,12 +74,17 @@ class ForkServer:
         *,
         grace: float = 3.0,
         unneeded: Collection[int] = (),
+        outlived: Callable[[], None] = lambda: None,
     ) -> None:
-        """``unneeded`` are descriptors of the main process's alone."""
+        """``unneeded`` are descriptors of the main process's alone.
+
+        ``outlived()`` is called in the server once it has ended its children.
+        """
         self._child_main = child_main
         self._errand_main = errand_main
         self._grace = grace
         self._unneeded = unneeded
+        self._outlived = outlived
         self._counts = {"asked": 0, "started": 0, "failed": 0, "exited": 0}
         self._channel: socket.socket | None = None
         self.pid = 0
@@ -99,7 +104,7 @@ class ForkServer:
             try:
                 ours.close()
                 let_go(self._unneeded)
-                serve(theirs, self._run_child, self._grace)
+                serve(theirs, self._run_child, self._grace, self._outlived)
             except BaseException:
                 log.exception("the fork server cannot begin")
             finally:

@@ -14,8 +14,8 @@ The channel is a SEQPACKET socket with one msgpack array a packet::
     ← ["failed", name, incarnation, reason]
     ← ["exited", name, incarnation, status]
 
-Refused, as failed: what cannot be forked, and a request for whose descriptors
-there is no room.
+Refused, as failed: what cannot be forked, a request for whose descriptors there
+is no room, and a child that cannot be watched, which is killed.
 """
 
 from __future__ import annotations
@@ -96,8 +96,14 @@ def _identity(fd: int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def serve(channel: socket.socket, run_child: RunChild, grace: float) -> None:
-    """Be the fork server; never returns."""
+def serve(
+    channel: socket.socket, run_child: RunChild, grace: float, outlived: Callable[[], None]
+) -> None:
+    """Be the fork server; never returns.
+
+    ``outlived()`` is called when the main process has closed its end, as it does where it is
+    killed, and the children are gone.
+    """
     rename_os_process("fork-server")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -107,21 +113,31 @@ def serve(channel: socket.socket, run_child: RunChild, grace: float) -> None:
     poller = select.epoll()
     poller.register(channel, select.EPOLLIN)
     try:
-        while True:
-            for fd, _ in poller.poll():
-                if fd != channel.fileno():
-                    _reap(fd, children, poller, channel)
-                elif not _fork_one(channel, run_child, children, poller):
-                    _end_all(children, grace)
-                    os._exit(0)
-    except ConnectionError:
-        # The main process closed its end while a packet was under way.
+        # An error of the connection: main closed its end while a packet was under way.
+        with contextlib.suppress(ConnectionError):
+            _heed(channel, run_child, children, poller)
         _end_all(children, grace)
+        outlived()
         os._exit(0)
     except BaseException:
         log.exception("the fork server failed")
         _end_all(children, grace)
         os._exit(1)
+
+
+def _heed(
+    channel: socket.socket,
+    run_child: RunChild,
+    children: dict[int, tuple[str, int, int]],
+    poller: select.epoll,
+) -> None:
+    """Fork and reap until the main process has closed its end."""
+    while True:
+        for fd, _ in poller.poll():
+            if fd != channel.fileno():
+                _reap(fd, children, poller, channel)
+            elif not _fork_one(channel, run_child, children, poller):
+                return
 
 
 def _fork_one(
@@ -154,17 +170,28 @@ def _fork_one(
         channel.send(msgspec.msgpack.encode(answer))
         return True
     if pid == 0:
-        channel.close()
-        poller.close()
-        for pidfd in children:
-            os.close(pidfd)
-        _be_child(name, incarnation, row, data, descriptors, run_child, server)
+
+        def run() -> int:
+            channel.close()
+            poller.close()
+            for pidfd in children:
+                os.close(pidfd)
+            return run_child(name, incarnation, row, data, descriptors)
+
+        _be_child(name, run, server)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
     for descriptor in descriptors:
         os.close(descriptor)
-    pidfd = os.pidfd_open(pid)
+    try:
+        pidfd = _watched(pid, poller)
+    except OSError as error:
+        # Nobody would see it end, here or there.
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        answer = ["failed", name, incarnation, f"cannot be watched: {error.strerror}"]
+        channel.send(msgspec.msgpack.encode(answer))
+        return True
     children[pidfd] = (name, incarnation, pid)
-    poller.register(pidfd, select.EPOLLIN)
     rights = array.array("i", [pidfd])
     answer = ["started", name, incarnation, pid]
     channel.sendmsg(
@@ -173,23 +200,26 @@ def _fork_one(
     return True
 
 
-def _be_child(
-    name: str,
-    incarnation: int,
-    row: int,
-    data: Data,
-    descriptors: list[int],
-    run_child: RunChild,
-    server: int,
-) -> None:
-    """Be one child; never returns."""
+def _watched(pid: int, poller: select.epoll) -> int:
+    """Return a pidfd of the child ``pid``, whose end ``poller`` tells from now on."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        poller.register(pidfd, select.EPOLLIN)
+    except BaseException:
+        os.close(pidfd)
+        raise
+    return pidfd
+
+
+def _be_child(name: str, run: Callable[[], int], server: int) -> None:
+    """Be one child, which runs ``run()``; never returns."""
     status = 1
     try:
         # Should the server be killed nobody would be left to end this child.
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != server:
             os._exit(1)
-        status = run_child(name, incarnation, row, data, descriptors)
+        status = run()
     except BaseException:
         log.exception("process %s failed outside of its life", name)
     finally:

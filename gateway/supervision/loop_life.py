@@ -20,6 +20,7 @@ from gateway.process.aio_runner import run
 from gateway.process.context import Context
 from gateway.supervision.child import tell_end
 from gateway.supervision.external import External
+from gateway.supervision.life import log_bug
 from gateway.supervision.loop_thread import LoopThread
 from gateway.supervision.member import Member
 from gateway.supervision.program import ProgramError
@@ -72,7 +73,7 @@ class Loops:
         error = ""
         try:
             process = _make(member, context)
-            member.process = process
+            member.process, member.held_up_by = process, process.held_up_by
             if isinstance(process, External):
                 # Its program is what must end, not who speaks for it.
                 pressed[:] = [process.press]
@@ -86,8 +87,8 @@ class Loops:
             log.error("process %s ended: %s", context.name, error)
         except SystemExit as leaving:
             error = f"it called exit({leaving.code!r})" if leaving.code else ""
-        except BaseException as bug:
-            log.exception("process %s failed", context.name)
+        except BaseException as bug:  # noqa: BLE001 - it is logged, and judged by the boss
+            log_bug(context.name, bug)
             error = in_words(bug)
         finally:
             pressed.clear()

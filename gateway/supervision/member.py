@@ -11,12 +11,15 @@ from typing import Any, Literal
 
 from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
+from gateway.process.context import RunLevel
 from gateway.process.process import Process
 from gateway.supervision.pulse import LoopPulse, Pulse
 from gateway.supervision.restart import Restarts
 from gateway.supervision.spec import ProcessSpec
 
 State = Literal["stopped", "waiting", "starting", "living", "stopping", "failed", "degraded"]
+
+DOES_NOT_END = "does not end"
 
 
 @dataclass
@@ -42,8 +45,12 @@ class Member:
     """What presses a life on a loop to end, where there is one."""
     call_soon: Callable[[Callable[[], object]], None] | None = None
     """What has something called on its loop's thread, where it shares a loop."""
+    held_up_by: Callable[[], str] | None = None
+    """What returns the task that blocks its loop since it was told to end, where it has one."""
     said_dead: bool = False
     """Whether this life reported that its `death` has run."""
+    level: RunLevel = "unborn"
+    """How far the present life has come, as it says: ``dying`` for good where `death` raised."""
     told_to_die: bool = False
     after: Literal["judge", "stop", "restart"] = "judge"
     """What follows the present life; judged by the restart policy unless somebody ordered."""
@@ -87,11 +94,20 @@ class Member:
         """Why it takes no mail, while no life of it is under way."""
         return f"{self.cause}; it is to be started again" if self.due is not None else self.cause
 
+    def hindrance(self) -> str:
+        """Return what there is to say of its not ending: that, or who blocks its loop."""
+        task = self.held_up_by() if self.held_up_by is not None else ""
+        if not task:
+            return DOES_NOT_END
+        if task == self.spec.name:
+            return f"{DOES_NOT_END} and blocks its loop"
+        return f"cannot end: {task!r} blocks its loop"
+
     def begin_anew(self) -> None:
         """Forget how the last life went: the next one begins."""
         self.incarnation += 1
         self.said_dead = self.told_to_die = self.stuck = self.registered = False
-        self.after, self.why = "judge", ""
+        self.after, self.why, self.level = "judge", "", "unborn"
         self.stop_by = self.until = self.pulse = self.exit_status = None
         self.pressed = 0
 
@@ -100,7 +116,7 @@ class Member:
         self.stop_by = self.until = None
         self.stuck = False
         self.process = self.thread = None
-        self.hurry = self.call_soon = None
+        self.hurry = self.call_soon = self.held_up_by = None
         self.pid = 0
 
     def describe(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from typing import Literal, NamedTuple
 from gateway.errors import AddressError, RefusedError
 from gateway.mail.message import Message
 from gateway.supervision.ending import FORCED, Ending, send_signal
-from gateway.supervision.member import Member
+from gateway.supervision.member import DOES_NOT_END, Member
 from gateway.supervision.noticeboard import Noticeboard
 
 log = logging.getLogger(__name__)
@@ -261,16 +261,18 @@ class Orders:
             member.pressed += 1
             member.stop_by = now + GRACE
             if not member.spec.force_stop:
-                log.error("%s does not end: it is pressed", name)
+                log.error("%s %s: it is pressed", name, member.hindrance())
             member.hurry(signal.SIGKILL)
         else:
             what = "is a thread" if member.spec.mode == "thread" else "shares a loop"
-            log.error("%s does not end, and cannot be killed: it %s", name, what)
+            hindrance = member.hindrance()
+            if hindrance == DOES_NOT_END:
+                hindrance = f"{hindrance}, and {what}"
+            log.error("%s %s: it cannot be killed", name, hindrance)
             self._open = [
                 order
                 for order in self._open
-                if order.member is not member
-                or not self._failed(order, f"{name!r} does not end, and {what}")
+                if order.member is not member or not self._failed(order, f"{name!r} {hindrance}")
             ]
 
     def statistics(self) -> dict[str, int]:

@@ -4,7 +4,7 @@ Who depends on others ends before them. Everybody in a wave is told at once;
 at the deadline all who still run are told, then sent a TERM, and `GRACE`
 seconds later a KILL. Who was added with ``force_stop`` is killed `FORCED`
 seconds after it was told, whatever its ``death`` does by then. A thread cannot
-be killed: it is left behind, and named.
+be killed: it is left behind, and named. One that is hurried waits for nobody.
 """
 
 from __future__ import annotations
@@ -43,10 +43,16 @@ class Shutdown:
         self._order = order
         self._monotonic = monotonic
         self._deadline = monotonic() + timeout
+        self._grace = GRACE
         self._forced: dict[str, float] = {}
         self.terminated = False
         """Whether those who did not end in time were sent a TERM."""
         self._pressed: set[tuple[str, signal.Signals]] = set()
+
+    def hurry(self) -> None:
+        """Have all that run told now, and killed `FORCED` seconds later. For any thread."""
+        self._grace = 0.0
+        self._deadline = min(self._deadline, self._monotonic() + FORCED)
 
     def step(self) -> bool:
         """Do what the stop needs next; tell whether it is over."""
@@ -66,11 +72,11 @@ class Shutdown:
                     self._force(member, now, FORCED)
                 elif member.spec.grace is not None:
                     self._force(member, now, member.spec.grace)
-            if members and now < self._deadline:
+            if members and now < self._deadline and self._grace:
                 break
         if now >= self._deadline:
             number = signal.SIGTERM if not self.terminated else signal.SIGKILL
-            if not self.terminated or now >= self._deadline + GRACE:
+            if not self.terminated or now >= self._deadline + self._grace:
                 self.terminated = True
                 for member in running:
                     if member.pidfd >= 0:
@@ -79,11 +85,12 @@ class Shutdown:
                         send_signal(member.pidfd, number)
                     else:
                         self._press(member, number)
-            over = now >= self._deadline + 2 * GRACE
+            over = now >= self._deadline + self._grace + GRACE
             if over or all(member.spec.mode == "thread" for member in running):
                 for member in running:
                     if member.pidfd < 0:
-                        log.error("%s does not end; its thread is left behind", member.spec.name)
+                        said = f"{member.spec.name} {member.hindrance()}"
+                        log.error("%s; its thread is left behind", said)
                 return True
         return False
 
@@ -100,7 +107,7 @@ class Shutdown:
         """Press a life on a loop, once for each signal."""
         if member.hurry is not None and self._is_first(member, number):
             if not member.spec.force_stop:
-                log.error("%s does not end: %s", member.spec.name, _PRESSED[number])
+                log.error("%s %s: %s", member.spec.name, member.hindrance(), _PRESSED[number])
             member.hurry(number)
 
     def _is_first(self, member: Member, number: signal.Signals) -> bool:

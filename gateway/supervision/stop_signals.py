@@ -1,8 +1,8 @@
-"""The signals that stop an application in order.
+"""The signals that stop an application in order, and the one that does so by force.
 
-Ctrl-C, SIGTERM, and SIGHUP, which a terminal sends that hangs up. What was
-there before is put back. Refused: to take signals on any thread but the main
-one, where Python has them.
+Ctrl-C, SIGTERM, and SIGHUP, which a terminal sends that hangs up; a further Ctrl-C for
+whoever will not wait any longer. What was there before is put back. Refused: to take
+signals on any thread but the main one, where Python has them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ passes on what the terminal has sent to all of us."""
 class StopSignals:
     """Ctrl-C, SIGTERM and a terminal that hangs up stop the application.
 
-    A second Ctrl-C raises as ever.
-
     Elsewhere than on the main thread signals are somebody else's business.
     """
 
-    def __init__(self, stop: Callable[[], None], *, clock: Clock) -> None:
+    def __init__(
+        self, stop: Callable[[], None], force: Callable[[], None], *, clock: Clock
+    ) -> None:
+        """Call ``stop()`` for each, and ``force()``, which may raise, for Ctrl-C after one."""
         self._stop = stop
+        self._force = force
         self._clock = clock
         self._before: dict[int, Any] = {}
         self._asked: float | None = None
@@ -51,5 +53,6 @@ class StopSignals:
         elif number == signal.SIGINT:
             if now - self._asked < ECHO:
                 return
-            raise KeyboardInterrupt
+            self._force()
+            return
         self._stop()

@@ -9,14 +9,22 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from gateway.application import Application
-from gateway.errors import AddressError, BodyError, CallTimeoutError, ConfigError
+from gateway.errors import (
+    AddressError,
+    BodyError,
+    CallTimeoutError,
+    ConfigError,
+    UnknownApiError,
+)
 from gateway.mail.message import Message
 from gateway.process.callbacks import Event
+from gateway.process.context import Mode
 from gateway.process.process import Process
 from gateway.supervision.restart import RestartPolicy
 
@@ -152,6 +160,41 @@ def test_an_unmatched_letter_is_counted_and_statistics_say_so(play: Play) -> Non
     assert play(scene, echoes) == 0
 
 
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_who_waits_for_an_answer_hears_that_nobody_takes_the_letter(
+    play: Play, caplog: pytest.LogCaptureFixture, mode: Mode
+) -> None:
+    class Narrow(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^stop$", callback=print)
+
+    def build(app: Application) -> None:
+        app.add_process("narrow", Narrow, mode=mode)
+        app.add_process("empty", mode=mode)
+
+    def scene(main: Process) -> None:
+        bounced: list[str] = []
+        main.add_filter(kind="^bounce$", callback=lambda message: bounced.append(message.subject))
+        before = monotonic()
+        with pytest.raises(UnknownApiError, match=r"'narrow' has no filter for 'stpo'; it has s"):
+            main.wait_for_reply(main.send("narrow", "stpo"), 60.0)
+        with pytest.raises(UnknownApiError, match="'empty' has no filter for 'a'; it has none"):
+            main.wait_for_reply(main.send("empty", "a"), 60.0)
+        # Who waits for nothing is not bothered, and may have second thoughts.
+        first, *_ = [main.send("narrow", "go") for _ in range(3)]
+        with pytest.raises(UnknownApiError):
+            main.wait_for_reply(main.send("narrow", "go"), 60.0)
+        assert main.mailman() == 3
+        with pytest.raises(UnknownApiError):
+            main.wait_for_reply(first)
+        assert bounced == []
+        assert monotonic() - before < 20.0
+
+    assert play(scene, build) == 0
+    if mode != "fork":
+        assert caplog.text.count("main wrote what nobody takes: 'narrow' has no filter") == 2
+
+
 def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> None:
     def scene(main: Process) -> None:
         for name in ("near", "far"):
@@ -164,7 +207,8 @@ def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> 
 
 def test_no_answer_is_a_timeout(play: Play) -> None:
     def scene(main: Process) -> None:
-        asked = main.send("near", "nobody filters this")
+        main.add_filter(callback=lambda message: None)
+        asked = main.send("main", "what is taken and not answered")
         with pytest.raises(TypeError, match="how many seconds, not None"):
             main.wait_for_reply(asked, None)  # type: ignore[arg-type]
         with pytest.raises(CallTimeoutError):
@@ -429,7 +473,7 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
     refused(twice, "already")
     refused(lambda app: app.add_process("a", Echo, mode="green"), "use thread or fork or")  # type: ignore[arg-type]
     refused(lambda app: app.add_process("a", Echo, depends=["b"]), "does not exist")
-    refused(lambda app: app.add_process("a", Echo, depends=["main"]), "autostart=False")
+    refused(lambda app: app.add_process("a", Echo, depends=["main"]), "'main', which starts last")
     refused(lambda app: app.add_process("a", Echo, force_stop=True), "thread cannot be killed")
     refused(lambda app: app.add_process("a", "nowhere"), "module:qualname")
     for given, advice in (
@@ -459,14 +503,46 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
 
 @pytest.mark.parametrize("run", ["here", "thread"])
 def test_a_coroutine_is_no_callback_where_there_is_no_loop(play: Play, run: Any) -> None:
-    async def on_call(message: Message) -> None:
+    async def on_call(message: Message | None) -> None:
         pytest.fail("nobody awaits it")
 
     def scene(main: Any) -> None:
         with pytest.raises(ValueError, match=r"no loop for a coroutine: add .* mode='asyncio'"):
             main.add_filter(callback=on_call, run=run)
+        for refused in (
+            lambda: main.subscribe("news/#", on_call),
+            lambda: main.follow("news/#", on_call),
+            lambda: main.subscribe("news/#", partial(on_call, None)),
+            lambda: main.register_callbacks("wheels", connected=on_call),
+            lambda: main.register_callbacks(docked=on_call),
+            lambda: main.call_soon(on_call),
+            lambda: main.call_later(1.0, on_call),
+            lambda: main.add_child_thread("pump", on_call),
+        ):
+            with pytest.raises(ValueError, match="no loop for a coroutine"):
+                refused()
 
     play(scene)
+
+
+def test_on_a_loop_a_coroutine_that_nobody_would_await_is_refused(play: Play) -> None:
+    said: list[str] = []
+
+    class OnLoop(Process):
+        def birth(self) -> None:
+            for begin in (self.call_soon, partial(self.add_child_thread, "pump")):
+                with pytest.raises(ValueError, match="start it by add_child_task") as refusal:
+                    begin(self.on_call)
+                said.append(str(refusal.value))
+
+        async def on_call(self) -> None:
+            pytest.fail("nobody awaits it")
+
+    play(
+        lambda main: main.start_process("loop"),
+        lambda app: app.add_process("loop", OnLoop, mode="asyncio"),
+    )
+    assert len(said) == 2
 
 
 def test_an_application_runs_once_and_is_built_before(play: Play, tmp_path: Path) -> None:

@@ -173,6 +173,17 @@ def test_a_birth_that_fails_rises_and_everything_ends(tmp_path: Path) -> None:
     assert (deaths, app.status) == (["main"], 1)
 
 
+def test_a_death_that_raises_is_the_status(tmp_path: Path) -> None:
+    class Unwell(Process):
+        def death(self) -> None:
+            raise ZeroDivisionError
+
+    app = House(main=Unwell, sockets=tmp_path / "s")
+    with pytest.raises(ZeroDivisionError), app.running():
+        pass
+    assert app.status == 1
+
+
 def test_a_stop_from_elsewhere_ends_the_loop(house: House) -> None:
     with house.running() as main:
         threading.Thread(target=house.stop).start()

@@ -295,7 +295,9 @@ def test_a_dead_peer_is_a_typed_error_at_once(
         pause = select.poll()
         pause.poll(20)
         target.close()
-        with pytest.raises(RecipientGoneError, match="'worker' is gone"):
+        with pytest.raises(
+            RecipientGoneError, match="'worker' is gone: nobody reads its mail any more"
+        ):
             writer.result()
     elif how != "never there":
         target.close()

@@ -305,6 +305,7 @@ def test_who_asks_learns_at_once_that_the_other_died(start: Any) -> None:
 class Mortal(Process):
     def birth(self):
         self.add_filter(subject="kill", callback=lambda m: os.kill(os.getpid(), 9))
+        self.add_filter(subject="silence", callback=lambda m: None)
 class Asker(LoudOnLoop):
     async def birth(self):
         self.add_filter(subject="^go$", callback=self.on_go)
@@ -431,15 +432,20 @@ class Stuck(LoudOnLoop):
             time.sleep(0.01)
 class Main(Process):
     def birth(self):
+        self.start_process("innocent")
+        self.start_process("stuck", timeout=60)
         self.add_filter(subject="stuck", callback=lambda m: self.die())
 def build(app):
-    app.add_process("stuck", Stuck, mode="asyncio", frequency=100)
+    app.add_process("innocent", LoudOnLoop, mode="asyncio")
+    app.add_process("stuck", Stuck, mode="asyncio", frequency=100, autostart=False)
 """
         + RUN
     )
     assert program.end() == 1, "as where a thread is left behind"
     complaints = program.complaints()
-    assert "stuck does not end; its thread is left behind" in complaints
+    assert "stuck does not end and blocks its loop; its thread is left behind" in complaints
+    assert "innocent cannot end: 'stuck' blocks its loop; its thread is left" in complaints
+    assert "innocent cannot end: 'stuck' blocks its loop: it is cancelled" in complaints
     assert "asyncio is blocked and left behind; it stands here:" in complaints
     assert "time.sleep(0.01)" in complaints
 

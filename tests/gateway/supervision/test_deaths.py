@@ -22,9 +22,9 @@ def test_who_waits_for_a_killed_process_gets_a_typed_error_and_its_successor_ans
                 self.add_filter(subject="^kill$", callback=lambda m: os.kill(os.getpid(), 9))
         class Main(Process):
             def birth(self):
+                self.lives = 0
                 self.subscribe("processes/worker/events/died_without_death", self.on_death)
                 self.subscribe("processes/worker/state", self.on_state)
-                self.lives = 0
             def on_state(self, message):
                 say("state", message.body["state"])
                 if message.body["state"] == "living":
@@ -608,3 +608,30 @@ def test_a_bug_that_cannot_say_what_it_is_is_a_death_as_any(start: Any, mode: st
         """)
     assert program.wait_for("told") == "Mute"
     program.end()
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_life_that_leaves_without_a_word_is_not_said_to_have_been_killed(
+    start: Any, status: int
+) -> None:
+    program = start(f"""
+        class Leaving(Process):
+            def life(self):
+                os._exit({status})
+        class Main(Process):
+            def birth(self):
+                self.subscribe("processes/leaving/state", self.on_state)
+            def on_state(self, message):
+                if message.body["state"] == "failed":
+                    say("cause", message.body["cause"])
+                    if "status" in message.body["cause"]:
+                        self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("leaving", Leaving, mode="fork", restart=ONCE)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+    assert program.said[-1] == f"cause it left without saying so: exit status {status}"
+    unknown = "cause its OS process was killed, crashed, or left by os._exit"
+    assert set(program.said[:-1]) <= {unknown}

@@ -80,7 +80,7 @@ sys.exit(App(main=Main, sockets=SOCKETS).run())
     assert program.said.count("pid True 200000") == 1
     assert "refuse RefusedError: not on a Sunday" in program.said
     bounced = "RecipientGoneError: __main__:on_{0}@worker did not answer: {1}".format
-    assert f"bug {bounced('bug', 'exit status 1')}" in program.said
+    assert f"bug {bounced('bug', 'ZeroDivisionError: in a fork')}" in program.said
     assert f"kill {bounced('kill', 'killed by SIGKILL')}" in program.said
     assert f"exit {bounced('exit', 'exit status 1')}" in program.said
     assert program.wait_for("unserialisable BodyError: body is a set")

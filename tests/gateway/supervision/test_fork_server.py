@@ -275,6 +275,84 @@ def test_a_server_that_is_short_of_descriptors_loses_none_and_goes_on(served: Fo
     os.close(said.pidfd)
 
 
+def waiting_child(*_: Any) -> int:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    while True:
+        signal.pause()
+
+
+@pytest.mark.parametrize("what", ["pidfd_open", "register"])
+def test_a_child_that_cannot_be_watched_has_failed_and_the_server_goes_on(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    main, lacking = os.getpid(), [True]
+    pidfd_open, epoll = os.pidfd_open, select.epoll
+
+    def lack(where: str) -> None:
+        if where == what and os.getpid() != main and lacking:
+            lacking.clear()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    class Poller:
+        def __init__(self) -> None:
+            self._epoll = epoll()
+            self.poll, self.close = self._epoll.poll, self._epoll.close
+            self.unregister = self._epoll.unregister
+
+        def register(self, fd: Any, events: int) -> None:
+            if isinstance(fd, int):
+                lack("register")
+            self._epoll.register(fd, events)
+
+    def opening(pid: int) -> int:
+        lack("pidfd_open")
+        return pidfd_open(pid)
+
+    monkeypatch.setattr(os, "pidfd_open", opening)
+    monkeypatch.setattr(select, "epoll", Poller)
+    server = ForkServer(waiting_child, lambda name, task, done: 0, grace=0.2)
+    server.start()
+    try:
+        spawn(server, "one")
+        assert told(server) == Failed("one", 1, "cannot be watched: Too many open files")
+        spawn(server, "two")
+        said = told(server)
+        assert isinstance(said, Started)
+        os.close(said.pidfd)
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        assert children == [str(said.pid)]
+    finally:
+        assert server.stop()
+
+
+def test_a_child_that_cannot_let_go_of_what_is_the_servers_is_no_second_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    main, close = os.getpid(), os.close
+
+    def closing(fd: int) -> None:
+        if main not in (os.getpid(), os.getppid()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        close(fd)
+
+    monkeypatch.setattr(os, "close", closing)
+    server = ForkServer(waiting_child, lambda name, task, done: 0, grace=0.2)
+    server.start()
+    try:
+        spawn(server, "one")
+        first = told(server)
+        assert isinstance(first, Started)
+        spawn(server, "two")
+        second = told(server)
+        assert isinstance(second, Started)
+        assert told(server) == Exited("two", 1, 1)
+        assert not select.select([first.pidfd], [], [], 0)[0], "it ended the other"
+        close(first.pidfd)
+        close(second.pidfd)
+    finally:
+        assert server.stop()
+
+
 def test_nobody_outlives_the_server_however_deaf_and_however_soon_it_is_stopped(
     served: ForkServer,
 ) -> None:

@@ -138,7 +138,7 @@ sys.exit(App(main=Main, sockets=SOCKETS).run())
     )
     assert program.end() == 0, program.complaints()
     assert "stuck report" in program.said
-    assert "refused 'blocks' does not end, and shares a loop" in program.said
+    assert "refused 'blocks' does not end and blocks its loop" in program.said
     assert "on_hang" in program.complaints(), "the stack says where"
 
 

@@ -27,6 +27,7 @@ from gateway.errors import (
     MailboxFullError,
     RecipientGoneError,
     SimulationError,
+    UnknownApiError,
 )
 from gateway.mail.message import Message
 from gateway.process.process import Process
@@ -38,6 +39,13 @@ ROOT = Path(__file__).parents[3]
 Build = Callable[[Application], None]
 
 YEAR = 365 * 86400.0
+
+
+class Mute(Process):
+    """Takes everything and answers nothing."""
+
+    def birth(self) -> None:
+        self.add_filter(callback=lambda message: None)
 
 
 class Silent(Process):
@@ -166,9 +174,17 @@ def test_a_letter_is_answered_and_the_ledger_balances() -> None:
 def test_a_reply_that_does_not_come_is_waited_for_in_virtual_seconds() -> None:
     def scene(main: Process) -> None:
         with pytest.raises(CallTimeoutError):
+            main.wait_for_reply(main.send("mute", "echo"), timeout=30.0)
+
+    assert play(scene, lambda app: app.add_process("mute", Mute)).time == 30.0
+
+
+def test_what_nobody_takes_comes_back_at_the_same_moment() -> None:
+    def scene(main: Process) -> None:
+        with pytest.raises(UnknownApiError, match="'silent' has no filter for 'echo'"):
             main.wait_for_reply(main.send("silent", "echo"), timeout=30.0)
 
-    assert play(scene, lambda app: app.add_process("silent", Silent)).time == 30.0
+    assert play(scene, lambda app: app.add_process("silent", Silent)).time == 0.0
 
 
 def test_a_writer_before_a_full_mailbox_waits_until_there_is_room_or_the_deadline() -> None:
@@ -365,11 +381,11 @@ def test_a_bug_in_a_child_thread_is_a_bug_of_its_process() -> None:
 def test_the_stop_gives_up_who_does_not_end_and_says_so() -> None:
     class Stubborn(Process):
         def life(self) -> None:
-            self.wait_for_reply(self.send("silent", "anything"), timeout=1e6)
+            self.wait_for_reply(self.send("mute", "anything"), timeout=1e6)
 
     def build(app: Application) -> None:
-        app.add_process("silent", Silent)
-        app.add_process("stubborn", Stubborn, depends=["silent"])
+        app.add_process("mute", Mute)
+        app.add_process("stubborn", Stubborn, depends=["mute"])
 
     outcome = application(build).simulate(until=10.0, fail_fast=False)
     assert outcome.status == 1

@@ -128,6 +128,50 @@ def test_what_ends_badly_in_main_is_the_status(start: Any) -> None:
     assert "death main" in program.said
 
 
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_a_death_that_raises_at_the_stop_is_the_status(start: Any, mode: str) -> None:
+    program = start(f"""
+        class Worker(Process):
+            def death(self):
+                raise ZeroDivisionError("in death")
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode={mode!r})
+                self.add_process("other", Loud, mode={mode!r})
+        class Main(Loud):
+            def birth(self):
+                self.start_process("worker")
+                self.die()
+        app = App(main=Main, sockets=SOCKETS)
+        say("status", app.run())
+        """)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert {"death other", "death main"} <= set(program.said)
+    assert program.complaints().count("ZeroDivisionError: in death") == 1
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_a_life_that_raised_before_the_stop_was_its_policys_business(start: Any, mode: str) -> None:
+    program = start(f"""
+        class Worker(Loud):
+            def life(self):
+                raise ZeroDivisionError("in life")
+        class Main(Loud):
+            def birth(self):
+                self.subscribe("processes/worker/state", self.on_state)
+            def on_state(self, message):
+                if message.body["state"] == "failed":
+                    self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode={mode!r}, restart=ONCE)
+        say("status", App(main=Main, sockets=SOCKETS).run())
+        """)
+    program.wait_for("status 0")
+    assert program.end() == 0
+
+
 def test_the_emergency_brake_stops_everything_as_failed(start: Any) -> None:
     program = start("""
         class Worker(Loud):
@@ -309,6 +353,54 @@ def test_a_life_that_reads_no_mail_hears_the_stop(start: Any) -> None:
     assert program.end() == 0
     assert monotonic() - asked < 3.0
     assert {"woken thread", "woken fork"} <= set(program.said)
+
+
+@pytest.mark.parametrize("stuck", ["main", "fork", "thread", "asyncio"])
+def test_a_second_ctrl_c_stops_by_force(start: Any, sockets: Path, stuck: str) -> None:
+    program = start(f"""
+        import asyncio
+        from gateway.supervision import stop_signals
+        stop_signals.ECHO = 0.0
+        class Stuck(Process):
+            def life(self):
+                if self.parameter("mode") == "fork":
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                say("stuck")
+                while True:
+                    time.sleep(1)
+        class OnLoop(Process):
+            async def life(self):
+                say("stuck")
+                while True:
+                    try:
+                        await asyncio.sleep(1)
+                    except asyncio.CancelledError:
+                        say("shielded")
+        class App(Application):
+            shutdown_timeout = 60.0
+            def build(self):
+                self.add_process("other", Loud, mode="fork")
+                if {stuck!r} != "main":
+                    kind = OnLoop if {stuck!r} == "asyncio" else Stuck
+                    self.add_process(
+                        "stuck", kind, mode={stuck!r}, parameters={{"mode": {stuck!r}}}
+                    )
+            def stop(self):
+                super().stop()
+                say("stopping")
+        sys.exit(App(main=Stuck if {stuck!r} == "main" else Loud, sockets=SOCKETS).run())
+        """)
+    program.wait_for("stuck")
+    program.wait_for("birth other")
+    if stuck != "main":
+        program.wait_for("birth main")
+    program.interrupt()
+    program.wait_for("stopping")
+    program.interrupt()
+    assert program.end() == 130
+    assert program.complaints().count("stopped by force: Ctrl-C was pressed twice") == 1
+    assert "Traceback" not in program.complaints()
+    assert not list(sockets.glob("bus/*"))
 
 
 def test_a_stop_that_comes_before_the_start_is_heeded(start: Any) -> None:

@@ -1,5 +1,10 @@
 """Reads the datagrams of one bound socket: letters, and large bodies beside them.
 
+The kernel drops a descriptor for which this OS process has no room. So what may have one is
+looked at first, and taken out of the socket once its body is here; where there is no room a
+descriptor is given up that is kept for that (`gateway.bus.reserve`), and where other threads
+were faster the letter is known by its headers, and is sent back (`NoBodyError`).
+
 Refused (`ProtocolError`): what is no letter, memory files that are not sealed or
 too large, datagrams that were cut short. Nothing here is ever unpickled.
 """
@@ -7,6 +12,7 @@ too large, datagrams that were cut short. Nothing here is ever unpickled.
 from __future__ import annotations
 
 import array
+import logging
 import mmap
 import os
 import socket
@@ -16,17 +22,24 @@ from math import inf
 from msgspec.structs import replace
 
 from gateway.bus.parcels import contents
+from gateway.bus.reserve import Reserve
+from gateway.bus.ring import TRIES
 from gateway.bus.wire import ANNOUNCEMENT, BELL, BESIDE
-from gateway.errors import ProtocolError
+from gateway.errors import ProtocolError, ShortageError, described
 from gateway.mail.codec import BROKEN, decode, decode_body, unpack
 from gateway.mail.message import Message
+
+log = logging.getLogger(__name__)
 
 _ANCILLARY = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 # As plain integers: arithmetic on enum flags costs more than reading a datagram.
 _NO_DESCRIPTOR = int(socket.MSG_CTRUNC)
-_CUT = int(socket.MSG_TRUNC) | _NO_DESCRIPTOR
-_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
+_TOO_LONG = int(socket.MSG_TRUNC)
+_CUT = _TOO_LONG | _NO_DESCRIPTOR
+_LOOK = int(socket.MSG_CMSG_CLOEXEC) | int(socket.MSG_PEEK)
 
+
+_Ancillary = list[tuple[int, int, bytes]]
 
 BUFFER = 128 * 1024
 """Bytes that are kept for what a datagram may hold."""
@@ -37,21 +50,33 @@ def new_buffer() -> mmap.mmap:
     return mmap.mmap(-1, BUFFER, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
+class NoBodyError(ProtocolError):
+    """A letter came, and no descriptor was left for its body; ``letter`` has none."""
+
+    def __init__(self, letter: Message, reason: ShortageError) -> None:
+        super().__init__(str(reason))
+        self.letter = letter
+        self.reason = reason
+
+
 class Inlet:
     """One bound socket, read into a buffer that is kept: a fresh one costs more than the letter.
 
     ``heard`` is called with the ring and the letter that a bell is about (`gateway.bus.ring`);
     without it there are no rings. One thread reads at a time. The socket is owned, and closed
-    by `close`. Who reads on where somebody else has read before is ``wary``: a descriptor may
-    come unannounced.
+    by `close`. ``reserve`` lends a descriptor where there is none left. Who reads on where
+    somebody else has read before is ``wary``: a descriptor may come unannounced.
     """
 
     __slots__ = (
         "_awaited",
         "_buffer",
         "_buffers",
+        "_failed",
         "_heard",
+        "_is_short",
         "_receive",
+        "_reserve",
         "_view",
         "fd",
         "source",
@@ -63,6 +88,7 @@ class Inlet:
         buffer: mmap.mmap,
         *,
         heard: Callable[[int, int], None] | None = None,
+        reserve: Reserve | None = None,
         wary: bool = False,
     ) -> None:
         self.source = source
@@ -72,6 +98,9 @@ class Inlet:
         self._view = memoryview(buffer)
         self._receive = source.recv_into
         self._heard = heard
+        self._reserve = reserve or Reserve()
+        self._is_short = False
+        self._failed = 0
         # A writer that was killed after its announcement leaves one: looking for
         # descriptors from then on costs time alone.
         self._awaited = inf if wary else 0
@@ -103,17 +132,13 @@ class Inlet:
     def _read_with_descriptors(self) -> Message | None:
         while True:
             try:
-                size, ancillary, flags, _ = self.source.recvmsg_into(
-                    self._buffers, _ANCILLARY, _CLOSE_ON_EXEC
-                )
+                size, ancillary, flags = self._look()
             except (BlockingIOError, InterruptedError):
                 return None
-            data = self._view[:size]
             if ancillary or flags & _NO_DESCRIPTOR:
-                message = _with_large_body(data, ancillary, flags)
-                # Garbage uses up nobody's announcement.
-                self._awaited = max(0, self._awaited - 1)
-                return message
+                return self._read_large(size, ancillary, flags)
+            self._receive(self._buffer)
+            data = self._view[:size]
             if flags & _CUT:
                 raise ProtocolError("a letter was cut short: too long")
             if data == ANNOUNCEMENT:
@@ -126,6 +151,79 @@ class Inlet:
                     continue
                 raise _no_letter(size, error) from error
             return _restored(message, data) if message.body_type else message
+
+    def _look(self) -> tuple[int, _Ancillary, int]:
+        """Return size, descriptors and flags of the next datagram, which stays where it is."""
+        return self.source.recvmsg_into(self._buffers, _ANCILLARY, _LOOK)[:3]
+
+    def _read_large(self, size: int, ancillary: _Ancillary, flags: int) -> Message:
+        if ancillary:
+            return self._take_out(size, ancillary, flags)
+        with self._reserve.lent():
+            return self._take_out(*self._look())
+
+    def _take_out(self, size: int, ancillary: _Ancillary, flags: int) -> Message:
+        """Return what was looked at, with its body, and take it out of the socket."""
+        is_done = is_letter = False
+        try:
+            message = self._with_large_body(self._view[:size], ancillary, flags)
+            is_done = is_letter = True
+        except ProtocolError as error:
+            # Garbage uses up nobody's announcement.
+            is_done, is_letter = True, isinstance(error, NoBodyError)
+            raise
+        except Exception as error:
+            # It lies there still: what a signal's handler raised does not come again.
+            self._failed += 1
+            is_done = self._failed >= TRIES
+            if not is_done:
+                raise
+            raise ProtocolError("a large body cannot be read") from error
+        finally:
+            if is_done:
+                self._receive(self._buffer)
+                self._awaited = max(0, self._awaited - is_letter)
+                self._failed = 0
+        return message
+
+    def _with_large_body(self, envelope: memoryview, ancillary: _Ancillary, flags: int) -> Message:
+        descriptors = array.array("i")
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        try:
+            if (flags & _CUT and (descriptors or flags & _TOO_LONG)) or len(descriptors) > 1:
+                raise ProtocolError("a letter with a large body was cut short")
+            try:
+                message = unpack(envelope)
+            except BROKEN as error:
+                raise _no_letter(len(envelope), error) from error
+            match message.body:
+                case [int(size), bool(as_it_is)] if message.body_type.startswith(BESIDE):
+                    if not descriptors:
+                        return self._without_body(message, size)
+                    packed = contents(descriptors[0], size)
+                    body_type = message.body_type.removeprefix(BESIDE)
+                    body = packed if as_it_is else decode_body(packed, body_type)
+                    self._is_short = False
+                    return replace(message, body=body, body_type=body_type)
+            raise ProtocolError("a large body came without its size")
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _without_body(self, message: Message, size: int) -> Message:
+        """Return what tells whoever waits that the answer could not be read, or raise."""
+        reason = ShortageError(
+            f"{message.recipient!r} had no descriptor left for a body of {size / 1e6:.2g} MB:"
+            " raise LimitNOFILE= in its unit (ulimit -n)"
+        )
+        if not self._is_short:
+            self._is_short = True
+            log.error("%r from %s is not read: %s", message.subject, message.sender, str(reason))
+        if message.kind in ("reply", "bounce"):
+            return replace(message, kind="bounce", body=described(reason), body_type="")
+        raise NoBodyError(replace(message, body=None, body_type=""), reason)
 
     def _is_bell(self, data: memoryview) -> bool:
         """Hear the bell that ``data`` is; tell whether it is one."""
@@ -145,6 +243,9 @@ class Inlet:
         while True:
             try:
                 message = self.read()
+            except NoBodyError as error:
+                yield error.letter
+                continue
             except ProtocolError:
                 yield None
                 continue
@@ -166,29 +267,3 @@ def _restored(message: Message, data: memoryview) -> Message:
 
 def _no_letter(size: int, error: Exception) -> ProtocolError:
     return ProtocolError(f"{size} bytes that are no letter: {error}")
-
-
-def _with_large_body(
-    envelope: memoryview, ancillary: list[tuple[int, int, bytes]], flags: int
-) -> Message:
-    descriptors = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    try:
-        if flags & _CUT or len(descriptors) != 1:
-            raise ProtocolError("a letter with a large body was cut short, or out of descriptors")
-        try:
-            message = unpack(envelope)
-        except BROKEN as error:
-            raise _no_letter(len(envelope), error) from error
-        match message.body:
-            case [int(size), bool(as_it_is)] if message.body_type.startswith(BESIDE):
-                packed = contents(descriptors[0], size)
-                body_type = message.body_type.removeprefix(BESIDE)
-                body = packed if as_it_is else decode_body(packed, body_type)
-                return replace(message, body=body, body_type=body_type)
-        raise ProtocolError("a large body came without its size")
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)

@@ -40,7 +40,13 @@ from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock
-from gateway.errors import AddressError, GatewayError, RecipientGoneError, RefusedError
+from gateway.errors import (
+    AddressError,
+    GatewayError,
+    RecipientGoneError,
+    RefusedError,
+    ShortageError,
+)
 from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
 from gateway.mail.message import Message, bounce_of
@@ -166,6 +172,7 @@ class Office:
             undeliverable=self.give_up,
             counts=None if row is None or self.ledgers is None else self.ledgers.row(row),
             rings=self._rings,
+            reserve=self._folder.reserve,
         )
         self._boxes[name] = box
         self._patience.add(box)
@@ -191,9 +198,10 @@ class Office:
         ``sockets`` it is the rings alone.
         """
         left: list[Message] = []
-        buffer = new_buffer()
+        buffer, reserve = new_buffer(), self._folder.reserve
         inlets = [
-            Inlet(used, buffer, heard=lambda ring, letter: None, wary=True) for used in sockets
+            Inlet(used, buffer, heard=lambda ring, letter: None, reserve=reserve, wary=True)
+            for used in sockets
         ]
         for inlet in inlets:
             # First: a bell that came after this would ring for nobody.
@@ -367,9 +375,18 @@ class Office:
             bounce = bounce_of(message, self.new_id(), self.clock.time(), error)
             try:
                 self.answer(bounce, 0.0)
+            except ShortageError:
+                self.answer_later(bounce)
             except GatewayError:
                 # Whoever asked is gone or reads nothing: there is nobody to tell.
                 return
+
+    def answer_later(self, bounce: Message) -> None:
+        """Deliver a bounce as soon as descriptors and memory are short no more."""
+        with contextlib.suppress(AddressError):
+            target = self.target(bounce.recipient)
+            if isinstance(target, Outlet):
+                self._pump.queue(target, bounce, encode(bounce))
 
     def publish(self, message: Message) -> None:
         """Hand a publication to every subscriber; a full one drops its oldest."""

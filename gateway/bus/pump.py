@@ -9,7 +9,8 @@ The thread runs only while something waits.
 Where descriptors or memory are short nothing is lost of that alone: it waits as well, and is
 tried again.
 
-Other letters never come here: their writers wait themselves.
+Other letters never come here: their writers wait themselves. A bounce does where descriptors
+or memory were short.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from collections.abc import Callable
 from time import sleep
 
 from gateway.bus.conflation import dispensable
-from gateway.bus.wire import Outlet
-from gateway.errors import BodyError, GatewayError, MailboxFullError, RecipientGoneError
+from gateway.bus.wire import Lane, Outlet
+from gateway.errors import BodyError, GatewayError, MailboxFullError, RecipientGoneError, reason_of
 from gateway.mail.message import Message
 
 log = logging.getLogger(__name__)
@@ -69,9 +70,8 @@ class Pump:
                 self._undeliverable(message, error)
                 return
             except OSError as error:
-                log.warning(
-                    "what is for %s waits, and is tried again: %s", outlet.name, error.strerror
-                )
+                why = reason_of(error)
+                log.warning("what is for %s waits, and is tried again: %s", outlet.name, why)
         self.queue(outlet, message, packed)
 
     def queue(self, outlet: Outlet, message: Message, packed: bytes) -> None:
@@ -126,15 +126,15 @@ class Pump:
     def _run(self) -> None:
         while True:
             with self._lock:
-                outlets = list(self._waiting)
+                outlets = {each: _lane_of(queue[0][0]) for each, queue in self._waiting.items()}
                 if not outlets:
                     self._thread = None
                     return
             poller = select.poll()
             ready = []
-            for outlet in outlets:
+            for outlet, lane in outlets.items():
                 try:
-                    poller.register(outlet.socket_for("mail"), select.POLLOUT)
+                    poller.register(outlet.socket_for(lane), select.POLLOUT)
                 except OSError:
                     ready.append(outlet)
             # A subscriber that joins the queue meanwhile waits this long at most.
@@ -154,7 +154,7 @@ class Pump:
                     return False
                 message, packed = queue[0]
                 try:
-                    if not outlet.try_send(message, "mail", packed):
+                    if not outlet.try_send(message, _lane_of(message), packed):
                         return False
                 except (RecipientGoneError, BodyError):
                     self.dropped_by[outlet.name] += len(queue)
@@ -167,3 +167,7 @@ class Pump:
             for lost, _ in queue:
                 self._undeliverable(lost, RecipientGoneError(f"{outlet.name!r} is gone"))
             return False
+
+
+def _lane_of(message: Message) -> Lane:
+    return "urgent" if message.kind == "bounce" else "mail"

@@ -97,16 +97,18 @@ class Accounts:
         if self._hands is not None:
             self._hands.close()
 
-    def note_dropped(self, dropped: Mapping[str, int]) -> None:
-        """Note what an OS process that is over had taken for others, and dropped.
+    def note_dropped(self, writer: Member, dropped: Mapping[str, int]) -> None:
+        """Note what the OS process of ``writer``, which is over, had taken for others and dropped.
 
-        It is in their ledgers from now on: accepted for them, and dropped.
+        It is in their ledgers from now on: accepted for them, and dropped. In its writer's
+        it is unsent no more.
         """
         self.dropped_by_the_ended.update(dropped)
         for name, count in dropped.items():
             member = self._members.get(name.rpartition("@")[2])
             if member is not None:
                 member.past = member.past.plus(Balance(accepted=count, dropped=count))
+                writer.past = writer.past.plus(Balance(unsent=-count))
 
     def forget(self, member: Member) -> None:
         """Take over what a member has counted that is forgotten; its lives are over."""

@@ -82,7 +82,7 @@ class Deaths:
             return
         error = message.body["error"]
         member.said_dead = True
-        self._accounts.note_dropped(message.body.get("dropped", {}))
+        self._accounts.note_dropped(member, message.body.get("dropped", {}))
         if member.spec.mode == "fork":
             member.cause = error or _BY_ITSELF
             return

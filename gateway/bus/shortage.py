@@ -5,7 +5,9 @@ Of an `OSError` it says what is short, and what to do about that.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 
 from gateway.errors import ShortageError
 
@@ -20,7 +22,7 @@ SHORT = {
     errno.ETOOMANYREFS: ("no descriptor that may be on its way", "send fewer large bodies at once"),
     errno.ENOMEM: ("no memory", "run less, or raise MemoryMax= of the unit"),
     errno.ENOBUFS: ("no memory of the kernel's", "run less"),
-    errno.ENOSPC: ("no room in memory files", "run less, or raise MemoryMax= of the unit"),
+    errno.ENOSPC: ("no room", "free some (df -h and df -i show where there is none)"),
     errno.EFBIG: ("no room in a file", "raise LimitFSIZE= in the unit (ulimit -f)"),
 }
 """What is short, and what to do, by what the kernel says."""
@@ -32,6 +34,21 @@ def shortage(what: tuple[str, str], recipient: str, size: int = 0) -> ShortageEr
     >>> print(shortage(SHORT[errno.ENOBUFS], "worker", 2_000_000))
     no memory of the kernel's is left for a body of 2 MB to 'worker': run less
     """
-    missing, advice = what
     of = f"a body of {size / 1e6:.2g} MB" if size else "a letter"
-    return ShortageError(f"{missing} is left for {of} to {recipient!r}: {advice}")
+    return _short(what, f"{of} to {recipient!r}")
+
+
+@contextlib.contextmanager
+def told_of(purpose: str) -> Iterator[None]:
+    """Have an `OSError` within that tells of a shortage be a `ShortageError` for ``purpose``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in SHORT:
+            raise
+        raise _short(SHORT[error.errno], purpose) from error
+
+
+def _short(what: tuple[str, str], purpose: str) -> ShortageError:
+    missing, advice = what
+    return ShortageError(f"{missing} is left for {purpose}: {advice}")

@@ -190,12 +190,19 @@ class Office:
         for message in left:
             self.give_up(message, RecipientGoneError(f"{box.name!r} ended before it read this"))
 
-    def inherit(self, name: str, incarnation: int, sockets: tuple[socket.socket, ...]) -> int:
+    def inherit(
+        self,
+        name: str,
+        incarnation: int,
+        sockets: tuple[socket.socket, ...],
+        *,
+        unlinks: bool = True,
+    ) -> int:
         """Take what a dead reader left in its sockets and rings; return how many letters that were.
 
         They are bounced where that was asked for. What its boss told it, such as to
         end, is no letter. From here on the writers are told that it is gone. Without
-        ``sockets`` it is the rings alone.
+        ``sockets`` it is the rings alone. It ``unlinks`` the files, where nobody else has.
         """
         left: list[Message] = []
         buffer, reserve = new_buffer(), self._folder.reserve
@@ -216,7 +223,8 @@ class Office:
                 inlet.close()
             for ring in ending:
                 ring.rest(left, empty_row(), 0)
-        self.unlink(name, incarnation)
+        if unlinks:
+            self.unlink(name, incarnation)
         for message in left:
             self.give_up(message, RecipientGoneError(f"{name!r} died before it read this"))
         return sum(message.kind != "control" for message in left)

@@ -72,3 +72,38 @@ def test_a_further_mailbox_for_which_there_is_no_descriptor_leaves_nothing_behin
     assert told[-1] == "hello"
     said = "no descriptor is left for the mailbox 'near@router': raise LimitNOFILE= in the unit"
     assert {each.removesuffix(" (ulimit -n)") for each in told[:-1]} == {said}
+
+
+def test_an_answer_for_which_there_is_no_descriptor_is_told_of_once_there_is(start: Any) -> None:
+    program = start(f"""{FEW}
+    from gateway.errors import ShortageError
+    class Short(Process):
+        def birth(self):
+            self.want = contextlib.ExitStack()
+            self.add_filter(subject="^ask$", callback=self.on_ask)
+            self.add_filter(subject="^again$", callback=lambda m: self.reply(m, "well"))
+        def on_ask(self, message):
+            self.want.enter_context(only(0))
+            self.reply(message, "well")  # to whom it has never written
+        def life(self):
+            if self.statistics()["refused"]:
+                self.want.close()
+    class Main(Process):
+        def life(self):
+            asked = self.send("short", "ask")
+            try:
+                self.wait_for_reply(asked, timeout=10.0)
+            except ShortageError as error:
+                say(error)
+            say(self.wait_for_reply(self.send("short", "again")).body)
+            self.die()
+    class App(Application):
+        def build(self):
+            self.add_process("short", Short, mode="fork")
+    sys.exit(App(main=Main, sockets=SOCKETS).run())
+    """)
+    assert program.end() == 0, program.complaints()
+    said = (
+        "no descriptor is left for a letter to 'main': raise LimitNOFILE= in the unit (ulimit -n)"
+    )
+    assert program.said == [said, "well"]

@@ -18,6 +18,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from math import inf
+from time import monotonic, sleep
 
 from msgspec.structs import replace
 
@@ -40,6 +41,9 @@ _LOOK = int(socket.MSG_CMSG_CLOEXEC) | int(socket.MSG_PEEK)
 
 
 _Ancillary = list[tuple[int, int, bytes]]
+
+WITHIN, AGAIN = 0.1, 0.001
+"""Seconds for which a descriptor is looked for where there is none, and between two looks."""
 
 BUFFER = 128 * 1024
 """Bytes that are kept for what a datagram may hold."""
@@ -160,7 +164,13 @@ class Inlet:
         if ancillary:
             return self._take_out(size, ancillary, flags)
         with self._reserve.lent():
-            return self._take_out(*self._look())
+            deadline = monotonic() + WITHIN
+            while True:
+                looked = self._look()
+                if looked[1] or monotonic() >= deadline:
+                    return self._take_out(*looked)
+                # Another thread was faster, as one that reads a large body, and gives it back.
+                sleep(AGAIN)
 
     def _take_out(self, size: int, ancillary: _Ancillary, flags: int) -> Message:
         """Return what was looked at, with its body, and take it out of the socket."""

@@ -88,11 +88,11 @@ def test_readers_on_several_threads_borrow_it_one_after_the_other(
     boxes = [box(name, reserve=folder.reserve) for name in names]
     for name in names:
         for _ in range(3):
-            outlet(name).deliver(letter(body=name * LARGE, recipient=name))
+            outlet(name).deliver(letter(body=name * INLINE, recipient=name))
     with none_left():
         readers = [run(lambda each=each: [each.get(5.0).body for _ in range(3)]) for each in boxes]
         found = [reader.result() for reader in readers]
-    assert found == [[name * LARGE] * 3 for name in names]
+    assert found == [[name * INLINE] * 3 for name in names]
 
 
 def test_a_letter_whose_body_finds_no_descriptor_at_all_is_sent_back_and_counted(

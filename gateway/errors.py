@@ -7,6 +7,7 @@
      ├── AddressError        (and LookupError)      nobody has that address
      ├── BodyError           (and TypeError)        that cannot be written in a letter
      ├── MailboxFullError    (and TimeoutError)     full until the deadline
+     │    └── ShortageError                         no descriptor or memory to carry it
      ├── RecipientGoneError  (and ConnectionError)  was there, died; is away
      ├── CallTimeoutError    (and TimeoutError)     no answer until the deadline
      ├── RefusedError        (and PermissionError)  the recipient read it and said no
@@ -64,6 +65,15 @@ class MailboxFullError(GatewayError, TimeoutError):
     """The recipient's mailbox stayed full until the deadline."""
 
     code = "mailbox_full"
+
+
+class ShortageError(MailboxFullError):
+    """No descriptor, memory or room is left to carry a letter; the text says what to do.
+
+    It is its sender's OS process that is short, or in a bounce its reader's.
+    """
+
+    code = "shortage"
 
 
 class RecipientGoneError(GatewayError, ConnectionError):
@@ -304,6 +314,7 @@ _BY_CODE: dict[str, type[GatewayError]] = {
         AddressError,
         BodyError,
         MailboxFullError,
+        ShortageError,
         RecipientGoneError,
         CallTimeoutError,
         RefusedError,

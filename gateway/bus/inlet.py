@@ -1,5 +1,10 @@
 """Reads the datagrams of one bound socket: letters, and large bodies beside them.
 
+The kernel drops a descriptor for which this OS process has no room. So what may have one is
+looked at first, and taken out of the socket once its body is here; where there is no room a
+descriptor is given up that is kept for that (`gateway.bus.reserve`), and where other threads
+were faster the letter is known by its headers, and is sent back (`NoBodyError`).
+
 Refused (`ProtocolError`): what is no letter, memory files that are not sealed or
 too large, datagrams that were cut short. Nothing here is ever unpickled.
 """
@@ -7,36 +12,43 @@ too large, datagrams that were cut short. Nothing here is ever unpickled.
 from __future__ import annotations
 
 import array
+import logging
 import mmap
 import os
 import socket
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from math import inf
-from time import monotonic
+from time import monotonic, sleep
 
 from msgspec.structs import replace
 
 from gateway.bus.parcels import contents
+from gateway.bus.reserve import Reserve
 from gateway.bus.wire import ANNOUNCEMENT, BELL, BESIDE
-from gateway.errors import ProtocolError
+from gateway.errors import ProtocolError, ShortageError, described
 from gateway.mail.codec import BROKEN, decode, decode_body, unpack
 from gateway.mail.message import Message
 
-_Received = tuple[int, list[tuple[int, int, bytes]], int, object]
+log = logging.getLogger(__name__)
+
+_DESCRIPTOR = array.array("i").itemsize
+_ANCILLARY = socket.CMSG_SPACE(4 * _DESCRIPTOR)
+# As plain integers: arithmetic on enum flags costs more than reading a datagram.
+_NO_DESCRIPTOR = int(socket.MSG_CTRUNC)
+_TOO_LONG = int(socket.MSG_TRUNC)
+_CUT = _TOO_LONG | _NO_DESCRIPTOR
+_LOOK = int(socket.MSG_CMSG_CLOEXEC) | int(socket.MSG_PEEK)
+
+_Looked = tuple[int, list[tuple[int, int, bytes]], int, object]
 """A datagram's size, what came beside it, flags, and whose it is."""
 
 TRIES, TRIED = 5, 1.0
 """After how many times, and seconds, a datagram is given up in the midst of which something is
 raised each time: that is no signal's handler."""
 
-_DESCRIPTOR = array.array("i").itemsize
-_ANCILLARY = socket.CMSG_SPACE(4 * _DESCRIPTOR)
-# As plain integers: arithmetic on enum flags costs more than reading a datagram.
-_NO_DESCRIPTOR = int(socket.MSG_CTRUNC)
-_CUT = int(socket.MSG_TRUNC) | _NO_DESCRIPTOR
-_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
-
+WITHIN, AGAIN = 0.1, 0.001
+"""Seconds for which a descriptor is looked for where there is none, and between two looks."""
 
 BUFFER = 128 * 1024
 """Bytes that are kept for what a datagram may hold."""
@@ -47,19 +59,41 @@ def new_buffer() -> mmap.mmap:
     return mmap.mmap(-1, BUFFER, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
+class NoBodyError(ProtocolError):
+    """A letter came, and no descriptor was left for its body; ``letter`` has none."""
+
+    def __init__(self, letter: Message, reason: ShortageError) -> None:
+        super().__init__(str(reason))
+        self.letter = letter
+        self.reason = reason
+
+
 class Inlet:
     """One bound socket, read into a buffer that is kept: a fresh one costs more than the letter.
 
     ``heard`` is called with the ring and the letter that a bell is about (`gateway.bus.ring`);
     without it there are no rings. One thread reads at a time. The socket is owned, and closed
-    by `close`. Who reads on where somebody else has read before is ``wary``: a descriptor may
-    come unannounced.
+    by `close`. ``reserve`` lends a descriptor where there is none left. Who reads on where
+    somebody else has read before is ``wary``: a descriptor may come unannounced.
 
-    A signal's handler may raise wherever something is called. What was received by then is
-    `held`, and received once more, until who has queued it sets that to None.
+    A signal's handler may raise wherever something is called. What was taken out of the socket by
+    then is `held`, and received once more, until who has queued it sets that to None.
     """
 
-    __slots__ = ("_arrivals", "_awaited", "_heard", "_parcels", "_view", "fd", "held", "source")
+    __slots__ = (
+        "_arrivals",
+        "_awaited",
+        "_failed",
+        "_failed_first",
+        "_heard",
+        "_is_short",
+        "_looks",
+        "_reserve",
+        "_view",
+        "fd",
+        "held",
+        "source",
+    )
 
     def __init__(
         self,
@@ -67,19 +101,23 @@ class Inlet:
         buffer: mmap.mmap,
         *,
         heard: Callable[[int, int], None] | None = None,
+        reserve: Reserve | None = None,
         wary: bool = False,
     ) -> None:
         self.source = source
         self.fd = source.fileno()
-        self.held: int | _Received | _Datagram | None = None
+        self.held: int | _Looked | _Datagram | None = None
         """The datagram in the buffer: its size, or what else is known of it."""
         self._view = memoryview(buffer)
         # No handler gets in between these and where a loop stores what they return.
         self._arrivals = map(source.recv_into, repeat(buffer))
-        self._parcels: Iterator[_Received] = map(
-            source.recvmsg_into, repeat([buffer]), repeat(_ANCILLARY), repeat(_CLOSE_ON_EXEC)
+        self._looks: Iterator[_Looked] = map(
+            source.recvmsg_into, repeat([buffer]), repeat(_ANCILLARY), repeat(_LOOK)
         )
         self._heard = heard
+        self._reserve = reserve or Reserve()
+        self._is_short = False
+        self._failed, self._failed_first = 0, 0.0
         # A writer that was killed after its announcement leaves one: looking for
         # descriptors from then on costs time alone.
         self._awaited = inf if wary else 0
@@ -116,7 +154,7 @@ class Inlet:
                 self.held = None
                 if is_bell:
                     continue
-                raise _no_letter(len(data), error) from error
+                raise _no_letter(size, error) from error
             if message.body_type:
                 try:
                     return _restored(message, data)
@@ -130,40 +168,33 @@ class Inlet:
         while True:
             if self.held is None:
                 try:
-                    for received in self._parcels:
-                        self.held = received
+                    for looked in self._looks:
+                        self.held = looked
                         break
                 except (BlockingIOError, InterruptedError):
                     return None
-            held = self.held
-            if not isinstance(held, _Datagram):
-                assert held is not None
-                held = _Datagram(held)
-                self.held = held
             try:
-                message = self._opened(held)
-            except ProtocolError:
-                held.close()
-                self.held = None
+                message = self._opened()
+            except BaseException as error:
+                self._let_go(error)
                 raise
             if message is not None:
                 return message
             self.held = None
 
-    def _opened(self, held: _Datagram) -> Message | None:
-        """Return the letter in ``held``; None where it is a bell, or an announcement."""
-        held.tries += 1
-        if held.tries > TRIES and monotonic() - held.since > TRIED:
-            raise ProtocolError(f"whoever read it was interrupted {held.tries - 1} times")
-        data = self._view[: held.size]
-        if held.is_parcel:
-            if held.message is None:
-                held.message = _with_large_body(data, held)
-                # Garbage uses up nobody's announcement.
-                if self._awaited:
-                    self._awaited -= 1
+    def _opened(self) -> Message | None:
+        """Return the letter that is held; None where it is a bell, or an announcement."""
+        held = self._as_datagram()
+        if held.message is None and held.is_parcel:
+            if held.descriptors:
+                self._open_parcel(held)
+            else:
+                held = self._with_reserve()
+        self._take_out(held)
+        if held.message is not None:
             held.close()
             return held.message
+        data = self._view[: held.size]
         if held.flags & _CUT:
             raise ProtocolError("a letter was cut short: too long")
         if data == ANNOUNCEMENT:
@@ -177,6 +208,111 @@ class Inlet:
                 return None
             raise _no_letter(held.size, error) from error
         return _restored(message, data) if message.body_type else message
+
+    def _as_datagram(self) -> _Datagram:
+        held = self.held
+        assert held is not None
+        if not isinstance(held, _Datagram):
+            held = _Datagram(held)
+            self.held = held
+        held.tries += 1
+        if held.tries > TRIES and monotonic() - held.since > TRIED:
+            raise ProtocolError(f"whoever read it was interrupted {held.tries - 1} times")
+        return held
+
+    def _take_out(self, held: _Datagram) -> None:
+        """Take what was looked at out of the socket, unless it is."""
+        if not held.is_taken:
+            for _ in self._arrivals:
+                held.is_taken = True
+                # Garbage uses up nobody's announcement.
+                if held.is_letter and self._awaited:
+                    self._awaited -= 1
+                break
+
+    def _let_go(self, error: BaseException) -> None:
+        """Drop what is held and lies in the socket still, and what is no letter."""
+        held = self.held
+        if held is None or isinstance(held, int):
+            return
+        if not isinstance(held, _Datagram):
+            held = _Datagram(held)
+            self.held = held
+        is_refused = isinstance(error, ProtocolError)
+        if is_refused:
+            held.is_letter = isinstance(error, NoBodyError)
+            self._take_out(held)
+        if is_refused or not held.is_taken:
+            self.held = None
+            held.close()
+
+    def _with_reserve(self) -> _Datagram:
+        """Look again with a descriptor that is kept for that; return what was found."""
+        with self._reserve.lent():
+            deadline = monotonic() + WITHIN
+            while True:
+                for looked in self._looks:
+                    self.held = looked
+                    break
+                held = self._as_datagram()
+                if held.descriptors or monotonic() >= deadline:
+                    break
+                # Another thread was faster, as one that reads a large body, and gives it back.
+                sleep(AGAIN)
+            try:
+                self._open_parcel(held)
+            finally:
+                held.close()
+        return held
+
+    def _open_parcel(self, held: _Datagram) -> None:
+        try:
+            held.message = self._with_large_body(self._view[: held.size], held)
+            held.is_letter = True
+        except ProtocolError:
+            raise
+        except Exception as error:
+            # It lies there still: what a signal's handler raised does not come again.
+            if not self._failed:
+                self._failed_first = monotonic()
+            self._failed += 1
+            if self._failed <= TRIES or monotonic() - self._failed_first <= TRIED:
+                raise
+            self._failed = 0
+            raise ProtocolError("a large body cannot be read") from error
+        self._failed = 0
+
+    def _with_large_body(self, envelope: memoryview, held: _Datagram) -> Message:
+        flags, descriptors = held.flags, held.descriptors
+        if (flags & _CUT and (descriptors or flags & _TOO_LONG)) or len(descriptors) > 1:
+            raise ProtocolError("a letter with a large body was cut short")
+        try:
+            message = unpack(envelope)
+        except BROKEN as error:
+            raise _no_letter(len(envelope), error) from error
+        match message.body:
+            case [int(size), bool(as_it_is)] if message.body_type.startswith(BESIDE):
+                if not descriptors:
+                    return self._without_body(message, size)
+                packed = contents(descriptors[0], size)
+                body_type = message.body_type.removeprefix(BESIDE)
+                body = packed if as_it_is else decode_body(packed, body_type)
+                self._is_short = False
+                return replace(message, body=body, body_type=body_type)
+        raise ProtocolError("a large body came without its size")
+
+    def _without_body(self, message: Message, size: int) -> Message:
+        """Return what tells whoever waits that the answer could not be read, or raise."""
+        reason = ShortageError(
+            f"{message.recipient!r} had no descriptor left for a body of {size / 1e6:.2g} MB:"
+            " raise LimitNOFILE= in its unit (ulimit -n)"
+        )
+        if not self._is_short:
+            self._is_short = True
+            log.error("%r from %s is not read: %s", message.subject, message.sender, str(reason))
+        if message.kind in ("reply", "bounce"):
+            return replace(message, kind="bounce", body=described(reason), body_type="")
+        raise NoBodyError(replace(message, body=None, body_type=""), reason)
 
     def _is_bell(self, data: memoryview) -> bool:
         """Hear the bell that ``data`` is; tell whether it is one."""
@@ -196,6 +332,9 @@ class Inlet:
         while True:
             try:
                 message = self.read()
+            except NoBodyError as error:
+                yield error.letter
+                continue
             except ProtocolError:
                 yield None
                 continue
@@ -219,36 +358,32 @@ def _no_letter(size: int, error: Exception) -> ProtocolError:
     return ProtocolError(f"{size} bytes that are no letter: {error}")
 
 
-def _with_large_body(envelope: memoryview, held: _Datagram) -> Message:
-    if held.flags & _CUT or len(held.descriptors) != 1:
-        raise ProtocolError("a letter with a large body was cut short, or out of descriptors")
-    try:
-        message = unpack(envelope)
-    except BROKEN as error:
-        raise _no_letter(len(envelope), error) from error
-    match message.body:
-        case [int(size), bool(as_it_is)] if message.body_type.startswith(BESIDE):
-            packed = contents(held.descriptors[0], size)
-            body_type = message.body_type.removeprefix(BESIDE)
-            body = packed if as_it_is else decode_body(packed, body_type)
-            return replace(message, body=body, body_type=body_type)
-    raise ProtocolError("a large body came without its size")
-
-
 class _Datagram:
     """What came with a datagram that is in the buffer, and what was made of it so far."""
 
-    __slots__ = ("descriptors", "flags", "is_parcel", "message", "since", "size", "tries")
+    __slots__ = (
+        "descriptors",
+        "flags",
+        "is_letter",
+        "is_parcel",
+        "is_taken",
+        "message",
+        "since",
+        "size",
+        "tries",
+    )
 
-    def __init__(self, received: int | _Received) -> None:
+    def __init__(self, found: int | _Looked) -> None:
+        self.is_taken = isinstance(found, int)
         self.size, ancillary, self.flags, _ = (
-            (received, [], 0, None) if isinstance(received, int) else received
+            (found, [], 0, None) if isinstance(found, int) else found
         )
         self.descriptors = array.array("i")
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 self.descriptors.frombytes(data[: len(data) - len(data) % _DESCRIPTOR])
         self.is_parcel = bool(ancillary or self.flags & _NO_DESCRIPTOR)
+        self.is_letter = False
         self.message: Message | None = None
         self.tries, self.since = 0, monotonic()
 

@@ -4,7 +4,8 @@ Nobody receives on a thread of their own: **whoever waits, reads**
 (`gateway.bus.leading`), and puts what it read into the lanes (`gateway.bus.lanes`).
 Foreign descriptors are watched in the same sleep, and served by the mailbox's owner.
 
-Refused, and counted as garbage: what is no letter.
+Refused, and counted as garbage: what is no letter. Sent back: one for whose body no descriptor
+was left.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from gateway.bus.inlet import Inlet, new_buffer
+from msgspec.structs import replace
+
+from gateway.bus.inlet import Inlet, NoBodyError, new_buffer
 from gateway.bus.lanes import NOWHERE, Lanes, Source
 from gateway.bus.leading import Lead, Place, Standing, WatchCallback
 from gateway.bus.ledger import ACCEPTED, GARBAGE, LOST, TAKEN_IN, TAKING
+from gateway.bus.reserve import Reserve
 from gateway.bus.ring import QUIET, RingReader
 from gateway.bus.rings import Rings
 from gateway.bus.wire import socket_name
 from gateway.clock import Clock
-from gateway.errors import MailboxFullError, ProtocolError
-from gateway.mail.message import Message
+from gateway.errors import GatewayError, MailboxFullError, ProtocolError
+from gateway.mail.message import Message, is_solicited
 
 LOOK_EVERY = 64
 """Letters in a row after which the descriptors are looked at, whatever else waits."""
@@ -53,6 +57,9 @@ class Intake:
     whether that was all.
     """
 
+    undeliverable: Callable[[Message, GatewayError], None] | None = None
+    """Gets the letters that were accepted, and not handed out."""
+
     def __init__(
         self,
         name: str,
@@ -63,6 +70,7 @@ class Intake:
         control: Callable[[Message], bool] | None,
         lead: Lead | None,
         rings: Rings | None = None,
+        reserve: Reserve | None = None,
     ) -> None:
         self.name = name
         self.incarnation = incarnation
@@ -89,7 +97,8 @@ class Intake:
             heard = None if rings is None else self._hear
             # Each has a buffer of its own, in which lies what it holds.
             self._inlets = {
-                used.fileno(): Inlet(used, new_buffer(), heard=heard) for used in sockets
+                used.fileno(): Inlet(used, new_buffer(), heard=heard, reserve=reserve)
+                for used in sockets
             }
         self._mail_fd, self._urgent_fd = list(self._inlets) or (-1, -1)
         self._mail_inlet = self._inlets.get(self._mail_fd)
@@ -274,8 +283,8 @@ class Intake:
         self._source = inlet
         try:
             message = inlet.receive()
-        except ProtocolError:
-            lanes.counts[GARBAGE] += 1
+        except ProtocolError as error:
+            self._account_for(error)
             message = None
         if message is None or (message.kind == "control" and self._is_obeyed(message)):
             inlet.held = None
@@ -317,8 +326,8 @@ class Intake:
         while found < most:
             try:
                 message = receive()
-            except ProtocolError:
-                counts[GARBAGE] += 1
+            except ProtocolError as error:
+                self._account_for(error)
                 found += 1
                 continue
             if message is None:
@@ -345,6 +354,17 @@ class Intake:
             flowing.append(first)
             found = max(found, len(letters))
         return found
+
+    def _account_for(self, error: ProtocolError) -> None:
+        """Count what could not be read; send back a letter whose body found no descriptor."""
+        if not isinstance(error, NoBodyError):
+            self._lanes.counts[GARBAGE] += 1
+            return
+        letter = error.letter
+        with self._lock:
+            self._lanes.push_unread(letter)
+        if self.undeliverable is not None and is_solicited(letter):
+            self.undeliverable(replace(letter, receipt=True), error.reason)
 
     # Rings
 

@@ -304,6 +304,16 @@ class Lanes:
         self._urgent.append(message)
         return None
 
+    def push_unread(self, message: Message) -> None:
+        """Count what came without its body: a letter is sent back, anything else is dropped."""
+        # In this order: whoever is killed in between has lost it.
+        self.counts[ACCEPTED] += 1
+        if message.kind == "letter":
+            self.counts[BOUNCED] += 1
+        else:
+            self.counts[DROPPED] += 1
+            self.publications_dropped += message.kind == "publication"
+
     def drop_unread(self) -> None:
         """Count a reply as dropped that came from afar and was refused: nobody can be told."""
         self.counts[REFUSED] -= 1

@@ -61,11 +61,12 @@ class Lead:
         self.followers: list[Place] = []
         """Who waits behind the leader, first come first."""
         self._watched: dict[int, tuple[WatchCallback, int]] = {}
-        self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.everything = select.epoll()
         """What a leader sleeps in while somebody waits for mail."""
         self.replies = select.epoll()
         """What it sleeps in while everybody waits for a reply: mail stays where it lies."""
+        # Last: nobody would close it where one of those cannot be had.
+        self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         for poller in (self.everything, self.replies):
             poller.register(self.event, select.EPOLLIN | select.EPOLLET)
             if urgent_fd >= 0:

@@ -3,17 +3,25 @@
 At rest, ``accepted = delivered + dropped + expired + bounced +
 lost_with_reader + queued``. Delivered means handed to a callback that took it,
 or to whoever waited for the reply. Bounced is a letter that its reader sent
-back, since a callback refused it with a `GatewayError` or none wanted it,
-whether or not its sender asked to be told. Dropped is a letter that gave way to
-a newer one, here or in the queue of an OS process that wrote it and has ended
-since, or a reply that came after its call was closed. Nothing is counted twice,
-and what was refused was never accepted.
+back, since a callback refused it with a `GatewayError`, none wanted it, or no
+descriptor was left for its body, whether or not its sender asked to be told.
+Dropped is a letter that gave way to a newer one, here or in the queue of an OS
+process that wrote it and has ended since, or a reply that came after its call
+was closed. Nothing is counted twice, and what was refused was never accepted.
 
 The counts of a forked process's mailbox lie in memory that it shares with its
 supervisor, so that they are known of a reader that is stuck, and outlive one
 that was killed. What such a reader had taken in and not handed out is lost
 with it; what still lay in its sockets its supervisor takes out and counts.
 One letter is in doubt where it was killed between taking and counting it.
+
+Beside the equation stands what the OS process of a writer took for others, and
+lost before it left (`gateway.bus.pump`): it is *unsent* in the ledger of the
+writer, also of one that is stuck or was killed. When that ends in order it says
+whose mail it was: from then on it is accepted and dropped in their ledgers, and
+unsent no more. No two OS processes ever add to one count. So refused is what a
+mailbox refused to writers in its own OS process. To others their own socket
+says no, and `send` raises: no letter was accepted, and nobody counts it.
 """
 
 from __future__ import annotations
@@ -36,14 +44,17 @@ from gateway.errors import GatewayError
     REFUSED,
     GARBAGE,
     TAKING,
-) = range(12)
+    UNSENT,
+    WITHHELD,
+) = range(14)
 """Where each count stands in a row.
 
 Taken in is accepted as well, from a socket and with others. Passed on is accepted and
 delivered at once, handed out is delivered by the reader from a lane. Delivered is the rest
 (replies that were found in a lane), less what its reader was handed and was then too old or
 sent back: it alone may be below zero. Taking is 1 while the reader may
-have a letter from a socket in its hands that is counted nowhere yet.
+have a letter from a socket in its hands that is counted nowhere yet. Unsent and withheld are of
+what its OS process wrote to others: lost there, and waiting there for room.
 """
 
 ROW = 16
@@ -54,7 +65,7 @@ class Counts(Protocol):
     """One row; whoever writes to it holds its mailbox's lock.
 
     But for those that have one writer at a time: `TAKEN_IN`, `TAKING` and `GARBAGE` are of
-    whoever reads the sockets, `HANDED_OUT` is the reader's.
+    whoever reads the sockets, `HANDED_OUT` is the reader's, `UNSENT` and `WITHHELD` the pump's.
     """
 
     def __getitem__(self, index: int, /) -> int:
@@ -79,6 +90,7 @@ class Balance(NamedTuple):
     refused: int = 0
     garbage: int = 0
     in_doubt: int = 0
+    unsent: int = 0
 
     @property
     def is_balanced(self) -> bool:
@@ -120,6 +132,7 @@ def balance(counts: Counts, queued: int, taken_in: int | None = None) -> Balance
         queued,
         counts[REFUSED],
         counts[GARBAGE],
+        unsent=counts[UNSENT],
     )
 
 
@@ -130,10 +143,11 @@ def balance_from_afar(counts: Counts) -> Balance:
 
 
 def balance_of_the_dead(counts: Counts) -> Balance:
-    """Return the last balance of a reader that was killed: what was queued is lost with it."""
+    """Return the last balance of who was killed: what waited, here or for others, is lost."""
     found = balance_from_afar(counts)
     lost = found.lost_with_reader + found.queued
-    return found._replace(lost_with_reader=lost, queued=0, in_doubt=counts[TAKING])
+    unsent = found.unsent + counts[WITHHELD]
+    return found._replace(lost_with_reader=lost, queued=0, in_doubt=counts[TAKING], unsent=unsent)
 
 
 class SharedLedgers:

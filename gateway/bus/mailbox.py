@@ -38,6 +38,7 @@ from gateway.bus.ledger import (
     Counts,
 )
 from gateway.bus.reply_waits import ReplyWaits
+from gateway.bus.reserve import Reserve
 from gateway.bus.rings import Rings
 from gateway.clock import Clock
 from gateway.errors import (
@@ -62,8 +63,9 @@ class Mailbox(ReplyWaits):
     which the mailbox owns from here on; without them only this OS process can
     write to it. ``control`` sees control mail first, on whatever thread read
     it, and says whether that was all. ``undeliverable`` gets the letters that
-    were accepted and became too old; a reader who answers every letter puts
-    its own there. ``counts`` is the row of the ledger, where others see it too.
+    were accepted and not handed out, as those that became too old; a reader who
+    answers every letter puts its own there. ``counts`` is the row of the ledger,
+    where others see it too. ``reserve`` lends a descriptor where there is none left.
     """
 
     def __init__(
@@ -81,11 +83,14 @@ class Mailbox(ReplyWaits):
         counts: Counts | None = None,
         lead: Lead | None = None,
         rings: Rings | None = None,
+        reserve: Reserve | None = None,
     ) -> None:
         if size < 1:
             raise ValueError(f"a mailbox holds at least one letter, not {size}")
         lanes = Lanes(size, order, policy, counts)
-        super().__init__(name, incarnation, clock, lanes, sockets or (), control, lead, rings)
+        super().__init__(
+            name, incarnation, clock, lanes, sockets or (), control, lead, rings, reserve
+        )
         self.undeliverable = undeliverable
 
     # Writing

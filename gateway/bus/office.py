@@ -40,7 +40,13 @@ from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock
-from gateway.errors import AddressError, GatewayError, RecipientGoneError, RefusedError
+from gateway.errors import (
+    AddressError,
+    GatewayError,
+    RecipientGoneError,
+    RefusedError,
+    ShortageError,
+)
 from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
 from gateway.mail.message import Message, bounce_of
@@ -166,6 +172,7 @@ class Office:
             undeliverable=self.give_up,
             counts=None if row is None or self.ledgers is None else self.ledgers.row(row),
             rings=self._rings,
+            reserve=self._folder.reserve,
         )
         self._boxes[name] = box
         self._patience.add(box)
@@ -183,17 +190,25 @@ class Office:
         for message in left:
             self.give_up(message, RecipientGoneError(f"{box.name!r} ended before it read this"))
 
-    def inherit(self, name: str, incarnation: int, sockets: tuple[socket.socket, ...]) -> int:
+    def inherit(
+        self,
+        name: str,
+        incarnation: int,
+        sockets: tuple[socket.socket, ...],
+        *,
+        unlinks: bool = True,
+    ) -> int:
         """Take what a dead reader left in its sockets and rings; return how many letters that were.
 
         They are bounced where that was asked for. What its boss told it, such as to
         end, is no letter. From here on the writers are told that it is gone. Without
-        ``sockets`` it is the rings alone.
+        ``sockets`` it is the rings alone. It ``unlinks`` the files, where nobody else has.
         """
         left: list[Message] = []
-        buffer = new_buffer()
+        buffer, reserve = new_buffer(), self._folder.reserve
         inlets = [
-            Inlet(used, buffer, heard=lambda ring, letter: None, wary=True) for used in sockets
+            Inlet(used, buffer, heard=lambda ring, letter: None, reserve=reserve, wary=True)
+            for used in sockets
         ]
         for inlet in inlets:
             # First: a bell that came after this would ring for nobody.
@@ -208,7 +223,8 @@ class Office:
                 inlet.close()
             for ring in ending:
                 ring.rest(left, empty_row(), 0)
-        self.unlink(name, incarnation)
+        if unlinks:
+            self.unlink(name, incarnation)
         for message in left:
             self.give_up(message, RecipientGoneError(f"{name!r} died before it read this"))
         return sum(message.kind != "control" for message in left)
@@ -232,6 +248,11 @@ class Office:
         for writer in writers:
             writer.close()
         self._folder.close()
+
+    def count_unsent(self, row: int) -> None:
+        """Count what is lost here before it leaves in a row that its supervisor sees."""
+        if self.ledgers is not None:
+            self._pump.counts = self.ledgers.row(row)
 
     def settle(self) -> dict[str, int]:
         """Send on nothing more; return what was lost here before it left, by mailbox."""
@@ -367,9 +388,18 @@ class Office:
             bounce = bounce_of(message, self.new_id(), self.clock.time(), error)
             try:
                 self.answer(bounce, 0.0)
+            except ShortageError:
+                self.answer_later(bounce)
             except GatewayError:
                 # Whoever asked is gone or reads nothing: there is nobody to tell.
                 return
+
+    def answer_later(self, bounce: Message) -> None:
+        """Deliver a bounce as soon as descriptors and memory are short no more."""
+        with contextlib.suppress(AddressError):
+            target = self.target(bounce.recipient)
+            if isinstance(target, Outlet):
+                self._pump.queue(target, bounce, encode(bounce))
 
     def publish(self, message: Message) -> None:
         """Hand a publication to every subscriber; a full one drops its oldest."""

@@ -9,7 +9,8 @@ The thread runs only while something waits.
 Where descriptors or memory are short nothing is lost of that alone: it waits as well, and is
 tried again.
 
-Other letters never come here: their writers wait themselves.
+Other letters never come here: their writers wait themselves. A bounce does where descriptors
+or memory were short.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from collections.abc import Callable
 from time import sleep
 
 from gateway.bus.conflation import dispensable
-from gateway.bus.wire import Outlet
-from gateway.errors import BodyError, GatewayError, MailboxFullError, RecipientGoneError
+from gateway.bus.ledger import UNSENT, WITHHELD, empty_row
+from gateway.bus.wire import Lane, Outlet
+from gateway.errors import BodyError, GatewayError, MailboxFullError, RecipientGoneError, reason_of
 from gateway.mail.message import Message
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ class Pump:
     ) -> None:
         """``undeliverable`` is told of each letter that is lost here, and why."""
         self._undeliverable = undeliverable
+        self.counts = empty_row()
+        """Where what is lost here, and what waits, is counted besides."""
         self.dropped_by: Counter[str] = Counter()
         """Publications lost here, by the mailbox that they were for."""
         self._lock = threading.Lock()
@@ -65,13 +69,12 @@ class Pump:
                     return
             except (RecipientGoneError, BodyError) as error:
                 with self._lock:
-                    self.dropped_by[outlet.name] += 1
+                    self._lose(outlet, 1)
                 self._undeliverable(message, error)
                 return
             except OSError as error:
-                log.warning(
-                    "what is for %s waits, and is tried again: %s", outlet.name, error.strerror
-                )
+                why = reason_of(error)
+                log.warning("what is for %s waits, and is tried again: %s", outlet.name, why)
         self.queue(outlet, message, packed)
 
     def queue(self, outlet: Outlet, message: Message, packed: bytes) -> None:
@@ -80,7 +83,7 @@ class Pump:
         with self._lock:
             if self._stopped:
                 lost, why = message, "its writer ends"
-                self.dropped_by[outlet.name] += 1
+                self._lose(outlet, 1)
             else:
                 lost, why = self._line_up(outlet, message, packed), "it gave way to a newer letter"
         if lost is not None:
@@ -91,7 +94,7 @@ class Pump:
         given_way: Message | None = None
         queue = self._waiting.setdefault(outlet, deque())
         if len(queue) >= DEPTH:
-            self.dropped_by[outlet.name] += 1
+            self._lose(outlet, 1)
             at: int | None = 0
             if queue[0][0].retain and message.kind == "publication":
                 at = dispensable([each for each, _ in queue], message)
@@ -99,7 +102,9 @@ class Pump:
                 return message
             given_way, _ = queue[at]
             del queue[at]
+            self.counts[WITHHELD] -= 1
         queue.append((message, packed))
+        self.counts[WITHHELD] += 1
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="pump", daemon=True)
             # Where the machine has no thread left, what comes next tries again.
@@ -117,24 +122,30 @@ class Pump:
         with self._lock:
             self._stopped = True
             for outlet, queue in self._waiting.items():
-                self.dropped_by[outlet.name] += len(queue)
+                self._lose(outlet, len(queue))
             self._waiting.clear()
+            self.counts[WITHHELD] = 0
             thread = self._thread
         if thread is not None:
             thread.join(timeout)
 
+    def _lose(self, outlet: Outlet, letters: int) -> None:
+        """Count what is lost for the mailbox behind ``outlet``, lock held."""
+        self.dropped_by[outlet.name] += letters
+        self.counts[UNSENT] += letters
+
     def _run(self) -> None:
         while True:
             with self._lock:
-                outlets = list(self._waiting)
+                outlets = {each: _lane_of(queue[0][0]) for each, queue in self._waiting.items()}
                 if not outlets:
                     self._thread = None
                     return
             poller = select.poll()
             ready = []
-            for outlet in outlets:
+            for outlet, lane in outlets.items():
                 try:
-                    poller.register(outlet.socket_for("mail"), select.POLLOUT)
+                    poller.register(outlet.socket_for(lane), select.POLLOUT)
                 except OSError:
                     ready.append(outlet)
             # A subscriber that joins the queue meanwhile waits this long at most.
@@ -154,16 +165,22 @@ class Pump:
                     return False
                 message, packed = queue[0]
                 try:
-                    if not outlet.try_send(message, "mail", packed):
+                    if not outlet.try_send(message, _lane_of(message), packed):
                         return False
                 except (RecipientGoneError, BodyError):
-                    self.dropped_by[outlet.name] += len(queue)
+                    self._lose(outlet, len(queue))
                     del self._waiting[outlet]
+                    self.counts[WITHHELD] -= len(queue)
                 except OSError:
                     return True
                 else:
                     queue.popleft()
+                    self.counts[WITHHELD] -= 1
                     continue
             for lost, _ in queue:
                 self._undeliverable(lost, RecipientGoneError(f"{outlet.name!r} is gone"))
             return False
+
+
+def _lane_of(message: Message) -> Lane:
+    return "urgent" if message.kind == "bounce" else "mail"

@@ -18,7 +18,17 @@ from time import monotonic, sleep
 from gateway.bus.patience import Patience
 from gateway.bus.ring import LETTER, NOT_IN, QUIET, RingWriter
 from gateway.bus.rings import Rings
-from gateway.bus.wire import ANNOUNCEMENT, BELL, DEAD, Folder, Outlet, no_unicode, pack, socket_name
+from gateway.bus.wire import (
+    ANNOUNCEMENT,
+    BELL,
+    DEAD,
+    FORESEEN,
+    Folder,
+    Outlet,
+    no_unicode,
+    pack,
+    socket_name,
+)
 from gateway.errors import MailboxFullError, RecipientGoneError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
@@ -238,11 +248,12 @@ class RingOutlet(Outlet):
         try:
             is_told = ring.is_empty or self._send_bell(ring.number, ring.last, deadline)
         except OSError as error:
-            if error.errno not in DEAD:
+            if error.errno not in FORESEEN:
                 raise
-            # Whoever takes stock of it finds what lies there.
-            self._give_back(ring)
-            raise self._as_gone() from error
+            if error.errno in DEAD:
+                # Whoever takes stock of it finds what lies there.
+                self._give_back(ring)
+            raise self._as_known(error) from error
         if not is_told:
             raise self._full(timeout)
         ring.rung(ring.last)
@@ -275,8 +286,12 @@ class RingOutlet(Outlet):
             if error.errno in DEAD:
                 self._settle(ring, number)
             # Without a number it is a signal's handler's: the letter is in, and a bell is owed.
-            elif error.errno is None or ring.take_back(number):
+            elif error.errno is None:
                 raise
+            elif ring.take_back(number):
+                if error.errno not in FORESEEN:
+                    raise
+                raise self._as_known(error) from error
             return
         if is_sent:
             ring.rung(number)

@@ -17,6 +17,7 @@ from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.parcels import Parcels
+from gateway.bus.reserve import Reserve
 from gateway.bus.simulated_mailbox import SimulatedMailbox
 from gateway.bus.wire import Folder
 from gateway.errors import SimulationError
@@ -34,6 +35,7 @@ class NoFolder(Folder):
         self.path = Path("/nowhere")
         self._fd = -1
         self.parcels = Parcels()
+        self.reserve = Reserve()
 
     def bind(self, name: str) -> NoReturn:
         """Refuse: nobody outside can write to a simulation."""

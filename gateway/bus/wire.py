@@ -37,7 +37,9 @@ from msgspec.structs import replace
 
 from gateway.bus.parcels import Parcels
 from gateway.bus.patience import Patience
-from gateway.errors import BodyError, MailboxFullError, RecipientGoneError
+from gateway.bus.reserve import Reserve
+from gateway.bus.shortage import SHORT, shortage
+from gateway.errors import BodyError, GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
 
@@ -58,6 +60,9 @@ BESIDE = "\0"
 # The first letter to the dead is refused; after that the socket is connected no more.
 DEAD = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT, errno.ENOTCONN, errno.EPIPE}
 """What the kernel says of a socket whose reader is gone."""
+
+FORESEEN = DEAD | SHORT.keys()
+"""What the kernel says that is told in words of ours."""
 
 
 def socket_name(name: str, incarnation: int, lane: Lane) -> str:
@@ -89,6 +94,9 @@ class Folder:
         self.parcels = Parcels()
         """The large bodies of whoever writes to the sockets here."""
         self._fd = os.open(path, os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC)
+        self.reserve = Reserve()
+        """A descriptor for whoever reads the sockets here."""
+        self.reserve.keep()
 
     def bind(self, name: str) -> socket.socket:
         """Return a non-blocking datagram socket bound to ``name`` in the folder."""
@@ -130,6 +138,7 @@ class Folder:
     def close(self) -> None:
         """Give the folder's descriptor back, and what is kept for large bodies."""
         self.parcels.close()
+        self.reserve.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -190,9 +199,9 @@ class Outlet:
             self._wait_for_room(message, timeout, data)
             return
         except OSError as error:
-            if error.errno not in DEAD:
+            if error.errno not in FORESEEN:
                 raise
-            raise self._as_gone() from error
+            raise self._as_known(error) from error
         except UnicodeEncodeError as error:
             raise no_unicode(error) from error
         self._deliver_any(message, timeout, data)
@@ -207,7 +216,8 @@ class Outlet:
 
         ``packed`` is what `pack` returned for it. Raises
         `RecipientGoneError` where the mailbox is no more, `BodyError` where
-        the letter is too large for any mailbox.
+        the letter is too large for any mailbox, `ShortageError` where descriptors or
+        memory are short.
         """
         data = encode(message) if packed is None else packed
         try:
@@ -221,9 +231,10 @@ class Outlet:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
-            if error.errno not in DEAD:
+            if error.errno not in FORESEEN:
                 raise
-            raise self._as_gone() from error
+            is_large = not 0 < len(data) <= INLINE
+            raise self._as_known(error, len(data or message.body) if is_large else 0) from error
         return True
 
     def _send_large(self, used: socket.socket, message: Message) -> None:
@@ -260,6 +271,11 @@ class Outlet:
                 self._announced.remove(open_here)
                 return
         used.send(ANNOUNCEMENT)
+
+    def _as_known(self, error: OSError, size: int = 0) -> GatewayError:
+        """Return what to raise for what is `FORESEEN`; ``size`` bytes were to go beside."""
+        what = SHORT.get(error.errno or 0)
+        return self._as_gone() if what is None else shortage(what, self.name, size)
 
     def _as_gone(self) -> RecipientGoneError:
         return RecipientGoneError(f"{self.name!r} is gone: nobody reads its mail any more")

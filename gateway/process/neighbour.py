@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS
+from gateway.bus.shortage import told_of
 from gateway.errors import GatewayError
 from gateway.mail.address import Address
 from gateway.process.subscriber import Subscriber
@@ -157,14 +158,20 @@ class Neighbour(Subscriber):
 
         For what lives behind a router and is served by a thread of its own,
         which reads it. It ends with this process; until `close_mailbox` or
-        then, its mail comes here and no longer to the filters.
+        then, its mail comes here and no longer to the filters. Raises `ShortageError`
+        where there is no descriptor or no room for it.
         """
         name = f"{local}@{self.name}"
+        with told_of(f"the mailbox {name!r}"):
+            return self._open_mailbox(name, size, timeout)
+
+    def _open_mailbox(self, name: str, size: int, timeout: float) -> Mailbox:
         office, incarnation = self._office, self._box.incarnation
         sockets = office.bind(name, incarnation)
         try:
             office.hand_over(name, sockets)
             row = self._box.wait_for(self._tell_boss("open", name), timeout).body
+            return office.open(name, incarnation, sockets, size=size, row=row)
         except BaseException:
             for used in sockets:
                 used.close()
@@ -173,7 +180,6 @@ class Neighbour(Subscriber):
             with contextlib.suppress(GatewayError):
                 self._tell_boss("close", name)
             raise
-        return office.open(name, incarnation, sockets, size=size, row=row)
 
     def close_mailbox(self, box: Mailbox) -> None:
         """Close a mailbox that `open_mailbox` opened."""

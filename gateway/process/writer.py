@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.errors import BodyError, GatewayError, RecipientGoneError
+from gateway.errors import BodyError, GatewayError, RecipientGoneError, ShortageError
 from gateway.mail.body import PLAIN, checked, unicode
 from gateway.mail.message import NORMAL, Message, bounce_of, is_solicited, reply_to
 
@@ -83,7 +83,8 @@ class Writer:
         ``receipt`` asks for a bounce should the letter fail later. ``thread``
         continues an earlier letter's thread. One that is ``awaited`` has its
         reply kept for `wait_for_reply`, which has to follow, whoever reads the
-        mail meanwhile. Raises `AddressError`, `RecipientGoneError` and `BodyError` besides.
+        mail meanwhile. Raises `AddressError`, `RecipientGoneError`, `BodyError` and
+        `ShortageError` besides.
 
         >>> from gateway.testing.stage import Echo, play
         >>> def scene(main):
@@ -209,10 +210,11 @@ class Writer:
         self._count_as_bounced(message)
         if message.kind not in ("letter", "control") or not is_solicited(message):
             return
+        bounce = bounce_of(message, self._office.new_id(), self._clock.time(), error)
         try:
-            self._deliver_answer(
-                bounce_of(message, self._office.new_id(), self._clock.time(), error)
-            )
+            self._deliver_answer(bounce)
+        except ShortageError:
+            self._office.answer_later(bounce)
         except GatewayError as failure:
             log.debug("%s could not bounce to %s: %s", self.name, message.sender, failure)
 

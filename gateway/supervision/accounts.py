@@ -61,11 +61,15 @@ class Accounts:
                 member.hands[mailbox] = pair
         return row
 
-    def close_further(self, member: Member, mailbox: str) -> None:
-        """Close the row of a further mailbox, which has been closed."""
+    def close_further(self, member: Member, mailbox: str, *, is_dead: bool = False) -> None:
+        """Close the row of a further mailbox, which has been closed, or whose reader ``is_dead``.
+
+        Who closed it removed its files, and may have bound the next of its name since.
+        """
         row = member.mailboxes.pop(mailbox)
         counts = self._row(row)
-        self._inherit(mailbox, member, member.hands.pop(mailbox, None), counts)
+        hand = member.hands.pop(mailbox, None)
+        self._inherit(mailbox, member, hand, counts, is_dead=is_dead)
         member.past = member.past.plus(balance_of_the_dead(counts))
         self._release(row)
 
@@ -83,12 +87,22 @@ class Accounts:
             member.past = member.past.plus(member.box.statistics())
             member.box = None
         for mailbox in list(member.mailboxes):
-            self.close_further(member, mailbox)
+            self.close_further(member, mailbox, is_dead=True)
 
-    def _inherit(self, mailbox: str, member: Member, sockets: Pair | None, counts: Counts) -> None:
+    def _inherit(
+        self,
+        mailbox: str,
+        member: Member,
+        sockets: Pair | None,
+        counts: Counts,
+        *,
+        is_dead: bool = True,
+    ) -> None:
         """Count what lies unread in sockets and rings of a mailbox whose reader is gone."""
         if sockets is not None or member.spec.mode == "fork":
-            found = self._office.inherit(mailbox, member.incarnation, sockets or ())
+            found = self._office.inherit(
+                mailbox, member.incarnation, sockets or (), unlinks=is_dead
+            )
             counts[ACCEPTED] += found
             counts[LOST] += found
 
@@ -97,16 +111,18 @@ class Accounts:
         if self._hands is not None:
             self._hands.close()
 
-    def note_dropped(self, dropped: Mapping[str, int]) -> None:
-        """Note what an OS process that is over had taken for others, and dropped.
+    def note_dropped(self, writer: Member, dropped: Mapping[str, int]) -> None:
+        """Note what the OS process of ``writer``, which is over, had taken for others and dropped.
 
-        It is in their ledgers from now on: accepted for them, and dropped.
+        It is in their ledgers from now on: accepted for them, and dropped. In its writer's
+        it is unsent no more.
         """
         self.dropped_by_the_ended.update(dropped)
         for name, count in dropped.items():
             member = self._members.get(name.rpartition("@")[2])
             if member is not None:
                 member.past = member.past.plus(Balance(accepted=count, dropped=count))
+                writer.past = writer.past.plus(Balance(unsent=-count))
 
     def forget(self, member: Member) -> None:
         """Take over what a member has counted that is forgotten; its lives are over."""

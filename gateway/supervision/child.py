@@ -89,6 +89,7 @@ class Child:
             row=row,
             control=self._obey,
         )
+        self.office.count_unsent(row)
         self._application = application
         self._temporary = temporary
         self._reporter = (

@@ -85,7 +85,7 @@ class Deaths:
             return
         error = message.body["error"]
         member.said_dead = True
-        self._accounts.note_dropped(message.body.get("dropped", {}))
+        self._accounts.note_dropped(member, message.body.get("dropped", {}))
         # What speaks for a program says there how that ended, which is by a signal for most.
         in_death = member.level == "dying" and member.spec.mode != "external"
         if error and in_death and self._is_stopping():

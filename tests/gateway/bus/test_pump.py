@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.bus.ledger import UNSENT, WITHHELD, balance_of_the_dead, empty_row
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.pump import DEPTH, Pump
 from gateway.bus.wire import Outlet
@@ -202,3 +203,28 @@ def test_whoever_wrote_what_gave_way_is_told(
     pump.stop()
     pump.queue(out, letter("late"), b"")
     assert told[-1] == ("late", "its writer ends")
+
+
+def test_what_waits_and_what_is_lost_is_counted_for_who_looks_from_outside(
+    letter: Make, box: Boxes, outlet: Outlets, pump: Pump, until: Any
+) -> None:
+    target, out = box(), outlet()
+    pump.counts = counts = empty_row()
+    while out.try_send(letter(), "mail"):
+        pass
+    for number in range(DEPTH + 3):
+        message = letter(str(number))
+        pump.queue(out, message, encode(message))
+    assert (counts[UNSENT], counts[WITHHELD]) == (3, DEPTH)
+    assert balance_of_the_dead(counts).unsent == DEPTH + 3
+    until(lambda: target.get(0.01) is None and not pump.holds(out))
+    assert (counts[UNSENT], counts[WITHHELD]) == (3, 0)
+    target.close()
+    message = letter()
+    pump.queue(out, message, encode(message))
+    until(lambda: not pump.holds(out))
+    assert (counts[UNSENT], counts[WITHHELD]) == (4, 0)
+    pump.stop()
+    pump.queue(out, message, encode(message))
+    assert (counts[UNSENT], counts[WITHHELD]) == (5, 0)
+    assert pump.dropped == 5

@@ -94,7 +94,8 @@ def test_what_a_writer_dropped_is_known_after_its_end(start: Any) -> None:
             open(SOCKETS + "/go", "x").close()
             found = self.settled("reader", SENT + 1)
             handled = self.wait_for_reply(self.send("reader", "handled")).body
-            say("ledger", json.dumps({{**found, "handled": handled}}))
+            unsent = self.ledger("writer")["unsent"]
+            say("ledger", json.dumps({{**found, "handled": handled, "unsent": unsent}}))
             told = self.application.statistics()["dropped_by_the_ended"]
             say("told", json.dumps(told))
             self.die()
@@ -112,6 +113,63 @@ def test_what_a_writer_dropped_is_known_after_its_end(start: Any) -> None:
     assert ledger["dropped"] >= told["reader"]
     assert ledger["handled"] + ledger["dropped"] == 700
     assert ledger["accepted"] == ledger["delivered"] + ledger["dropped"]
+    assert ledger["unsent"] == 0, "it is in the reader's ledger now"
+
+
+def test_what_a_writer_lost_is_known_while_it_lives_and_when_it_was_killed(start: Any) -> None:
+    program = start(f"""{PS}
+    import signal
+    SENT = 700  # more than fit into the socket, the mailbox and the writer's queue
+    class Reader(Process):
+        def birth(self):
+            self.add_filter(subject="^wait$", callback=self.on_wait)
+            self.handled = 0
+            self.add_filter(subject="^flood$", callback=self.on_flood)
+            self.add_filter(subject="^handled$", callback=lambda m: self.reply(m, self.handled))
+        def on_flood(self, message):
+            self.handled += 1
+        def on_wait(self, message):
+            self.reply(message)
+            while not os.path.exists(SOCKETS + "/go"):
+                self.light_sleep(0.01)
+    class Writer(Process):
+        def life(self):
+            self.wait_for_reply(self.send("reader", "wait"))
+            for number in range(SENT):
+                self.send("reader", "flood", number)
+            open(SOCKETS + "/sent", "x").close()
+            while True:
+                self.light_sleep(1.0)
+    class Main(Watcher):
+        def found(self, name):
+            (found,) = [m for m in self.wait_for_reply(self.send("boss", "ps")).body
+                        if m["name"] == name]
+            return found
+        def life(self):
+            while not os.path.exists(SOCKETS + "/sent"):
+                self.light_sleep(0.01)
+            writer = self.found("writer")
+            os.kill(writer["pid"], signal.SIGKILL)
+            while (dead := self.found("writer"))["state"] != "failed":
+                self.light_sleep(0.01)
+            open(SOCKETS + "/go", "x").close()
+            alive, dead = writer["ledger"]["unsent"], dead["ledger"]["unsent"]
+            reader = self.settled("reader", SENT + 1 - dead)
+            handled = self.wait_for_reply(self.send("reader", "handled")).body
+            say("found", json.dumps([alive, dead, handled + reader["dropped"]]))
+            self.die()
+    class App(Application):
+        def build(self):
+            self.add_process("reader", Reader, mode="fork", mailbox_policy="drop_oldest",
+                             mailbox_size=8)
+            self.add_process("writer", Writer, mode="fork", restart=ONCE, depends=["reader"])
+    sys.exit(App(main=Main, sockets=SOCKETS).run())
+    """)
+    assert program.end() == 0, program.complaints()
+    alive, dead, arrived = json.loads(program.said[0].removeprefix("found "))
+    assert alive > 0
+    assert dead == alive + 256, "what waited was lost with it"
+    assert arrived + dead == 700
 
 
 def test_what_lay_unread_in_a_further_mailbox_of_a_killed_process_is_counted(start: Any) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
+from gateway.process.stray import heed_forks
 
 
 async def run(process: AsyncProcess) -> None:
     """Run ``process`` until it is told to die; raise what it raised."""
     report = process._context.report
     process._enter_loop()
+    heed_forks(process._box)
     try:
         process._run_level = "born"
         report("born")

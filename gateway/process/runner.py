@@ -8,6 +8,7 @@ after ``death``, to the supervisor that called.
 from __future__ import annotations
 
 from gateway.process.process import Process
+from gateway.process.stray import heed_forks
 from gateway.process.whereabouts import enter
 
 BETWEEN_FRAMES = 64
@@ -27,6 +28,7 @@ def begin(process: Process) -> None:
     """Have ``process`` born; whatever comes of it, `end` has to follow."""
     enter(process.name)
     process._box.own()
+    heed_forks(process._box)
     report = process._context.report
     process._run_level = "born"
     report("born")

@@ -249,21 +249,25 @@ class Inlet:
     def _with_reserve(self) -> _Datagram:
         """Look again with a descriptor that is kept for that; return what was found."""
         with self._reserve.lent():
-            deadline = monotonic() + WITHIN
-            while True:
-                for looked in self._looks:
-                    self.held = looked
-                    break
-                held = self._as_datagram()
-                if held.descriptors or monotonic() >= deadline:
-                    break
-                # Another thread was faster, as one that reads a large body, and gives it back.
-                sleep(AGAIN)
+            # No loop in here: see `Intake._drain`.
+            held = self._looked_at_again()
             try:
                 self._open_parcel(held)
             finally:
                 held.close()
         return held
+
+    def _looked_at_again(self) -> _Datagram:
+        deadline = monotonic() + WITHIN
+        while True:
+            for looked in self._looks:
+                self.held = looked
+                break
+            held = self._as_datagram()
+            if held.descriptors or monotonic() >= deadline:
+                return held
+            # Another thread was faster, as one that reads a large body, and gives it back.
+            sleep(AGAIN)
 
     def _open_parcel(self, held: _Datagram) -> None:
         try:

@@ -210,13 +210,13 @@ class Intake:
             if place is not None:
                 lead.leave(place)
             lanes.end_calls()
+            lead.wake_all()
             if self.closed:
                 self._close_descriptors()
             else:
                 lanes.let_in()
                 # What was told to be ready may have been forgotten on the way.
                 lead.rearm_all({*self._serving, *(fd for fd, _ in self._ready)})
-            lead.wake_all()
 
     def _go_on(self) -> None:
         """Read what was held as something was raised: nobody is told once more that it is there."""
@@ -227,28 +227,32 @@ class Intake:
 
     def _look(self) -> None:
         """Read and serve what is ready although letters wait: a flood must not hide it."""
-        lead = self._lead
         place = Standing(reads=True)
         try:
-            for _ in range(2):
-                with self._lock:
-                    if self.closed:
-                        return
-                    lead.enter(place)
-                leads = lead.leader is place
-                read = self._sleep(place, 0.0 if leads else HANDOVER)
-                with self._lock:
-                    lead.leave(place)
-                    if read is not None:
-                        self._sort(read)
-                if leads:
-                    break
+            # No loop in here: see `_drain`.
+            self._look_or_follow(place)
         except BaseException:
             self._step_back(place)
             raise
         self._in_a_row = 0
         for _ in range(len(self._ready)):
             self._serve()
+
+    def _look_or_follow(self, place: Place) -> None:
+        lead = self._lead
+        for _ in range(2):
+            with self._lock:
+                if self.closed:
+                    return
+                lead.enter(place)
+            leads = lead.leader is place
+            read = self._sleep(place, 0.0 if leads else HANDOVER)
+            with self._lock:
+                lead.leave(place)
+                if read is not None:
+                    self._sort(read)
+            if leads:
+                return
 
     def _mail_lies_there(self) -> bool:
         if self._mail_fd < 0:

@@ -173,7 +173,9 @@ class Lead:
     def rearm_all(self, besides: set[int]) -> None:
         """Watch all again but those ``besides``, which are still to be rearmed, lock held."""
         for fd in set(self._watched).difference(besides):
-            self.rearm(fd)
+            # One that was closed and is watched still is its owner's mistake, and told elsewhere.
+            with contextlib.suppress(OSError):
+                self.rearm(fd)
 
     def close(self) -> None:
         """Give the descriptors back, lock held; twice is fine."""

@@ -22,6 +22,7 @@ from gateway.mail.body import checked
 from gateway.mail.codec import decode
 from gateway.mail.message import Message, bounce_of, reply_to
 from gateway.process.forked_callback import function_at
+from gateway.supervision.life import log_bug
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ _book_decoder = msgspec.msgpack.Decoder(Book)
 def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -> int:
     """Do what stands in the memory file ``task``, note in ``done`` that it is; return the status.
 
-    A bug of the function is told to whoever asked, and left to rise: the child ends with it.
+    A bug of the function is logged, and told to whoever asked: the application may be over soon
+    after that.
     """
     threading.main_thread().name = name
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -48,11 +50,12 @@ def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -
         try:
             _answer(office, letter, function)
         except Exception as bug:
+            log_bug(name, bug)
             if letter.kind == "letter":
                 gone = RecipientGoneError(f"{name} did not answer: {in_words(bug)}")
                 _bounce(office, letter, gone)
                 os.write(done, b"1")
-            raise
+            return 1
     finally:
         office.shut()
     os.write(done, b"1")

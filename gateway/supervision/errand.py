@@ -49,7 +49,7 @@ def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -
         office.update(_book_decoder.decode(book))
         try:
             _answer(office, letter, function)
-        except Exception as bug:
+        except Exception as bug:  # noqa: BLE001 - it is logged, and told
             log_bug(name, bug)
             if letter.kind == "letter":
                 gone = RecipientGoneError(f"{name} did not answer: {in_words(bug)}")

@@ -316,11 +316,10 @@ class Correspondent(Writer):
             log.warning("%s wrote what nobody takes: %s", message.sender, str(error))
         # It holds up nobody here: who writes many of them, and reads nothing, is not waiting.
         with contextlib.suppress(GatewayError):
-            self._office.answer(
+            self._office.mention(
                 bounce_of(
                     message, self._office.new_id(), self._clock.time(), error, headers=UNSOLICITED
-                ),
-                0.0,
+                )
             )
 
     def _no_filter_for(self, message: Message) -> GatewayError:

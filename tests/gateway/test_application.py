@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -193,6 +194,56 @@ def test_who_waits_for_an_answer_hears_that_nobody_takes_the_letter(
     assert play(scene, build) == 0
     if mode != "fork":
         assert caplog.text.count("main wrote what nobody takes: 'narrow' has no filter") == 2
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_what_nobody_takes_leaves_room_for_the_answers_of_others(
+    play: Play, tmp_path: Path, mode: Mode
+) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+
+    class Deaf(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^last$", callback=lambda message: self.send("slow", "now"))
+
+    class Slow(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^ask$", callback=self.on_ask)
+            self.add_filter(subject="^now$", callback=self.on_now)
+
+        def on_ask(self, message: Message) -> None:
+            self.asked = message
+
+        def on_now(self, message: Message) -> None:
+            before = monotonic()
+            try:
+                self.reply(self.asked, "answer")
+            finally:
+                told.write_bytes(b"1" if monotonic() - before < 2.0 else b"0")
+
+    class Flooding(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^go$", callback=self.on_go)
+
+        def on_go(self, message: Message) -> None:
+            asked = self.send("slow", "ask")
+            for number in range(50):
+                self.send("deaf", "telemetry", number)
+            self.send("deaf", "last")
+            # It reads no mail until it was answered.
+            assert told.read_bytes() == b"1"
+            self.reply(message, self.wait_for_reply(asked).body)
+
+    def build(app: Application) -> None:
+        app.add_process("deaf", Deaf, mode=mode)
+        app.add_process("slow", Slow, mode="thread")
+        app.add_process("flooding", Flooding, mode="fork", depends=["deaf", "slow"])
+
+    def scene(main: Process) -> None:
+        assert main.wait_for_reply(main.send("flooding", "go"), 20.0).body == "answer"
+
+    assert play(scene, build) == 0
 
 
 def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> None:

@@ -246,6 +246,30 @@ def test_what_nobody_takes_leaves_room_for_the_answers_of_others(
     assert play(scene, build) == 0
 
 
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_many_that_wait_at_once_all_hear_that_nobody_takes_it(play: Play, mode: Mode) -> None:
+    class Many(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^go$", callback=self.on_go)
+
+        def on_go(self, message: Message) -> None:
+            # All before any is waited for: more than there is room for.
+            letters = [self.send("empty", "a", number) for number in range(40)]
+            for letter in letters:
+                with pytest.raises(UnknownApiError):
+                    self.wait_for_reply(letter, 10.0)
+            self.reply(message)
+
+    def build(app: Application) -> None:
+        app.add_process("empty", mode=mode)
+        app.add_process("many", Many, mode="fork")
+
+    def scene(main: Process) -> None:
+        main.wait_for_reply(main.send("many", "go"), 20.0)
+
+    assert play(scene, build) == 0
+
+
 def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> None:
     def scene(main: Process) -> None:
         for name in ("near", "far"):

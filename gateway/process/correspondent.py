@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.errors import GatewayError, MailboxFullError, ShortageError, UnknownApiError
+from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
 from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_turn
 from gateway.mail.message import UNSOLICITED, Message, bounce_of, is_solicited
 from gateway.process.agenda import Agenda, Alarm
@@ -327,8 +327,8 @@ class Correspondent(Writer):
         """Deliver a bounce to who may be waiting for it, after a moment where there is no room."""
         try:
             self._office.mention(bounce)
-        except (MailboxFullError, ShortageError):
-            # Of many threads that wait there, some, or of one that reads nothing.
+        except MailboxFullError:
+            # Many wait there, one reads nothing, or descriptors are short.
             if tries > 0 and len(self._untold) < UNTAKEN:
                 if not self._untold:
                     self.call_later(AGAIN, self._mention_again)

@@ -31,8 +31,20 @@ Run = Literal["here", "thread", "fork"]
 CACHED = 256
 """Combinations of headers whose filters are remembered at the most."""
 
+LONGEST = 200
+"""Characters of a pattern that are told at the most."""
+
 SHOWN = 8
 """Filters that are named at the most to who wrote what none takes."""
+
+
+def in_short(text: str) -> str:
+    """Return ``text`` in quotes, no more of it than anybody reads.
+
+    >>> in_short("stop"), len(in_short("x" * 50_000))
+    ("'stop'", 203)
+    """
+    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 class Filter:
@@ -172,7 +184,7 @@ class FilterTable:
         if not self._filters:
             return "it has none"
         shown = [
-            " ".join(f"{name}={pattern!r}" for name, pattern in known.patterns.items())
+            " ".join(f"{name}={in_short(pattern)}" for name, pattern in known.patterns.items())
             for known in self._filters[:SHOWN]
         ]
         more = len(self._filters) - len(shown)

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
-from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_turn
+from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_short, in_turn
 from gateway.mail.message import UNSOLICITED, Message, bounce_of, is_solicited
 from gateway.process.agenda import Agenda, Alarm
 from gateway.process.subscription import Subscription
@@ -344,4 +344,5 @@ class Correspondent(Writer):
     def _no_filter_for(self, message: Message) -> GatewayError:
         # What there is, is nobody's business outside.
         known = "" if message.route else f"; {self._filters.in_words()}"
-        return UnknownApiError(f"{self.name!r} has no filter for {message.subject!r}{known}")
+        subject = in_short(message.subject)
+        return UnknownApiError(f"{self.name!r} has no filter for {subject}{known}")

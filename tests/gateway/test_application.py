@@ -270,6 +270,22 @@ def test_many_that_wait_at_once_all_hear_that_nobody_takes_it(play: Play, mode: 
     assert play(scene, build) == 0
 
 
+def test_what_is_said_of_a_letter_that_nobody_takes_is_short(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Long(Process):
+        def birth(self) -> None:
+            for number in range(20):
+                self.add_filter(subject=f"^{number}{'x' * 50_000}$", callback=print)
+
+    def scene(main: Process) -> None:
+        with pytest.raises(UnknownApiError, match=r"'long' has no filter for 'y+…'; it has sub"):
+            main.wait_for_reply(main.send("long", "y" * 50_000))
+
+    assert play(scene, lambda app: app.add_process("long", Long)) == 0
+    assert 1000 < len(caplog.text) < 4000
+
+
 def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> None:
     def scene(main: Process) -> None:
         for name in ("near", "far"):

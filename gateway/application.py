@@ -286,9 +286,10 @@ class Application:
     def run(self) -> int:
         """Run until the main process ends; return 0, or 1 where something failed.
 
-        That is main itself, whom the application is bound to, the ``death`` of anybody at the
-        stop, one who did not end, or the emergency brake. Who failed before was its restart
-        policy's business. 130 where Ctrl-C was pressed twice. Raises `ConfigError` where it
+        That is main itself, whom the application is bound to, a ``death`` that raised at the
+        stop, a thread that did not end, or the emergency brake. Who failed before was its restart
+        policy's business, and an OS process that is killed at the stop, or crashes, counts for
+        none of that. 130 where Ctrl-C was pressed twice. Raises `ConfigError` where it
         cannot even begin.
         """
         with Undoing() as stack:

@@ -274,7 +274,11 @@ def _check_name(name: str) -> None:
     """Raise `TypeError` for a header of nobody's own that would never be found."""
     if name in ("body", "headers"):
         raise TypeError(f"a filter looks at headers, and {name!r} is none: let the callback look")
-    close = get_close_matches(name.lower(), _USUAL, n=1, cutoff=0.85)
+    written = name.lower()
+    # Two letters in the wrong order are more to `get_close_matches` than one too many.
+    close = get_close_matches(written, _USUAL, n=1, cutoff=0.85) or [
+        usual for usual in _USUAL if sorted(usual) == sorted(written)
+    ]
     if close:
         raise TypeError(
             f"there is no {name!r}: did you mean {close[0]!r}? A header of your own needs a name"

@@ -286,9 +286,10 @@ class Application:
     def run(self) -> int:
         """Run until the main process ends; return 0, or 1 where something failed.
 
-        That is main itself, whom the application is bound to, the ``death`` of anybody at the
-        stop, one who did not end, or the emergency brake. Who failed before was its restart
-        policy's business. 130 where Ctrl-C was pressed twice. Raises `ConfigError` where it
+        That is main itself, whom the application is bound to, a ``death`` that raised at the
+        stop, a thread that did not end, or the emergency brake. Who failed before was its restart
+        policy's business, and an OS process that is killed at the stop, or crashes, counts for
+        none of that. 130 where Ctrl-C was pressed twice. Raises `ConfigError` where it
         cannot even begin.
         """
         with Undoing() as stack:
@@ -479,6 +480,8 @@ class Application:
     ) -> tuple[Boss, Lives]:
         """Build, and start whatever runs beside the main process."""
         order = self._build()
+        # First, and so put back last: whoever presses once more meets nothing half done.
+        stack.enter_context(StopSignals(self.stop, self._force, clock=self._clock))
         folder = claim(self._sockets, stack)
         self._folder, self._temporary = folder.bus, folder.temporary
         self._ledgers = SharedLedgers()
@@ -516,7 +519,8 @@ class Application:
         with folder.explained():
             boss = self._make_boss(order, fork_server, lives, mailboxes)
             self._boss = boss
-            stack.enter_context(StopSignals(self.stop, self._force, clock=self._clock))
+            if self._is_forced:
+                boss.hurry()
             self._start_boss(boss)
         return boss, lives
 
@@ -556,8 +560,8 @@ class Application:
         """Wait for nobody any longer; on the main thread alone, in a signal's handler."""
         self._is_forced = True
         self.stop()
-        assert self._boss is not None
-        self._boss.hurry()
+        if self._boss is not None:
+            self._boss.hurry()
         if self._is_interruptible:
             raise KeyboardInterrupt
 

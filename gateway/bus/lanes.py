@@ -44,7 +44,7 @@ from gateway.bus.ledger import (
     empty_row,
 )
 from gateway.errors import MailboxFullError
-from gateway.mail.message import Message
+from gateway.mail.message import Message, is_solicited
 
 Order = Literal["fifo", "priority"]
 Policy = Literal["block", "reject", "drop_oldest"]
@@ -61,7 +61,9 @@ CLOSED = 4096
 """Calls that were given up and are remembered at the most, so that a late answer is known."""
 
 UNREAD_REPLIES = 4
-"""Times its size that a mailbox holds of replies for which nobody waits."""
+"""Times its size that a mailbox holds of replies for which nobody waits.
+
+Of bounces that are for who waits alone it holds its size: they leave room for the others."""
 
 
 class Source(Protocol):
@@ -294,7 +296,10 @@ class Lanes:
                 counts[ACCEPTED] += 1
                 counts[DROPPED] += 1
                 return None
-        if len(self._urgent) >= self.size * UNREAD_REPLIES:
+        unread = len(self._urgent)
+        if unread >= self.size and (
+            unread >= self.size * UNREAD_REPLIES or not is_solicited(message)
+        ):
             source.held = None
             counts[REFUSED] += 1
             raise MailboxFullError("its reader has left too many replies unread")

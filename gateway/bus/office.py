@@ -43,6 +43,7 @@ from gateway.clock import Clock
 from gateway.errors import (
     AddressError,
     GatewayError,
+    MailboxFullError,
     RecipientGoneError,
     RefusedError,
     ShortageError,
@@ -56,6 +57,9 @@ log = logging.getLogger(__name__)
 
 BOSS = "boss"
 """The supervisor's mailbox; its incarnation is always 1."""
+
+UNREAD = 4 * 1280
+"""Bytes of memory of unread answers, some four small ones, beside which nothing is mentioned."""
 
 
 _HANDS = f"{socket_name(BOSS, 1, 'mail')}.hands"
@@ -354,6 +358,17 @@ class Office:
         if message.incarnation != target.incarnation and message.incarnation:
             raise RecipientGoneError(f"{message.recipient!r} was restarted since it asked")
         target.deliver(message, timeout)
+
+    def mention(self, bounce: Message) -> None:
+        """Deliver a bounce to who may be waiting for it, and takes no room from other answers.
+
+        Raises `MailboxFullError` where what was sent there before lies unread: nobody waits
+        there, or who does is about to read. Raises `RecipientGoneError` as `answer` does.
+        """
+        target = self._targets.get(bounce.recipient)
+        if isinstance(target, Outlet) and target.unread_answers() >= UNREAD:
+            raise MailboxFullError(f"{bounce.recipient!r} reads no answers at present")
+        self.answer(bounce, 0.0)
 
     def tell_boss(self, box: Mailbox, subject: str, body: Any) -> Message:
         """Write a control letter to the boss in the name of ``box``, and return it.

@@ -24,8 +24,10 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
+import fcntl
 import os
 import socket
+import termios
 import threading
 from pathlib import Path
 from struct import Struct
@@ -53,6 +55,8 @@ ANNOUNCEMENT = b"\xc1"
 
 BELL = Struct("<cBQ")
 """Begins like an announcement; says which letter of which ring is to be taken from here on."""
+
+_INT = Struct("i")
 
 BESIDE = "\0"
 """Before the ``body_type`` of a letter whose body travels beside it."""
@@ -304,6 +308,17 @@ class Outlet:
         """Return the socket of ``lane``, for whoever waits for room in it."""
         used = self._urgent if lane == "urgent" else self._mail
         return self._connect(lane) if used is None else used
+
+    def unread_answers(self) -> int:
+        """Return how much memory what was sent from here and is unread takes in the urgent socket.
+
+        In bytes; the least letter has 768.
+        """
+        used = self._urgent
+        if used is None:
+            return 0
+        found: int = _INT.unpack(fcntl.ioctl(used, termios.TIOCOUTQ, bytes(_INT.size)))[0]
+        return found
 
     def _connect(self, lane: Lane) -> socket.socket:
         with self._lock:

@@ -31,8 +31,20 @@ Run = Literal["here", "thread", "fork"]
 CACHED = 256
 """Combinations of headers whose filters are remembered at the most."""
 
+LONGEST = 200
+"""Characters of a pattern that are told at the most."""
+
 SHOWN = 8
 """Filters that are named at the most to who wrote what none takes."""
+
+
+def in_short(text: str) -> str:
+    """Return ``text`` in quotes, no more of it than anybody reads.
+
+    >>> in_short("stop"), len(in_short("x" * 50_000))
+    ("'stop'", 203)
+    """
+    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 class Filter:
@@ -172,7 +184,7 @@ class FilterTable:
         if not self._filters:
             return "it has none"
         shown = [
-            " ".join(f"{name}={pattern!r}" for name, pattern in known.patterns.items())
+            " ".join(f"{name}={in_short(pattern)}" for name, pattern in known.patterns.items())
             for known in self._filters[:SHOWN]
         ]
         more = len(self._filters) - len(shown)
@@ -262,7 +274,11 @@ def _check_name(name: str) -> None:
     """Raise `TypeError` for a header of nobody's own that would never be found."""
     if name in ("body", "headers"):
         raise TypeError(f"a filter looks at headers, and {name!r} is none: let the callback look")
-    close = get_close_matches(name.lower(), _USUAL, n=1, cutoff=0.85)
+    written = name.lower()
+    # Two letters in the wrong order are more to `get_close_matches` than one too many.
+    close = get_close_matches(written, _USUAL, n=1, cutoff=0.85) or [
+        usual for usual in _USUAL if sorted(usual) == sorted(written)
+    ]
     if close:
         raise TypeError(
             f"there is no {name!r}: did you mean {close[0]!r}? A header of your own needs a name"

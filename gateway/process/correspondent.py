@@ -16,7 +16,6 @@ they are to run.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -25,8 +24,8 @@ from typing import Any, Protocol
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.errors import GatewayError, UnknownApiError
-from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_turn
+from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
+from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_short, in_turn
 from gateway.mail.message import UNSOLICITED, Message, bounce_of, is_solicited
 from gateway.process.agenda import Agenda, Alarm
 from gateway.process.subscription import Subscription
@@ -39,7 +38,12 @@ STATISTICS = "$statistics"
 """The subject to which every process answers with its `statistics`."""
 
 UNTAKEN = 64
-"""Subjects that are logged at the most as what nobody takes, once each."""
+"""Subjects that are logged at the most as what nobody takes, once each.
+
+As many letters that nobody took wait at the most to be sent back."""
+
+TRIES, AGAIN = 10, 0.05
+"""How often it is tried again to tell who may be waiting, and after how many seconds."""
 
 
 class Desk(Protocol):
@@ -77,6 +81,7 @@ class Correspondent(Writer):
         self._filters = FilterTable()
         self._subscriptions: tuple[Subscription, ...] = ()
         self._untaken: set[str] = set()
+        self._untold: list[tuple[Message, int]] = []
 
     def mailman(self, timeout: float = 0.0) -> int:
         """Handle the mail that is here and return how many letters.
@@ -315,15 +320,29 @@ class Correspondent(Writer):
             self._untaken.add(message.subject)
             log.warning("%s wrote what nobody takes: %s", message.sender, str(error))
         # It holds up nobody here: who writes many of them, and reads nothing, is not waiting.
-        with contextlib.suppress(GatewayError):
-            self._office.answer(
-                bounce_of(
-                    message, self._office.new_id(), self._clock.time(), error, headers=UNSOLICITED
-                ),
-                0.0,
-            )
+        id, time = self._office.new_id(), self._clock.time()
+        self._mention(bounce_of(message, id, time, error, headers=UNSOLICITED), TRIES)
+
+    def _mention(self, bounce: Message, tries: int) -> None:
+        """Deliver a bounce to who may be waiting for it, after a moment where there is no room."""
+        try:
+            self._office.mention(bounce)
+        except MailboxFullError:
+            # Many wait there, one reads nothing, or descriptors are short.
+            if tries > 0 and len(self._untold) < UNTAKEN:
+                if not self._untold:
+                    self.call_later(AGAIN, self._mention_again)
+                self._untold.append((bounce, tries - 1))
+        except GatewayError as failure:
+            log.debug("%s could not bounce to %s: %s", self.name, bounce.recipient, failure)
+
+    def _mention_again(self) -> None:
+        untold, self._untold = self._untold, []
+        for bounce, tries in untold:
+            self._mention(bounce, tries)
 
     def _no_filter_for(self, message: Message) -> GatewayError:
         # What there is, is nobody's business outside.
         known = "" if message.route else f"; {self._filters.in_words()}"
-        return UnknownApiError(f"{self.name!r} has no filter for {message.subject!r}{known}")
+        subject = in_short(message.subject)
+        return UnknownApiError(f"{self.name!r} has no filter for {subject}{known}")

@@ -109,6 +109,9 @@ def claim(home: Path | None, stack: ExitStack) -> SocketsFolder:
             f"another gateway runs with the sockets in {home}: stop it,"
             " or set sockets to another folder"
         ) from error
+    except OSError as error:
+        # As on a network's file system that has no locks.
+        raise _unusable(home, error) from error
     if is_temporary:
         with _explained(home):
             os.write(lock, OURS)

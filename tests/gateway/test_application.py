@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -193,6 +194,96 @@ def test_who_waits_for_an_answer_hears_that_nobody_takes_the_letter(
     assert play(scene, build) == 0
     if mode != "fork":
         assert caplog.text.count("main wrote what nobody takes: 'narrow' has no filter") == 2
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_what_nobody_takes_leaves_room_for_the_answers_of_others(
+    play: Play, tmp_path: Path, mode: Mode
+) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+
+    class Deaf(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^last$", callback=lambda message: self.send("slow", "now"))
+
+    class Slow(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^ask$", callback=self.on_ask)
+            self.add_filter(subject="^now$", callback=self.on_now)
+
+        def on_ask(self, message: Message) -> None:
+            self.asked = message
+
+        def on_now(self, message: Message) -> None:
+            before = monotonic()
+            try:
+                self.reply(self.asked, "answer")
+            finally:
+                told.write_bytes(b"1" if monotonic() - before < 2.0 else b"0")
+
+    class Flooding(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^go$", callback=self.on_go)
+
+        def on_go(self, message: Message) -> None:
+            asked = self.send("slow", "ask")
+            for number in range(50):
+                self.send("deaf", "telemetry", number)
+            self.send("deaf", "last")
+            # It reads no mail until it was answered.
+            assert told.read_bytes() == b"1"
+            self.reply(message, self.wait_for_reply(asked).body)
+
+    def build(app: Application) -> None:
+        app.add_process("deaf", Deaf, mode=mode)
+        app.add_process("slow", Slow, mode="thread")
+        app.add_process("flooding", Flooding, mode="fork", depends=["deaf", "slow"])
+
+    def scene(main: Process) -> None:
+        assert main.wait_for_reply(main.send("flooding", "go"), 20.0).body == "answer"
+
+    assert play(scene, build) == 0
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_many_that_wait_at_once_all_hear_that_nobody_takes_it(play: Play, mode: Mode) -> None:
+    class Many(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^go$", callback=self.on_go)
+
+        def on_go(self, message: Message) -> None:
+            # All before any is waited for: more than there is room for.
+            letters = [self.send("empty", "a", number) for number in range(40)]
+            for letter in letters:
+                with pytest.raises(UnknownApiError):
+                    self.wait_for_reply(letter, 10.0)
+            self.reply(message)
+
+    def build(app: Application) -> None:
+        app.add_process("empty", mode=mode)
+        app.add_process("many", Many, mode="fork")
+
+    def scene(main: Process) -> None:
+        main.wait_for_reply(main.send("many", "go"), 20.0)
+
+    assert play(scene, build) == 0
+
+
+def test_what_is_said_of_a_letter_that_nobody_takes_is_short(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Long(Process):
+        def birth(self) -> None:
+            for number in range(20):
+                self.add_filter(subject=f"^{number}{'x' * 50_000}$", callback=print)
+
+    def scene(main: Process) -> None:
+        with pytest.raises(UnknownApiError, match=r"'long' has no filter for 'y+…'; it has sub"):
+            main.wait_for_reply(main.send("long", "y" * 50_000))
+
+    assert play(scene, lambda app: app.add_process("long", Long)) == 0
+    assert 1000 < len(caplog.text) < 4000
 
 
 def test_what_died_of_old_age_bounces_to_who_asked_for_a_receipt(play: Play) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from gateway.bus.lanes import CLOSED, REMEMBERED, UNREAD_REPLIES, Lanes, Waiting
 from gateway.bus.ledger import REFUSED
 from gateway.errors import MailboxFullError
-from gateway.mail.message import BULK, URGENT, Message
+from gateway.mail.message import BULK, UNSOLICITED, URGENT, Message
 
 Make = Callable[..., Message]
 
@@ -181,6 +182,16 @@ def test_replies_that_nobody_reads_are_bounded_and_refused(letter: Make) -> None
     with pytest.raises(MailboxFullError):
         lanes.push_urgent(letter(kind="bounce", in_reply_to="x"))
     assert lanes.balance().refused == 1
+    assert lanes.balance().is_balanced
+
+
+def test_bounces_for_nobody_leave_room_for_replies(letter: Make) -> None:
+    lanes = Lanes(2, "fifo")
+    for number in range(5):
+        with contextlib.nullcontext() if number < 2 else pytest.raises(MailboxFullError):
+            lanes.push_urgent(letter(kind="bounce", in_reply_to="x", headers=UNSOLICITED))
+    lanes.push_urgent(letter(kind="reply", in_reply_to="y"))
+    assert lanes.balance()[:2] == (3, 0)
     assert lanes.balance().is_balanced
 
 

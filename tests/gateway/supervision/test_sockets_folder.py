@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.supervision.sockets_folder import OURS, clean
+from gateway.errors import ConfigError
+from gateway.supervision.sockets_folder import OURS, claim, clean
 
 CREW = """
 class Worker(Loud):
@@ -120,3 +124,20 @@ def test_a_lock_that_is_no_file_stops_nobody(tmp_path: Path) -> None:
     clean(tmp_path)
     assert (tmp_path / "gateway-queer").is_dir()
     assert (tmp_path / "gateway-pipe").is_dir()
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_folder_without_locks_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_named: bool
+) -> None:
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with (
+        pytest.raises(ConfigError, match=r"No locks available; .* set sockets to another one"),
+        ExitStack() as stack,
+    ):
+        claim(tmp_path / "named" if is_named else None, stack)
+    assert not list(tmp_path.glob("gateway-*"))

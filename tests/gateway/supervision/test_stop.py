@@ -403,6 +403,36 @@ def test_a_second_ctrl_c_stops_by_force(start: Any, sockets: Path, stuck: str) -
     assert not list(sockets.glob("bus/*"))
 
 
+@pytest.mark.parametrize("when", ["start", "stop"])
+def test_ctrl_c_interrupts_neither_the_first_nor_the_last_steps(
+    start: Any, sockets: Path, when: str
+) -> None:
+    program = start(f"""
+        from gateway.supervision import stop_signals
+        from gateway.supervision.fork_server import ForkServer
+        stop_signals.ECHO = 0.0
+        class Pressed(ForkServer):
+            def press(self, how):
+                for _ in range(3):
+                    os.kill(os.getpid(), signal.SIGINT)
+                return how()
+            def {when}(self):
+                return self.press(super().{when})
+        from gateway import application
+        application.ForkServer = Pressed
+        class App(Application):
+            def build(self):
+                self.add_process("other", Loud, mode="fork")
+        class Main(Loud):
+            def birth(self):
+                self.die()
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == (130 if when == "start" else 0)
+    assert "Traceback" not in program.complaints()
+    assert not list(sockets.glob("bus/*"))
+
+
 def test_a_stop_that_comes_before_the_start_is_heeded(start: Any) -> None:
     program = start("""
         class App(Application):

@@ -16,6 +16,7 @@ import socket
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from time import monotonic
 
 from msgspec.structs import replace
@@ -29,7 +30,7 @@ from gateway.bus.ring import QUIET, RingReader
 from gateway.bus.rings import Rings
 from gateway.bus.wire import socket_name
 from gateway.clock import Clock
-from gateway.errors import GatewayError, MailboxFullError, ProtocolError
+from gateway.errors import GatewayError, MailboxFullError, ProtocolError, RecipientGoneError
 from gateway.mail.message import Message, is_solicited
 
 LOOK_EVERY = 64
@@ -80,6 +81,8 @@ class Intake:
         self._monotonic = clock.monotonic
         self._control = control
         self._lock = allocate_lock()
+        # Takes the lock where it is free, for who must not wait.
+        self._tries = map(self._lock.acquire, repeat(False))
         self._lanes = lanes
         self._poked = False
         self._ready: deque[tuple[int, int]] = deque()
@@ -210,13 +213,13 @@ class Intake:
             if place is not None:
                 lead.leave(place)
             lanes.end_calls()
-            if self.closed:
-                self._close_descriptors()
-            else:
+            if not self.closed:
                 lanes.let_in()
                 # What was told to be ready may have been forgotten on the way.
-                lead.rearm_all({*self._serving, *(fd for fd, _ in self._ready)})
+                lead.rearm_all({*self._serving, *(fd for fd, _ in list(self._ready))})
             lead.wake_all()
+        if self.closed:
+            self._end()
 
     def _go_on(self) -> None:
         """Read what was held as something was raised: nobody is told once more that it is there."""
@@ -238,11 +241,13 @@ class Intake:
                 leads = lead.leader is place
                 read = self._sleep(place, 0.0 if leads else HANDOVER)
                 with self._lock:
-                    lead.leave(place)
                     if read is not None:
                         self._sort(read)
+                    lead.leave(place)
                 if leads:
                     break
+            if self.closed:
+                self._end()
         except BaseException:
             self._step_back(place)
             raise
@@ -427,6 +432,20 @@ class Intake:
         self._control = (
             control if before is None else lambda message: control(message) or before(message)
         )
+
+    def _end(self) -> None:
+        """Close what is open of a closed mailbox once nobody leads, and give up what lies there.
+
+        Whoever closed it as another thread led was not told of that.
+        """
+        with self._lock:
+            left = self._close_descriptors()
+            if self._lead.leader is None:
+                left += self._lanes.empty()
+        if self.undeliverable is not None:
+            for message in left:
+                error = RecipientGoneError(f"{self.name!r} ended before it read this")
+                self.undeliverable(message, error)
 
     def _close_descriptors(self) -> list[Message]:
         """Close what is open, lock held, once nobody leads; return what lay in the sockets."""

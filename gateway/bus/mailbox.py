@@ -239,7 +239,7 @@ class Mailbox(ReplyWaits):
             if alone:
                 read = self._listen(timeout)
                 # Without the lock, as above.
-                if lead.followers or lanes.beside or lanes.waiting:
+                if lead.followers or lanes.beside or lanes.waiting or self.closed:
                     pass
                 elif read is None and letters:
                     lead.leader = None
@@ -257,10 +257,13 @@ class Mailbox(ReplyWaits):
                     message = read
                 if message is None:
                     with self._lock:
-                        lead.leave(place)
+                        # First: without the lead others read, and need no lock to take it.
                         if read is not None:
                             self._sort(read)
+                        lead.leave(place)
                         message = lanes.pop()
+                    if self.closed:
+                        self._end()
                 if message is not None and (message.expiry is None or message.expiry > monotonic()):
                     self._in_a_row = 1
                     return message
@@ -282,7 +285,7 @@ class Mailbox(ReplyWaits):
 
     def _get_at(self, place: Standing, message: Message | None, deadline: float) -> Message | None:
         lead, lanes = self._lead, self._lanes
-        last_look = made_way = False
+        last_look = made_way = is_served = False
         read: Message | None = None
         while True:
             if message is not None:
@@ -294,24 +297,28 @@ class Mailbox(ReplyWaits):
                 if self.undeliverable is not None:
                     self.undeliverable(message, ExpiredError("too old when its turn came"))
             with self._lock:
-                lead.leave(place)
+                # In this order: see `get`.
                 if read is not None:
                     self._sort(read)
                     read = None
+                lead.leave(place)
                 message = lanes.pop()
-                if message is not None:
-                    continue
-                if self.closed:
-                    self._close_descriptors()
+                is_over = self.closed
+                if message is None and not is_over:
+                    if last_look:
+                        return None
+                    if self._poked:
+                        self._poked = False
+                        return None
+                    is_served = bool(self._ready)
+                    if not is_served:
+                        lead.enter(place)
+            if is_over:
+                self._end()
+                if message is None:
                     return None
-                if last_look:
-                    return None
-                if self._poked:
-                    self._poked = False
-                    return None
-                is_served = bool(self._ready)
-                if not is_served:
-                    lead.enter(place)
+            if message is not None:
+                continue
             if is_served:
                 self._serve()
                 continue
@@ -351,7 +358,10 @@ class Mailbox(ReplyWaits):
                 if leads:
                     break
             with self._lock:
-                return list(iter(lanes.pop, None))
+                found = list(iter(lanes.pop, None))
+            if self.closed:
+                self._end()
+            return found
         except BaseException:
             self._step_back(place)
             raise
@@ -361,8 +371,12 @@ class Mailbox(ReplyWaits):
         self._poked = True
         # Who holds the lock may be the thread that the handler interrupted; where it
         # is free it is taken, so that nothing is closed meanwhile.
-        held = self._lock.acquire(blocking=False)
+        held = False
         try:
+            # No handler gets in between what this calls and where it is stored.
+            for taken in self._tries:
+                held = taken
+                break
             self._lead.wake_all()
         finally:
             if held:

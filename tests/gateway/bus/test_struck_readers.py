@@ -23,6 +23,7 @@ import gateway.bus
 from gateway.bus.ledger import PASSED_ON
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.patience import Patience
+from gateway.bus.reserve import Reserve
 from gateway.bus.ring_outlet import RingOutlet
 from gateway.bus.rings import Rings
 from gateway.bus.wire import INLINE, Folder, Outlet
@@ -388,6 +389,40 @@ def test_whoever_serves_a_descriptor_is_told_again(box: Boxes, everywhere: Any) 
     mine.unwatch(read)
     os.close(read)
     os.close(write)
+
+
+def test_whoever_wakes_it_leaves_the_lock(box: Boxes, everywhere: Any) -> None:
+    mine = box()
+
+    def check() -> None:
+        locked = mine._lock.locked()
+        if locked:
+            # Nothing would end otherwise.
+            mine._lock.release()
+        assert not locked
+        mine.get(0.0)
+        at_rest(mine)
+
+    everywhere(lambda: None, mine.wake, check)
+
+
+def test_whoever_borrows_a_descriptor_gives_it_back(run: Any, everywhere: Any) -> None:
+    reserve = Reserve()
+    reserve.keep()
+    opened = len(os.listdir("/proc/self/fd"))
+
+    def borrow() -> None:
+        with reserve.lent():
+            assert reserve._descriptor < 0
+
+    def check() -> None:
+        # Whoever borrows next keeps it again, on any thread.
+        run(borrow).result()
+        assert reserve._descriptor >= 0
+        assert len(os.listdir("/proc/self/fd")) == opened
+
+    everywhere(lambda: None, borrow, check)
+    reserve.close()
 
 
 def test_control_mail_that_always_raises_is_given_up(

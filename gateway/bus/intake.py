@@ -110,6 +110,8 @@ class Intake:
         self._place, self._looking = Standing(reads=True), Standing(reads=False)
         # Where what is being sorted came from.
         self._source: Source = NOWHERE
+        # What was found as it was closed, until somebody is told of it.
+        self._left: list[Message] = []
         # Whether something was raised while a letter was held: nobody is told of that one any more.
         self._is_torn = False
 
@@ -453,28 +455,33 @@ class Intake:
             return []
         lanes = self._lanes
         counts = lanes.counts
-        left: list[Message] = []
-        for inlet in self._inlets.values():
+        left = self._left
+        # Not all of them where a signal's handler has raised in here before.
+        inlets = [inlet for inlet in self._inlets.values() if inlet.is_open]
+        for inlet in inlets:
             # First: a bell that came after this would ring for nobody.
             inlet.refuse()
         with contextlib.ExitStack() as stack:
             ending: list[RingReader] = []
             if self._rings is not None and self._inlets:
                 ending = stack.enter_context(self._rings.ending(self._mail_name))
-            for inlet in self._inlets.values():
+            for inlet in inlets:
                 for message in inlet.rest():
                     if message is None:
                         counts[GARBAGE] += 1
                     else:
+                        counts[ACCEPTED] += 1
+                        counts[LOST] += 1
                         left.append(message)
                 inlet.close()
-            counts[ACCEPTED] += len(left)
             counts[TAKING] = 1
             for ring in ending:
+                before = len(left)
                 lanes.taken_in = ring.rest(left, counts, lanes.taken_in)
-            counts[LOST] += len(left)
+                counts[LOST] += len(left) - before
             counts[TAKING] = 0
         self._inlets = {}
         self._flowing = []
         self._lead.close()
+        self._left = []
         return left

@@ -419,10 +419,11 @@ class Mailbox(ReplyWaits):
     # Ending
 
     def close(self) -> list[Message]:
-        """Take no more mail, end every wait; return the letters that nobody read."""
+        """Take no more mail, end every wait; return the letters that nobody read.
+
+        Twice is fine, and goes on where a signal's handler raised in the midst of the first.
+        """
         with self._lock:
-            if self.closed:
-                return []
             self.closed = True
             left = self._lanes.empty()
             for waiting in self._lanes.waiting:

@@ -232,22 +232,10 @@ class Intake:
 
     def _look(self) -> None:
         """Read and serve what is ready although letters wait: a flood must not hide it."""
-        lead = self._lead
         place = Standing(reads=True)
         try:
-            for _ in range(2):
-                with self._lock:
-                    if self.closed:
-                        return
-                    lead.enter(place)
-                leads = lead.leader is place
-                read = self._sleep(place, 0.0 if leads else HANDOVER)
-                with self._lock:
-                    if read is not None:
-                        self._sort(read)
-                    lead.leave(place)
-                if leads:
-                    break
+            # No loop in here: see `_drain`.
+            self._look_from(place)
             if self.closed:
                 self._end()
         except BaseException:
@@ -256,6 +244,22 @@ class Intake:
         self._in_a_row = 0
         for _ in range(len(self._ready)):
             self._serve()
+
+    def _look_from(self, place: Place) -> None:
+        lead = self._lead
+        for _ in range(2):
+            with self._lock:
+                if self.closed:
+                    return
+                lead.enter(place)
+            leads = lead.leader is place
+            read = self._sleep(place, 0.0 if leads else HANDOVER)
+            with self._lock:
+                if read is not None:
+                    self._sort(read)
+                lead.leave(place)
+            if leads:
+                break
 
     def _mail_lies_there(self) -> bool:
         if self._mail_fd < 0:
@@ -465,15 +469,7 @@ class Intake:
             ending: list[RingReader] = []
             if self._rings is not None and self._inlets:
                 ending = stack.enter_context(self._rings.ending(self._mail_name))
-            for inlet in inlets:
-                for message in inlet.rest():
-                    if message is None:
-                        counts[GARBAGE] += 1
-                    else:
-                        counts[ACCEPTED] += 1
-                        counts[LOST] += 1
-                        left.append(message)
-                inlet.close()
+            self._take_rest(inlets)
             counts[TAKING] = 1
             for ring in ending:
                 before = len(left)
@@ -485,3 +481,16 @@ class Intake:
         self._lead.close()
         self._left = []
         return left
+
+    def _take_rest(self, inlets: list[Inlet]) -> None:
+        """Take out what lies in ``inlets``, counted as lost with the reader, and close them."""
+        counts, left = self._lanes.counts, self._left
+        for inlet in inlets:
+            for message in inlet.rest():
+                if message is None:
+                    counts[GARBAGE] += 1
+                else:
+                    counts[ACCEPTED] += 1
+                    counts[LOST] += 1
+                    left.append(message)
+            inlet.close()

@@ -339,32 +339,37 @@ class Mailbox(ReplyWaits):
         What a reader learns in another way, as of a death, may overtake the
         letters that lie in its sockets: whoever was killed had written them.
         """
-        lead, lanes, place = self._lead, self._lanes, Standing(reads=True)
+        place = Standing(reads=True)
         try:
-            for _ in range(2):
-                with self._lock:
-                    if self.closed:
-                        return []
-                    lead.enter(place)
-                # Where another thread leads it is woken, and reads while this one makes way.
-                leads = lead.leader is place
-                if leads:
-                    for inlet in self._inlets.values():
-                        self._drain(inlet, lanes.size, lanes.size)
-                else:
-                    self._sleep(place, HANDOVER)
-                with self._lock:
-                    lead.leave(place)
-                if leads:
-                    break
-            with self._lock:
-                found = list(iter(lanes.pop, None))
-            if self.closed:
-                self._end()
-            return found
+            # No loop in here: see `Intake._drain`.
+            return self._collect(place)
         except BaseException:
             self._step_back(place)
             raise
+
+    def _collect(self, place: Standing) -> list[Message]:
+        lead, lanes = self._lead, self._lanes
+        for _ in range(2):
+            with self._lock:
+                if self.closed:
+                    return []
+                lead.enter(place)
+            # Where another thread leads it is woken, and reads while this one makes way.
+            leads = lead.leader is place
+            if leads:
+                for inlet in self._inlets.values():
+                    self._drain(inlet, lanes.size, lanes.size)
+            else:
+                self._sleep(place, HANDOVER)
+            with self._lock:
+                lead.leave(place)
+            if leads:
+                break
+        with self._lock:
+            found = list(iter(lanes.pop, None))
+        if self.closed:
+            self._end()
+        return found
 
     def wake(self) -> None:
         """Make `get` return; waits for no lock, so that a signal handler may call it."""

@@ -154,9 +154,8 @@ class ReplyWaits(Intake):
                 lead.leader = place
             if self._is_torn:
                 self._go_on()
-            for fd, _ in lead.replies.poll(0, 2):
-                if fd in self._inlets:
-                    self._drain(self._inlets[fd], LOOK_EVERY)
+            # No loop in here: see `Intake._drain`.
+            self._drain_replies()
             with self._lock:
                 lead.leader = None
                 if self._lanes.queued and lead.asleep:
@@ -171,6 +170,11 @@ class ReplyWaits(Intake):
             self._step_back(place)
             raise
         return True
+
+    def _drain_replies(self) -> None:
+        for fd, _ in self._lead.replies.poll(0, 2):
+            if fd in self._inlets:
+                self._drain(self._inlets[fd], LOOK_EVERY)
 
     @property
     def urgent_fd(self) -> int:

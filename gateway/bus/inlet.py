@@ -326,6 +326,11 @@ class Inlet:
         self._heard(ring, letter)
         return True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed yet."""
+        return self.source.fileno() >= 0
+
     def refuse(self) -> None:
         """Take nothing more in, so that what is read from here on is all there was."""
         self.source.shutdown(socket.SHUT_RD)

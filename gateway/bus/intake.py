@@ -16,6 +16,7 @@ import socket
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from time import monotonic
 
 from msgspec.structs import replace
@@ -29,7 +30,7 @@ from gateway.bus.ring import QUIET, RingReader
 from gateway.bus.rings import Rings
 from gateway.bus.wire import socket_name
 from gateway.clock import Clock
-from gateway.errors import GatewayError, MailboxFullError, ProtocolError
+from gateway.errors import GatewayError, MailboxFullError, ProtocolError, RecipientGoneError
 from gateway.mail.message import Message, is_solicited
 
 LOOK_EVERY = 64
@@ -80,6 +81,8 @@ class Intake:
         self._monotonic = clock.monotonic
         self._control = control
         self._lock = allocate_lock()
+        # Takes the lock where it is free, for who must not wait.
+        self._tries = map(self._lock.acquire, repeat(False))
         self._lanes = lanes
         self._poked = False
         self._ready: deque[tuple[int, int]] = deque()
@@ -107,6 +110,8 @@ class Intake:
         self._place, self._looking = Standing(reads=True), Standing(reads=False)
         # Where what is being sorted came from.
         self._source: Source = NOWHERE
+        # What was found as it was closed, until somebody is told of it.
+        self._left: list[Message] = []
         # Whether something was raised while a letter was held: nobody is told of that one any more.
         self._is_torn = False
 
@@ -211,12 +216,12 @@ class Intake:
                 lead.leave(place)
             lanes.end_calls()
             lead.wake_all()
-            if self.closed:
-                self._close_descriptors()
-            else:
+            if not self.closed:
                 lanes.let_in()
                 # What was told to be ready may have been forgotten on the way.
-                lead.rearm_all({*self._serving, *(fd for fd, _ in self._ready)})
+                lead.rearm_all({*self._serving, *(fd for fd, _ in list(self._ready))})
+        if self.closed:
+            self._end()
 
     def _go_on(self) -> None:
         """Read what was held as something was raised: nobody is told once more that it is there."""
@@ -230,7 +235,9 @@ class Intake:
         place = Standing(reads=True)
         try:
             # No loop in here: see `_drain`.
-            self._look_or_follow(place)
+            self._look_from(place)
+            if self.closed:
+                self._end()
         except BaseException:
             self._step_back(place)
             raise
@@ -238,7 +245,7 @@ class Intake:
         for _ in range(len(self._ready)):
             self._serve()
 
-    def _look_or_follow(self, place: Place) -> None:
+    def _look_from(self, place: Place) -> None:
         lead = self._lead
         for _ in range(2):
             with self._lock:
@@ -248,11 +255,11 @@ class Intake:
             leads = lead.leader is place
             read = self._sleep(place, 0.0 if leads else HANDOVER)
             with self._lock:
-                lead.leave(place)
                 if read is not None:
                     self._sort(read)
+                lead.leave(place)
             if leads:
-                return
+                break
 
     def _mail_lies_there(self) -> bool:
         if self._mail_fd < 0:
@@ -432,34 +439,58 @@ class Intake:
             control if before is None else lambda message: control(message) or before(message)
         )
 
+    def _end(self) -> None:
+        """Close what is open of a closed mailbox once nobody leads, and give up what lies there.
+
+        Whoever closed it as another thread led was not told of that.
+        """
+        with self._lock:
+            left = self._close_descriptors()
+            if self._lead.leader is None:
+                left += self._lanes.empty()
+        if self.undeliverable is not None:
+            for message in left:
+                error = RecipientGoneError(f"{self.name!r} ended before it read this")
+                self.undeliverable(message, error)
+
     def _close_descriptors(self) -> list[Message]:
         """Close what is open, lock held, once nobody leads; return what lay in the sockets."""
         if self._lead.leader is not None:
             return []
         lanes = self._lanes
         counts = lanes.counts
-        left: list[Message] = []
-        for inlet in self._inlets.values():
+        left = self._left
+        # Not all of them where a signal's handler has raised in here before.
+        inlets = [inlet for inlet in self._inlets.values() if inlet.is_open]
+        for inlet in inlets:
             # First: a bell that came after this would ring for nobody.
             inlet.refuse()
         with contextlib.ExitStack() as stack:
             ending: list[RingReader] = []
             if self._rings is not None and self._inlets:
                 ending = stack.enter_context(self._rings.ending(self._mail_name))
-            for inlet in self._inlets.values():
-                for message in inlet.rest():
-                    if message is None:
-                        counts[GARBAGE] += 1
-                    else:
-                        left.append(message)
-                inlet.close()
-            counts[ACCEPTED] += len(left)
+            self._take_rest(inlets)
             counts[TAKING] = 1
             for ring in ending:
+                before = len(left)
                 lanes.taken_in = ring.rest(left, counts, lanes.taken_in)
-            counts[LOST] += len(left)
+                counts[LOST] += len(left) - before
             counts[TAKING] = 0
         self._inlets = {}
         self._flowing = []
         self._lead.close()
+        self._left = []
         return left
+
+    def _take_rest(self, inlets: list[Inlet]) -> None:
+        """Take out what lies in ``inlets``, counted as lost with the reader, and close them."""
+        counts, left = self._lanes.counts, self._left
+        for inlet in inlets:
+            for message in inlet.rest():
+                if message is None:
+                    counts[GARBAGE] += 1
+                else:
+                    counts[ACCEPTED] += 1
+                    counts[LOST] += 1
+                    left.append(message)
+            inlet.close()

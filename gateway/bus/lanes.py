@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 from _thread import LockType
 from collections import deque
-from collections.abc import Iterator
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -128,32 +127,33 @@ class ByPriority:
     While two take letters out, neither is told that there is none as long as one lies there.
     """
 
-    __slots__ = ("_queues",)
+    __slots__ = ("queues",)
 
     def __init__(self) -> None:
-        self._queues: tuple[deque[Message], ...] = (deque(), deque(), deque())
+        self.queues: tuple[deque[Message], ...] = (deque(), deque(), deque())
+        """One for each priority, the most urgent first."""
 
     def queue_for(self, message: Message) -> deque[Message]:
         """Return where a letter goes; a priority that is none is the last."""
-        return self._queues[message.priority if 0 <= message.priority <= 2 else 2]
+        return self.queues[message.priority if 0 <= message.priority <= 2 else 2]
 
     def foremost(self) -> deque[Message]:
         """Return the most urgent queue that has a letter."""
-        for queue in self._queues:
+        for queue in self.queues:
             if queue:
                 return queue
-        return self._queues[0]
+        return self.queues[0]
 
     def popleft(self) -> Message:
         """Take the first of the most urgent out, or raise `IndexError`."""
-        return _first_of(self._queues)
+        return _first_of(self.queues)
 
     def pop_least(self) -> Message:
         """Take the first of the least urgent out, or raise `IndexError`."""
-        return _first_of(self._queues[::-1])
+        return _first_of(self.queues[::-1])
 
     def __len__(self) -> int:
-        return sum(map(len, self._queues))
+        return sum(map(len, self.queues))
 
 
 class Lanes:
@@ -459,10 +459,12 @@ class Lanes:
 
     def empty(self) -> list[Message]:
         """Take everything out, counted as lost with the reader; return it."""
-        left = [*self._urgent, *_taken_out(self.letters), *self._publications]
-        self.counts[LOST] += len(left)
-        self._urgent.clear()
-        self._publications.clear()
+        left: list[Message] = []
+        for queue in (self._urgent, *_queues_of(self.letters), self._publications):
+            while queue:
+                # Counted first, as in `pop`.
+                self.counts[LOST] += 1
+                left.append(queue.popleft())
         self.beside = 0
         return left
 
@@ -481,10 +483,8 @@ def _first_of(queues: tuple[deque[Message], ...]) -> Message:
     raise IndexError
 
 
-def _taken_out(letters: deque[Message] | ByPriority) -> Iterator[Message]:
-    with contextlib.suppress(IndexError):
-        while True:
-            yield letters.popleft()
+def _queues_of(letters: deque[Message] | ByPriority) -> tuple[deque[Message], ...]:
+    return letters.queues if isinstance(letters, ByPriority) else (letters,)
 
 
 def _remember(table: dict[K, T], key: K, value: T, most: int = REMEMBERED) -> None:

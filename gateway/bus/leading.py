@@ -181,9 +181,10 @@ class Lead:
         """Give the descriptors back, lock held; twice is fine."""
         if self.event < 0:
             return
-        event, self.event = self.event, -1
         self.everything.close()
         self.replies.close()
+        # Last, and no handler gets in between: it may be called again after one.
+        event, self.event = self.event, -1
         os.close(event)
 
 

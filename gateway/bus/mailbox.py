@@ -239,7 +239,7 @@ class Mailbox(ReplyWaits):
             if alone:
                 read = self._listen(timeout)
                 # Without the lock, as above.
-                if lead.followers or lanes.beside or lanes.waiting:
+                if lead.followers or lanes.beside or lanes.waiting or self.closed:
                     pass
                 elif read is None and letters:
                     lead.leader = None
@@ -257,10 +257,13 @@ class Mailbox(ReplyWaits):
                     message = read
                 if message is None:
                     with self._lock:
-                        lead.leave(place)
+                        # First: without the lead others read, and need no lock to take it.
                         if read is not None:
                             self._sort(read)
+                        lead.leave(place)
                         message = lanes.pop()
+                    if self.closed:
+                        self._end()
                 if message is not None and (message.expiry is None or message.expiry > monotonic()):
                     self._in_a_row = 1
                     return message
@@ -282,7 +285,7 @@ class Mailbox(ReplyWaits):
 
     def _get_at(self, place: Standing, message: Message | None, deadline: float) -> Message | None:
         lead, lanes = self._lead, self._lanes
-        last_look = made_way = False
+        last_look = made_way = is_served = False
         read: Message | None = None
         while True:
             if message is not None:
@@ -294,24 +297,28 @@ class Mailbox(ReplyWaits):
                 if self.undeliverable is not None:
                     self.undeliverable(message, ExpiredError("too old when its turn came"))
             with self._lock:
-                lead.leave(place)
+                # In this order: see `get`.
                 if read is not None:
                     self._sort(read)
                     read = None
+                lead.leave(place)
                 message = lanes.pop()
-                if message is not None:
-                    continue
-                if self.closed:
-                    self._close_descriptors()
+                is_over = self.closed
+                if message is None and not is_over:
+                    if last_look:
+                        return None
+                    if self._poked:
+                        self._poked = False
+                        return None
+                    is_served = bool(self._ready)
+                    if not is_served:
+                        lead.enter(place)
+            if is_over:
+                self._end()
+                if message is None:
                     return None
-                if last_look:
-                    return None
-                if self._poked:
-                    self._poked = False
-                    return None
-                is_served = bool(self._ready)
-                if not is_served:
-                    lead.enter(place)
+            if message is not None:
+                continue
             if is_served:
                 self._serve()
                 continue
@@ -334,20 +341,18 @@ class Mailbox(ReplyWaits):
         """
         place = Standing(reads=True)
         try:
-            # No loop in here: see `_drain`.
-            self._read_all(place)
+            # No loop in here: see `Intake._drain`.
+            return self._collect(place)
         except BaseException:
             self._step_back(place)
             raise
-        with self._lock:
-            return [] if self.closed else list(iter(self._lanes.pop, None))
 
-    def _read_all(self, place: Standing) -> None:
+    def _collect(self, place: Standing) -> list[Message]:
         lead, lanes = self._lead, self._lanes
         for _ in range(2):
             with self._lock:
                 if self.closed:
-                    return
+                    return []
                 lead.enter(place)
             # Where another thread leads it is woken, and reads while this one makes way.
             leads = lead.leader is place
@@ -359,15 +364,24 @@ class Mailbox(ReplyWaits):
             with self._lock:
                 lead.leave(place)
             if leads:
-                return
+                break
+        with self._lock:
+            found = list(iter(lanes.pop, None))
+        if self.closed:
+            self._end()
+        return found
 
     def wake(self) -> None:
         """Make `get` return; waits for no lock, so that a signal handler may call it."""
         self._poked = True
         # Who holds the lock may be the thread that the handler interrupted; where it
         # is free it is taken, so that nothing is closed meanwhile.
-        held = self._lock.acquire(blocking=False)
+        held = False
         try:
+            # No handler gets in between what this calls and where it is stored.
+            for taken in self._tries:
+                held = taken
+                break
             self._lead.wake_all()
         finally:
             if held:
@@ -410,10 +424,11 @@ class Mailbox(ReplyWaits):
     # Ending
 
     def close(self) -> list[Message]:
-        """Take no more mail, end every wait; return the letters that nobody read."""
+        """Take no more mail, end every wait; return the letters that nobody read.
+
+        Twice is fine, and goes on where a signal's handler raised in the midst of the first.
+        """
         with self._lock:
-            if self.closed:
-                return []
             self.closed = True
             left = self._lanes.empty()
             for waiting in self._lanes.waiting:

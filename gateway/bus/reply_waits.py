@@ -93,9 +93,7 @@ class ReplyWaits(Intake):
                     self._sort(read)
                 if call.reply is not None or last_look or self.closed:
                     lead.leave(call)
-                    if self.closed:
-                        self._close_descriptors()
-                    return
+                    break
                 if lead.leader is call:
                     # It leads on. Were the lead to be handed on and taken again, this
                     # thread and a reader that follows would wake each other for ever.
@@ -109,6 +107,8 @@ class ReplyWaits(Intake):
             # Whoever died may have answered first: the reply lies in the socket then.
             last_look = left <= 0 or bool(call.gone)
             read = self._sleep(call, 0.0 if last_look else left)
+        if self.closed:
+            self._end()
 
     def outcome(self, call: Call, timeout: float) -> Message:
         """Return the reply that ended ``call``, or raise why there is none after ``timeout`` s."""
@@ -152,7 +152,9 @@ class ReplyWaits(Intake):
                 if lead.leader is not None:
                     return False
                 lead.leader = place
-            # No loop in here: see `_drain`.
+            if self._is_torn:
+                self._go_on()
+            # No loop in here: see `Intake._drain`.
             self._drain_replies()
             with self._lock:
                 lead.leader = None
@@ -162,16 +164,14 @@ class ReplyWaits(Intake):
                 if lead.followers:
                     # Who came meanwhile leads now.
                     release(lead.followers[0].lock)
-                if self.closed:
-                    self._close_descriptors()
+            if self.closed:
+                self._end()
         except BaseException:
             self._step_back(place)
             raise
         return True
 
     def _drain_replies(self) -> None:
-        if self._is_torn:
-            self._go_on()
         for fd, _ in self._lead.replies.poll(0, 2):
             if fd in self._inlets:
                 self._drain(self._inlets[fd], LOOK_EVERY)

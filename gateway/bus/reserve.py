@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from itertools import repeat
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class Reserve:
     def __init__(self) -> None:
         # A signal's handler may read while its thread is in here.
         self._lock = threading.RLock()
+        self._tries = map(self._lock.acquire, repeat(True), repeat(PATIENCE))
         self._descriptor = -1
         self._is_closed = self._is_said = False
 
@@ -31,7 +33,9 @@ class Reserve:
         """Take a descriptor, unless one is kept; where there is none it is tried again later."""
         if self._descriptor < 0 and not self._is_closed:
             with contextlib.suppress(OSError):
-                self._descriptor = os.eventfd(0, os.EFD_CLOEXEC)
+                # No handler gets in between what this calls and where it is stored.
+                for self._descriptor in map(os.eventfd, (0,), (os.EFD_CLOEXEC,)):
+                    break
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
@@ -40,9 +44,13 @@ class Reserve:
         Other threads may be faster to take it, and another borrower may keep it for too long:
         whoever borrows looks whether there is one.
         """
-        # After os.fork() it may be held by a thread that is not there.
-        is_ours = self._lock.acquire(timeout=PATIENCE)
+        is_ours = False
         try:
+            # After os.fork() it may be held by a thread that is not there. No handler gets in
+            # between what this calls and where it is stored.
+            for taken in self._tries:
+                is_ours = taken
+                break
             if not self._is_said:
                 self._is_said = True
                 log.warning(
@@ -54,8 +62,10 @@ class Reserve:
             yield
         finally:
             if is_ours:
-                self.keep()
-                self._lock.release()
+                try:
+                    self.keep()
+                finally:
+                    self._lock.release()
 
     def close(self) -> None:
         """Give it back for good; twice is fine."""

@@ -15,6 +15,7 @@ import pytest
 
 from gateway.bus.intake import LOOK_EVERY
 from gateway.bus.lanes import Waiting
+from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import RealClock
@@ -653,6 +654,43 @@ def test_closing_under_a_leader_gives_every_descriptor_back(
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_closing_under_a_leader_gives_up_what_lies_in_the_sockets(
+    letter: Make, box: Boxes, outlet: Outlets, run: Any, until: Any
+) -> None:
+    given_up: list[Message] = []
+    target = box(undeliverable=lambda message, error: given_up.append(message))
+    waits = run(lambda: target.wait_for(letter(), 60.0))
+    until(lambda: target._lead.asleep)
+    outlet().deliver(letter("nobody reads this"))
+    left = target.close()
+    with pytest.raises(RecipientGoneError):
+        waits.result()
+    assert [message.subject for message in [*left, *given_up]] == ["nobody reads this"]
+    assert target.statistics() == Balance(accepted=1, lost_with_reader=1)
+
+
+def test_closing_as_a_letter_is_read_gives_every_descriptor_back(
+    letter: Make, box: Boxes, outlet: Outlets, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    target, out = box(), outlet()
+    listen = target._listen
+
+    def closed_meanwhile(timeout: float | None) -> Message | None:
+        read = listen(timeout)
+        run(target.close).result()
+        return read
+
+    monkeypatch.setattr(target, "_listen", closed_meanwhile)
+    target._singles = 5
+    out.deliver(letter("read"))
+    assert target.get(5.0).subject == "read"  # type: ignore[union-attr]
+    with pytest.raises(RecipientGoneError):
+        out.deliver(letter("too late"))
+    del out
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_thousand_mailboxes_leave_no_descriptor(letter: Make, folder: Folder) -> None:
     names = [socket_name("worker", 1, lane) for lane in ("mail", "urgent")]
     before = len(os.listdir("/proc/self/fd"))
@@ -689,7 +727,7 @@ def test_a_wake_finds_the_descriptors_closed_under_its_hands(
     def closed_first(event: int, value: int) -> None:
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    monkeypatch.setattr(os, "eventfd_write", closed_first)
+    monkeypatch.setattr("gateway.bus.leading.eventfd_write", closed_first)
     target.wake()
     monkeypatch.undo()
     assert target.get(None) is None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.bus.leading import Standing
+from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.wire import Outlet
 from gateway.errors import CallTimeoutError, RecipientGoneError, RefusedError
@@ -434,3 +435,35 @@ def test_what_could_not_leave_is_expected_no_more(letter: Make, box: Boxes) -> N
     mine.expect(asked)
     mine.expect_no_more(asked)
     assert mine._lanes.open_calls() == []
+
+
+@pytest.mark.parametrize("order", ["fifo", "priority"])
+def test_whoever_leads_next_costs_no_letter_that_is_still_to_be_sorted(
+    letter: Make, box: Boxes, outlet: Outlets, run: Any, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    target, out = box(order=order), outlet()
+    asked, sort = letter(), target._sort
+    call = target.open_call(asked, target.make_lock())
+    answer = letter(kind="reply", in_reply_to=asked.message_id)
+    waits: list[Any] = []
+
+    def switched(message: Message) -> None:
+        if not waits:
+            # The other thread runs until it needs the lock, which is held here.
+            out.deliver(answer)
+            waits.append(run(lambda: target.wait_on(call, 10.0)))
+            threading.Event().wait(0.1)
+        sort(message)
+
+    monkeypatch.setattr(target, "_sort", switched)
+    target._singles = 10
+    # So that it is no usual letter, which is not sorted at all.
+    target._lead.followers.append(Standing(reads=False))
+    out.deliver(letter("first"))
+    first = target.get(5.0)
+    target._lead.followers.clear()
+    waits[0].result()
+    out.deliver(letter("second"))
+    found = [first, *iter(lambda: target.get(0.0), None)]
+    assert [message and message.subject for message in found] == ["first", "second"]
+    assert target.statistics() == Balance(accepted=3, delivered=3)

@@ -23,9 +23,11 @@ import gateway.bus
 from gateway.bus.ledger import PASSED_ON
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.patience import Patience
+from gateway.bus.reserve import Reserve
 from gateway.bus.ring_outlet import RingOutlet
 from gateway.bus.rings import Rings
-from gateway.bus.wire import INLINE, Folder, Outlet
+from gateway.bus.wire import INLINE, Folder, Outlet, socket_name
+from gateway.clock import RealClock
 from gateway.errors import CallTimeoutError
 from gateway.mail.message import Message
 
@@ -388,6 +390,71 @@ def test_whoever_serves_a_descriptor_is_told_again(box: Boxes, everywhere: Any) 
     mine.unwatch(read)
     os.close(read)
     os.close(write)
+
+
+def test_whoever_wakes_it_leaves_the_lock(box: Boxes, everywhere: Any) -> None:
+    mine = box()
+
+    def check() -> None:
+        locked = mine._lock.locked()
+        if locked:
+            # Nothing would end otherwise.
+            mine._lock.release()
+        assert not locked
+        mine.get(0.0)
+        at_rest(mine)
+
+    everywhere(lambda: None, mine.wake, check)
+
+
+def test_whoever_closes_it_can_do_so_again(
+    letter: Make, folder: Folder, outlet: Outlets, everywhere: Any
+) -> None:
+    names = [socket_name("worker", 1, lane) for lane in ("mail", "urgent")]
+    boxes: list[Mailbox] = []
+    opened = len(os.listdir("/proc/self/fd"))
+
+    def prepare() -> None:
+        mail, urgent = map(folder.bind, names)
+        boxes[:] = [Mailbox("worker", clock=RealClock(), sockets=(mail, urgent))]
+        boxes[0].deliver(letter())
+        for kind in ("letter", "bounce"):
+            outlet().deliver(letter(kind=kind))
+
+    def act() -> None:
+        boxes[0].close()
+
+    def check() -> None:
+        boxes[0].close()
+        assert not boxes[0]._lock.locked()
+        found = boxes[0].statistics()
+        assert (found.is_balanced, found.lost_with_reader) == (True, found.accepted)
+        # One may have been in its hands.
+        assert found.accepted >= 2
+        assert len(os.listdir("/proc/self/fd")) == opened
+        for name in names:
+            folder.unlink(name)
+
+    everywhere(prepare, act, check)
+
+
+def test_whoever_borrows_a_descriptor_gives_it_back(run: Any, everywhere: Any) -> None:
+    reserve = Reserve()
+    reserve.keep()
+    opened = len(os.listdir("/proc/self/fd"))
+
+    def borrow() -> None:
+        with reserve.lent():
+            assert reserve._descriptor < 0
+
+    def check() -> None:
+        # Whoever borrows next keeps it again, on any thread.
+        run(borrow).result()
+        assert reserve._descriptor >= 0
+        assert len(os.listdir("/proc/self/fd")) == opened
+
+    everywhere(lambda: None, borrow, check)
+    reserve.close()
 
 
 def test_control_mail_that_always_raises_is_given_up(

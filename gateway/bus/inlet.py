@@ -23,6 +23,7 @@ from time import monotonic, sleep
 
 from msgspec.structs import replace
 
+from gateway.bus.attempts import Attempts
 from gateway.bus.parcels import contents
 from gateway.bus.reserve import Reserve
 from gateway.bus.wire import ANNOUNCEMENT, BELL, BESIDE
@@ -42,10 +43,6 @@ _LOOK = int(socket.MSG_CMSG_CLOEXEC) | int(socket.MSG_PEEK)
 
 _Looked = tuple[int, list[tuple[int, int, bytes]], int, object]
 """A datagram's size, what came beside it, flags, and whose it is."""
-
-TRIES, TRIED = 5, 1.0
-"""After how many times, and seconds, a datagram is given up in the midst of which something is
-raised each time: that is no signal's handler."""
 
 WITHIN, AGAIN = 0.1, 0.001
 """Seconds for which a descriptor is looked for where there is none, and between two looks."""
@@ -84,7 +81,6 @@ class Inlet:
         "_arrivals",
         "_awaited",
         "_failed",
-        "_failed_first",
         "_heard",
         "_is_short",
         "_looks",
@@ -117,7 +113,7 @@ class Inlet:
         self._heard = heard
         self._reserve = reserve or Reserve()
         self._is_short = False
-        self._failed, self._failed_first = 0, 0.0
+        self._failed = Attempts()
         # A writer that was killed after its announcement leaves one: looking for
         # descriptors from then on costs time alone.
         self._awaited = inf if wary else 0
@@ -215,9 +211,8 @@ class Inlet:
         if not isinstance(held, _Datagram):
             held = _Datagram(held)
             self.held = held
-        held.tries += 1
-        if held.tries > TRIES and monotonic() - held.since > TRIED:
-            raise ProtocolError(f"whoever read it was interrupted {held.tries - 1} times")
+        if held.attempts.are_over():
+            raise ProtocolError("whoever read it was interrupted each time")
         return held
 
     def _take_out(self, held: _Datagram) -> None:
@@ -276,15 +271,12 @@ class Inlet:
         except ProtocolError:
             raise
         except Exception as error:
-            # It lies there still: what a signal's handler raised does not come again.
-            if not self._failed:
-                self._failed_first = monotonic()
-            self._failed += 1
-            if self._failed <= TRIES or monotonic() - self._failed_first <= TRIED:
+            # It lies there still.
+            if not self._failed.are_over():
                 raise
-            self._failed = 0
+            self._failed.forget()
             raise ProtocolError("a large body cannot be read") from error
-        self._failed = 0
+        self._failed.forget()
 
     def _with_large_body(self, envelope: memoryview, held: _Datagram) -> Message:
         flags, descriptors = held.flags, held.descriptors
@@ -371,15 +363,14 @@ class _Datagram:
     """What came with a datagram that is in the buffer, and what was made of it so far."""
 
     __slots__ = (
+        "attempts",
         "descriptors",
         "flags",
         "is_letter",
         "is_parcel",
         "is_taken",
         "message",
-        "since",
         "size",
-        "tries",
     )
 
     def __init__(self, found: int | _Looked) -> None:
@@ -394,7 +385,7 @@ class _Datagram:
         self.is_parcel = bool(ancillary or self.flags & _NO_DESCRIPTOR)
         self.is_letter = False
         self.message: Message | None = None
-        self.tries, self.since = 0, monotonic()
+        self.attempts = Attempts()
 
     def close(self) -> None:
         """Give its descriptors back, each once, whatever interrupts that."""

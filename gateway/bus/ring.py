@@ -19,6 +19,7 @@ import os
 from time import monotonic, sleep
 from zlib import crc32
 
+from gateway.bus.attempts import Attempts
 from gateway.bus.ledger import GARBAGE, TAKEN_IN, Counts
 from gateway.errors import ProtocolError
 from gateway.mail.codec import BROKEN, decode, unpack
@@ -50,12 +51,6 @@ After that the ring is no gain, and is given back.
 
 NOT_IN = -1
 """What `RingWriter.put` returns for a letter that it did not take."""
-
-TRIES = 3
-"""How often a letter is unpacked in vain, if that fails in an odd way, before it is garbage.
-
-What a signal's handler raises does not come again.
-"""
 
 LOOKS = 100
 """How often a slot is looked at whose content does not fit what it says, before it is garbage."""
@@ -326,7 +321,7 @@ class RingReader(Ring):
         self._rung = -1
         self._looks = 0
         # Which letter could not be unpacked, and how often.
-        self._failed = (-1, 0)
+        self._failed = Attempts()
         self._is_left = False
         self._quiet_since: float | None = None
 
@@ -409,10 +404,8 @@ class RingReader(Ring):
                 except (*BROKEN, ProtocolError):
                     pass
                 except Exception:
-                    # It is in its place still: what a signal's handler raised does not come again.
-                    failed, times = self._failed
-                    self._failed = tail, times + 1 if failed == tail else 1
-                    if self._failed[1] < TRIES:
+                    # It is in its place still.
+                    if not self._failed.are_over(tail):
                         raise
             elif self._looks < LOOKS and not self._is_left:
                 self._looks += 1

@@ -460,7 +460,7 @@ def test_whoever_borrows_a_descriptor_gives_it_back(run: Any, everywhere: Any) -
 def test_control_mail_that_always_raises_is_given_up(
     letter: Make, box: Boxes, outlet: Outlets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.bus.inlet.TRIED", 0.0)
+    monkeypatch.setattr("gateway.bus.attempts.TRIED", 0.0)
 
     def fail(message: Message) -> bool:
         raise ValueError("a bug")

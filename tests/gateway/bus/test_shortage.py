@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import resource
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +25,7 @@ from gateway.bus.wire import INLINE, Folder, Outlet, socket_name
 from gateway.clock import RealClock
 from gateway.errors import GatewayError, RecipientGoneError, ShortageError
 from gateway.mail.message import Message, error_in, reply_to
+from tests.gateway.descriptors import none_left, open_descriptors
 
 Make = Callable[..., Message]
 Boxes = Callable[..., Mailbox]
@@ -34,30 +33,6 @@ Outlets = Callable[..., Outlet]
 Offices = Callable[..., tuple[Office, Office]]
 
 LARGE = 2_000_000
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-@contextlib.contextmanager
-def none_left(free: int = 0) -> Iterator[None]:
-    """Have every descriptor in use but for ``free`` of them, below a real limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(map(int, os.listdir("/proc/self/fd")))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + free, hard))
-    taken = []
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.dup(0))
-        for _ in range(free):
-            os.close(taken.pop())
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for descriptor in taken:
-            os.close(descriptor)
 
 
 # At the reader

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import json
+from inspect import getsource
+from textwrap import indent
 from typing import Any
 
-FEW = """
-    import contextlib, json, resource
-    def used():
-        return len(os.listdir("/proc/self/fd"))
-    @contextlib.contextmanager
-    def only(free):
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        highest = max(map(int, os.listdir("/proc/self/fd")))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + free, hard))
-        taken = []
-        try:
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(os.dup(0))
-            for _ in range(free):
-                os.close(taken.pop())
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            for descriptor in taken:
-                os.close(descriptor)
-"""
+from tests.gateway.descriptors import none_left, open_descriptors
+
+FEW = indent(
+    "import contextlib, json, resource\nfrom collections.abc import Iterator\n"
+    + getsource(open_descriptors)
+    + getsource(none_left),
+    "    ",
+)
 
 
 def test_a_further_mailbox_for_which_there_is_no_descriptor_leaves_nothing_behind(
@@ -38,16 +26,16 @@ def test_a_further_mailbox_for_which_there_is_no_descriptor_leaves_nothing_behin
         def birth(self):
             self.add_filter(subject="^open$", callback=self.on_open)
         def on_open(self, message):
-            before, told, most = used(), [], 0
+            before, told, most = open_descriptors(), [], 0
             for free in range(20):
                 try:
-                    with only(free):
+                    with none_left(free):
                         box = self.open_mailbox("near")
                 except ShortageError as error:
                     told.append(str(error))
                 else:
                     break
-                most = max(most, used() - before)
+                most = max(most, open_descriptors() - before)
             left = [name for name in os.listdir(SOCKETS + "/bus") if "near" in name]
             letter = self.send("near@router", "hello")
             found = box.get(5.0)
@@ -83,7 +71,7 @@ def test_an_answer_for_which_there_is_no_descriptor_is_told_of_once_there_is(sta
             self.add_filter(subject="^ask$", callback=self.on_ask)
             self.add_filter(subject="^again$", callback=lambda m: self.reply(m, "well"))
         def on_ask(self, message):
-            self.want.enter_context(only(0))
+            self.want.enter_context(none_left())
             self.reply(message, "well")  # to whom it has never written
         def life(self):
             if self.statistics()["refused"]:

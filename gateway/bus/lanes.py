@@ -36,7 +36,6 @@ from gateway.bus.ledger import (
     LOST,
     PASSED_ON,
     REFUSED,
-    TAKING,
     Balance,
     Counts,
     balance,
@@ -352,22 +351,6 @@ class Lanes:
         else:
             return None
         return message
-
-    def pass_on(self, message: Message, source: Source) -> Message | None:
-        """Return what is to be read next, now that ``message`` was taken from the mail socket.
-
-        Where nothing else lies here that is the letter itself, and no lane is
-        touched.
-        """
-        next_one: Message | None = message
-        if self.letters or self.beside:
-            self.push_letter(message, source)
-            next_one = self.pop()
-        else:
-            source.held = None
-            self.counts[PASSED_ON] += 1
-        self.counts[TAKING] = 0
-        return next_one
 
     def let_in(self) -> None:
         """Queue letters of writers that wait, the first come first, while there is room."""

@@ -238,11 +238,18 @@ def test_whoever_reads_rings(
     mine = Writing(box(rings=rings))
     out = RingOutlet(folder, "worker", 1, rings, patience)
 
+    def write() -> None:
+        for _ in range(14):
+            out.deliver(mine.numbered(letter), 10.0)
+
     def prepare() -> None:
         mine.begin()
         # More than the socket holds: whoever goes on needs a bell.
-        writer = run(lambda: [out.deliver(mine.numbered(letter), 10.0) for _ in range(14)])
-        mine.read += [message[0] for message in (mine.box.get(10.0).body for _ in range(5))]
+        writer = run(write)
+        for _ in range(5):
+            message = mine.box.get(10.0)
+            assert message is not None
+            mine.read.append(message.body[0])
         writer.result()
 
     everywhere(prepare, mine.note, mine.check)
@@ -257,6 +264,7 @@ def test_whoever_writes_by_reference_wakes_the_reader(
 
     def read() -> None:
         message = mine.box.get(10.0)
+        assert message is not None
         heard.append(message.body[0])
 
     def prepare() -> None:

@@ -65,6 +65,7 @@ class Victim(Process):
 
     def birth(self) -> None:
         self.add_filter(subject="^pid$", callback=lambda message: self.reply(message, os.getpid()))
+        self.add_filter(subject="^silence$", callback=lambda message: None)
 
 
 class Sufferer(Process):

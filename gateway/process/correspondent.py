@@ -274,18 +274,20 @@ class Correspondent(Writer):
 
     @handles_letters
     def _handle(self, message: Message) -> None:
-        if message.kind == "publication":
+        kind = message.kind
+        if kind == "letter":
+            if message.subject == STATISTICS and self._is_for_us(message):
+                # Before any filter: who catches everything is to be looked into as well.
+                self._call(self._tell_statistics, message)
+                return
+            if self.desk is not None and self.desk.take(message):
+                return
+        elif kind == "publication":
             for subscription in self._subscriptions:
                 subscription.offer(message)
             return
-        if message.kind == "bounce" and not is_solicited(message):
+        elif kind == "bounce" and not is_solicited(message):
             # For who waited. Nobody does, or not yet: then the mailbox remembers it.
-            return
-        if message.subject == STATISTICS and message.kind == "letter" and self._is_for_us(message):
-            # Before any filter: who catches everything is to be looked into as well.
-            self._call(self._tell_statistics, message)
-            return
-        if self.desk is not None and message.kind == "letter" and self.desk.take(message):
             return
         found = self._filters.matching(message)
         if not found:

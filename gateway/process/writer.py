@@ -25,9 +25,6 @@ from gateway.mail.message import NORMAL, Message, bounce_of, is_solicited, reply
 
 log = logging.getLogger(__name__)
 
-SHORT = 1000
-"""Characters of a subject that need no counting."""
-
 HEADERS = 60_000
 """Bytes of UTF-8 that the subject and the headers of a letter may have; a datagram holds them."""
 
@@ -48,6 +45,8 @@ class Writer:
         self._time = office.clock.time
         self._monotonic = office.clock.monotonic
         self._route = route
+        # The subject that was found sound last.
+        self._subject = ""
         self._mail_counts = {"unhandled": 0, "refused": 0}
         self._counting = threading.Lock()
         # Whose mailbox it is, or before it.
@@ -94,15 +93,13 @@ class Writer:
         ('echo', 1)
         """
         office = self._office
-        target = office.target(recipient)
-        if (
-            type(subject) is not str
-            or not subject.isascii()
-            or len(subject) > SHORT
-            or type(priority) is not int
-            or headers is not None
-        ):
+        target = office.targets.get(recipient)
+        if target is None:
+            target = office.target(recipient)
+        # Mostly it is the one of before, or a constant.
+        if subject is not self._subject or type(priority) is not int or headers is not None:
             _check_headers(subject, priority, headers)
+            self._subject = subject
         body_type = ""
         kind = type(body)
         if kind not in PLAIN or (kind is str and not body.isascii()):
@@ -111,18 +108,17 @@ class Writer:
         thread_index = 1
         if thread is not None:
             thread_id, thread_index = thread.thread_id, thread.thread_index + 1
-        time, monotonic = self._time, self._monotonic
         message = Message(
             message_id,
             thread_id,
             thread_index,
-            time(),
+            self._time(),
             self.name,
             recipient,
             subject,
             body,
             priority,
-            monotonic() + expires_in if expires_in is not None else None,
+            self._monotonic() + expires_in if expires_in is not None else None,
             None,
             "letter",
             target.incarnation,
@@ -135,7 +131,6 @@ class Writer:
         )
         if awaited:
             self._box.expect(message)
-        began = monotonic()
         try:
             try:
                 target.deliver(message, timeout)
@@ -145,7 +140,9 @@ class Writer:
                 if target.incarnation == message.incarnation:
                     raise
                 message = replace(message, incarnation=target.incarnation)
-                target.deliver(message, max(0.0, began + timeout - monotonic()))
+                # By its own time, which may be set meanwhile, and costs no look at another clock.
+                gone_by = min(timeout, max(0.0, self._time() - message.time))
+                target.deliver(message, timeout - gone_by)
         except BaseException:
             self._box.expect_no_more(message)
             raise

@@ -95,7 +95,7 @@ def test_who_is_sent_to_twice_takes_no_more_than_its_time(
             if self.incarnation == 1:
                 raise RecipientGoneError("'worker' is gone")
 
-    monkeypatch.setattr(main, "_monotonic", lambda: now[0])
+    monkeypatch.setattr(main, "_time", lambda: now[0])
     monkeypatch.setattr(main._office, "target", lambda _: Life(1))
     monkeypatch.setattr(main._office, "look_up_again", lambda _: Life(2))
     assert main.send("worker", "ask", timeout=2.0).incarnation == 2

@@ -5,9 +5,7 @@ Of an `OSError` it says what is short, and what to do about that.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-from collections.abc import Iterator
 
 from gateway.errors import ShortageError
 
@@ -35,20 +33,10 @@ def shortage(what: tuple[str, str], recipient: str, size: int = 0) -> ShortageEr
     no memory of the kernel's is left for a body of 2 MB to 'worker': run less
     """
     of = f"a body of {size / 1e6:.2g} MB" if size else "a letter"
-    return _short(what, f"{of} to {recipient!r}")
+    return short_for(what, f"{of} to {recipient!r}")
 
 
-@contextlib.contextmanager
-def told_of(purpose: str) -> Iterator[None]:
-    """Have an `OSError` within that tells of a shortage be a `ShortageError` for ``purpose``."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in SHORT:
-            raise
-        raise _short(SHORT[error.errno], purpose) from error
-
-
-def _short(what: tuple[str, str], purpose: str) -> ShortageError:
+def short_for(what: tuple[str, str], purpose: str) -> ShortageError:
+    """Return what to raise for ``purpose``."""
     missing, advice = what
     return ShortageError(f"{missing} is left for {purpose}: {advice}")

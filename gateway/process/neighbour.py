@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS
-from gateway.bus.shortage import told_of
+from gateway.bus.shortage import SHORT, short_for
 from gateway.errors import GatewayError
 from gateway.mail.address import Address
 from gateway.process.subscriber import Subscriber
@@ -162,8 +162,12 @@ class Neighbour(Subscriber):
         where there is no descriptor or no room for it.
         """
         name = f"{local}@{self.name}"
-        with told_of(f"the mailbox {name!r}"):
+        try:
             return self._open_mailbox(name, size, timeout)
+        except OSError as error:
+            if error.errno not in SHORT:
+                raise
+            raise short_for(SHORT[error.errno], f"the mailbox {name!r}") from error
 
     def _open_mailbox(self, name: str, size: int, timeout: float) -> Mailbox:
         office, incarnation = self._office, self._box.incarnation

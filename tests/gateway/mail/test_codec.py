@@ -142,7 +142,7 @@ def test_wrong_json_is_a_body_error_and_nothing_else(data: str | bytes) -> None:
 @pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("data", ["[" * 600 + "]" * 600, "[" * 990 + "]" * 990, "[" * 100_000])
 def test_json_that_is_nested_without_end_is_a_body_error(data: str) -> None:
-    with pytest.raises(BodyError, match=r"nested too deep|no JSON"):
+    with pytest.raises(BodyError, match=r"nested|no JSON"):
         from_json(data)
 
 

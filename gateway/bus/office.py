@@ -95,8 +95,7 @@ class Office:
         self._folder = folder if isinstance(folder, Folder) else Folder(folder)
         self._mailbox: Callable[..., Mailbox] = Mailbox
         self._boxes: dict[str, Mailbox] = {}
-        self.targets: dict[str, Mailbox | Outlet] = {}
-        """What delivers to whom, as far as somebody has asked `target`."""
+        self._targets: dict[str, Mailbox | Outlet] = {}
         # By the mailbox and its life.
         self._outlets: dict[tuple[str, int], Outlet] = {}
         self._subscribers: dict[str, _Audience] = {}
@@ -293,14 +292,14 @@ class Office:
             self._listeners.remove(listener)
 
     def _forget_routes(self) -> None:
-        self.targets = {}
+        self._targets = {}
         self._subscribers = {}
 
     def target(self, recipient: str) -> Mailbox | Outlet:
         """Return what delivers to ``recipient``; raise `AddressError` for nobody."""
         # Taken before the book is read: what is found in an older book than
         # the newest ends up in a table that was thrown away.
-        targets = self.targets
+        targets = self._targets
         found = targets.get(recipient)
         if found is None:
             name, incarnation = self.book.look_up(recipient)
@@ -366,7 +365,7 @@ class Office:
         Raises `MailboxFullError` where what was sent there before lies unread: nobody waits
         there, or who does is about to read. Raises `RecipientGoneError` as `answer` does.
         """
-        target = self.targets.get(bounce.recipient)
+        target = self._targets.get(bounce.recipient)
         if isinstance(target, Outlet) and target.unread_answers() >= UNREAD:
             raise MailboxFullError(f"{bounce.recipient!r} reads no answers at present")
         self.answer(bounce, 0.0)

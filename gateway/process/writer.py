@@ -93,9 +93,7 @@ class Writer:
         ('echo', 1)
         """
         office = self._office
-        target = office.targets.get(recipient)
-        if target is None:
-            target = office.target(recipient)
+        target = office.target(recipient)
         # Mostly it is the one of before, or a constant.
         if subject is not self._subject or type(priority) is not int or headers is not None:
             _check_headers(subject, priority, headers)

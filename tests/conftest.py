@@ -250,7 +250,9 @@ class Belongings:
         children = self.children - before.children
         descriptors = dict(self.descriptors.items() - before.descriptors.items())
         for thread in threads:
-            thread.join(0.01)
+            # One that is only about to start cannot be joined yet: it is looked for once more.
+            with contextlib.suppress(RuntimeError):
+                thread.join(0.01)
         for pid in children:
             wait_for_exit(pid, 0.01)
         if descriptors and not threads and not children:

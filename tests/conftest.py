@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -251,7 +251,7 @@ class Belongings:
         descriptors = dict(self.descriptors.items() - before.descriptors.items())
         for thread in threads:
             # One that is only about to start cannot be joined yet: it is looked for once more.
-            with contextlib.suppress(RuntimeError):
+            with suppress(RuntimeError):
                 thread.join(0.01)
         for pid in children:
             wait_for_exit(pid, 0.01)

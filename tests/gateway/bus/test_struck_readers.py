@@ -36,6 +36,9 @@ Boxes = Callable[..., Mailbox]
 Outlets = Callable[..., Outlet]
 Act = Callable[[], Any]
 
+# What strikes as a generator is closed Python itself swallows.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 OURS = gateway.bus.__path__[0]
 
 

@@ -180,7 +180,7 @@ class Inlet:
 
     def _opened(self) -> Message | None:
         """Return the letter that is held; None where it is a bell, or an announcement."""
-        held = self._as_datagram()
+        held = self._tried()
         if held.message is None and held.is_parcel:
             if held.descriptors:
                 self._open_parcel(held)
@@ -205,14 +205,20 @@ class Inlet:
             raise _no_letter(held.size, error) from error
         return _restored(message, data) if message.body_type else message
 
+    def _tried(self) -> _Datagram:
+        """Return what is held, and count the attempt to make a letter of it."""
+        held = self._as_datagram()
+        if held.attempts.are_over():
+            raise ProtocolError("whoever read it was interrupted each time")
+        return held
+
     def _as_datagram(self) -> _Datagram:
+        """Return what is held with all that is known of it."""
         held = self.held
         assert held is not None
         if not isinstance(held, _Datagram):
             held = _Datagram(held)
             self.held = held
-        if held.attempts.are_over():
-            raise ProtocolError("whoever read it was interrupted each time")
         return held
 
     def _take_out(self, held: _Datagram) -> None:
@@ -227,12 +233,9 @@ class Inlet:
 
     def _let_go(self, error: BaseException) -> None:
         """Drop what is held and lies in the socket still, and what is no letter."""
-        held = self.held
-        if held is None or isinstance(held, int):
+        if self.held is None or isinstance(self.held, int):
             return
-        if not isinstance(held, _Datagram):
-            held = _Datagram(held)
-            self.held = held
+        held = self._as_datagram()
         is_refused = isinstance(error, ProtocolError)
         if is_refused:
             held.is_letter = isinstance(error, NoBodyError)
@@ -258,7 +261,7 @@ class Inlet:
             for looked in self._looks:
                 self.held = looked
                 break
-            held = self._as_datagram()
+            held = self._tried()
             if held.descriptors or monotonic() >= deadline:
                 return held
             # Another thread was faster, as one that reads a large body, and gives it back.

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from time import monotonic
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -32,6 +33,8 @@ from gateway.bus.wire import socket_name
 from gateway.clock import Clock
 from gateway.errors import GatewayError, MailboxFullError, ProtocolError, RecipientGoneError
 from gateway.mail.message import Message, is_solicited
+
+T = TypeVar("T")
 
 LOOK_EVERY = 64
 """Letters in a row after which the descriptors are looked at, whatever else waits."""
@@ -223,6 +226,16 @@ class Intake:
         if self.closed:
             self._end()
 
+    def _in_line(self, act: Callable[[Standing], T]) -> T:
+        """Have a reader do ``act`` in a place of its own, which it leaves whatever is raised."""
+        place = Standing(reads=True)
+        try:
+            # No loop in here: see `_drain`.
+            return act(place)
+        except BaseException:
+            self._step_back(place)
+            raise
+
     def _go_on(self) -> None:
         """Read what was held as something was raised: nobody is told once more that it is there."""
         self._is_torn = False
@@ -232,15 +245,7 @@ class Intake:
 
     def _look(self) -> None:
         """Read and serve what is ready although letters wait: a flood must not hide it."""
-        place = Standing(reads=True)
-        try:
-            # No loop in here: see `_drain`.
-            self._look_from(place)
-            if self.closed:
-                self._end()
-        except BaseException:
-            self._step_back(place)
-            raise
+        self._in_line(self._look_from)
         self._in_a_row = 0
         for _ in range(len(self._ready)):
             self._serve()
@@ -260,6 +265,8 @@ class Intake:
                 lead.leave(place)
             if leads:
                 break
+        if self.closed:
+            self._end()
 
     def _mail_lies_there(self) -> bool:
         if self._mail_fd < 0:

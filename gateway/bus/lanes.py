@@ -10,8 +10,8 @@ A reply whose letter has an open call goes to that call and nowhere else. One
 whose call was closed (the caller gave up) is dropped and counted. Any other
 reply is ordinary mail, and is remembered for a while in case somebody asks.
 
-Whoever calls holds the mailbox's lock, but for one: its reader takes from ``letters``
-without it, counts that as handed out, and then looks whether somebody waits for the room
+Whoever calls holds the mailbox's lock, but for one: its reader counts a letter as handed out,
+takes it from ``fifo`` without the lock, and then looks whether somebody waits for the room
 (`Lanes.let_in`). So whoever else takes from there may find it empty, and whoever lines up
 before it looks once more.
 """
@@ -121,10 +121,7 @@ class Waiting:
 
 
 class ByPriority:
-    """Letters, the most urgent first; otherwise what a ``deque`` is.
-
-    While two take letters out, neither is told that there is none as long as one lies there.
-    """
+    """Letters in a queue for each priority; they are taken out under the mailbox's lock alone."""
 
     __slots__ = ("queues",)
 
@@ -143,13 +140,9 @@ class ByPriority:
                 return queue
         return self.queues[0]
 
-    def popleft(self) -> Message:
-        """Take the first of the most urgent out, or raise `IndexError`."""
-        return _first_of(self.queues)
-
     def pop_least(self) -> Message:
         """Take the first of the least urgent out, or raise `IndexError`."""
-        return _first_of(self.queues[::-1])
+        return next((queue for queue in self.queues[::-1] if queue), self.queues[0]).popleft()
 
     def __len__(self) -> int:
         return sum(map(len, self.queues))
@@ -357,9 +350,7 @@ class Lanes:
         # More than fits may have come from a socket; that goes first.
         while self.waiting and len(self.letters) < self.size:
             first = self.waiting[0]
-            queue = self.fifo
-            if queue is None:
-                queue = self._queue_for(first.message)
+            queue = self._queue_for(first.message)
             # First: a writer that is woken too early looks again, one that is not sleeps on.
             with contextlib.suppress(RuntimeError):
                 first.lock.release()
@@ -455,15 +446,6 @@ class Lanes:
         """Return the ledger's balance at this moment."""
         # Some that were counted may be in a reader's hands, on their way to a lane.
         return balance(self.counts, self.queued, self.taken_in)
-
-
-def _first_of(queues: tuple[deque[Message], ...]) -> Message:
-    """Take a letter out of the first of ``queues`` that has one, or raise `IndexError`."""
-    for queue in queues:
-        # Somebody else may take the last one this very moment.
-        with contextlib.suppress(IndexError):
-            return queue.popleft()
-    raise IndexError
 
 
 def _queues_of(letters: deque[Message] | ByPriority) -> tuple[deque[Message], ...]:

@@ -239,23 +239,22 @@ class Mailbox(ReplyWaits):
             if alone:
                 read = self._listen(timeout)
                 # Without the lock, as above.
-                if lead.followers or lanes.beside or lanes.waiting or self.closed:
-                    pass
-                elif read is None and letters:
+                if not (lead.followers or lanes.beside or lanes.waiting or self.closed) and (
+                    letters if read is None else read.kind == "letter" and not letters
+                ):
                     lead.leader = None
                     lead.asleep = False
                     lead.readers -= 1
-                    lanes.counts[HANDED_OUT] += 1
-                    message = letters.popleft()
-                elif read is not None and read.kind == "letter" and not letters:
-                    lead.leader = None
-                    lead.asleep = False
-                    lead.readers -= 1
-                    self._source.held = None
-                    lanes.counts[PASSED_ON] += 1
-                    lanes.counts[TAKING] = 0
-                    message = read
-                if message is None:
+                    if read is None:
+                        assert letters is not None
+                        lanes.counts[HANDED_OUT] += 1
+                        message = letters.popleft()
+                    else:
+                        self._source.held = None
+                        lanes.counts[PASSED_ON] += 1
+                        lanes.counts[TAKING] = 0
+                        message = read
+                else:
                     with self._lock:
                         # First: without the lead others read, and need no lock to take it.
                         if read is not None:
@@ -276,12 +275,7 @@ class Mailbox(ReplyWaits):
 
     def _get(self, message: Message | None, deadline: float) -> Message | None:
         """Go on where `get` met with something unusual, ``message`` or nothing so far."""
-        place = Standing(reads=True)
-        try:
-            return self._get_at(place, message, deadline)
-        except BaseException:
-            self._step_back(place)
-            raise
+        return self._in_line(lambda place: self._get_at(place, message, deadline))
 
     def _get_at(self, place: Standing, message: Message | None, deadline: float) -> Message | None:
         lead, lanes = self._lead, self._lanes
@@ -339,13 +333,7 @@ class Mailbox(ReplyWaits):
         What a reader learns in another way, as of a death, may overtake the
         letters that lie in its sockets: whoever was killed had written them.
         """
-        place = Standing(reads=True)
-        try:
-            # No loop in here: see `Intake._drain`.
-            return self._collect(place)
-        except BaseException:
-            self._step_back(place)
-            raise
+        return self._in_line(self._collect)
 
     def _collect(self, place: Standing) -> list[Message]:
         lead, lanes = self._lead, self._lanes

@@ -23,6 +23,24 @@ PS = """
 """
 
 
+HELD = """
+    SENT = 700  # more than fit into the socket, the mailbox and the writer's queue
+    class Reader(Process):
+        def birth(self):
+            self.add_filter(subject="^wait$", callback=self.on_wait)
+            self.handled = 0
+            self.add_filter(subject="^flood$", callback=self.on_flood)
+            self.add_filter(subject="^handled$", callback=lambda m: self.reply(m, self.handled))
+        def on_flood(self, message):
+            self.handled += 1
+        def on_wait(self, message):
+            self.reply(message)
+            while not os.path.exists(SOCKETS + "/go"):
+                self.light_sleep(0.01)
+"""
+"""A reader that reads nothing until it may, and what is too much for it."""
+
+
 @pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
 def test_a_letter_that_is_sent_back_is_bounced_and_not_delivered(start: Any, mode: str) -> None:
     program = start(f"""{PS}
@@ -67,20 +85,7 @@ def test_a_letter_that_is_sent_back_is_bounced_and_not_delivered(start: Any, mod
 
 def test_what_a_writer_dropped_is_known_after_its_end(start: Any) -> None:
     program = start(f"""{PS}
-    SENT = 700  # more than fit into the socket, the mailbox and the writer's queue
-    class Reader(Process):
-        def birth(self):
-            self.add_filter(subject="^wait$", callback=self.on_wait)
-            self.handled = 0
-            self.add_filter(subject="^flood$", callback=self.on_flood)
-            self.add_filter(subject="^handled$", callback=lambda m: self.reply(m, self.handled))
-        def on_flood(self, message):
-            self.handled += 1
-        def on_wait(self, message):
-            self.reply(message)
-            while not os.path.exists(SOCKETS + "/go"):
-                self.light_sleep(0.01)
-    class Writer(Process):
+{HELD}    class Writer(Process):
         def birth(self):
             self.wait_for_reply(self.send("reader", "wait"))
             for number in range(SENT):
@@ -119,20 +124,7 @@ def test_what_a_writer_dropped_is_known_after_its_end(start: Any) -> None:
 def test_what_a_writer_lost_is_known_while_it_lives_and_when_it_was_killed(start: Any) -> None:
     program = start(f"""{PS}
     import signal
-    SENT = 700  # more than fit into the socket, the mailbox and the writer's queue
-    class Reader(Process):
-        def birth(self):
-            self.add_filter(subject="^wait$", callback=self.on_wait)
-            self.handled = 0
-            self.add_filter(subject="^flood$", callback=self.on_flood)
-            self.add_filter(subject="^handled$", callback=lambda m: self.reply(m, self.handled))
-        def on_flood(self, message):
-            self.handled += 1
-        def on_wait(self, message):
-            self.reply(message)
-            while not os.path.exists(SOCKETS + "/go"):
-                self.light_sleep(0.01)
-    class Writer(Process):
+{HELD}    class Writer(Process):
         def life(self):
             self.wait_for_reply(self.send("reader", "wait"))
             for number in range(SENT):

@@ -287,10 +287,9 @@ class Application:
         """Run until the main process ends; return 0, or 1 where something failed.
 
         That is main itself, whom the application is bound to, a ``death`` that raised at the
-        stop, a thread that did not end, or the emergency brake. Who failed before was its restart
-        policy's business, and an OS process that is killed at the stop, or crashes, counts for
-        none of that. 130 where Ctrl-C was pressed twice. Raises `ConfigError` where it
-        cannot even begin.
+        stop or was killed, unless by ``force_stop``, a thread that did not end, or the emergency
+        brake. Who failed before was its restart policy's business. 130 where Ctrl-C was pressed
+        twice. Raises `ConfigError` where it cannot even begin.
         """
         with Undoing() as stack:
             boss, lives = self._begin(stack, {})

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
+from time import monotonic
 from typing import Any
 
 from gateway.bus.baton import Leave
@@ -57,6 +58,9 @@ from gateway.supervision.systemd import Systemd
 log = logging.getLogger(__name__)
 
 MAILBOX_SIZE = 4096
+
+HEED = 0.25
+"""Seconds after which whoever waits for the end of the crew looks after its signals."""
 
 
 class Boss:
@@ -204,7 +208,10 @@ class Boss:
         if self._hurried:
             self._shutdown.hurry()
         self._box.wake()
-        self._thread.join(timeout + 3 * GRACE)
+        end = monotonic() + timeout + 3 * GRACE
+        while self._thread.is_alive() and monotonic() < end:
+            # A signal that came just before it sleeps wakes nobody: its handler runs after this.
+            self._thread.join(HEED)
         if self._failed:
             self._end_threads(timeout)
         self._accounts.end()
@@ -380,7 +387,7 @@ class Boss:
 
     @property
     def failed_death(self) -> str:
-        """Whose ``death`` raised while the application stopped, and what; empty where none did."""
+        """Whose ``death`` went wrong while the application stopped, and how; empty for nobody's."""
         return self._deaths.failed_death
 
     def _bound_end(self, member: Member, cause: str) -> None:

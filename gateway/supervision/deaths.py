@@ -61,7 +61,7 @@ class Deaths:
         self._on_bound_end = on_bound_end
         self._is_stopping = is_stopping
         self.failed_death = ""
-        """Whose ``death`` raised when no policy was left to judge it, and what."""
+        """Whose ``death`` went wrong when no policy was left to judge it, and how."""
 
     # Who tells
 
@@ -76,6 +76,9 @@ class Deaths:
         else:
             reaped = member.exit_status
             cause = _SILENT if reaped is None else _cause_of(reaped)
+            # Who is stopped by force has no time for its death: it was to be so.
+            if self._is_stopping() and member.told_to_die and not member.spec.force_stop:
+                self.failed_death = f"{member.spec.name}: {cause}"
             self.gone(member, member.why or cause, failed=True)
 
     def ended(self, message: Message) -> None:

@@ -18,7 +18,7 @@ def end_of(name: str, make: Callable[[], Process]) -> str:
     try:
         run(make())
     except SystemExit as leaving:
-        return f"it called exit({leaving.code!r})" if leaving.code else ""
+        return exit_in_words(name, leaving)
     except ConfigError as mistake:
         # It says all that whoever wrote the configuration needs.
         log.error("process %s: %s", name, mistake)
@@ -30,6 +30,18 @@ def end_of(name: str, make: Callable[[], Process]) -> str:
         log_bug(name, bug)
         return in_words(bug)
     return ""
+
+
+def exit_in_words(name: str, leaving: SystemExit) -> str:
+    """Return what went wrong, and log it, where the process ``name`` called ``sys.exit()``.
+
+    Nothing where its status is 0.
+    """
+    if not leaving.code:
+        return ""
+    words = f"it called exit({leaving.code!r})"
+    log.error("process %s failed: %s", name, words)
+    return words
 
 
 def log_bug(name: str, bug: BaseException) -> None:

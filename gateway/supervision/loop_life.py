@@ -20,7 +20,7 @@ from gateway.process.aio_runner import run
 from gateway.process.context import Context
 from gateway.supervision.child import tell_end
 from gateway.supervision.external import External
-from gateway.supervision.life import log_bug
+from gateway.supervision.life import exit_in_words, log_bug
 from gateway.supervision.loop_thread import LoopThread
 from gateway.supervision.member import Member
 from gateway.supervision.program import ProgramError
@@ -86,7 +86,7 @@ class Loops:
             error = str(ended)
             log.error("process %s ended: %s", context.name, error)
         except SystemExit as leaving:
-            error = f"it called exit({leaving.code!r})" if leaving.code else ""
+            error = exit_in_words(context.name, leaving)
         except BaseException as bug:  # noqa: BLE001 - it is logged, and judged by the boss
             log_bug(context.name, bug)
             error = in_words(bug)

@@ -14,6 +14,7 @@ import pytest
 from gateway.bus.directory import Book
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.bus.pump import Pump
 from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import RealClock
 from gateway.mail.message import Message
@@ -66,6 +67,14 @@ class Thread:
     @property
     def runs(self) -> bool:
         return self._thread.is_alive()
+
+
+@pytest.fixture
+def pump() -> Iterator[Pump]:
+    """A pump, which drops what still waits there at the end."""
+    made = Pump()
+    yield made
+    made.stop()
 
 
 @pytest.fixture

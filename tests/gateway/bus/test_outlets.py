@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,13 +16,6 @@ from gateway.mail.message import Message
 
 Make = Callable[..., Message]
 Boxes = Callable[..., Mailbox]
-
-
-@pytest.fixture
-def pump() -> Iterator[Pump]:
-    made = Pump()
-    yield made
-    made.stop()
 
 
 def handed_over(outlet: Outlet, letter: Make, most: int) -> int:

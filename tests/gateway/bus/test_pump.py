@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,13 +19,6 @@ from gateway.mail.message import Message
 Make = Callable[..., Message]
 Boxes = Callable[..., Mailbox]
 Outlets = Callable[..., Outlet]
-
-
-@pytest.fixture
-def pump() -> Iterator[Pump]:
-    pump = Pump()
-    yield pump
-    pump.stop()
 
 
 def drained(box: Mailbox, last: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -314,13 +314,6 @@ def test_what_is_kept_is_taken_again_as_soon_as_that_can_be() -> None:
 
 
 POLICIES: list[Any] = ["block", "reject", "drop_oldest"]
-
-
-@pytest.fixture
-def pump() -> Iterator[Pump]:
-    pump = Pump()
-    yield pump
-    pump.stop()
 
 
 @pytest.mark.parametrize("policy", POLICIES)

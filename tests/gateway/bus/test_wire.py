@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.bus.inlet import Inlet, new_buffer
+from gateway.bus.lanes import Policy
 from gateway.bus.mailbox import Mailbox
+from gateway.bus.outlets import outlet_to
 from gateway.bus.parcels import LARGEST
+from gateway.bus.pump import Pump
 from gateway.bus.wire import INLINE, Folder, Outlet, socket_name
-from gateway.errors import BodyError, MailboxFullError, RecipientGoneError
+from gateway.errors import BodyError, MailboxFullError, RecipientGoneError, ShortageError
 from gateway.mail.body import register
 from gateway.mail.message import Message
 
@@ -101,6 +105,31 @@ def test_a_large_struct_arrives_as_what_it_was(box: Boxes, letter: Make, outlet:
     target = box()
     outlet().deliver(letter(body=Picture("x" * INLINE), body_type="Picture"))
     assert target.get(5.0).body == Picture("x" * INLINE)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("policy", ["block", "reject", "drop_oldest"])
+@pytest.mark.parametrize("kind", ["letter", "reply", "bounce"])
+def test_what_is_too_large_for_a_small_buffer_of_the_kernels_goes_beside(
+    letter: Make, box: Boxes, folder: Folder, pump: Pump, policy: Policy, kind: Any
+) -> None:
+    target, out = box(), outlet_to(folder, "worker", 1, policy, pump)
+    for lane in ("mail", "urgent"):
+        out.socket_for(lane).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    for body in ({"text": "x" * 40_000}, b"y" * 40_000, "small"):
+        out.deliver(letter(kind=kind, body=body))
+        assert target.get(5.0).body == body  # type: ignore[union-attr]
+
+
+def test_what_cannot_even_go_beside_in_a_small_buffer_is_told_of(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    box()
+    out = outlet()
+    out.socket_for("mail").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    body: Any
+    for body in ({}, b"", bytes(INLINE + 1)):
+        with pytest.raises(ShortageError, match=r"raise net\.core\.wmem_default"):
+            out.deliver(letter("x" * 20_000, body=body))
 
 
 def test_large_bodies_one_after_the_other_do_not_mix(

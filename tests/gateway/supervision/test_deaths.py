@@ -433,14 +433,14 @@ def test_who_answers_and_dies_has_answered(start: Any) -> None:
                 os.kill(os.getpid(), 9)
         class Main(Process):
             def birth(self):
-                self.subscribe("processes/worker/state", self.on_state)
                 self.rounds = 0
+                self.subscribe("processes/worker/state", self.on_state)
             def on_state(self, message):
                 if message.body["state"] == "living":
                     assert self.wait_for_reply(self.send("worker", "ask"), 30).body == "last words"
                     self.rounds += 1
-                    if self.rounds == 25:
-                        self.die()
+                elif self.rounds == 25:
+                    self.die()
         class App(Application):
             def build(self):
                 self.add_process("worker", Worker, mode="fork", restart=SOON)

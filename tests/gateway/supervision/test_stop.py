@@ -151,6 +151,51 @@ def test_a_death_that_raises_at_the_stop_is_the_status(start: Any, mode: str) ->
     assert program.complaints().count("ZeroDivisionError: in death") == 1
 
 
+@pytest.mark.parametrize(("force", "status"), [(False, 1), (True, 0)])
+def test_a_death_that_is_killed_at_the_stop_is_the_status(
+    start: Any, *, force: bool, status: int
+) -> None:
+    program = start(f"""
+        class Worker(Process):
+            def death(self):
+                say("dying")
+                os.kill(os.getpid(), signal.SIGKILL)
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork", force_stop={force})
+        class Main(Loud):
+            def birth(self):
+                self.start_process("worker")
+                self.die()
+        say("status", App(main=Main, sockets=SOCKETS).run())
+        """)
+    program.wait_for(f"status {status}")
+    assert program.end() == 0
+    assert "dying" in program.said
+
+
+@pytest.mark.parametrize(
+    ("left", "status", "told"),
+    [("", 0, ""), ("3", 1, "main failed: it called exit(3)"), ("'no arm'", 1, "exit('no arm')")],
+)
+def test_a_main_that_exits_ends_everything_and_says_why(
+    start: Any, left: str, status: int, told: str
+) -> None:
+    program = start(f"""
+        class Main(Loud):
+            def life(self):
+                sys.exit({left})
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Loud, mode="fork")
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == status
+    assert "death main" in program.said
+    assert told in program.complaints()
+    assert bool(told) is ("failed" in program.complaints())
+
+
 @pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
 def test_a_life_that_raised_before_the_stop_was_its_policys_business(start: Any, mode: str) -> None:
     program = start(f"""
@@ -209,7 +254,7 @@ def test_who_does_not_end_is_ended_within_the_deadline(start: Any, deaf: str) ->
             def build(self):
                 self.add_process("deaf", Deaf, mode="fork")
                 self.add_process("other", Loud, mode="fork")
-        App(main=Loud, sockets=SOCKETS).run()
+        say("status", App(main=Loud, sockets=SOCKETS).run())
         """)
     program.wait_for("deaf")
     program.wait_for("birth other")
@@ -219,6 +264,7 @@ def test_who_does_not_end_is_ended_within_the_deadline(start: Any, deaf: str) ->
     program.end()
     assert monotonic() - asked < 4.0
     assert ("death deaf" in program.said) is (deaf == "to letters")
+    assert ("status 0" in program.said) is (deaf == "to letters"), "a KILL is no death"
     assert {"death other", "death main"} <= set(program.said)
 
 

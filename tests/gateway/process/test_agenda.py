@@ -159,6 +159,7 @@ def test_what_control_mail_has_done_soon_is_done_although_its_reader_sleeps() ->
     class Sleeper(Process):
         def birth(self) -> None:
             self._box.obey_also(self.on_control)
+            self.publish("born", True, retain=True)
 
         def on_control(self, message: Message) -> bool:
             if message.subject != "ring":
@@ -168,14 +169,16 @@ def test_what_control_mail_has_done_soon_is_done_although_its_reader_sleeps() ->
             return True
 
     def scene(main: Process) -> list[Any]:
-        heard: list[Any] = []
-        main.subscribe("rang", lambda message: heard.append(message.body))
+        heard: list[str] = []
+        for topic in ("born", "rang"):
+            main.subscribe(topic, lambda message: heard.append(message.subject))
+        until(main, lambda: bool(heard))
         main.light_sleep(0.1)
         main.send_control("sleeper", "ring")
-        until(main, lambda: bool(heard))
+        until(main, lambda: "rang" in heard)
         return heard
 
-    assert play(scene, sleeper=(Sleeper, "fork")) == [True]
+    assert play(scene, sleeper=(Sleeper, "fork")) == ["born", "rang"]
 
 
 def test_to_look_costs_the_same_however_many_alarms_there_are(

@@ -555,14 +555,13 @@ class Application:
         assert main_box is not None
         self._desk.open(self._office, main_box)
 
-    def _force(self) -> None:
-        """Wait for nobody any longer; on the main thread alone, in a signal's handler."""
+    def _force(self) -> bool:
+        """Wait for nobody any longer, in a signal's handler; tell whether to interrupt main."""
         self._is_forced = True
         self.stop()
         if self._boss is not None:
             self._boss.hurry()
-        if self._is_interruptible:
-            raise KeyboardInterrupt
+        return self._is_interruptible
 
     def _finish(self, boss: Boss) -> None:
         """Stop the crew, and say how it all ended."""

@@ -27,9 +27,12 @@ class StopSignals:
     """
 
     def __init__(
-        self, stop: Callable[[], None], force: Callable[[], None], *, clock: Clock
+        self, stop: Callable[[], None], force: Callable[[], bool], *, clock: Clock
     ) -> None:
-        """Call ``stop()`` for each, and ``force()``, which may raise, for Ctrl-C after one."""
+        """Call ``stop()`` for each, and ``force()`` for Ctrl-C after one.
+
+        Where that returns true, who is interrupted is to be: `KeyboardInterrupt` is raised.
+        """
         self._stop = stop
         self._force = force
         self._clock = clock
@@ -53,6 +56,16 @@ class StopSignals:
         elif number == signal.SIGINT:
             if now - self._asked < ECHO:
                 return
-            self._force()
+            if self._force() and not _is_swallowed(frame):
+                raise KeyboardInterrupt
             return
         self._stop()
+
+
+def _is_swallowed(frame: FrameType | None) -> bool:
+    """Tell whether Python would print what is raised in ``frame``, and go on."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False

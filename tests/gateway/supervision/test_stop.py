@@ -449,6 +449,56 @@ def test_a_second_ctrl_c_stops_by_force(start: Any, sockets: Path, stuck: str) -
     assert not list(sockets.glob("bus/*"))
 
 
+@pytest.mark.parametrize("instruction", range(1, 4000, 100))
+def test_a_second_ctrl_c_ends_it_wherever_it_comes_in(start: Any, instruction: int) -> None:
+    # A main process runs 4,300 instructions from the first Ctrl-C to its end, and 380 of them
+    # are followed by a look for signals. The second comes in before one of those.
+    program = start(f"""
+        import _thread, itertools
+        from gateway.supervision import stop_signals
+        stop_signals.ECHO = 0.0
+        left = {instruction}
+        # A `for` looks for no signals when it has called this.
+        arrives = map(_thread.interrupt_main, itertools.repeat(signal.SIGINT))
+        def outwards(frame):
+            while frame:
+                yield frame
+                frame = frame.f_back
+        def trace(frame, event, _):
+            global left
+            frame.f_trace_opcodes = True
+            left -= event == "opcode"
+            if left:
+                return trace
+            left = -1
+            sys.settrace(None)
+            for outer in outwards(frame):
+                outer.f_trace = None
+            say("struck", frame.f_code.co_qualname)
+            for _ in arrives:
+                break
+        class App(Application):
+            shutdown_timeout = 60.0
+            def build(self):
+                self.add_process("other", Loud, mode="fork")
+            def stop(self):
+                super().stop()
+                if left > 0:
+                    sys.settrace(trace)
+                    for outer in outwards(sys._getframe()):
+                        outer.f_trace, outer.f_trace_opcodes = trace, True
+        status = App(main=Loud, sockets=SOCKETS).run()
+        sys.settrace(None)
+        say("over", status)
+        """)
+    program.wait_for("birth main")
+    program.signal(signal.SIGINT)
+    assert program.end() == 0
+    assert "over 130" in program.said, program.said
+    assert any(line.startswith("struck") for line in program.said)
+    assert "Traceback" not in program.complaints(), program.said
+
+
 @pytest.mark.parametrize("when", ["start", "stop"])
 def test_ctrl_c_interrupts_neither_the_first_nor_the_last_steps(
     start: Any, sockets: Path, when: str

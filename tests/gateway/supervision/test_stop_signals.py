@@ -14,9 +14,9 @@ from gateway.supervision.stop_signals import ECHO, StopSignals
 def test_a_second_ctrl_c_forces() -> None:
     clock, asked = VirtualClock(), []
 
-    def force() -> None:
+    def force() -> bool:
         asked.append("force")
-        raise KeyboardInterrupt
+        return True
 
     with StopSignals(lambda: asked.append("stop"), force, clock=clock):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -27,9 +27,36 @@ def test_a_second_ctrl_c_forces() -> None:
     assert asked == ["stop", "stop", "force"]
 
 
+def test_who_would_not_hear_it_is_not_interrupted() -> None:
+    class Dropped:
+        def __del__(self) -> None:
+            # Python prints what is raised in here, and goes on.
+            os.kill(os.getpid(), signal.SIGINT)
+
+    clock, forced = VirtualClock(), 0
+
+    def force() -> bool:
+        nonlocal forced
+        forced += 1
+        return True
+
+    with StopSignals(lambda: None, force, clock=clock):
+        os.kill(os.getpid(), signal.SIGINT)
+        clock.now += ECHO
+        Dropped()
+        assert forced == 1
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_one_that_a_wrapper_passes_on_is_the_first_one() -> None:
     clock, asked = VirtualClock(), []
-    with StopSignals(lambda: asked.append("stop"), lambda: asked.append("force"), clock=clock):
+
+    def force() -> bool:
+        asked.append("force")
+        return False
+
+    with StopSignals(lambda: asked.append("stop"), force, clock=clock):
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGINT)
             clock.now += ECHO / 4

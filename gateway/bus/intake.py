@@ -464,34 +464,26 @@ class Intake:
         """Close what is open, lock held, once nobody leads; return what lay in the sockets."""
         if self._lead.leader is not None:
             return []
-        lanes = self._lanes
-        counts = lanes.counts
         left = self._left
         # Not all of them where a signal's handler has raised in here before.
         inlets = [inlet for inlet in self._inlets.values() if inlet.is_open]
         for inlet in inlets:
             # First: a bell that came after this would ring for nobody.
             inlet.refuse()
-        with contextlib.ExitStack() as stack:
-            ending: list[RingReader] = []
-            if self._rings is not None and self._inlets:
-                ending = stack.enter_context(self._rings.ending(self._mail_name))
-            self._take_rest(inlets)
-            counts[TAKING] = 1
-            for ring in ending:
-                before = len(left)
-                lanes.taken_in = ring.rest(left, counts, lanes.taken_in)
-                counts[LOST] += len(left) - before
-            counts[TAKING] = 0
+        if self._rings is not None and self._inlets:
+            self._rings.ending(self._mail_name, lambda ending: self._take_rest(inlets, ending))
+        else:
+            self._take_rest(inlets, [])
         self._inlets = {}
         self._flowing = []
         self._lead.close()
         self._left = []
         return left
 
-    def _take_rest(self, inlets: list[Inlet]) -> None:
-        """Take out what lies in ``inlets``, counted as lost with the reader, and close them."""
-        counts, left = self._lanes.counts, self._left
+    def _take_rest(self, inlets: list[Inlet], ending: list[RingReader]) -> None:
+        """Take out what lies in sockets, which are closed, and in rings: lost with the reader."""
+        lanes, left = self._lanes, self._left
+        counts = lanes.counts
         for inlet in inlets:
             for message in inlet.rest():
                 if message is None:
@@ -501,3 +493,9 @@ class Intake:
                     counts[LOST] += 1
                     left.append(message)
             inlet.close()
+        counts[TAKING] = 1
+        for ring in ending:
+            before = len(left)
+            lanes.taken_in = ring.rest(left, counts, lanes.taken_in)
+            counts[LOST] += len(left) - before
+        counts[TAKING] = 0

@@ -217,16 +217,18 @@ class Office:
         for inlet in inlets:
             # First: a bell that came after this would ring for nobody.
             inlet.refuse()
-        with contextlib.ExitStack() as stack:
-            ending: list[RingReader] = []
-            if self._rings is not None:
-                mail = socket_name(name, incarnation, "mail")
-                ending = stack.enter_context(self._rings.ending(mail))
+
+        def take_stock(ending: list[RingReader]) -> None:
             for inlet in inlets:
-                left += [message for message in inlet.rest() if message is not None]
+                left.extend(message for message in inlet.rest() if message is not None)
                 inlet.close()
             for ring in ending:
                 ring.rest(left, empty_row(), 0)
+
+        if self._rings is not None:
+            self._rings.ending(socket_name(name, incarnation, "mail"), take_stock)
+        else:
+            take_stock([])
         if unlinks:
             self.unlink(name, incarnation)
         for message in left:

@@ -12,13 +12,12 @@ its rings is taken out by its boss, like what it left in its sockets.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cache
 from time import monotonic, sleep
 from typing import Protocol
@@ -139,42 +138,51 @@ class Rings:
         ring = RingReader(*self._parts(number), reader.encode(), is_signed=self._is_signed)
         return ring if ring.is_for(reader.encode()) else None
 
-    @contextlib.contextmanager
-    def ending(self, reader: str) -> Iterator[list[RingReader]]:
-        """Offer every ring to a mailbox that is gone, so that stock is taken of them.
+    def ending(self, reader: str, take_stock: Callable[[list[RingReader]], None]) -> None:
+        """Offer every ring to a mailbox that is gone, for ``take_stock`` of them.
 
         What is put in from here on is refused; nobody borrows them meanwhile.
         """
-        found: list[RingReader] = []
-        name = reader.encode()
         _heed_forks(self)
+        # No context manager of Python's own: a handler that raises on the way into one, or out
+        # of it, would leave the lock taken.
         with self._lock:
+            found: list[RingReader] = []
             try:
-                for number in range(len(self._events)):
-                    # Looked at twice: mostly there is none, and then no system call is made.
-                    if not self._look(number).is_for(name):
-                        continue
-                    if not self._has_locked(self._tenure(number), TENURE):
-                        # Whoever was stopped as it borrowed found nothing in there.
-                        continue
-                    ring = self.ring_for(number, reader)
-                    if ring is None or ring.is_over:
-                        self._unlock(self._tenure(number))
-                    else:
-                        # Such locks do not keep a signal's handler of this process from borrowing.
-                        self._ending.add(number)
-                        found.append(ring)
-                        ring.end(over=False)
-                if found:
-                    # What was put in before is visible from here on, and whoever puts in
-                    # something later sees that this is the end.
-                    sleep(VISIBLE)
-                yield found
+                self._begin_to_end(reader, found)
+                take_stock(found)
             finally:
-                for ring in found:
-                    ring.end(over=True)
-                    self._unlock(self._tenure(ring.number))
-                    self._ending.discard(ring.number)
+                self._end(found)
+
+    def _begin_to_end(self, reader: str, found: list[RingReader]) -> None:
+        """Find the rings to ``reader``, and have writers refused there, lock held."""
+        name = reader.encode()
+        for number in range(len(self._events)):
+            # Looked at twice: mostly there is none, and then no system call is made.
+            if not self._look(number).is_for(name):
+                continue
+            if not self._has_locked(self._tenure(number), TENURE):
+                # Whoever was stopped as it borrowed found nothing in there.
+                continue
+            ring = self.ring_for(number, reader)
+            if ring is None or ring.is_over:
+                self._unlock(self._tenure(number))
+            else:
+                # Such locks do not keep a signal's handler of this process from borrowing.
+                self._ending.add(number)
+                found.append(ring)
+                ring.end(over=False)
+        if found:
+            # What was put in before is visible from here on, and whoever puts in
+            # something later sees that this is the end.
+            sleep(VISIBLE)
+
+    def _end(self, found: list[RingReader]) -> None:
+        """Have those be borrowed again of which stock was taken, lock held."""
+        for ring in found:
+            ring.end(over=True)
+            self._unlock(self._tenure(ring.number))
+            self._ending.discard(ring.number)
 
     def close(self) -> None:
         """Give the descriptors back."""

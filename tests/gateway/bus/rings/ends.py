@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gateway.bus.ledger import empty_row
@@ -24,6 +25,18 @@ Boxes = Callable[..., Mailbox]
 Outlets = Callable[..., RingOutlet]
 Flowing = Callable[[RingOutlet, Mailbox], int]
 Waiting = Callable[[], tuple[RingOutlet, Any]]
+
+
+@contextmanager
+def taking_stock(rings: Rings, reader: str = READER) -> Iterator[list[RingReader]]:
+    """Do what `Rings.ending` does, for as long as the ``with`` lasts."""
+    found: list[RingReader] = []
+    with rings._lock:
+        try:
+            rings._begin_to_end(reader, found)
+            yield found
+        finally:
+            rings._end(found)
 
 
 def borrowed(rings: Rings, reader: str = READER) -> RingWriter:

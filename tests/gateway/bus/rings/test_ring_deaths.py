@@ -7,8 +7,7 @@ import random
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from gateway.bus.directory import Book
 from gateway.bus.ledger import SharedLedgers, empty_row
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.bus.ring import SLOTS
+from gateway.bus.ring import SLOTS, RingReader
 from gateway.bus.ring_outlet import RingOutlet
 from gateway.bus.rings import Rings
 from gateway.bus.wire import Folder, socket_name
@@ -35,6 +34,7 @@ from tests.gateway.bus.rings.ends import (
     Waiting,
     drained,
     filled,
+    taking_stock,
 )
 
 
@@ -82,17 +82,18 @@ def test_a_ring_that_is_borrowed_as_its_reader_ends_takes_nothing(
     out = outlet()
     count = filled(out, letter)
     told: list[Any] = []
-    ending = Rings.ending
+    really = Rings.ending
 
-    @contextmanager
-    def meanwhile(self: Rings, reader: str) -> Iterator[list[Any]]:
-        with ending(self, reader) as found:
+    def meanwhile(self: Rings, reader: str, take: Callable[[list[RingReader]], None]) -> None:
+        def first_write(found: list[RingReader]) -> None:
             for number in range(3):
                 try:
                     out.deliver(letter(body=number), 0.1)
                 except RecipientGoneError:
                     told.append("gone")
-            yield found
+            take(found)
+
+        really(self, reader, first_write)
 
     monkeypatch.setattr(Rings, "ending", meanwhile)
     if who == "office":
@@ -160,7 +161,7 @@ def test_a_writer_that_meets_the_end_waits_to_learn_what_became_of_its_letter(
     out.deliver(letter(body="before"))
     ring = out._ring
     assert ring is not None
-    with rings.ending("worker.1") as ending:
+    with taking_stock(rings) as ending:
         writer = run(lambda: out.deliver(letter(body="counted")))
         until(lambda: ring._words[module._HEAD] == ring._words[module._TAIL] + 2)
         left: list[Message] = []

@@ -17,7 +17,7 @@ import pytest
 from gateway.bus import ring as one
 from gateway.bus import rings as module
 from gateway.bus.ledger import GARBAGE, empty_row
-from gateway.bus.ring import LETTER, NOT_IN, SLOTS, Ring, RingWriter
+from gateway.bus.ring import LETTER, NOT_IN, SLOTS, Ring, RingReader, RingWriter
 from gateway.bus.rings import RINGS, Rings
 from gateway.mail.message import Message
 from tests.gateway.bus.rings.ends import (
@@ -29,6 +29,7 @@ from tests.gateway.bus.rings.ends import (
     packed,
     reader_of,
     taken,
+    taking_stock,
 )
 
 FIRST = 1
@@ -173,7 +174,7 @@ def test_a_reader_that_was_killed_with_a_ring_in_its_hands_leaves_it(
     monkeypatch.setattr(one, "sleep", lambda seconds: late._words.__setitem__(late._at_it, 1))
     assert borrowed(rings, "other.1").number == 1
     monkeypatch.undo()
-    with rings.ending(READER) as ending:
+    with taking_stock(rings) as ending:
         assert left_in(ending) == []
     assert borrowed(rings, "other.1").number == 0
 
@@ -225,7 +226,7 @@ def test_what_was_rung_for_and_what_followed_is_left(rings: Rings, letter: Make)
     writer = borrowed(rings)
     writer.rung(writer.open(packed(letter, 0)))
     writer.put(packed(letter, 1))
-    with rings.ending(READER) as ending:
+    with taking_stock(rings) as ending:
         assert left_in(ending) == [0, 1]
         assert writer.has_ended
     late = writer.put(packed(letter, 2))
@@ -233,21 +234,21 @@ def test_what_was_rung_for_and_what_followed_is_left(rings: Rings, letter: Make)
     writer.await_end()
     assert writer.is_taken(late - 1)
     assert writer.take_back(late)
-    with rings.ending(READER) as ending:
+    with taking_stock(rings) as ending:
         assert ending == [], "stock is taken once"
 
 
 def test_a_writer_is_told_as_soon_as_its_reader_ends(rings: Rings, letter: Make) -> None:
     writer = borrowed(rings)
     writer.rung(writer.open(packed(letter, 0)))
-    with rings.ending(READER):
+    with taking_stock(rings):
         assert writer.put(packed(letter, 1)) == writer.last
 
 
 def test_what_was_put_in_after_the_end_holds_nobody_up(rings: Rings, letter: Make) -> None:
     writer = borrowed(rings)
     writer.rung(writer.open(packed(letter, 0)))
-    with rings.ending(READER) as ending:
+    with taking_stock(rings) as ending:
         left_in(ending)
     writer.put(packed(letter, 1))
     rings.give_back(writer)
@@ -258,7 +259,7 @@ def test_what_nobody_was_told_of_is_not_left(rings: Rings, letter: Make) -> None
     writer = borrowed(rings)
     number = writer.open(packed(letter, 0))
     assert writer.is_unheard(number)
-    with rings.ending(READER) as ending:
+    with taking_stock(rings) as ending:
         assert left_in(ending) == []
     assert writer.take_back(number)
 
@@ -267,7 +268,7 @@ def test_a_ring_of_which_stock_is_taken_is_not_borrowed(rings: Rings, letter: Ma
     writer = borrowed(rings)
     writer.rung(writer.open(packed(letter, 0)))
     rings.give_back(writer)
-    with rings.ending(READER) as ending:
+    with taking_stock(rings) as ending:
         assert len(left_in(ending)) == 1
         assert in_a_child(lambda: borrowed(rings, "other.1").number == 1) == 0
     assert in_a_child(lambda: borrowed(rings, "other.1").number == 0) == 0
@@ -276,7 +277,7 @@ def test_a_ring_of_which_stock_is_taken_is_not_borrowed(rings: Rings, letter: Ma
 def test_a_writer_that_sleeps_is_told_of_the_end(rings: Rings, letter: Make) -> None:
     writer = borrowed(rings)
     writer.rung(writer.open(packed(letter, 0)))
-    with rings.ending(READER):
+    with taking_stock(rings):
         assert select.select([writer], [], [], 0)[0]
 
 
@@ -287,7 +288,7 @@ def test_what_becomes_visible_while_stock_is_taken_is_counted(
     writer.rung(writer.open(packed(letter, 0)))
     late = packed(letter, "late")
     monkeypatch.setattr(module, "sleep", lambda seconds: writer.put(late))
-    with rings.ending(READER) as ending:
+    with taking_stock(rings) as ending:
         assert left_in(ending) == [0, "late"]
 
 
@@ -297,7 +298,7 @@ def test_stock_is_taken_of_what_lies_behind_a_torn_slot(letter: Make) -> None:
     writer.rung(writer.open(packed(letter, "torn")))
     writer._data[writer.last % SLOTS * LETTER + 20] ^= 0xFF
     writer.put(packed(letter, "whole"))
-    with rings.ending(READER) as ending:
+    with taking_stock(rings) as ending:
         assert left_in(ending) == ["whole"]
     rings.close()
 
@@ -322,7 +323,7 @@ def test_stock_is_taken_while_somebody_was_stopped_as_it_looked_for_a_ring(
     try:
         os.read(told, 1)
         os.waitpid(child, os.WUNTRACED)
-        with rings.ending(READER) as ending:
+        with taking_stock(rings) as ending:
             assert left_in(ending) == ["accepted"]
     finally:
         os.kill(child, signal.SIGKILL)
@@ -338,7 +339,7 @@ def test_a_handler_that_borrows_while_stock_is_taken_gets_another_ring(
     writer = borrowed(rings)
     writer.rung(writer.open(packed(letter, 0)))
     rings.give_back(writer)
-    with rings.ending(READER) as ending:
+    with taking_stock(rings) as ending:
         assert left_in(ending) == [0]
         # As a handler on the same thread, which no lock of this OS process keeps out.
         assert borrowed(rings, "other.1").number == 1
@@ -364,9 +365,11 @@ def test_a_child_that_is_forked_while_another_thread_is_in_here_borrows(
             monkeypatch.setattr(Ring, "is_free_for", slow)
             rings.borrow("other.1")
             return
-        with rings.ending("gone.1"):
-            inside.set()
-            assert go_on.wait(10.0)
+        rings.ending("gone.1", take_stock)
+
+    def take_stock(found: list[RingReader]) -> None:
+        inside.set()
+        assert go_on.wait(10.0)
 
     def borrow() -> bool:
         signal.alarm(10)
@@ -477,7 +480,7 @@ def test_what_its_writer_takes_back_as_stock_is_taken_is_no_garbage(
     writer.rung(writer.open(packed(letter, 0)))
     writer.put(packed(letter, 1))
     counts, letters = empty_row(), list[Message]()
-    with rings.ending(READER) as (ring,):
+    with taking_stock(rings) as (ring,):
         monkeypatch.setattr(one, "sleep", lambda seconds: ring.rest(letters, counts, 0))
         was_there = writer.take_back(writer.last)
     assert counts[GARBAGE] == 0

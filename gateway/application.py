@@ -286,10 +286,11 @@ class Application:
     def run(self) -> int:
         """Run until the main process ends; return 0, or 1 where something failed.
 
-        That is main itself, whom the application is bound to, a ``death`` that raised at the
-        stop or was killed, unless by ``force_stop``, a thread that did not end, or the emergency
-        brake. Who failed before was its restart policy's business. 130 where Ctrl-C was pressed
-        twice. Raises `ConfigError` where it cannot even begin.
+        That is main itself, whom the application is bound to, a ``death`` that raised or crashed
+        at the stop, whoever did not end in time and had to be killed or left behind, or the
+        emergency brake. Who failed before was its restart policy's business, and who is added with
+        ``force_stop`` is to be killed. 130 where Ctrl-C was pressed twice. Raises `ConfigError`
+        where it cannot even begin.
         """
         with Undoing() as stack:
             boss, lives = self._begin(stack, {})

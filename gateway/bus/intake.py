@@ -255,7 +255,7 @@ class Intake:
         for _ in range(2):
             with self._lock:
                 if self.closed:
-                    return
+                    break
                 lead.enter(place)
             leads = lead.leader is place
             read = self._sleep(place, 0.0 if leads else HANDOVER)

@@ -20,7 +20,6 @@ SHORT = {
     errno.ETOOMANYREFS: ("no descriptor that may be on its way", "send fewer large bodies at once"),
     errno.ENOMEM: ("no memory", "run less, or raise MemoryMax= of the unit"),
     errno.ENOBUFS: ("no memory of the kernel's", "run less"),
-    errno.EMSGSIZE: ("no room in a socket's buffer", "raise net.core.wmem_default (sysctl)"),
     errno.ENOSPC: ("no room", "free some (df -h and df -i show where there is none)"),
     errno.EFBIG: ("no room in a file", "raise LimitFSIZE= in the unit (ulimit -f)"),
 }

@@ -203,9 +203,9 @@ class Outlet:
             self._wait_for_room(message, timeout, data)
             return
         except OSError as error:
-            if error.errno not in FORESEEN:
-                raise
             if error.errno != errno.EMSGSIZE:
+                if error.errno not in FORESEEN:
+                    raise
                 raise self._as_known(error) from error
             # The machine gives its sockets less than a large letter needs: its body goes beside.
             data = b""
@@ -238,11 +238,11 @@ class Outlet:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
-            if error.errno not in FORESEEN:
-                raise
             is_large = not 0 < len(data) <= INLINE
             if error.errno == errno.EMSGSIZE and not is_large:
                 return self.try_send(message, lane, b"")
+            if error.errno not in FORESEEN:
+                raise
             beside = message.body if type(message.body) is bytes else data
             raise self._as_known(error, len(beside) if is_large else 0) from error
         return True
@@ -263,6 +263,13 @@ class Outlet:
                     )
                 rights = array.array("i", [parcel])
                 used.sendmsg([envelope], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE:
+                    raise
+                raise BodyError(
+                    f"the headers have {len(envelope)} bytes packed, for which the sockets of this"
+                    " machine have no room: raise net.core.wmem_default (sysctl)"
+                ) from error
             finally:
                 os.close(parcel)
         except (OSError, BodyError):

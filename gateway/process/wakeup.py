@@ -15,10 +15,11 @@ import threading
 class Wakeup:
     """Set once; from then on every `wait` returns at once. Thread-safe."""
 
+    _fd = -1
+
     def __init__(self) -> None:
         self.is_set = False
         self._using = threading.RLock()
-        self._fd = -1
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def set(self) -> None:

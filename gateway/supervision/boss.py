@@ -24,7 +24,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
-from time import monotonic
 from typing import Any
 
 from gateway.bus.baton import Leave
@@ -201,22 +200,23 @@ class Boss:
         self._thread.start()
 
     def stop(self, timeout: float) -> list[str]:
-        """End the crew within ``timeout`` seconds; return who had to be left behind."""
+        """End the crew within ``timeout`` seconds; return who had to be killed, or left behind."""
         self._shutdown = Shutdown(
             self._ending, self.members, self._order, timeout, monotonic=self._monotonic
         )
         if self._hurried:
             self._shutdown.hurry()
         self._box.wake()
-        end = monotonic() + timeout + 3 * GRACE
-        while self._thread.is_alive() and monotonic() < end:
+        end = self._monotonic() + timeout + 3 * GRACE
+        while self._thread.is_alive() and self._monotonic() < end:
             # A signal that came just before it sleeps wakes nobody: its handler runs after this.
             self._thread.join(HEED)
         if self._failed:
             self._end_threads(timeout)
         self._accounts.end()
         self._put_away()
-        return [name for name, member in self.members.items() if member.runs]
+        left = [name for name, member in self.members.items() if member.runs]
+        return [*left, *self._shutdown.killed]
 
     def hurry(self) -> None:
         """Have the stop, which may have begun, wait for nobody. Safe in a signal handler."""

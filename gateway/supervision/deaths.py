@@ -76,8 +76,9 @@ class Deaths:
         else:
             reaped = member.exit_status
             cause = _SILENT if reaped is None else _cause_of(reaped)
-            # Who is stopped by force has no time for its death: it was to be so.
-            if self._is_stopping() and member.told_to_die and not member.spec.force_stop:
+            is_torn = member.level == "dying" and reaped != 0
+            # Who is stopped by force has no time for its death, nor has a service: so they want it.
+            if is_torn and self._is_stopping() and not member.spec.is_killed_in_death:
                 self.failed_death = f"{member.spec.name}: {cause}"
             self.gone(member, member.why or cause, failed=True)
 

@@ -47,6 +47,8 @@ class Shutdown:
         self._forced: dict[str, float] = {}
         self.terminated = False
         """Whether those who did not end in time were sent a TERM."""
+        self.killed: list[str] = []
+        """Who did not end in time, and had to be killed."""
         self._pressed: set[tuple[str, signal.Signals]] = set()
 
     def hurry(self) -> None:
@@ -82,6 +84,8 @@ class Shutdown:
                     if member.pidfd >= 0:
                         if self._is_first(member, number):
                             log.error("%s does not end: %s", member.spec.name, number.name)
+                            if number == signal.SIGKILL:
+                                self.killed.append(member.spec.name)
                         send_signal(member.pidfd, number)
                     else:
                         self._press(member, number)

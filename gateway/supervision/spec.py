@@ -133,6 +133,11 @@ class ProcessSpec:
             return self.factory.partition(":")[2]
         return self.factory.__qualname__
 
+    @property
+    def is_killed_in_death(self) -> bool:
+        """Whether that is what was asked for: by force, or as a service that has its own time."""
+        return self.force_stop or self.ephemeral
+
     def find_class(self) -> type[Process]:
         """Return its class, imported where it is only named; `ConfigError` where it cannot be."""
         factory = self.factory

@@ -38,6 +38,7 @@ class StopSignals:
         self._clock = clock
         self._before: dict[int, Any] = {}
         self._asked: float | None = None
+        self._spared = False
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -56,7 +57,11 @@ class StopSignals:
         elif number == signal.SIGINT:
             if now - self._asked < ECHO:
                 return
-            if self._force() and not _is_swallowed(frame):
+            if self._force():
+                # Once: what waits in there for ever is torn out by the next Ctrl-C.
+                if not self._spared and _is_swallowed(frame):
+                    self._spared = True
+                    return
                 raise KeyboardInterrupt
             return
         self._stop()

@@ -23,7 +23,7 @@ from gateway.bus.outlets import outlet_to
 from gateway.bus.parcels import LARGEST
 from gateway.bus.pump import Pump
 from gateway.bus.wire import INLINE, Folder, Outlet, socket_name
-from gateway.errors import BodyError, MailboxFullError, RecipientGoneError, ShortageError
+from gateway.errors import BodyError, MailboxFullError, RecipientGoneError
 from gateway.mail.body import register
 from gateway.mail.message import Message
 
@@ -128,7 +128,7 @@ def test_what_cannot_even_go_beside_in_a_small_buffer_is_told_of(
     out.socket_for("mail").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     body: Any
     for body in ({}, b"", bytes(INLINE + 1)):
-        with pytest.raises(ShortageError, match=r"raise net\.core\.wmem_default"):
+        with pytest.raises(BodyError, match=r"raise net\.core\.wmem_default"):
             out.deliver(letter("x" * 20_000, body=body))
 
 

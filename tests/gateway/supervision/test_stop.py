@@ -151,22 +151,30 @@ def test_a_death_that_raises_at_the_stop_is_the_status(start: Any, mode: str) ->
     assert program.complaints().count("ZeroDivisionError: in death") == 1
 
 
-@pytest.mark.parametrize(("force", "status"), [(False, 1), (True, 0)])
+@pytest.mark.parametrize(
+    ("where", "force", "status"), [("death", False, 1), ("death", True, 0), ("life", False, 0)]
+)
 def test_a_death_that_is_killed_at_the_stop_is_the_status(
-    start: Any, *, force: bool, status: int
+    start: Any, *, where: str, force: bool, status: int
 ) -> None:
     program = start(f"""
+        def end():
+            say("dying")
+            os.kill(os.getpid(), signal.SIGKILL)
         class Worker(Process):
+            def life(self):
+                self.publish("alive", True, retain=True)
+                self.light_sleep(60)
+                if {where!r} == "life":
+                    end()
             def death(self):
-                say("dying")
-                os.kill(os.getpid(), signal.SIGKILL)
+                end()
         class App(Application):
             def build(self):
                 self.add_process("worker", Worker, mode="fork", force_stop={force})
         class Main(Loud):
             def birth(self):
-                self.start_process("worker")
-                self.die()
+                self.subscribe("alive", lambda message: self.die())
         say("status", App(main=Main, sockets=SOCKETS).run())
         """)
     program.wait_for(f"status {status}")
@@ -449,7 +457,7 @@ def test_a_second_ctrl_c_stops_by_force(start: Any, sockets: Path, stuck: str) -
     assert not list(sockets.glob("bus/*"))
 
 
-@pytest.mark.parametrize("instruction", range(1, 4000, 100))
+@pytest.mark.parametrize("instruction", range(1, 3500, 90))
 def test_a_second_ctrl_c_ends_it_wherever_it_comes_in(start: Any, instruction: int) -> None:
     # A main process runs 4,300 instructions from the first Ctrl-C to its end, and 380 of them
     # are followed by a look for signals. The second comes in before one of those.
@@ -467,7 +475,8 @@ def test_a_second_ctrl_c_ends_it_wherever_it_comes_in(start: Any, instruction: i
         def trace(frame, event, _):
             global left
             frame.f_trace_opcodes = True
-            left -= event == "opcode"
+            # On Python 3.12 a function has none of these in its first run, but lines.
+            left -= event in ("opcode", "line")
             if left:
                 return trace
             left = -1
@@ -494,8 +503,9 @@ def test_a_second_ctrl_c_ends_it_wherever_it_comes_in(start: Any, instruction: i
     program.wait_for("birth main")
     program.signal(signal.SIGINT)
     assert program.end() == 0
-    assert "over 130" in program.said, program.said
-    assert any(line.startswith("struck") for line in program.said)
+    is_struck = any(line.startswith("struck") for line in program.said)
+    assert is_struck or instruction > 500
+    assert f"over {130 if is_struck else 0}" in program.said, program.said
     assert "Traceback" not in program.complaints(), program.said
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from typing import Any
 
 import pytest
 
@@ -27,7 +29,12 @@ def test_a_second_ctrl_c_forces() -> None:
     assert asked == ["stop", "stop", "force"]
 
 
-def test_who_would_not_hear_it_is_not_interrupted() -> None:
+def test_who_would_not_hear_it_is_interrupted_by_the_next_one_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    printed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: printed.append(told.exc_type))
+
     class Dropped:
         def __del__(self) -> None:
             # Python prints what is raised in here, and goes on.
@@ -44,7 +51,9 @@ def test_who_would_not_hear_it_is_not_interrupted() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         clock.now += ECHO
         Dropped()
-        assert forced == 1
+        assert (forced, printed) == (1, [])
+        Dropped()
+        assert (forced, printed) == (2, [KeyboardInterrupt])
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -346,6 +346,22 @@ def test_a_handler_that_borrows_while_stock_is_taken_gets_another_ring(
     assert borrowed(rings, "other.1").number == 0
 
 
+def test_who_fails_as_it_takes_stock_keeps_nobody_from_borrowing(rings: Rings, run: Any) -> None:
+    writer = borrowed(rings)
+    writer.rung(writer.open(b"x"))
+
+    def fail(found: list[RingReader]) -> None:
+        assert len(found) == 1
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        rings.ending(READER, fail)
+    assert writer.has_ended
+    rings.give_back(writer)
+    # By another thread, which a lock that was not given back would hold up for ever.
+    assert run(lambda: borrowed(rings, "other.1").number).result() >= 0
+
+
 @pytest.mark.parametrize("where", ["ending", "borrow"])
 def test_a_child_that_is_forked_while_another_thread_is_in_here_borrows(
     rings: Rings, run: Any, monkeypatch: pytest.MonkeyPatch, where: str

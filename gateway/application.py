@@ -46,6 +46,7 @@ from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import BOSS, Office
 from gateway.bus.rings import Rings
+from gateway.bus.self_pipe import SelfPipe
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.clock import Clock, RealClock
 from gateway.errors import ConfigError, GatewayError, in_words
@@ -144,7 +145,8 @@ class Application:
         self._is_forced = False
         self._is_interruptible = False
         self._boss: Boss | None = None
-        self._go = Wakeup()
+        self._self_pipe = SelfPipe()
+        self._go = self._make_wakeup()
         self._stop_asked = False
         self._main_error = ""
         self._lives: Lives | None = None
@@ -321,12 +323,6 @@ class Application:
                 raise GatewayError("the boss started no main process: the log says why")
             member, context = lives.main
             stack.callback(lambda: lives.tell_end(context, self._main_error))
-            # What the interpreter notes of signals is heard when its bytecode runs next.
-            if threading.current_thread() is threading.main_thread():
-                assert isinstance(context.mailbox, Doorbell)
-                button = context.mailbox.button()
-                before = signal.set_wakeup_fd(button, warn_on_full_buffer=False)
-                stack.callback(signal.set_wakeup_fd, before)
             try:
                 with Undoing() as life:
                     process = lives.make(member, context)
@@ -400,6 +396,7 @@ class Application:
             random=self._random,
             start_thread=lives.start,
             make_thread=simulation.make_thread,
+            make_wakeup=simulation.make_wakeup,
             patience=self.shutdown_timeout,
         )
 
@@ -501,18 +498,24 @@ class Application:
         )
         fork_server.start()
         stack.callback(fork_server.stop)
+        # From here on there is nobody who would inherit it.
+        stack.enter_context(self._self_pipe)
         clear(self._temporary)
         stack.callback(clear, self._temporary)
         self._systemd = Systemd.from_environment(self._environment, os.getpid())
         stack.callback(self._systemd.close)
         with folder.explained():
             self._office = Office(
-                folder.bus, clock=self._clock, ledgers=self._ledgers, rings=self._rings
+                folder.bus,
+                clock=self._clock,
+                ledgers=self._ledgers,
+                rings=self._rings,
+                self_pipe=self._self_pipe,
             )
         stack.callback(self._office.shut)
         stack.callback(heed_no_more, self._office)
         self._office.clean()
-        lives = self._make_lives(temporary=self._temporary)
+        lives = self._make_lives(temporary=self._temporary, make_wakeup=self._make_wakeup)
         stack.callback(lives.stop_loops)
         if any(spec.mode in LOOPS for spec in self._specs.values()):
             lives.make_loops()
@@ -538,6 +541,7 @@ class Application:
             fork_server,
             random=self._random,
             start_thread=lives.start,
+            make_wakeup=self._make_wakeup,
             temporary=self._temporary,
             patience=self.shutdown_timeout,
             systemd=self._systemd,
@@ -583,6 +587,10 @@ class Application:
             lives.stop_main()
         return lives
 
+    def _make_wakeup(self) -> Wakeup:
+        """Make one that hears signals, for who waits on the main thread."""
+        return Wakeup(self._self_pipe)
+
     def _on_main(self) -> None:
         self._go.set()
         self._begun.set()
@@ -608,20 +616,22 @@ class Application:
         row: int,
         data: Mapping[str, Any] | None,
     ) -> int:
-        child = Child(
-            self._specs[name] if data is None else spec_of(data),
-            incarnation,
-            sockets,
-            row,
-            folder=self._folder,
-            clock=self._clock,
-            ledgers=self._ledgers,
-            rings=self._rings,
-            application=self,
-            temporary=self._temporary,
-        )
-        self._desk.open(child.office, child.box, is_forked=True)
-        return child.run()
+        with self._self_pipe:
+            child = Child(
+                self._specs[name] if data is None else spec_of(data),
+                incarnation,
+                sockets,
+                row,
+                folder=self._folder,
+                clock=self._clock,
+                ledgers=self._ledgers,
+                rings=self._rings,
+                self_pipe=self._self_pipe,
+                application=self,
+                temporary=self._temporary,
+            )
+            self._desk.open(child.office, child.box, is_forked=True)
+            return child.run()
 
     def _errand_main(self, name: str, task: int, done: int) -> int:
         return run_errand(name, task, done, folder=self._folder, clock=self._clock)

@@ -29,16 +29,12 @@ class Doorbell(Mailbox):
             end.setblocking(False)
         self._outer = select.epoll()
         self._outer.register(self._bell, select.EPOLLIN)
-        # Sockets and watched descriptors; by reference a letter wakes a sleeper only.
+        # Sockets, signals and watched descriptors; by reference a letter wakes a sleeper only.
         self._outer.register(self._lead.everything, select.EPOLLIN)
 
     def fileno(self) -> int:
         """The descriptor that is readable when there is something to do."""
         return self._outer.fileno()
-
-    def button(self) -> int:
-        """The descriptor into which a byte rings, as for `signal.set_wakeup_fd`."""
-        return self._button.fileno()
 
     def ring(self) -> None:
         """Make `fileno` readable; any thread and any signal handler may."""

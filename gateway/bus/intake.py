@@ -29,6 +29,7 @@ from gateway.bus.ledger import ACCEPTED, GARBAGE, LOST, TAKEN_IN, TAKING
 from gateway.bus.reserve import Reserve
 from gateway.bus.ring import QUIET, RingReader
 from gateway.bus.rings import Rings
+from gateway.bus.self_pipe import SelfPipe
 from gateway.bus.wire import socket_name
 from gateway.clock import Clock
 from gateway.errors import GatewayError, MailboxFullError, ProtocolError, RecipientGoneError
@@ -118,6 +119,10 @@ class Intake:
         # Whether something was raised while a letter was held: nobody is told of that one any more.
         self._is_torn = False
 
+    def hear_signals(self, self_pipe: SelfPipe) -> None:
+        """Have whoever waits here on the main thread hear of signals; call before anybody does."""
+        self._lead.hear_signals(self_pipe)
+
     # Foreign descriptors
 
     def watch(self, fd: int, callback: WatchCallback, events: int = select.EPOLLIN) -> None:
@@ -200,6 +205,8 @@ class Intake:
                     self._drain(inlet, DRAIN)
                 else:
                     read = self._read(inlet)
+            elif fd == lead.signals:
+                lead.note_signal()
             elif fd != lead.event:
                 self._ready.append((fd, events))
         return read

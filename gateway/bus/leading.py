@@ -5,7 +5,8 @@ whatever descriptors the process watches. The others sleep on a lock each, and
 are woken when something is theirs or when the lead is free. A leader that
 wants no more than its reply watches the urgent socket alone, so that mail
 stays where it holds up its own writers; as soon as somebody waits for mail it
-is struck and watches everything.
+is struck and watches everything. A signal wakes the leader, and through it the
+main thread, should that follow.
 
 The mailbox's lock guards all of this. Nothing is read here: what is ready is
 handed back to the mailbox.
@@ -22,6 +23,7 @@ from os import eventfd_write
 from typing import Protocol
 
 from gateway.bus.lanes import Turn
+from gateway.bus.self_pipe import SelfPipe
 
 WatchCallback = Callable[[int], None]
 
@@ -50,6 +52,10 @@ class Standing:
 
 class Lead:
     """Who sleeps, who leads, and what wakes them."""
+
+    signals = -1
+    """The descriptor that tells of signals; see `hear_signals`."""
+    _self_pipe: SelfPipe | None = None
 
     def __init__(self, mail_fd: int, urgent_fd: int) -> None:
         self.leader: Place | None = None
@@ -83,6 +89,21 @@ class Lead:
         except OSError:
             # It was closed this very moment: nobody sleeps there any more.
             return
+
+    def hear_signals(self, self_pipe: SelfPipe) -> None:
+        """Have every leader woken by signals as well; for who makes the mailbox."""
+        self._self_pipe, self.signals = self_pipe, self_pipe.fileno()
+        if self.signals >= 0:
+            for poller in (self.everything, self.replies):
+                poller.register(self.signals, select.EPOLLIN | select.EPOLLET)
+
+    def note_signal(self) -> None:
+        """Make sure that the main thread wakes: it may wait behind this leader."""
+        assert self._self_pipe is not None
+        if self._self_pipe.is_mine:
+            self._self_pipe.empty()
+        else:
+            self.wake_followers()
 
     # What a thread does here it undoes with `leave`, whatever has interrupted it: nothing is
     # called between what belongs together.

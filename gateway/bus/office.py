@@ -36,6 +36,7 @@ from gateway.bus.patience import Patience
 from gateway.bus.pump import Pump
 from gateway.bus.ring import RingReader
 from gateway.bus.rings import Rings
+from gateway.bus.self_pipe import SelfPipe
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.bus.wire import Folder, Outlet, socket_name
@@ -87,10 +88,12 @@ class Office:
         clock: Clock,
         ledgers: SharedLedgers | None = None,
         rings: Rings | None = None,
+        self_pipe: SelfPipe | None = None,
     ) -> None:
         self.clock = clock
         self.ledgers = ledgers
         self._rings = rings
+        self._self_pipe = self_pipe
         self.book = Book(0, {BOSS: 1})
         self._folder = folder if isinstance(folder, Folder) else Folder(folder)
         self._mailbox: Callable[..., Mailbox] = Mailbox
@@ -178,6 +181,8 @@ class Office:
             rings=self._rings,
             reserve=self._folder.reserve,
         )
+        if self._self_pipe is not None:
+            box.hear_signals(self._self_pipe)
         self._boxes[name] = box
         self._patience.add(box)
         self._forget_routes()

@@ -172,7 +172,7 @@ class ReplyWaits(Intake):
         return True
 
     def _drain_replies(self) -> None:
-        for fd, _ in self._lead.replies.poll(0, 2):
+        for fd, _ in self._lead.replies.poll(0, 3):
             if fd in self._inlets:
                 self._drain(self._inlets[fd], LOOK_EVERY)
 

@@ -2,7 +2,8 @@
 
 `threading.Event` takes a lock to be set, which a handler must not: the thread
 that it interrupted may hold it. An eventfd takes none; the lock here, which keeps
-it from being closed meanwhile, may be taken twice by one thread.
+it from being closed meanwhile, may be taken twice by one thread. A signal that comes just
+before the main thread sleeps is heard by the self-pipe (`gateway.bus.self_pipe`).
 """
 
 from __future__ import annotations
@@ -10,14 +11,22 @@ from __future__ import annotations
 import os
 import select
 import threading
+from math import inf
+from time import monotonic
+
+from gateway.bus.self_pipe import SelfPipe
 
 
 class Wakeup:
-    """Set once; from then on every `wait` returns at once. Thread-safe."""
+    """Set once; from then on every `wait` returns at once. Thread-safe.
+
+    With the ``self_pipe`` of this OS process signals are handled during every sleep.
+    """
 
     _fd = -1
 
-    def __init__(self) -> None:
+    def __init__(self, self_pipe: SelfPipe | None = None) -> None:
+        self._self_pipe = self_pipe or SelfPipe()
         self.is_set = False
         self._using = threading.RLock()
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -35,11 +44,19 @@ class Wakeup:
 
     def wait(self, timeout: float) -> bool:
         """Sleep for ``timeout`` seconds, inf included, or until it is set; tell whether it is."""
-        fd = self._fd
+        fd, self_pipe = self._fd, self._self_pipe
         if not self.is_set and timeout > 0 and fd >= 0:
             poller = select.poll()
             poller.register(fd, select.POLLIN)
-            poller.poll(None if timeout == float("inf") else timeout * 1000)
+            end = monotonic() + timeout
+            if self_pipe.is_mine:
+                poller.register(self_pipe, select.POLLIN)
+            while found := poller.poll(None if timeout == inf else timeout * 1000):
+                if self.is_set or (fd, select.POLLIN) in found:
+                    break
+                # Its handler has run.
+                self_pipe.empty()
+                timeout = max(0.0, end - monotonic())
         return self.is_set
 
     def __del__(self) -> None:

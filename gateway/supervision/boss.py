@@ -33,6 +33,7 @@ from gateway.errors import GatewayError, RefusedError, SpoolError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
 from gateway.process.correspondent import STATISTICS
+from gateway.process.wakeup import Wakeup
 from gateway.process.whereabouts import enter, handles_letters
 from gateway.supervision.accounts import Accounts
 from gateway.supervision.clerk import Clerk
@@ -58,9 +59,6 @@ log = logging.getLogger(__name__)
 
 MAILBOX_SIZE = 4096
 
-HEED = 0.25
-"""Seconds after which whoever waits for the end of the crew looks after its signals."""
-
 
 class Boss:
     """Starts, watches, restarts and stops the crew."""
@@ -75,6 +73,7 @@ class Boss:
         random: Random,
         start_thread: StartThread,
         make_thread: Callable[..., threading.Thread] = threading.Thread,
+        make_wakeup: Callable[[], Wakeup] = Wakeup,
         temporary: Path | None = None,
         patience: float = 10.0,
         systemd: Systemd | None = None,
@@ -154,6 +153,7 @@ class Boss:
         """Why the emergency brake was pulled; empty where it was not."""
         self.on_brake: Callable[[], None] = lambda: None
         self._thread = make_thread(target=self._run, name="boss", daemon=True)
+        self._over = make_wakeup()
         self._handlers: dict[str, Callable[[Message], None]] = {
             "register": self._register,
             "level": self._level,
@@ -207,10 +207,9 @@ class Boss:
         if self._hurried:
             self._shutdown.hurry()
         self._box.wake()
-        end = self._monotonic() + timeout + 3 * GRACE
-        while self._thread.is_alive() and self._monotonic() < end:
-            # A signal that came just before it sleeps wakes nobody: its handler runs after this.
-            self._thread.join(HEED)
+        if self._over.wait(timeout + 3 * GRACE):
+            self._thread.join()
+        self._over.close()
         if self._failed:
             self._end_threads(timeout)
         self._accounts.end()
@@ -260,6 +259,7 @@ class Boss:
             log.exception("the boss failed")
             self._failed = True
             self._pull_brake("the boss failed; the log says why")
+        self._over.set()
 
     def _supervise(self) -> None:
         if self._shutdown is None:

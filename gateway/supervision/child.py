@@ -16,6 +16,7 @@ import signal
 import socket
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.rings import Rings
+from gateway.bus.self_pipe import SelfPipe
 from gateway.clock import Clock
 from gateway.errors import CallTimeoutError, MailboxFullError, RecipientGoneError
 from gateway.mail.message import Message
 from gateway.process.context import Context, RunLevel
 from gateway.process.log_stream import release
 from gateway.process.process import Process
+from gateway.process.wakeup import Wakeup
 from gateway.process.whereabouts import rename_os_process
 from gateway.rpc.serving import serve_commands
 from gateway.supervision.life import end_of
@@ -65,6 +68,7 @@ class Child:
         clock: Clock,
         ledgers: SharedLedgers,
         rings: Rings,
+        self_pipe: SelfPipe,
         application: Any,
         temporary: Path,
     ) -> None:
@@ -78,7 +82,8 @@ class Child:
         # A hangup is ignored too: that is inherited from the fork server.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: self._die())
-        self.office = Office(folder, clock=clock, ledgers=ledgers, rings=rings)
+        self.office = Office(folder, clock=clock, ledgers=ledgers, rings=rings, self_pipe=self_pipe)
+        self._make_wakeup = partial(Wakeup, self_pipe)
         self.box = self.office.open(
             spec.name,
             incarnation,
@@ -116,6 +121,7 @@ class Child:
                 folder_of(self._temporary, self._spec.name, self.box.incarnation)
                 if self._spec.temporary_folder
                 else None,
+                make_wakeup=self._make_wakeup,
                 serve_commands=serve_commands,
             )
             error = end_of(self._spec.name, lambda: self._make(context))

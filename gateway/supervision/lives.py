@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.bus.office import Office
 from gateway.process.context import Context, Mode, RunLevel
 from gateway.process.process import Process
+from gateway.process.wakeup import Wakeup
 from gateway.rpc.serving import serve_commands
 from gateway.supervision.child import tell_end
 from gateway.supervision.life import end_of
@@ -41,14 +42,19 @@ class Lives:
         *,
         main: str,
         on_main: Callable[[], None],
+        make_wakeup: Callable[[], Wakeup] = Wakeup,
         temporary: Path | None = None,
         simulation: Simulation | None = None,
     ) -> None:
-        """Call ``on_main`` when the process called ``main`` may be lived."""
+        """Call ``on_main`` when the process called ``main`` may be lived.
+
+        ``make_wakeup`` makes what ends the sleeps of that one.
+        """
         self._office = office
         self._application = application
         self._main_name = main
         self._on_main = on_main
+        self._make_wakeup = make_wakeup
         self._temporary = temporary
         self._simulation = simulation
         self._loops: Loops | None = None
@@ -137,6 +143,8 @@ class Lives:
             folder,
             serve_commands=serve_commands,
         )
+        if spec.name == self._main_name:
+            context = replace(context, make_wakeup=self._make_wakeup)
         if self._simulation is None:
             return context
         return replace(

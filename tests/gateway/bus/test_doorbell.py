@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.bus.doorbell import Doorbell
+from gateway.bus.self_pipe import SelfPipe
 from gateway.clock import RealClock
 from gateway.errors import RecipientGoneError
 from gateway.mail.codec import encode
@@ -106,11 +108,18 @@ def test_it_rings_for_what_a_waiting_thread_has_read(door: Doorbells) -> None:
     assert door.read() == ["unasked"]
 
 
-def test_a_signals_byte_rings_and_a_closed_one_rings_no_more(door: Doorbells) -> None:
-    socket_of_a_signal = socket.socket(fileno=door.box.button())
-    socket_of_a_signal.send(b"\x0f")
-    socket_of_a_signal.detach()
-    assert door.rings()
+def test_a_signal_rings_once(door: Doorbells) -> None:
+    handler = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    with SelfPipe() as self_pipe:
+        door.box.hear_signals(self_pipe)
+        signal.raise_signal(signal.SIGUSR1)
+        assert door.rings()
+        assert door.read() == []
+        assert not door.rings()
+    signal.signal(signal.SIGUSR1, handler)
+
+
+def test_a_closed_one_rings_no_more(door: Doorbells) -> None:
     door.box.close()
     door.box.ring()
     door.box.wake()

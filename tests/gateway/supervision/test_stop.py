@@ -509,6 +509,73 @@ def test_a_second_ctrl_c_ends_it_wherever_it_comes_in(start: Any, step: int) -> 
     assert "Traceback" not in program.complaints(), program.said
 
 
+# Before it waits for mail, sleeps itself, and waits for the end of the crew.
+@pytest.mark.parametrize("where", ["mail", "life", "stop"])
+def test_a_signal_that_comes_just_before_main_sleeps_is_heard(start: Any, where: str) -> None:
+    program = start(f"""
+        import select
+        from gateway.process import wakeup
+        from gateway.supervision import stop_signals
+        from tests.gateway.struck import Struck
+        stop_signals.ECHO = 0.0
+        class Select:
+            POLLIN = select.POLLIN
+            @staticmethod
+            def poll():
+                wakeup.select = select
+                return Struck(select.poll(), signal.SIGINT)
+        class Main(Loud):
+            def birth(self):
+                super().birth()
+                if {where!r} == "mail":
+                    self._box._lead.everything = Struck(self._box._lead.everything, signal.SIGTERM)
+        class Sleepy(Main):
+            def life(self):
+                wakeup.select = Select
+                self.light_sleep(3600)
+        class Stuck(Process):
+            def life(self):
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                say("stuck")
+                time.sleep(3600)
+        class App(Application):
+            shutdown_timeout = 3600.0
+            def build(self):
+                if {where!r} == "stop":
+                    self.add_process("stuck", Stuck, mode="fork")
+            def stop(self):
+                super().stop()
+                if {where!r} == "stop":
+                    wakeup.select = Select
+        sys.exit(App(main=Sleepy if {where!r} == "life" else Main, sockets=SOCKETS).run())
+        """)
+    if where == "stop":
+        program.wait_for("stuck")
+        program.wait_for("birth main")
+        program.signal(signal.SIGINT)
+    assert program.end() == (130 if where == "stop" else 0)
+
+
+def test_a_signal_that_comes_just_before_a_forked_process_sleeps_is_heard(start: Any) -> None:
+    program = start("""
+        from tests.gateway.struck import Struck
+        class Worker(Loud):
+            def birth(self):
+                super().birth()
+                self.bind_signals("SIGUSR1", callback=self.hear)
+                self._box._lead.everything = Struck(self._box._lead.everything, signal.SIGUSR1)
+            def hear(self, name):
+                say("heard", name)
+                self.application.stop()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork")
+        sys.exit(App(main=Loud, sockets=SOCKETS).run())
+        """)
+    assert program.wait_for("heard") == "SIGUSR1"
+    assert program.end() == 0
+
+
 @pytest.mark.parametrize("when", ["start", "stop"])
 def test_ctrl_c_interrupts_neither_the_first_nor_the_last_steps(
     start: Any, sockets: Path, when: str

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from time import sleep
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -65,6 +66,9 @@ UNREAD = 4 * 1280
 
 _HANDS = f"{socket_name(BOSS, 1, 'mail')}.hands"
 """The file name of the socket over which sockets are handed."""
+
+GIVE_WAY = 1e-4
+"""Seconds for which who has woken others sleeps: as long as it takes to wake on another core."""
 
 CACHED = 4096
 """Recipients and topics whose mailboxes are remembered at the most."""
@@ -276,18 +280,25 @@ class Office:
 
     # The book
 
-    def update(self, book: Book) -> None:
-        """Take in a newer book; end the waits for those who died."""
+    def update(self, book: Book) -> bool:
+        """Take in a newer book; end the waits for those who died, and tell whether any did wait."""
         if book.version <= self.book.version:
-            return
+            return False
         older, self.book = self.book, book
         self._forget_routes()
+        has_ended = False
         for name, incarnation in book.gone_since(older):
             self._outlets.pop((name, incarnation), None)
             for box in list(self._boxes.values()):
-                box.fail_calls(name, incarnation)
+                has_ended = box.fail_calls(name, incarnation) or has_ended
         for listener in list(self._listeners):
             listener()
+        return has_ended
+
+    def give_way(self) -> None:
+        """Have the threads run that were woken just now, before this one goes on."""
+        # Only while it sleeps is the interpreter's lock theirs.
+        sleep(GIVE_WAY)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have ``listener()`` called after every newer book, on whatever thread read it."""

@@ -125,12 +125,17 @@ class ReplyWaits(Intake):
             f"{asked.recipient!r} did not answer {asked.subject!r} within {timeout:.3g} s"
         )
 
-    def fail_calls(self, name: str, incarnation: int) -> None:
-        """End every wait for a reply of ``name``'s life ``incarnation``: it died."""
+    def fail_calls(self, name: str, incarnation: int) -> bool:
+        """End every wait for a reply of ``name``'s life ``incarnation``: it died.
+
+        Tells whether there was any.
+        """
         with self._lock:
-            self._fail(self._lanes.end_of_life(name, incarnation), f"{name!r} died")
+            failed = self._lanes.end_of_life(name, incarnation)
+            self._fail(failed, f"{name!r} died")
         if self.on_gone is not None:
             self.on_gone(name, incarnation)
+        return bool(failed)
 
     def _fail(self, calls: list[Call], why: str) -> None:
         for call in calls:

@@ -79,6 +79,9 @@ class SimulatedOffice(Office):
         """Return what stands for the sockets of a mailbox here: none."""
         return ()
 
+    def give_way(self) -> None:
+        """Wait for nobody: who was woken has its turn, as everybody."""
+
     def _make_mailbox(self, name: str, *arguments: Any, **options: Any) -> Mailbox:
         del options["sockets"]
         box = SimulatedMailbox(name, *arguments, baton=self.baton, note=self._note, **options)

@@ -98,7 +98,9 @@ class Noticeboard:
                 if name not in incarnations
             },
         )
-        self._office.update(book)
+        if self._office.update(book):
+            # They are many microseconds away from their error, and the others a look at the book.
+            self._office.give_way()
         here = [name for name, each in self._members.items() if each.spec.mode != "fork"]
         heed(self._office, [BOSS, *here])
         for member in self._members.values():

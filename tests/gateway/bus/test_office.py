@@ -135,9 +135,9 @@ def test_a_newer_book_ends_the_waits_for_the_dead(
     box = box_of(here, "main")
     caller = run(lambda: box.wait_for(asked, 60.0))
     until(box._lanes.open_calls)
-    here.update(Book(0, {"main": 1}))
+    assert not here.update(Book(0, {"main": 1}))
     assert caller.runs, "an older book says nothing"
-    here.update(Book(2, {"main": 1, "worker": 2}))
+    assert here.update(Book(2, {"main": 1, "worker": 2}))
     with pytest.raises(RecipientGoneError, match="'worker' died"):
         caller.result()
 

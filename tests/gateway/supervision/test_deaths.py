@@ -57,6 +57,54 @@ def test_who_waits_for_a_killed_process_gets_a_typed_error_and_its_successor_ans
     assert program.said.count("death worker") == 1, "the first life was killed"
 
 
+def test_who_waits_beside_the_boss_has_its_error_before_the_boss_tells_the_others(
+    start: Any,
+) -> None:
+    program = start("""
+        from gateway.bus.office import Office
+        from gateway.supervision.noticeboard import Noticeboard
+        # Whoever has the interpreter's lock keeps it while it does not sleep.
+        sys.setswitchinterval(60)
+        known = threading.Event()
+        said = []
+        def give_way(self, give_way=Office.give_way):
+            # More than once, on a machine that is slow.
+            for _ in range(100):
+                give_way(self)
+                if known.is_set():
+                    break
+            said.append("gave way")
+        def send_book(self, member, send_book=Noticeboard._send_book):
+            said.append("sent")
+            send_book(self, member)
+        class Main(Loud):
+            def life(self):
+                worker = self.wait_for_reply(self.send("worker", "pid")).body
+                asked = self.send("worker", "silence")
+                Office.give_way, Noticeboard._send_book = give_way, send_book
+                threading.Timer(0.05, os.kill, (worker, signal.SIGKILL)).start()
+                try:
+                    self.wait_for_reply(asked, 60)
+                except RecipientGoneError:
+                    said.append("known")
+                    known.set()
+                self.die()
+        class Worker(Process):
+            def birth(self):
+                self.add_filter(subject="pid", callback=lambda m: self.reply(m, os.getpid()))
+                self.add_filter(subject="silence", callback=lambda m: None)
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Worker, mode="fork", restart=ONCE)
+                self.add_process("other", Process, mode="fork")
+        status = App(main=Main, sockets=SOCKETS).run()
+        say(*said[:3])
+        sys.exit(status)
+        """)
+    assert program.end() == 0, program.complaints()
+    assert "known gave way sent" in program.said
+
+
 @pytest.mark.parametrize("mode", ["thread", "fork"])
 def test_a_bug_kills_and_restarts_and_a_gateway_error_bounces(start: Any, mode: str) -> None:
     program = start(f"""

@@ -152,7 +152,6 @@ class Lanes:
     """What waits in one mailbox."""
 
     __slots__ = (
-        "_calls",
         "_closed_calls",
         "_ended_lives",
         "_pop_least",
@@ -161,6 +160,7 @@ class Lanes:
         "_unclaimed",
         "_urgent",
         "beside",
+        "calls",
         "counts",
         "drained",
         "fifo",
@@ -185,6 +185,8 @@ class Lanes:
         self.waiting: deque[Waiting] = deque()
         self.beside = 0
         """What waits beside the letters: replies and the like, and publications."""
+        self.calls: dict[str, Call] = {}
+        """Those that are open, by the id of the letter."""
         self.drained: list[Message] = []
         """What came from sockets and rings, is counted as taken in, and is to be queued."""
         self.letters: deque[Message] | ByPriority
@@ -199,7 +201,6 @@ class Lanes:
         self._urgent: deque[Message] = deque()
         self._publications: deque[Message] = deque()
         self._publications_next = False
-        self._calls: dict[str, Call] = {}
         self._closed_calls: dict[str, None] = {}
         self._ended_lives: dict[tuple[str, int], None] = {}
         self._unclaimed: dict[str, Message] = {}
@@ -277,7 +278,7 @@ class Lanes:
         counts = self.counts
         asked = message.in_reply_to
         if asked is not None:
-            call = self._calls.get(asked)
+            call = self.calls.get(asked)
             if call is not None and call.reply is None:
                 source.held = None
                 counts[PASSED_ON] += 1
@@ -371,12 +372,23 @@ class Lanes:
 
     # Calls
 
+    def note_call(self, call: Call) -> bool:
+        """Open ``call`` where nothing may be known of its letter; tell whether it is open.
+
+        Needs no lock: nothing is called in here.
+        """
+        asked = call.message.message_id
+        if self._urgent or self._unclaimed or self._ended_lives or asked in self.calls:
+            return False
+        self.calls[asked] = call
+        return True
+
     def open_call(self, message: Message) -> Call:
         """Note that somebody waits for the reply to ``message``; it may be here already."""
         asked = message.message_id
-        call = self._calls.get(asked)
+        call = self.calls.get(asked)
         if call is None:
-            call = self._calls[asked] = Call(message)
+            call = self.calls[asked] = Call(message)
         else:
             # It was expected, perhaps of an earlier life, which may be over.
             if call.message.incarnation != message.incarnation:
@@ -402,7 +414,7 @@ class Lanes:
 
     def close_call(self, message_id: str) -> None:
         """Forget a call; a reply that comes later is dropped."""
-        call = self._calls.pop(message_id, None)
+        call = self.calls.pop(message_id, None)
         if call is not None and call.reply is None:
             _remember(self._closed_calls, message_id, None, CLOSED)
 
@@ -414,7 +426,7 @@ class Lanes:
         _remember(self._ended_lives, (name, incarnation), None)
         return [
             call
-            for call in self._calls.values()
+            for call in self.open_calls()
             if call.message.incarnation == incarnation
             and name in (call.message.recipient, call.message.recipient.rpartition("@")[2])
         ]
@@ -427,7 +439,7 @@ class Lanes:
 
     def open_calls(self) -> list[Call]:
         """Return every open call."""
-        return list(self._calls.values())
+        return list(self.calls.values())
 
     # Ending
 

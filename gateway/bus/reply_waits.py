@@ -14,6 +14,7 @@ from collections.abc import Callable
 from gateway.bus.intake import LOOK_EVERY, Intake
 from gateway.bus.lanes import Call, Turn
 from gateway.bus.leading import release
+from gateway.bus.ledger import PASSED_ON, TAKING
 from gateway.errors import CallTimeoutError, RecipientGoneError
 from gateway.mail.message import Message, error_in
 
@@ -46,25 +47,38 @@ class ReplyWaits(Intake):
         call = known
         try:
             if call is None:
-                with self._lock:
-                    call = lanes.open_call(message)
+                call = Call(message)
+                if not lanes.note_call(call):
+                    with self._lock:
+                        call = lanes.open_call(message)
             # Without the lock, as in `get`: no other thread gets in where nothing is called.
             if not (lead.leader or call.reply or call.gone or self.closed):
                 lead.leader = call
                 lead.asleep = True
                 # What is usual: nobody else waits, and the reply comes next.
                 read = self._listen(timeout)
-                with self._lock:
-                    if read is not None:
-                        self._sort(read)
-                    reply = call.reply
-                    if reply is not None and not (lead.followers or self.closed):
-                        lead.leader = None
-                        lead.asleep = False
-                        if known is None:
-                            lanes.close_call(message.message_id)
-                        if reply.kind == "reply":
-                            return reply
+                if read is not None:
+                    asked = call.message.message_id
+                    if (
+                        read.in_reply_to == asked
+                        and asked in lanes.calls
+                        and not (call.reply or call.turn)
+                    ):
+                        self._source.held = None
+                        lanes.counts[PASSED_ON] += 1
+                        lanes.counts[TAKING] = 0
+                        call.reply = read
+                    else:
+                        with self._lock:
+                            self._sort(read)
+                reply = call.reply
+                if reply is not None and not (lead.followers or self.closed):
+                    lead.leader = None
+                    lead.asleep = False
+                    if known is None:
+                        lanes.calls.pop(message.message_id, None)
+                    if reply.kind == "reply":
+                        return reply
             self._wait_for(call, deadline)
             if known is None:
                 self.close_call(call)

@@ -177,7 +177,7 @@ def ending_once() -> None:
 @switch
 def knowing_late_answers() -> None:
     replace(
-        "gateway.bus.lanes:Lanes.close_call", lambda lanes, id: lanes._calls.pop(id, None) and None
+        "gateway.bus.lanes:Lanes.close_call", lambda lanes, id: lanes.calls.pop(id, None) and None
     )
 
 
@@ -213,7 +213,7 @@ def forgetting() -> None:
 def matching_answers() -> None:
     def swap(lanes: Any, message: Any) -> Any:
         """Give whatever answer comes to whoever has asked last."""
-        for call in reversed(list(lanes._calls.values())):
+        for call in reversed(list(lanes.calls.values())):
             if call.reply is None and message.in_reply_to is not None:
                 call.reply = message
                 return call

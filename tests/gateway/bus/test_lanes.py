@@ -172,7 +172,7 @@ def test_what_is_remembered_is_bounded(letter: Make) -> None:
         lanes.open_call(given_up := letter(id=f"given up {number}"))
         lanes.close_call(given_up.message_id)
     assert len(lanes._closed_calls) == CLOSED
-    assert not lanes._calls
+    assert not lanes.calls
 
 
 def test_replies_that_nobody_reads_are_bounded_and_refused(letter: Make) -> None:

@@ -352,17 +352,20 @@ class Bell:
 def test_a_call_that_nobody_waits_for_rings_and_may_be_waited_for_afterwards(
     letter: Make, box: Boxes, run: Any, hand_in: Any, way: str
 ) -> None:
-    mine, bell, asked = box("main"), Bell(), letter()
-    call = mine.open_call(asked, bell)
-    with pytest.raises(CallTimeoutError):
-        mine.wait_on(call, 0.01)
-    assert bell.rings == 0
-    waiting = run(lambda: mine.wait_on(call, 10.0))
-    hand_in(way, mine, answer(asked))
-    assert waiting.result().body == "answer"
-    assert bell.rings == 1
-    assert mine.wait_on(call, 0.0).body == "answer"
-    mine.close_call(call)
+    mine = box("main")
+    # More than once: letters are read one at a time when no more than one has come before.
+    for _ in range(3):
+        bell, asked = Bell(), letter()
+        call = mine.open_call(asked, bell)
+        with pytest.raises(CallTimeoutError):
+            mine.wait_on(call, 0.01)
+        assert bell.rings == 0
+        waiting = run(lambda call=call: mine.wait_on(call, 10.0))
+        hand_in(way, mine, answer(asked))
+        assert waiting.result().body == "answer"
+        assert bell.rings == 1
+        assert mine.wait_on(call, 0.0).body == "answer"
+        mine.close_call(call)
     assert mine._lanes.open_calls() == []
 
 

@@ -60,6 +60,9 @@ class Intake:
     ``sockets`` are bound, for mail and for what is urgent, or none; they are closed in the
     end. ``control`` sees control mail first, on whatever thread read it, and says
     whether that was all.
+
+    It has no more than 30 attributes, its heirs' and its owner's included: those CPython keeps
+    beside the object, and finds at once (``SHARED_KEYS_MAX_SIZE``).
     """
 
     undeliverable: Callable[[Message, GatewayError], None] | None = None
@@ -81,7 +84,6 @@ class Intake:
         self.incarnation = incarnation
         self._mail_name = socket_name(name, incarnation, "mail")
         self.closed = False
-        self._clock = clock
         self._monotonic = clock.monotonic
         self._control = control
         self._lock = allocate_lock()
@@ -107,11 +109,11 @@ class Intake:
                 used.fileno(): Inlet(used, new_buffer(), heard=heard, reserve=reserve)
                 for used in sockets
             }
-        self._mail_fd, self._urgent_fd = list(self._inlets) or (-1, -1)
-        self._mail_inlet = self._inlets.get(self._mail_fd)
-        self._lead = lead or Lead(self._mail_fd, self._urgent_fd)
-        # Where a reader stands whom nobody is before, and a loop that looks for replies.
-        self._place, self._looking = Standing(reads=True), Standing(reads=False)
+        mail_fd, self._urgent_fd = list(self._inlets) or (-1, -1)
+        self._mail_inlet = self._inlets.get(mail_fd)
+        self._lead = lead or Lead(mail_fd, self._urgent_fd)
+        # Where a reader stands whom nobody is before.
+        self._place = Standing(reads=True)
         # Where what is being sorted came from.
         self._source: Source = NOWHERE
         # What was found as it was closed, until somebody is told of it.
@@ -276,12 +278,12 @@ class Intake:
             self._end()
 
     def _mail_lies_there(self) -> bool:
-        if self._mail_fd < 0:
+        if self._mail_inlet is None:
             return False
         if any(ring.is_ready for ring in self._flowing):
             return True
         poller = select.poll()
-        poller.register(self._mail_fd, select.POLLIN)
+        poller.register(self._mail_inlet.fd, select.POLLIN)
         return bool(poller.poll(0))
 
     # What the leader reads

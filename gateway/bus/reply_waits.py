@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from gateway.bus.intake import LOOK_EVERY, Intake
 from gateway.bus.lanes import Call, Turn
-from gateway.bus.leading import release
+from gateway.bus.leading import Standing, release
 from gateway.bus.ledger import PASSED_ON, TAKING
 from gateway.errors import CallTimeoutError, RecipientGoneError
 from gateway.mail.message import Message, error_in
@@ -163,7 +163,7 @@ class ReplyWaits(Intake):
 
         False where another thread is at it.
         """
-        lead, place = self._lead, self._looking
+        lead, place = self._lead, Standing(reads=False)
         try:
             with self._lock:
                 if lead.event < 0:

@@ -92,7 +92,7 @@ class Writer:
         >>> play(scene, echo=Echo)
         ('echo', 1)
         """
-        office = self._office
+        office, time = self._office, self._time
         target = office.target(recipient)
         # Mostly it is the one of before, or a constant.
         if subject is not self._subject or type(priority) is not int or headers is not None:
@@ -110,7 +110,7 @@ class Writer:
             message_id,
             thread_id,
             thread_index,
-            self._time(),
+            time(),
             self.name,
             recipient,
             subject,
@@ -139,7 +139,7 @@ class Writer:
                     raise
                 message = replace(message, incarnation=target.incarnation)
                 # By its own time, which may be set meanwhile, and costs no look at another clock.
-                gone_by = min(timeout, max(0.0, self._time() - message.time))
+                gone_by = min(timeout, max(0.0, time() - message.time))
                 target.deliver(message, timeout - gone_by)
         except BaseException:
             self._box.expect_no_more(message)

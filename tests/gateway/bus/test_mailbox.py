@@ -731,3 +731,11 @@ def test_a_wake_finds_the_descriptors_closed_under_its_hands(
     target.wake()
     monkeypatch.undo()
     assert target.get(None) is None
+
+
+def test_its_attributes_are_few_enough_to_lie_beside_it(box: Boxes) -> None:
+    mine = box()
+    mine.own()
+    mine.on_gone = lambda name, incarnation: None
+    # CPython's SHARED_KEYS_MAX_SIZE: with more every letter takes longer.
+    assert len(vars(mine)) <= 30

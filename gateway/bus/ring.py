@@ -71,6 +71,10 @@ _SIZES, _OPENS, _NUMBER, _NUMBERS, _SUM = 0x7FF, 0x800, 12, 0xFFFFF, 32
 _ENDING, _OVER, _DISPUTED = 1, 2, 3
 
 
+Packed = bytes | bytearray
+"""A letter as it lies in a ring."""
+
+
 class Ring:
     """What both ends of one ring share."""
 
@@ -175,7 +179,7 @@ class RingWriter(Ring):
         """Whether its reader is gone, or about to be."""
         return self._words[_ENDED] != 0
 
-    def put(self, letter: bytes) -> int | None:
+    def put(self, letter: Packed) -> int | None:
         """Put ``letter`` in; return None where that is all, else what is to be done.
 
         `NOT_IN` where it has no room or is too large; its number where it is in, and its reader is
@@ -207,7 +211,7 @@ class RingWriter(Ring):
         self._limit = self._words[_TAIL] + SLOTS
         return self._head < self._limit
 
-    def _sign(self, number: int, letter: bytes) -> int:
+    def _sign(self, number: int, letter: Packed) -> int:
         return crc32(letter, self._seed) << _SUM | (number & _NUMBERS) << _NUMBER | len(letter)
 
     def rung(self, number: int) -> None:

@@ -29,6 +29,9 @@ _body_decoder = msgspec.msgpack.Decoder()
 encode = _letter_encoder.encode
 """Return a letter, or a body alone, as msgpack bytes."""
 
+encode_into = _letter_encoder.encode_into
+"""Write a letter as msgpack bytes into a bytearray, which then has their length."""
+
 unpack = _letter_decoder.decode
 """Return a letter whose body is yet to be restored, or raise what `BROKEN` holds."""
 

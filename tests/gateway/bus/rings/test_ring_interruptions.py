@@ -23,7 +23,7 @@ from gateway.bus.ring import SLOTS
 from gateway.bus.ring_outlet import RingOutlet
 from gateway.bus.rings import Rings
 from gateway.errors import MailboxFullError, RecipientGoneError
-from gateway.mail.codec import encode
+from gateway.mail.codec import encode, encode_into
 from gateway.mail.message import Message
 from tests.gateway.bus.rings.ends import (
     ANOTHER,
@@ -109,7 +109,7 @@ def test_a_letter_that_was_interrupted_as_it_was_packed_hides_none(
     got = received(target, 1)
     writer.result()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ring_outlet, "encode", interrupt)
+        patch.setattr(ring_outlet, "encode_into", interrupt)
         with pytest.raises(KeyboardInterrupt):
             out.deliver(letter(body="interrupted"))
     out.deliver(letter(body="next"))
@@ -350,13 +350,13 @@ def test_a_signals_handler_may_write_while_its_thread_packs_a_letter(
     out = outlet()
     flowing(out, target)
 
-    def struck(message: Message) -> bytes:
+    def struck(message: Message, packed: bytearray) -> None:
+        encode_into(message, packed)
         if message.body == "main":
-            # As a handler would.
+            # As a handler would, when the letter is packed and not yet in the ring.
             out.deliver(letter(body="handler"), 0.0)
-        return encode(message)
 
-    monkeypatch.setattr(ring_outlet, "encode", struck)
+    monkeypatch.setattr(ring_outlet, "encode_into", struck)
     out.deliver(letter(body="main"))
     assert sorted(drained(target, 0.05)) == ["handler", "main"]
 

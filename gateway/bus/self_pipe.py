@@ -42,7 +42,7 @@ class SelfPipe:
 
     def __exit__(self, *_: object) -> None:
         if self._ends is not None:
-            signal.set_wakeup_fd(self._before, warn_on_full_buffer=False)
+            signal.set_wakeup_fd(self._before)
             for end in self._ends:
                 end.close()
             self._ends = None

@@ -571,6 +571,7 @@ class Application:
     def _finish(self, boss: Boss) -> None:
         """Stop the crew, and say how it all ended."""
         self._desk.close()
+        self._self_pipe.take()
         left = boss.stop(self.shutdown_timeout)
         self.brake = boss.brake
         self._go.close()

@@ -16,6 +16,7 @@ import socket
 from typing import Any
 
 from gateway.bus.mailbox import Mailbox
+from gateway.bus.self_pipe import SelfPipe
 from gateway.mail.message import Message
 
 
@@ -27,14 +28,22 @@ class Doorbell(Mailbox):
         self._bell, self._button = socket.socketpair()
         for end in (self._bell, self._button):
             end.setblocking(False)
+        self._signals = SelfPipe()
         self._outer = select.epoll()
         self._outer.register(self._bell, select.EPOLLIN)
-        # Sockets, signals and watched descriptors; by reference a letter wakes a sleeper only.
+        # Sockets and watched descriptors; by reference a letter wakes a sleeper only.
         self._outer.register(self._lead.everything, select.EPOLLIN)
 
     def fileno(self) -> int:
         """The descriptor that is readable when there is something to do."""
         return self._outer.fileno()
+
+    def hear_signals(self, self_pipe: SelfPipe) -> None:
+        """Ring for signals as well, whichever thread leads meanwhile."""
+        super().hear_signals(self_pipe)
+        self._signals = self_pipe
+        if self_pipe.fileno() >= 0:
+            self._outer.register(self_pipe, select.EPOLLIN)
 
     def ring(self) -> None:
         """Make `fileno` readable; any thread and any signal handler may."""
@@ -47,6 +56,8 @@ class Doorbell(Mailbox):
         with contextlib.suppress(BlockingIOError):
             while self._bell.recv(4096):
                 pass
+        if self._signals.is_mine:
+            self._signals.empty()
 
     # What rings
 

@@ -61,8 +61,8 @@ class Intake:
     end. ``control`` sees control mail first, on whatever thread read it, and says
     whether that was all.
 
-    It has no more than 30 attributes, its heirs' and its owner's included: those CPython keeps
-    beside the object, and finds at once (``SHARED_KEYS_MAX_SIZE``).
+    A `Mailbox` has no more than 30 attributes, its owner's included: those CPython keeps beside
+    the object, and finds at once (``SHARED_KEYS_MAX_SIZE``).
     """
 
     undeliverable: Callable[[Message, GatewayError], None] | None = None

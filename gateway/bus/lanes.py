@@ -10,10 +10,12 @@ A reply whose letter has an open call goes to that call and nowhere else. One
 whose call was closed (the caller gave up) is dropped and counted. Any other
 reply is ordinary mail, and is remembered for a while in case somebody asks.
 
-Whoever calls holds the mailbox's lock, but for one: its reader counts a letter as handed out,
+Whoever calls holds the mailbox's lock, but for two. Its reader counts a letter as handed out,
 takes it from ``fifo`` without the lock, and then looks whether somebody waits for the room
 (`Lanes.let_in`). So whoever else takes from there may find it empty, and whoever lines up
-before it looks once more.
+before it looks once more. Who waits for a reply opens its call (`Lanes.note_call`), and
+takes that, without the lock where it waits alone. Either has to be right between any two
+calls of those who hold the lock.
 """
 
 from __future__ import annotations
@@ -372,16 +374,27 @@ class Lanes:
 
     # Calls
 
-    def note_call(self, call: Call) -> bool:
-        """Open ``call`` where nothing may be known of its letter; tell whether it is open.
+    def note_call(self, call: Call, lock: LockType) -> bool:
+        """Open ``call`` without the mailbox's ``lock``; False where `open_call` has to follow.
 
-        Needs no lock: nothing is called in here.
+        That is where something may be known of its letter.
         """
-        asked = call.message.message_id
-        if self._urgent or self._unclaimed or self._ended_lives or asked in self.calls:
+        message = call.message
+        asked, recipient = message.message_id, message.recipient
+        if asked in self.calls:
             return False
+        # In this order: whoever has the lock by now may have looked for it before it was there;
+        # what those left who had it before is seen, and who takes it from here on finds the call.
         self.calls[asked] = call
-        return True
+        return not (
+            lock.locked()
+            or self._urgent
+            or asked in self._unclaimed
+            or (
+                self._ended_lives
+                and ("@" in recipient or (recipient, message.incarnation) in self._ended_lives)
+            )
+        )
 
     def open_call(self, message: Message) -> Call:
         """Note that somebody waits for the reply to ``message``; it may be here already."""

@@ -8,8 +8,8 @@ stays where it holds up its own writers; as soon as somebody waits for mail it
 is struck and watches everything. A signal wakes the leader, and through it the
 main thread, should that follow.
 
-The mailbox's lock guards all of this. Nothing is read here: what is ready is
-handed back to the mailbox.
+The mailbox's lock guards all of this, but for a leader that is alone. Nothing is read
+here: what is ready is handed back to the mailbox.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ class Lead:
         if self._self_pipe.is_mine:
             self._self_pipe.empty()
         else:
+            self._self_pipe.thin_out()
             self.wake_followers()
 
     # What a thread does here it undoes with `leave`, whatever has interrupted it: nothing is

@@ -66,6 +66,7 @@ class Counts(Protocol):
 
     But for those that have one writer at a time: `TAKEN_IN`, `TAKING` and `GARBAGE` are of
     whoever reads the sockets, `HANDED_OUT` is the reader's, `UNSENT` and `WITHHELD` the pump's.
+    To `PASSED_ON` is added in one step, by whoever it is.
     """
 
     def __getitem__(self, index: int, /) -> int:

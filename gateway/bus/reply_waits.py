@@ -48,7 +48,7 @@ class ReplyWaits(Intake):
         try:
             if call is None:
                 call = Call(message)
-                if not lanes.note_call(call):
+                if not lanes.note_call(call, self._lock):
                     with self._lock:
                         call = lanes.open_call(message)
             # Without the lock, as in `get`: no other thread gets in where nothing is called.
@@ -58,12 +58,8 @@ class ReplyWaits(Intake):
                 # What is usual: nobody else waits, and the reply comes next.
                 read = self._listen(timeout)
                 if read is not None:
-                    asked = call.message.message_id
-                    if (
-                        read.in_reply_to == asked
-                        and asked in lanes.calls
-                        and not (call.reply or call.turn)
-                    ):
+                    is_ours = read.in_reply_to == call.message.message_id
+                    if is_ours and not (call.reply or call.turn):
                         self._source.held = None
                         lanes.counts[PASSED_ON] += 1
                         lanes.counts[TAKING] = 0
@@ -191,9 +187,12 @@ class ReplyWaits(Intake):
         return True
 
     def _drain_replies(self) -> None:
-        for fd, _ in self._lead.replies.poll(0, 3):
+        lead = self._lead
+        for fd, _ in lead.replies.poll(0, 3):
             if fd in self._inlets:
                 self._drain(self._inlets[fd], LOOK_EVERY)
+            elif fd == lead.signals:
+                lead.note_signal()
 
     @property
     def urgent_fd(self) -> int:

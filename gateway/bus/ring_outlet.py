@@ -111,6 +111,9 @@ class RingOutlet(Outlet):
                     else:
                         letter = packed = self._packed
                         encode_into(message, packed)
+                        if len(packed) > LETTER:
+                            # It goes another way, and would keep its memory.
+                            self._packed = bytearray()
                     due = NOT_IN if self._is_mixed else ring.put(letter)
                     if due is None:
                         return

@@ -208,6 +208,7 @@ class Boss:
             self._shutdown.hurry()
         self._box.wake()
         if self._over.wait(timeout + 3 * GRACE):
+            # That was the last thing it did.
             self._thread.join()
         self._over.close()
         if self._failed:
@@ -255,11 +256,14 @@ class Boss:
             # The simulation is over, and nobody is left to be supervised.
             raise
         except BaseException:
+            self._failed = True
+            # Before what follows, which may fail as well.
+            self._over.set()
             # Nobody supervises the supervisor: whoever runs the application must know.
             log.exception("the boss failed")
-            self._failed = True
             self._pull_brake("the boss failed; the log says why")
-        self._over.set()
+        else:
+            self._over.set()
 
     def _supervise(self) -> None:
         if self._shutdown is None:

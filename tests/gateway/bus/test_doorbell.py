@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import socket
@@ -108,15 +109,40 @@ def test_it_rings_for_what_a_waiting_thread_has_read(door: Doorbells) -> None:
     assert door.read() == ["unasked"]
 
 
-def test_a_signal_rings_once(door: Doorbells) -> None:
+@pytest.fixture
+def self_pipe() -> Iterator[SelfPipe]:
     handler = signal.signal(signal.SIGUSR1, lambda number, frame: None)
-    with SelfPipe() as self_pipe:
-        door.box.hear_signals(self_pipe)
-        signal.raise_signal(signal.SIGUSR1)
-        assert door.rings()
-        assert door.read() == []
-        assert not door.rings()
+    with SelfPipe() as made:
+        yield made
     signal.signal(signal.SIGUSR1, handler)
+
+
+def test_a_signal_rings_once(door: Doorbells, self_pipe: SelfPipe) -> None:
+    door.box.hear_signals(self_pipe)
+    signal.raise_signal(signal.SIGUSR1)
+    assert door.rings()
+    assert door.read() == []
+    assert not door.rings()
+
+
+def test_a_signal_rings_although_another_thread_has_heard_of_it(
+    door: Doorbells, self_pipe: SelfPipe
+) -> None:
+    door.box.hear_signals(self_pipe)
+    reader = threading.Thread(target=door.box.get, args=(PATIENCE,))
+    reader.start()
+    while not door.box._lead.asleep:
+        os.sched_yield()
+    for _ in range(3):
+        signal.raise_signal(signal.SIGUSR1)
+        # Its edge is told of once: the reader takes that.
+        while door.box._lead.everything.poll(0):
+            os.sched_yield()
+        assert door.rings()
+        door.box.answer_bell()
+        assert not door.rings()
+    door.box.wake()
+    reader.join(PATIENCE)
 
 
 def test_a_closed_one_rings_no_more(door: Doorbells) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -470,3 +472,35 @@ def test_whoever_leads_next_costs_no_letter_that_is_still_to_be_sorted(
     found = [first, *iter(lambda: target.get(0.0), None)]
     assert [message and message.subject for message in found] == ["first", "second"]
     assert target.statistics() == Balance(accepted=3, delivered=3)
+
+
+@pytest.mark.parametrize(
+    ("holder", "called"), [("push_urgent", "get"), ("push_urgent", "len"), ("pop", "popleft")]
+)
+def test_a_reply_that_another_thread_has_in_its_hands_is_not_missed(
+    letter: Make, box: Boxes, run: Any, holder: str, called: str
+) -> None:
+    mine, asked = box("main"), letter()
+    inside, opened = threading.Event(), threading.Event()
+
+    def profile(frame: FrameType, event: str, function: Any) -> None:
+        # The interpreter may go on with another thread here, whoever holds the lock.
+        if (event, frame.f_code.co_name) == ("c_return", holder) and function.__name__ == called:
+            sys.setprofile(None)
+            inside.set()
+            opened.wait(0.2)
+
+    def hand_over() -> None:
+        if holder == "pop":
+            mine.deliver(answer(asked))
+        sys.setprofile(profile)
+        if holder == "pop":
+            mine.get(0.0)
+        else:
+            mine.deliver(answer(asked))
+
+    other = run(hand_over)
+    assert inside.wait(10.0)
+    assert mine.wait_for(asked, 10.0).body == "answer"
+    other.result()
+    assert mine._lanes.open_calls() == []

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import gateway.bus
-from gateway.bus.ledger import PASSED_ON
+from gateway.bus.ledger import PASSED_ON, TAKING
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.patience import Patience
 from gateway.bus.reserve import Reserve
@@ -247,6 +247,36 @@ def test_whoever_waits_for_a_reply(
         out.deliver(answer(again))
         assert mine.wait_for(again, 10.0).in_reply_to == again.message_id
         at_rest(mine)
+
+    everywhere(prepare, lambda: mine.wait_for(asked[0], 10.0), check)
+
+
+def test_whoever_waits_alone_for_a_reply_that_comes_alone(
+    letter: Make, box: Boxes, outlet: Outlets, everywhere: Any
+) -> None:
+    mine, out = box("main"), outlet("main")
+    asked: list[Message] = []
+
+    def ask() -> Message:
+        written = letter()
+        out.deliver(letter(recipient="main", kind="reply", in_reply_to=written.message_id))
+        return written
+
+    def prepare() -> None:
+        # Letters are read one at a time when no more than one has come before.
+        while mine._singles < 2:
+            mine.wait_for(ask(), 10.0)
+        asked[:] = [ask()]
+
+    def check() -> None:
+        # The reply of who was interrupted is dropped, if it was not handed over.
+        mine.get(0.0)
+        at_rest(mine)
+        assert mine._lanes.open_calls() == []
+        assert mine._lanes.counts[TAKING] == 0
+        assert all(inlet.held is None for inlet in mine._inlets.values())
+        again = ask()
+        assert mine.wait_for(again, 10.0).in_reply_to == again.message_id
 
     everywhere(prepare, lambda: mine.wait_for(asked[0], 10.0), check)
 

@@ -224,9 +224,14 @@ def test_a_boss_that_failed_leaves_no_thread_alone(start: Any) -> None:
                     self.send("boss", "ps")
         class App(Application):
             global_frequency = 50.0
+            # Nobody waits for a boss that has failed, whatever fails with it.
+            shutdown_timeout = 3600.0
             def build(self):
                 self.add_process("worker", Loud)
                 self.add_process("far", Loud, mode="fork")
+            def stop(self):
+                super().stop()
+                raise ZeroDivisionError("as the boss pulls the brake")
         app = App(main=Main, sockets=SOCKETS)
         say("status", app.run(), app.brake)
         """)

@@ -529,6 +529,9 @@ def test_a_signal_that_comes_just_before_main_sleeps_is_heard(start: Any, where:
                 super().birth()
                 if {where!r} == "mail":
                     self._box._lead.everything = Struck(self._box._lead.everything, signal.SIGTERM)
+                if {where!r} == "stop":
+                    # As a loop of asyncio leaves it that has handled signals.
+                    signal.set_wakeup_fd(-1)
         class Sleepy(Main):
             def life(self):
                 wakeup.select = Select

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.bus import ring as module
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.ring import SLOTS, RingWriter
+from gateway.bus.ring import LETTER, SLOTS, RingWriter
 from gateway.bus.ring_outlet import RingOutlet
 from gateway.bus.rings import RINGS, Rings
 from gateway.bus.wire import Outlet
@@ -166,6 +166,16 @@ def test_whoever_wrote_to_the_socket_meanwhile_has_the_ring_given_back(
     assert out._ring is None
     assert not out._is_mixed
     assert drained(target) == ["by the socket"]
+
+
+def test_what_is_too_large_for_a_ring_leaves_no_memory_behind(
+    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing
+) -> None:
+    out = outlet()
+    flowing(out, target)
+    out.deliver(letter(body=[0] * 40_000))
+    assert out._packed.__alloc__() <= LETTER
+    assert drained(target) == [[0] * 40_000]
 
 
 def test_who_has_waited_for_long_is_the_next_one(

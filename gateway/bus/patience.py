@@ -13,10 +13,10 @@ Refused: nothing. Who finds no descriptor left naps, and looks from time to time
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import threading
+from collections.abc import Callable
 from time import sleep
 from typing import Protocol
 from weakref import ref
@@ -46,6 +46,16 @@ class Wanted(Protocol):
         ...
 
 
+class _Nobody:
+    """Stands for what may be watched still, or not."""
+
+    def fileno(self) -> int:
+        return -1
+
+
+_NOBODY = _Nobody()
+
+
 class _Place:
     """Where one thread sleeps at a time."""
 
@@ -62,11 +72,10 @@ class _Place:
 
     def watch(self, wanted: Wanted, events: int) -> None:
         """Have the sleeper woken as soon as ``wanted`` is ready for ``events``, and that alone."""
-        if self.wanted is not None:
-            # It may be closed this very moment.
-            with contextlib.suppress(OSError, ValueError):
-                self.epoll.unregister(self.wanted)
-            self.wanted = None
+        # Where a signal's handler raises in here, nobody sleeps in this place again.
+        before, self.wanted = self.wanted, _NOBODY
+        if before is not None:
+            _unless_closed(self.epoll.unregister, before.fileno())
         self.epoll.register(wanted, events)
         self.wanted = wanted
 
@@ -111,8 +120,11 @@ class Patience:
         if is_first:
             # Now, so that whoever waits for the first time costs no descriptor more. Where
             # there is none left it is made when it is wanted.
-            with contextlib.suppress(OSError):
+            try:
                 self._leave(self._made())
+            except OSError as error:
+                if _is_a_handlers(error):
+                    raise
 
     def remove(self, box: Box) -> None:
         """Leave ``box`` alone, before its descriptors are closed."""
@@ -121,9 +133,7 @@ class Patience:
             if self._boxes.get(box.urgent_fd) is box:
                 del self._boxes[box.urgent_fd]
                 for place in self._places():
-                    # It may have closed itself.
-                    with contextlib.suppress(OSError):
-                        place.epoll.unregister(box.urgent_fd)
+                    _unless_closed(place.epoll.unregister, box.urgent_fd)
 
     def sleep(self, wanted: Wanted, timeout: float, events: int = select.EPOLLOUT) -> None:
         """Sleep until ``wanted`` is ready for ``events``, or something was read here.
@@ -141,8 +151,7 @@ class Patience:
             finally:
                 self._leave(place)
         except OSError as error:
-            if error.errno is None:
-                # Of a signal's handler.
+            if _is_a_handlers(error):
                 raise
             # No descriptor is left: it takes more of our time, and goes on.
             sleep(min(NAP, timeout))
@@ -180,9 +189,7 @@ class Patience:
         place = _Place()
         with self._lock:
             for fd in list(self._boxes):
-                # It may have closed itself.
-                with contextlib.suppress(OSError):
-                    place.epoll.register(fd, select.EPOLLIN)
+                _unless_closed(place.epoll.register, fd, select.EPOLLIN)
             self._refs.append(ref(place))
         return place
 
@@ -200,3 +207,18 @@ class Patience:
             with self._lock:
                 self._forget(place)
             place.epoll.close()
+
+
+def _unless_closed(act: Callable[..., object], fd: int, *events: int) -> None:
+    """Do ``act`` with ``fd``, which may be closed this very moment; what a handler raises rises."""
+    try:
+        if fd >= 0:
+            act(fd, *events)
+    except OSError as error:
+        if _is_a_handlers(error):
+            raise
+
+
+def _is_a_handlers(error: OSError) -> bool:
+    """Tell whether a signal's handler has raised it: what the kernel says has a number."""
+    return error.errno is None

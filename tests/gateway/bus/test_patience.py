@@ -8,6 +8,7 @@ import select
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -186,6 +187,41 @@ def test_room_is_seen_wherever_it_is_wanted_next(
             pass
         waiting.result()
         assert message is not None
+
+
+class Interrupted:
+    """An epoll; a signal's handler raises as soon as a descriptor was unregistered."""
+
+    def __init__(self, epoll: select.epoll) -> None:
+        self._epoll = epoll
+
+    def unregister(self, fd: int) -> None:
+        self._epoll.unregister(fd)
+        raise TimeoutError("the handler's")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._epoll, name)
+
+
+def test_what_a_handler_raises_comes_through_and_room_is_seen_afterwards(
+    letter: Make, box: Boxes, patience: Patience, full: Outlet, stack: ExitStack
+) -> None:
+    wanted = full.socket_for("mail")
+    patience.sleep(wanted, 0.0)
+    (place,) = patience._free
+    place.epoll = Interrupted(place.epoll)  # type: ignore[assignment]
+    other = box("other")
+    out = Outlet(full._folder, "other", 1, patience)
+    stack.callback(out.__del__)
+    fill(out, letter(), "mail")
+    with pytest.raises(TimeoutError, match="the handler's"):
+        patience.sleep(out.socket_for("mail"), 5.0)
+    while other.get(0.0) is not None:
+        pass
+    begun = monotonic()
+    patience.sleep(out.socket_for("mail"), 5.0)
+    assert monotonic() - begun < 2.5
+    patience.sleep(wanted, 0.0)
 
 
 def test_a_socket_that_a_fork_has_open_still_keeps_nobody_awake(

@@ -330,8 +330,9 @@ class DriverThread:
             host.session = None
             if session is not None:
                 session.close()
-            link.close()
+            # First: as soon as the link is closed another device may have its path in /dev.
             self._berth.leave()
+            link.close()
 
     def _arrive(self, lookout: Lookout) -> None:
         """Begin to serve what has been opened, and tell what that is, where it is known."""

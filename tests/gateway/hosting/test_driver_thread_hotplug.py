@@ -93,6 +93,20 @@ def test_it_wakes_at_once_when_something_is_plugged_in(rig) -> None:
     assert rig.outside.retained[CLAIM] == tty(0).told()
 
 
+def test_the_claim_is_given_back_before_another_device_can_have_its_path(rig) -> None:
+    connect(rig)
+    left: list[int] = []
+    close = rig.link.close
+
+    def note_and_close() -> None:
+        left.append(rig.berth.left)
+        close()
+
+    rig.link.close = note_and_close
+    assert rig.thread.stop(10.0)
+    assert left[0] == 1
+
+
 def test_it_wakes_at_once_also_from_the_wait_after_a_failure(rig) -> None:
     plug(rig)
     rig.opener.refusal = "busy"

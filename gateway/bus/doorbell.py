@@ -28,7 +28,6 @@ class Doorbell(Mailbox):
         self._bell, self._button = socket.socketpair()
         for end in (self._bell, self._button):
             end.setblocking(False)
-        self._signals = SelfPipe()
         self._outer = select.epoll()
         self._outer.register(self._bell, select.EPOLLIN)
         # Sockets and watched descriptors; by reference a letter wakes a sleeper only.
@@ -41,7 +40,6 @@ class Doorbell(Mailbox):
     def hear_signals(self, self_pipe: SelfPipe) -> None:
         """Ring for signals as well, whichever thread leads meanwhile."""
         super().hear_signals(self_pipe)
-        self._signals = self_pipe
         if self_pipe.fileno() >= 0:
             self._outer.register(self_pipe, select.EPOLLIN)
 
@@ -56,8 +54,8 @@ class Doorbell(Mailbox):
         with contextlib.suppress(BlockingIOError):
             while self._bell.recv(4096):
                 pass
-        if self._signals.is_mine:
-            self._signals.empty()
+        if self._lead.signals >= 0:
+            self._lead.note_signal()
 
     # What rings
 

@@ -208,8 +208,8 @@ class Boss:
             self._shutdown.hurry()
         self._box.wake()
         if self._over.wait(timeout + 3 * GRACE):
-            # That was the last thing it did.
-            self._thread.join()
+            # That was the last thing it did, but for saying why it failed.
+            self._thread.join(GRACE)
         self._over.close()
         if self._failed:
             self._end_threads(timeout)

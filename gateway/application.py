@@ -148,6 +148,7 @@ class Application:
         self._self_pipe = SelfPipe()
         self._go = self._make_wakeup()
         self._stop_asked = False
+        self._has_begun = False
         self._main_error = ""
         self._lives: Lives | None = None
         self._folder: Path
@@ -436,6 +437,9 @@ class Application:
         self._go.set()
         if self._lives is not None:
             self._lives.stop_main()
+        if self._boss is not None and self._has_begun:
+            # Main, whose thread would do it, may be busy for long.
+            self._boss.begin_stop(self.shutdown_timeout)
 
     # Within
 
@@ -478,7 +482,8 @@ class Application:
         """Build, and start whatever runs beside the main process."""
         order = self._build()
         # First, and so put back last: whoever presses once more meets nothing half done.
-        stack.enter_context(StopSignals(self.stop, self._force, clock=self._clock))
+        signals = StopSignals(self.stop, self._force, clock=self._clock)
+        stack.enter_context(signals)
         folder = claim(self._sockets, stack)
         self._folder, self._temporary = folder.bus, folder.temporary
         self._ledgers = SharedLedgers()
@@ -515,7 +520,11 @@ class Application:
         stack.callback(self._office.shut)
         stack.callback(heed_no_more, self._office)
         self._office.clean()
-        lives = self._make_lives(temporary=self._temporary, make_wakeup=self._make_wakeup)
+        lives = self._make_lives(
+            temporary=self._temporary,
+            make_wakeup=self._make_wakeup,
+            interrupt=lambda: signals.interrupt(lambda: self._is_interruptible),
+        )
         stack.callback(lives.stop_loops)
         if any(spec.mode in LOOPS for spec in self._specs.values()):
             lives.make_loops()
@@ -525,6 +534,9 @@ class Application:
             if self._is_forced:
                 boss.hurry()
             self._start_boss(boss)
+        self._has_begun = True
+        if self._stop_asked:
+            boss.begin_stop(self.shutdown_timeout)
         return boss, lives
 
     def _make_boss(

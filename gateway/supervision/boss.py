@@ -143,6 +143,7 @@ class Boss:
         self._errands = Errands(office, fork_server)
         self._shutdown: Shutdown | None = None
         self._hurried = False
+        self._is_left = False
         self._unknown = 0
         self._failed = False
         self.bound_failure = ""
@@ -199,14 +200,30 @@ class Boss:
             self._box.watch(self._fork_server.fileno(), self._hear_fork_server)
         self._thread.start()
 
+    def begin_stop(self, timeout: float) -> None:
+        """Have everybody end within ``timeout`` seconds from now, the main process first.
+
+        For any thread, and safe in a signal handler. Nothing where that has begun.
+        """
+        if self._shutdown is None:
+            shutdown = Shutdown(
+                self._ending, self.members, self._order, timeout, monotonic=self._monotonic
+            )
+            if self._hurried:
+                shutdown.hurry()
+            self._shutdown = shutdown
+        self._shutdown.at_once = bool(self.brake)
+        if not self._over.is_set:
+            self._box.wake()
+
     def stop(self, timeout: float) -> list[str]:
-        """End the crew within ``timeout`` seconds; return who had to be killed, or left behind."""
-        self._shutdown = Shutdown(
-            self._ending, self.members, self._order, timeout, monotonic=self._monotonic
-        )
-        if self._hurried:
-            self._shutdown.hurry()
-        self._box.wake()
+        """See it end that ran main; return who of the crew had to be killed, or left behind.
+
+        Begins the stop where nobody has.
+        """
+        self._is_left = True
+        self.begin_stop(timeout)
+        assert self._shutdown is not None
         if self._over.wait(timeout + 3 * GRACE):
             # That was the last thing it did, but for saying why it failed.
             self._thread.join(GRACE)
@@ -269,9 +286,9 @@ class Boss:
         if self._shutdown is None:
             self._starting.step()
         while True:
-            was_stopping = self._shutdown is not None
+            was_left = self._is_left
             message = self._box.get(self._until_next())
-            if message is None and was_stopping:
+            if message is None and was_left:
                 self._deaths.end_unlived()
             if message is not None:
                 self._hear(message)

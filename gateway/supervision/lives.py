@@ -42,18 +42,21 @@ class Lives:
         *,
         main: str,
         on_main: Callable[[], None],
+        interrupt: Callable[[], None] | None = None,
         make_wakeup: Callable[[], Wakeup] = Wakeup,
         temporary: Path | None = None,
         simulation: Simulation | None = None,
     ) -> None:
         """Call ``on_main`` when the process called ``main`` may be lived.
 
-        ``make_wakeup`` makes what ends the sleeps of that one.
+        ``interrupt`` tears that one out of what it does, for any thread; ``make_wakeup`` makes
+        what ends its sleeps.
         """
         self._office = office
         self._application = application
         self._main_name = main
         self._on_main = on_main
+        self._interrupt = interrupt
         self._make_wakeup = make_wakeup
         self._temporary = temporary
         self._simulation = simulation
@@ -65,6 +68,8 @@ class Lives:
         """Start one life on a thread; the main one on the thread that waits for it."""
         context = self._context_for(member)
         if member.spec.name == self._main_name:
+            if (interrupt := self._interrupt) is not None:
+                member.hurry = lambda _: interrupt()
             self.main = (member, context)
             self._on_main()
             return None

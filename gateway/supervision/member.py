@@ -42,7 +42,7 @@ class Member:
     hands: dict[str, tuple[socket.socket, socket.socket]] = field(default_factory=dict)
     """Copies of the sockets of those mailboxes, where it is forked."""
     hurry: Callable[[signal.Signals], None] | None = None
-    """What presses a life on a loop to end, where there is one."""
+    """What presses a life on a loop, or the main one, to end, where there is one."""
     call_soon: Callable[[Callable[[], object]], None] | None = None
     """What has something called on its loop's thread, where it shares a loop."""
     held_up_by: Callable[[], str] | None = None

@@ -1,10 +1,11 @@
 """The end of an application: in waves against the dependencies, under one deadline.
 
-Who depends on others ends before them. Everybody in a wave is told at once;
-at the deadline all who still run are told, then sent a TERM, and `GRACE`
+Who depends on others ends before them, and the main process before everybody. All in a wave
+are told at once; at the deadline all who still run are told, then sent a TERM, and `GRACE`
 seconds later a KILL. Who was added with ``force_stop`` is killed `FORCED`
 seconds after it was told, whatever its ``death`` does by then. A thread cannot
-be killed: it is left behind, and named. One that is hurried waits for nobody.
+be killed: it is left behind, and named; but the main process is interrupted, as by Ctrl-C.
+After the emergency brake there are no waves. One that is hurried waits for nobody.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.supervision.ending import FORCED, Ending, send_signal
+from gateway.supervision.heartbeats import stacks
 from gateway.supervision.member import Member
 
 log = logging.getLogger(__name__)
@@ -21,8 +23,12 @@ log = logging.getLogger(__name__)
 GRACE = 1.0
 """Seconds between TERM and KILL."""
 
-_PRESSED = {signal.SIGTERM: "it is cancelled", signal.SIGKILL: "it is cancelled once more"}
-"""What a signal is to a life on a loop, whose OS process is everybody's."""
+_PRESSED = {
+    "thread": ("it is interrupted", "it is interrupted once more"),
+    "asyncio": ("it is cancelled", "it is cancelled once more"),
+    "external": ("SIGTERM", "SIGKILL"),
+}
+"""What a TERM and a KILL are to a life whose OS process is everybody's, by its mode."""
 
 
 class Shutdown:
@@ -44,6 +50,8 @@ class Shutdown:
         self._monotonic = monotonic
         self._deadline = monotonic() + timeout
         self._grace = GRACE
+        self.at_once = False
+        """Whether nobody waits for who depends on it."""
         self._forced: dict[str, float] = {}
         self.terminated = False
         """Whether those who did not end in time were sent a TERM."""
@@ -74,7 +82,7 @@ class Shutdown:
                     self._force(member, now, FORCED)
                 elif member.spec.grace is not None:
                     self._force(member, now, member.spec.grace)
-            if members and now < self._deadline and self._grace:
+            if members and now < self._deadline and self._grace and not self.at_once:
                 break
         if now >= self._deadline:
             number = signal.SIGTERM if not self.terminated else signal.SIGKILL
@@ -90,11 +98,14 @@ class Shutdown:
                     else:
                         self._press(member, number)
             over = now >= self._deadline + self._grace + GRACE
-            if over or all(member.spec.mode == "thread" for member in running):
+            if over or not any(self._can_be_pressed(member) for member in running):
                 for member in running:
-                    if member.pidfd < 0:
-                        said = f"{member.spec.name} {member.hindrance()}"
-                        log.error("%s; its thread is left behind", said)
+                    name = member.spec.name
+                    if [name] == self._order[-1]:
+                        held = "%s does not end, and holds up the end of the application\n%s"
+                        log.critical(held, name, stacks())
+                    elif member.pidfd < 0:
+                        log.error("%s %s; its thread is left behind", name, member.hindrance())
                 return True
         return False
 
@@ -108,11 +119,23 @@ class Shutdown:
             self._press(member, signal.SIGKILL)
 
     def _press(self, member: Member, number: signal.Signals) -> None:
-        """Press a life on a loop, once for each signal."""
-        if member.hurry is not None and self._is_first(member, number):
+        """Press a life that has no OS process to itself, once for each signal."""
+        if member.hurry is None or not self._can_be_pressed(member):
+            return
+        if self._is_first(member, number):
             if not member.spec.force_stop:
-                log.error("%s %s: %s", member.spec.name, member.hindrance(), _PRESSED[number])
+                words = _PRESSED[member.spec.mode][number == signal.SIGKILL]
+                log.error("%s %s: %s", member.spec.name, member.hindrance(), words)
+                if number == signal.SIGKILL:
+                    self.killed.append(member.spec.name)
             member.hurry(number)
+
+    def _can_be_pressed(self, member: Member) -> bool:
+        """Tell whether something can be done about ``member``, which does not end."""
+        if member.spec.mode != "thread":
+            return True
+        # Main, which whoever is in a hurry has interrupted.
+        return member.hurry is not None and bool(self._grace)
 
     def _is_first(self, member: Member, number: signal.Signals) -> bool:
         """Tell whether ``number`` is new to ``member``, and note that it is no more."""

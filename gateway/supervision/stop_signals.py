@@ -39,6 +39,7 @@ class StopSignals:
         self._before: dict[int, Any] = {}
         self._asked: float | None = None
         self._spared = False
+        self._interrupts: Callable[[], bool] | None = None
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -50,7 +51,23 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def interrupt(self, is_wanted: Callable[[], bool]) -> None:
+        """Have `KeyboardInterrupt` raised in the main thread, if ``is_wanted()`` there.
+
+        For any thread. Nothing where signals are somebody else's business.
+        """
+        if self._before:
+            self._interrupts = is_wanted
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGTERM)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        is_wanted, self._interrupts = self._interrupts, None
+        if is_wanted is not None:
+            if is_wanted():
+                raise KeyboardInterrupt
+            return
         now = self._clock.monotonic()
         if self._asked is None:
             self._asked = now

@@ -421,6 +421,30 @@ def build(app):
     assert "stubborn does not end: it is cancelled" in program.complaints()
 
 
+def test_one_that_is_cancelled_twice_has_not_ended_in_time(start: Any) -> None:
+    program = start(
+        HEAD
+        + """
+class Stubborn(LoudOnLoop):
+    async def life(self):
+        try:
+            self.send("main", "asleep")
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            await asyncio.sleep(600)
+class Main(Process):
+    def birth(self):
+        self.add_filter(subject="asleep", callback=lambda message: self.die())
+def build(app):
+    app.add_process("stubborn", Stubborn, mode="asyncio")
+"""
+        + RUN
+    )
+    program.wait_for("death stubborn")
+    assert program.end() == 1, program.complaints()
+    assert "it is cancelled once more" in program.complaints()
+
+
 def test_a_coroutine_that_never_yields_is_named_at_the_stop_and_left_behind(start: Any) -> None:
     program = start(
         HEAD

@@ -227,7 +227,7 @@ def build(app):
     )
     pidfds = [os.pidfd_open(int(pid)) for pid in program.wait_for("pids").split()]
     try:
-        assert program.end() == 0, program.complaints()
+        assert program.end() == 1, program.complaints()
         for pidfd in pidfds:
             assert select.select([pidfd], [], [], 10)[0]
     finally:

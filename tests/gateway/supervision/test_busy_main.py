@@ -1,0 +1,187 @@
+"""A stop waits for a main process that is busy no longer than for anybody else."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOR_EVER = {
+    "goes round": "while True: pass",
+    "sleeps": "time.sleep(600)",
+    "waits for a thread": "threading.Event().wait()",
+    "waits for a reply": 'self.wait_for_reply(self.send("arm", "silence"), timeout=600)',
+}
+
+
+def house(busy: str, *, where: str = "life", patience: float = 0.3, pulls: bool = False) -> str:
+    """Return an application whose main is ``busy`` for ever in ``where``, around an arm."""
+    return f"""
+class Main(Loud):
+    def life(self):
+        self.die()
+    def {where}(self):
+        say("busy")
+        {busy}
+class Arm(Loud):
+    def birth(self):
+        self.add_filter(subject="^silence$", callback=lambda message: None)
+        super().birth()
+    def life(self):
+        if {pulls} and os.path.exists(SOCKETS + "/pull"):
+            self.ebrake("the arm is loose")
+class App(Application):
+    shutdown_timeout = {patience}
+    def build(self):
+        self.add_process("arm", Arm, mode="fork", frequency=100)
+app = App(main=Main, sockets=SOCKETS)
+status = app.run()
+say("brake", app.brake)
+say("status", status)
+"""
+
+
+@pytest.mark.parametrize("busy", FOR_EVER)
+def test_it_is_interrupted_at_the_deadline(start: Any, busy: str) -> None:
+    program = start(house(FOR_EVER[busy]))
+    program.wait_for("birth arm")
+    program.wait_for("busy")
+    program.signal(signal.SIGTERM)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert {"death arm", "death main"} <= set(program.said)
+    assert "main does not end: it is interrupted\n" in program.complaints()
+
+
+def test_so_it_is_in_its_death(start: Any) -> None:
+    program = start(house("time.sleep(600)", where="death"))
+    program.wait_for("birth arm")
+    program.wait_for("busy")
+    program.signal(signal.SIGTERM)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert "death arm" in program.said
+
+
+def test_so_it_is_in_the_death_that_follows(start: Any) -> None:
+    source = house("time.sleep(600)")
+    program = start(
+        source.replace("class Arm", "    def death(self):\n        self.life()\nclass Arm")
+    )
+    program.wait_for("birth arm")
+    program.wait_for("busy")
+    program.signal(signal.SIGTERM)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert program.said.count("busy") == 2
+    assert "main does not end: it is interrupted once more\n" in program.complaints()
+
+
+def test_so_is_a_loop_of_the_programs_own(start: Any) -> None:
+    program = start("""
+        class App(Application):
+            shutdown_timeout = 0.3
+            def build(self):
+                self.add_process("arm", Loud, mode="fork")
+        app = App(main=Loud, sockets=SOCKETS)
+        try:
+            with app.running():
+                say("busy")
+                time.sleep(600)
+        except KeyboardInterrupt:
+            say("status", app.status)
+        """)
+    program.wait_for("birth arm")
+    program.wait_for("busy")
+    program.signal(signal.SIGTERM)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert {"death arm", "death main"} <= set(program.said)
+
+
+def test_one_that_nothing_ends_holds_up_nobody_else_and_is_told_of(start: Any) -> None:
+    stubborn = """
+        while True:
+            try:
+                time.sleep(600)
+            except KeyboardInterrupt:
+                say("not me")
+    """
+    program = start(f"""
+class Told(logging.Handler):
+    def emit(self, record):
+        say("told", record.getMessage().splitlines()[0])
+logging.getLogger().addHandler(Told())
+{house(stubborn)}""")
+    program.wait_for("birth arm")
+    program.wait_for("busy")
+    program.signal(signal.SIGTERM)
+    program.wait_for("death arm")
+    program.wait_for("told main does not end, and holds up the end of the application")
+    assert "in life\n" in program.complaints()
+    assert program.said.count("not me") == 2
+    program.signal(signal.SIGKILL)
+    program.end()
+
+
+@pytest.mark.parametrize("busy", FOR_EVER)
+def test_the_emergency_brake_ends_the_crew_at_once(start: Any, sockets: Path, busy: str) -> None:
+    program = start(house(FOR_EVER[busy], pulls=True, patience=600.0))
+    program.wait_for("birth arm")
+    program.wait_for("busy")
+    (sockets / "pull").touch()
+    program.wait_for("death arm")
+    assert "emergency brake: arm: the arm is loose" in program.complaints()
+    assert "death main" not in program.said
+    program.signal(signal.SIGKILL)
+    program.end()
+
+
+def test_the_emergency_brake_waits_for_no_order(start: Any) -> None:
+    program = start("""
+        ENDED = SOCKETS + "/ended"
+        class Arm(Loud):
+            def death(self):
+                super().death()
+                open(ENDED, "w").close()
+        class Screen(Loud):
+            def life(self):
+                self.ebrake("the arm is loose")
+                self.light_sleep(60)
+            def death(self):
+                while not os.path.exists(ENDED):
+                    time.sleep(0.01)
+                os.unlink(ENDED)
+                super().death()
+        class App(Application):
+            shutdown_timeout = 60.0
+            def build(self):
+                self.add_process("arm", Arm, mode="fork")
+                self.add_process("screen", Screen, mode="fork", depends=["arm"])
+        say("status", App(main=Loud, sockets=SOCKETS).run())
+        """)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert program.said.index("death arm") < program.said.index("death screen")
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_so_does_the_end_of_what_the_application_is_bound_to(start: Any, mode: str) -> None:
+    source = house('open(SOCKETS + "/busy", "w").close(); time.sleep(600)')
+    program = start(f"""
+class Bound(Loud):
+    def life(self):
+        if os.path.exists(SOCKETS + "/busy"):
+            self.die()
+class House(Application):
+    def add_process(self, name, factory, **terms):
+        super().add_process(name, factory, **terms)
+        if name == "arm":
+            self.add_process("bound", Bound, mode={mode!r}, bound_shutdown=True, frequency=100)
+{source.replace("class App(Application)", "class App(House)")}""")
+    program.wait_for("death bound")
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert {"death arm", "death main"} <= set(program.said)

@@ -19,6 +19,7 @@ else is written to it.
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ from gateway.process.whereabouts import enter, handles_letters
 from gateway.supervision.accounts import Accounts
 from gateway.supervision.clerk import Clerk
 from gateway.supervision.deaths import Deaths
-from gateway.supervision.ending import Ending
+from gateway.supervision.ending import Ending, send_signal
 from gateway.supervision.errands import Errands
 from gateway.supervision.fork_server import Exited, ForkServer, Started
 from gateway.supervision.forking import is_errand
@@ -255,13 +256,18 @@ class Boss:
 
     def _end_threads(self, timeout: float) -> None:
         """Do for the threads what a boss that failed cannot; the fork server ends the forked."""
-        for member in self.members.values():
-            if member.process is not None:
-                member.process.die()
+        self._tell_all()
         deadline = self._monotonic() + timeout
         for member in self.members.values():
             if member.thread is not None:
                 member.thread.join(max(0.0, deadline - self._monotonic()))
+
+    def _tell_all(self) -> None:
+        for member in self.members.values():
+            if member.process is not None:
+                member.process.die()
+            if member.pidfd >= 0:
+                send_signal(member.pidfd, signal.SIGTERM)
 
     # The boss's thread
 
@@ -278,6 +284,8 @@ class Boss:
             self._over.set()
             # Nobody supervises the supervisor: whoever runs the application must know.
             log.exception("the boss failed")
+            # Main may be busy, and nobody else is left to tell them.
+            self._tell_all()
             self._pull_brake("the boss failed; the log says why")
         else:
             self._over.set()

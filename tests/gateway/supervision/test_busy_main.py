@@ -168,6 +168,24 @@ def test_the_emergency_brake_waits_for_no_order(start: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_a_boss_that_fails_tells_everybody(start: Any, sockets: Path, mode: str) -> None:
+    source = house("time.sleep(600)", pulls=True)
+    program = start(f"""
+from gateway.supervision.boss import Boss
+def fail(boss, message):
+    raise ZeroDivisionError("a bug")
+Boss._ebrake = fail
+{source.replace('mode="fork"', f'mode="{mode}"')}""")
+    program.wait_for("birth arm")
+    program.wait_for("busy")
+    (sockets / "pull").touch()
+    program.wait_for("death arm")
+    assert "the boss failed" in program.complaints()
+    program.signal(signal.SIGKILL)
+    program.end()
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
 def test_so_does_the_end_of_what_the_application_is_bound_to(start: Any, mode: str) -> None:
     source = house('open(SOCKETS + "/busy", "w").close(); time.sleep(600)')
     program = start(f"""

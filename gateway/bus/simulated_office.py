@@ -6,6 +6,7 @@ the same ledger and the same digest.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
@@ -30,8 +31,9 @@ PIECE = 2000
 class NoFolder(Folder):
     """A folder in which nothing is ever bound, so that there is nothing to remove."""
 
-    def __init__(self) -> None:
+    def __init__(self, baton: Baton) -> None:
         # Not the real one's beginning: that opens a descriptor.
+        self._baton = baton
         self.path = Path("/nowhere")
         self._fd = -1
         self.parcels = Parcels()
@@ -42,8 +44,12 @@ class NoFolder(Folder):
         raise SimulationError(f"no socket can be bound for {name!r} in a simulation")
 
     def connect(self, name: str) -> NoReturn:
-        """Refuse: nobody outside can be written to."""
-        raise SimulationError(f"{name!r} is no mailbox of this simulation")
+        """Find nothing, as where a mailbox was closed that the book still knows."""
+        self._baton.check(f"write to {name!r}")
+        if not self._baton.over:
+            # Who tries again and again without ever waiting is found out.
+            self._baton.count()
+        raise FileNotFoundError(errno.ENOENT, "no mailbox of this simulation", name)
 
     def unlink(self, name: str) -> None:
         """Remove nothing."""
@@ -57,7 +63,7 @@ class SimulatedOffice(Office):
     """Delivery within one simulation; ``random`` draws what its ids begin with."""
 
     def __init__(self, baton: Baton, random: Random) -> None:
-        super().__init__(NoFolder(), clock=baton.clock)
+        super().__init__(NoFolder(baton), clock=baton.clock)
         self._id_prefix = random.randbytes(5).hex() + "-"
         self.baton = baton
         self._mailbox = self._make_mailbox

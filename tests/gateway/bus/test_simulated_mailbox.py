@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from math import inf
 from random import Random
+from threading import Thread
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.bus.baton import Baton
+from gateway.bus.directory import Book, Subscription
+from gateway.bus.ledger import Balance
 from gateway.bus.simulated_mailbox import SimulatedMailbox
 from gateway.bus.simulated_office import SimulatedOffice
 from gateway.clock import VirtualClock
@@ -249,3 +254,61 @@ def test_nothing_real_is_bound_or_watched(bench: Bench) -> None:
     bench.office.update(bench.office.book.__class__(5, {"elsewhere": 1}))
     with pytest.raises((SimulationError, GatewayError)):
         bench.office.target("elsewhere").deliver(letter(1), 0.0)
+
+
+def test_who_writes_to_a_mailbox_that_is_closed_and_still_known_is_told_that_it_is_gone(
+    bench: Bench,
+) -> None:
+    subscriptions = (Subscription("worker", "work", 1),)
+    bench.office.update(Book(1, {"main": 1, "worker": 1}, subscriptions))
+    main, worker = bench.open("main"), bench.open()
+    bench.office.close(worker)
+
+    def write() -> None:
+        asked = letter(1, incarnation=1)
+        with pytest.raises(RecipientGoneError, match="'worker' is gone: nobody reads its mail"):
+            bench.office.target("worker").deliver(asked)
+        bench.office.publish(letter(2, kind="publication"))
+        with pytest.raises(RecipientGoneError, match="'worker' is gone"):
+            bench.office.answer(reply_to(replace(letter(3), sender="worker"), "4", 0.0, None))
+
+    bench.start(write)
+    bench.run()
+    assert main.statistics().accepted == 0
+    assert bench.office.ledger()["worker"] == Balance()
+    assert bench.office.statistics()["publications_dropped"] == {"worker": 1}
+
+
+def test_who_writes_again_and_again_to_who_is_gone_is_found_out() -> None:
+    baton = Baton(VirtualClock(), Random(0), at_once=100)
+    office = SimulatedOffice(baton, Random(0))
+    office.update(Book(1, {"worker": 1}))
+
+    def write() -> None:
+        while True:
+            with suppress(RecipientGoneError):
+                office.target("worker").deliver(letter(1))
+
+    baton.thread(write, name="writer").start()
+    with pytest.raises(SimulationError, match=r"time stands still at 0 s: .* by 'writer'"):
+        baton.run(inf)
+    office.shut()
+
+
+def test_a_thread_that_the_simulation_does_not_know_may_not_write_to_who_is_gone_either(
+    bench: Bench,
+) -> None:
+    bench.office.update(Book(1, {"worker": 1}))
+    target = bench.office.target("worker")
+    refused: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            target.deliver(letter(1))
+        except SimulationError as error:
+            refused.append(error)
+
+    stranger = Thread(target=write)
+    stranger.start()
+    stranger.join(10.0)
+    assert "does not belong to the simulation and may not write" in str(refused[0])

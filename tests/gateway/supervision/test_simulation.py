@@ -464,6 +464,52 @@ def test_one_seed_gives_one_ledger_and_one_order_of_mail(
     first = gossip(seed, names, frequencies, size, bug)
     assert first == gossip(seed, names, frequencies, size, bug)
     assert all(balance.is_balanced for balance in first.ledger.values())
+    assert {failure.error for failure in first.failures} <= {"ValueError: unlucky"}
+
+
+class Worker(Process):
+    """Asks the others for some work, and does theirs, which takes a moment."""
+
+    def birth(self) -> None:
+        self.add_filter(subject="^work$", callback=self.on_work)
+        self.subscribe("done/#", lambda message: None)
+
+    def on_work(self, message: Message) -> None:
+        self.light_sleep(self.random.random() * 0.01)
+        self.publish(f"done/{self.name}", None)
+        self.reply(message, "done")
+
+    def life(self) -> None:
+        for other in sorted({"a", "b", "c"} - {self.name}):
+            try:
+                self.send(other, "work", timeout=0.01)
+            except (RecipientGoneError, MailboxFullError):
+                self.parameter("refused").append(self.name)
+
+
+@pytest.mark.parametrize("policy", ["block", "reject", "drop_oldest"])
+def test_an_ordinary_stop_fails_nobody_whatever_the_seed(policy: Any) -> None:
+    def stopped(seed: int) -> tuple[Outcome, list[str]]:
+        refused: list[str] = []
+
+        def build(app: Application) -> None:
+            for name in "abc":
+                app.add_process(
+                    name,
+                    Worker,
+                    frequency=50.0,
+                    mailbox_policy=policy,
+                    parameters={"refused": refused},
+                )
+
+        outcome = application(build).simulate(until=0.5, seed=seed)
+        assert all(balance.is_balanced for balance in outcome.ledger.values())
+        return outcome, refused
+
+    for seed in range(40):
+        first, _ = found = stopped(seed)
+        assert (first.status, first.failures) == (0, ())
+        assert found == stopped(seed)
 
 
 def test_another_seed_gives_another_order() -> None:

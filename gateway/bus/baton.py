@@ -9,7 +9,7 @@ gives one order, whatever the machine does.
 Refused, by `SimulationError`: waiting or writing on a thread that was not
 started as a `Strand`; more events than are allowed, in all or at one instant;
 a strand that keeps the baton for ``patience`` seconds of real time. Real waits
-(`time.sleep`, a lock that another strand holds) hold up everybody.
+(`time.sleep`, a `threading.Lock` that another strand holds) hold up everybody.
 """
 
 from __future__ import annotations

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any, Literal
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.process.locks import Lock
 from gateway.process.wakeup import Wakeup
 
 Mode = Literal["thread", "fork", "asyncio", "external"]
@@ -36,6 +37,8 @@ class Context:
     random: Random = field(default_factory=Random)
     make_thread: Callable[..., Thread] = Thread
     """Makes its child threads; called as `threading.Thread` is."""
+    make_lock: Callable[[], Lock] = RLock
+    """Makes its named locks; called as `threading.RLock` is."""
     make_wakeup: Callable[[], Wakeup] = Wakeup
     serve_commands: Callable[[Any], None] = lambda process: None
     """Has the methods answered that the process marked with `command`; before birth."""

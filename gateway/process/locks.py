@@ -11,15 +11,28 @@ deadline (`CallTimeoutError`, which bounces to whoever wrote for it).
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from time import monotonic
+from typing import Protocol
 
 from gateway.errors import CallTimeoutError
 
 
+class Lock(Protocol):
+    """What `threading.RLock` makes, or acts like it."""
+
+    def acquire(self, *, timeout: float) -> bool:
+        """Hold it; False where another one still does after ``timeout`` seconds."""
+        ...
+
+    def release(self) -> None:
+        """Give it back once."""
+        ...
+
+
 class Locks:
-    """Locks by name. Thread-safe.
+    """Locks by name, made by ``make_lock``. Thread-safe.
 
     >>> locks = Locks()
     >>> locks.add("arm", "camera")
@@ -28,13 +41,20 @@ class Locks:
     'both are ours'
     """
 
-    def __init__(self) -> None:
-        self._locks: dict[str, threading.RLock] = {}
+    def __init__(
+        self,
+        *,
+        make_lock: Callable[[], Lock] = threading.RLock,
+        monotonic: Callable[[], float] = monotonic,
+    ) -> None:
+        self._make_lock = make_lock
+        self._monotonic = monotonic
+        self._locks: dict[str, Lock] = {}
 
     def add(self, *names: str) -> None:
         """Make a lock for each name that has none yet."""
         for name in names:
-            self._locks.setdefault(name, threading.RLock())
+            self._locks.setdefault(name, self._make_lock())
 
     @contextmanager
     def take(self, *names: str, timeout: float) -> Iterator[None]:
@@ -43,11 +63,11 @@ class Locks:
         if unknown := sorted(set(names) - set(known)):
             there = ", ".join(sorted(known)) or "none"
             raise ValueError(f"nobody added the lock {unknown[0]!r}; there are {there}")
-        deadline = monotonic() + timeout
+        deadline = self._monotonic() + timeout
         with ExitStack() as held:
             for name in sorted(names or known):
                 lock = known[name]
-                if not lock.acquire(timeout=max(0.0, deadline - monotonic())):
+                if not lock.acquire(timeout=max(0.0, deadline - self._monotonic())):
                     raise CallTimeoutError(f"the lock {name!r} stayed taken for {timeout:g} s")
                 held.callback(lock.release)
             yield

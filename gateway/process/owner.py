@@ -12,7 +12,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any
 
 from gateway.bus.mailbox import Mailbox
@@ -21,7 +21,7 @@ from gateway.errors import RecipientGoneError
 from gateway.mail.filters import Callback, Run, in_turn
 from gateway.process.callback_threads import CallbackThreads
 from gateway.process.forked_callback import forked
-from gateway.process.locks import Locks
+from gateway.process.locks import Lock, Locks
 from gateway.process.neighbour import Neighbour
 from gateway.process.signals import SignalCallback, Signals, signal_names
 from gateway.process.threads import ChildThreads
@@ -38,6 +38,7 @@ class Owner(Neighbour):
         route: str = "",
         *,
         make_thread: Callable[..., Thread] = Thread,
+        make_lock: Callable[[], Lock] = RLock,
     ) -> None:
         super().__init__(name, office, mailbox, route)
         self._child_error: BaseException | None = None
@@ -48,7 +49,7 @@ class Owner(Neighbour):
             make_thread=make_thread,
         )
         self._callback_threads = CallbackThreads(self._child_threads, self._call)
-        self._locks = Locks()
+        self._locks = Locks(make_lock=make_lock, monotonic=self._clock.monotonic)
         self._signals = Signals(name, mailbox)
 
     # Child threads

@@ -58,6 +58,7 @@ class Process(Owner):
             context.mailbox,
             context.route,
             make_thread=context.make_thread,
+            make_lock=context.make_lock,
         )
         self._context = context
         self._run_level: RunLevel = "unborn"

@@ -156,5 +156,6 @@ class Lives:
             context,
             random=self._simulation.random(f"{spec.name}.{member.incarnation}"),
             make_thread=self._simulation.make_thread,
+            make_lock=self._simulation.make_lock,
             make_wakeup=self._simulation.make_wakeup,
         )

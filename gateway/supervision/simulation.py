@@ -32,6 +32,8 @@ from gateway.bus.ledger import Balance
 from gateway.bus.simulated_office import SimulatedOffice
 from gateway.clock import VirtualClock
 from gateway.errors import SimulationError
+from gateway.process.locks import Lock
+from gateway.process.simulated_lock import SimulatedLock
 from gateway.process.simulated_wakeup import SimulatedWakeup
 from gateway.process.wakeup import Wakeup
 
@@ -109,6 +111,10 @@ class Simulation:
     def make_thread(self, target: Callable[..., object], **options: Any) -> Thread:
         """Make a thread that runs in turn with all others."""
         return self.baton.thread(target, **options)
+
+    def make_lock(self) -> Lock:
+        """Make a lock for which threads wait in virtual time."""
+        return SimulatedLock(self.baton)
 
     def make_wakeup(self) -> Wakeup:
         """Make a wake-up whose sleepers wait in virtual time."""

@@ -512,6 +512,70 @@ def test_an_ordinary_stop_fails_nobody_whatever_the_seed(policy: Any) -> None:
         assert found == stopped(seed)
 
 
+class Machine(Process):
+    """Its threads want the same two locks, for a while each."""
+
+    def birth(self) -> None:
+        self.add_locks("arm", "camera")
+        self.holders: list[str] = []
+        for name in "abc":
+            self.add_child_thread(name, partial(self.work, name))
+
+    def work(self, name: str) -> None:
+        note = self.parameter("note")
+        while self.light_sleep(self.random.random()):
+            try:
+                with self.get_locks("camera", "arm", timeout=self.random.random()):
+                    assert self.holders == []
+                    self.holders.append(name)
+                    self.light_sleep(self.random.random())
+                    self.holders.remove(name)
+                    note((self._clock.monotonic(), name, "had its turn"))
+            except CallTimeoutError:
+                note((self._clock.monotonic(), name, "gave up"))
+
+
+def test_threads_wait_for_named_locks_in_virtual_time_and_one_seed_gives_one_order() -> None:
+    def work(seed: int) -> list[tuple[float, str, str]]:
+        noted: list[tuple[float, str, str]] = []
+
+        def build(app: Application) -> None:
+            app.add_process("machine", Machine, parameters={"note": noted.append})
+
+        outcome = application(build).simulate(until=60.0, seed=seed)
+        assert (outcome.status, outcome.failures) == (0, ())
+        return noted
+
+    orders = [work(seed) for seed in range(10)]
+    assert orders == [work(seed) for seed in range(10)]
+    for order in orders:
+        assert {(name, said) for _, name, said in order} == {
+            (name, said) for name in "abc" for said in ("had its turn", "gave up")
+        }
+    assert len({str(order) for order in orders}) == 10
+
+
+def test_the_deadline_for_a_lock_is_virtual() -> None:
+    said: list[float] = []
+
+    def scene(main: Process) -> None:
+        def hold() -> None:
+            with main.get_locks("arm"):
+                main.light_sleep(3600.0)
+
+        main.add_locks("arm")
+        main.add_child_thread("holder", hold)
+        main.light_sleep(1.0)
+        with pytest.raises(CallTimeoutError, match="'arm' stayed taken for 60 s"):
+            main.get_locks("arm", timeout=60.0).__enter__()
+        said.append(main._clock.monotonic())
+        with main.get_locks("arm", timeout=7200.0):
+            said.append(main._clock.monotonic())
+
+    play(scene)
+    assert said == pytest.approx([61.0, 3600.0])
+
+
 def test_another_seed_gives_another_order() -> None:
     names = ["a", "b", "c"]
     outcomes = {gossip(seed, names, [3.0] * 3, 4, 0.0).digest for seed in range(5)}

@@ -20,10 +20,11 @@ the plain callbacks run first.
 
 What would wait is awaited here: `wait_for_reply`, `subscribe`, `light_sleep`,
 `register_callbacks`, `join_child_threads`, `start_process`, `stop_process`,
-`restart_process` and `poison_pill` return a `Pending`, and `ask` writes and
-waits at once. `send` never waits on the loop's thread, whatever its
-``timeout``: a full mailbox raises `MailboxFullError` at once, and
-`send_patiently` is what waits for room. On other threads `send` waits as ever.
+`restart_process` and `poison_pill` return a `Pending`, `ask` writes and waits
+at once, and locks are taken by ``async with self.get_locks(...)``. `send`
+never waits on the loop's thread, whatever its ``timeout``: a full mailbox
+raises `MailboxFullError` at once, and `send_patiently` is what waits for room.
+On other threads `send` waits as ever.
 
 Refused by name, with a `RuntimeError`: `mailman` (the loop hands the mail out),
 `open_mailbox` (its reader would be a thread: use the modes thread or fork), and
@@ -48,6 +49,7 @@ from gateway.mail.address import Address
 from gateway.mail.filters import Callback, Run, in_turn
 from gateway.mail.message import NORMAL, Message
 from gateway.mail.topic import check_pattern
+from gateway.process.aio_locks import LoopLocks, PendingLocks
 from gateway.process.aio_mailbox import LoopMailbox
 from gateway.process.callbacks import EventCallback
 from gateway.process.context import Context
@@ -74,6 +76,7 @@ class AsyncProcess(Process):
         self.letters = LoopMailbox(self._box)
         """Its mailbox, to be awaited."""
         self._deliver_answer = self._answer_patiently
+        self._locks: LoopLocks = LoopLocks(monotonic=self._clock.monotonic)
         self._told_to_end = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
         self._child_tasks = ChildTasks(self.name, self._child_failed)
@@ -253,6 +256,27 @@ class AsyncProcess(Process):
         """Await the child threads; the result names those that still run."""
         join = super().join_child_threads
         return self.pending("join_child_threads", partial(asyncio.to_thread, join, timeout))
+
+    # Locks
+
+    def get_locks(self, *names: str, timeout: float = 5.0) -> PendingLocks:
+        """Hold the locks ``names``, all where none is named, in an ``async with`` block.
+
+        Its other tasks, and everybody else on the loop, go on meanwhile. Child
+        threads, which share these locks, write ``with`` as ever, which raises
+        `RuntimeError` on the loop's thread. Otherwise as `Process.get_locks`.
+
+        >>> from gateway import AsyncProcess
+        >>> from gateway.testing.stage import play
+        >>> class Robot(AsyncProcess):
+        ...     async def birth(self):
+        ...         self.add_locks("arm", "camera")
+        ...         async with self.get_locks("camera", "arm", timeout=1.0):
+        ...             print("both are ours")
+        >>> play(lambda main: None, robot=(Robot, "asyncio"))
+        both are ours
+        """
+        return PendingLocks(self._locks, names, timeout, self._loop_thread)
 
     # The others
 

@@ -59,15 +59,18 @@ class Locks:
     @contextmanager
     def take(self, *names: str, timeout: float) -> Iterator[None]:
         """Hold the locks ``names``, all where none is named; wait ``timeout`` seconds in all."""
-        known = self._locks.copy()
-        if unknown := sorted(set(names) - set(known)):
-            there = ", ".join(sorted(known)) or "none"
-            raise ValueError(f"nobody added the lock {unknown[0]!r}; there are {there}")
         deadline = self._monotonic() + timeout
         with ExitStack() as held:
-            for name in sorted(names or known):
-                lock = known[name]
+            for name, lock in self._in_order(names):
                 if not lock.acquire(timeout=max(0.0, deadline - self._monotonic())):
                     raise CallTimeoutError(f"the lock {name!r} stayed taken for {timeout:g} s")
                 held.callback(lock.release)
             yield
+
+    def _in_order(self, names: tuple[str, ...]) -> list[tuple[str, Lock]]:
+        """Return the locks ``names``, all where none is named, in the order of their names."""
+        known = self._locks.copy()
+        if unknown := sorted(set(names) - set(known)):
+            there = ", ".join(sorted(known)) or "none"
+            raise ValueError(f"nobody added the lock {unknown[0]!r}; there are {there}")
+        return [(name, known[name]) for name in sorted(names or known)]

@@ -62,6 +62,7 @@ class Worker(LoudOnLoop):
     async def birth(self):
         self.add_filter(subject="^forget$", callback=self.on_forget)
         asked = self.send("echo", "echo")
+        self.add_locks("arm")
         attempts = {
             "sleep": lambda: bool(self.light_sleep(60)),
             "reply": lambda: self.wait_for_reply(asked).body,
@@ -71,6 +72,7 @@ class Worker(LoudOnLoop):
             "order": lambda: bool(self.start_process("echo")),
             "stop": lambda: bool(self.stop_process("echo")),
             "again": lambda: bool(self.restart_process("echo")),
+            "locks": lambda: self.get_locks("arm").__enter__(),
             "names": lambda: self.process_names(),
             "whole": lambda: self.application.restart_process("echo"),
             "count": lambda: self.application.statistics(),
@@ -116,6 +118,7 @@ def build(app):
         f"order start_process {hint}start_process(...)`",
         f"stop stop_process {hint}stop_process(...)`",
         f"again restart_process {hint}restart_process(...)`",
+        f"locks get_locks {hint.replace('await', 'async with')}get_locks(...)`",
         f"names process_names {waits}",
         f"whole {application}",
         f"count {application}",
@@ -124,6 +127,61 @@ def build(app):
         "gone 'worker' died before it answered 'forget'",
     ]
     assert f"RuntimeError: light_sleep {hint}light_sleep(...)`" in program.complaints()
+
+
+def test_who_waits_for_a_lock_holds_up_nobody_on_the_loop_nor_the_stop(start: Any) -> None:
+    program = start(
+        HEAD
+        + """
+class Robot(LoudOnLoop):
+    async def birth(self):
+        self.add_locks("arm")
+        self.is_held, self.goes_on = threading.Event(), threading.Event()
+        self.add_child_thread("holder", self.hold)
+        await asyncio.to_thread(self.is_held.wait, 20.0)
+        self.add_child_task("wants", self.want("first", 20.0))
+        self.add_child_task("gives up", self.give_up())
+        self.add_filter(subject="^go$", callback=lambda m: self.goes_on.set())
+    def hold(self):
+        with self.get_locks("arm"):
+            self.is_held.set()
+            self.goes_on.wait(20.0)
+    async def want(self, name, timeout):
+        async with self.get_locks("arm", timeout=timeout):
+            say(name, "has it")
+            self.add_child_task("waits as it ends", self.want("nobody", 60.0))
+            self.send("main", "it is held")
+            await asyncio.sleep(60.0)
+    async def give_up(self):
+        try:
+            async with self.get_locks("arm", timeout=0.01):
+                pass
+        except CallTimeoutError as error:
+            say("gave up", error)
+            self.send("other", "tell")
+class Other(LoudOnLoop):
+    async def birth(self):
+        self.add_filter(subject="^tell$", callback=self.on_tell)
+    async def on_tell(self, message):
+        say("the loop goes on")
+        self.send(message.sender, "go")
+class Main(Process):
+    def birth(self):
+        self.add_filter(subject="^it is held$", callback=lambda m: self.die())
+def build(app):
+    app.add_process("other", Other, mode="asyncio")
+    app.add_process("robot", Robot, mode="asyncio", depends=["other"])
+"""
+        + RUN
+    )
+    assert program.end() == 0, program.complaints()
+    assert program.said == [
+        "gave up the lock 'arm' stayed taken for 0.01 s",
+        "the loop goes on",
+        "first has it",
+        "death robot",
+        "death other",
+    ]
 
 
 def test_orders_are_awaited_and_the_loop_goes_on(start: Any) -> None:

@@ -23,6 +23,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -287,6 +288,7 @@ class Boss:
             # Main may be busy, and nobody else is left to tell them.
             self._tell_all()
             self._pull_brake("the boss failed; the log says why")
+            self._heartbeats.tell_stacks(inf)
         else:
             self._over.set()
 
@@ -307,7 +309,9 @@ class Boss:
                 self._systemd.stopping()
                 self._errands.stop()
                 self._orders.close("the application stops")
+                self._heartbeats.tell_stacks(now)
                 if self._shutdown.step():
+                    self._heartbeats.tell_stacks(inf)
                     self._errands.end("the application stopped")
                     return
             else:

@@ -3,8 +3,9 @@
 Registers with the boss until it is given the address book, then runs its one
 process on the main thread, and tells how that ended. TERM and the boss's
 ``die`` both end it in order; Ctrl-C and a terminal that hangs up are the main
-process's business. On the signal `STACKS` the stacks of its threads go to
-stderr, even where the interpreter itself is held up.
+process's business. On the signal `STACKS` the stacks of its threads are written
+down for the boss (`gateway.supervision.stack_file`), even where the interpreter
+itself is held up; to stderr where it is not watched.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from gateway.supervision.life import end_of
 from gateway.supervision.notices import heed
 from gateway.supervision.pulse import STACKS, Reporter
 from gateway.supervision.spec import ProcessSpec
+from gateway.supervision.stack_file import make_stack_file
 from gateway.supervision.temporary import folder_of
 
 log = logging.getLogger(__name__)
@@ -78,7 +80,8 @@ class Child:
         rename_os_process(spec.name)
         self._process: Process | None = None
         self._die_early = False
-        faulthandler.register(STACKS, file=2, all_threads=True)
+        stacks = make_stack_file() if spec.stuck_after else 2
+        faulthandler.register(STACKS, file=stacks, all_threads=True)
         # A hangup is ignored too: that is inherited from the fork server.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda number, frame: self._die())

@@ -25,7 +25,7 @@ from gateway.supervision.company import Company
 log = logging.getLogger(__name__)
 
 STACKS = int(signal.SIGRTMIN) + 5
-"""The signal on which a forked child writes the stacks of its threads to stderr."""
+"""The signal on which a forked child writes down the stacks of its threads."""
 
 LOOKS = 4
 """Looks within ``stuck_after``."""

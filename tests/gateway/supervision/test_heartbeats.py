@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 from typing import Any, cast
 
@@ -79,8 +80,9 @@ def test_a_stuck_process_is_told_of_with_its_stacks(
         assert program.wait_for("failed it made no progress for")
         program.wait_for("another life")
     program.end()
-    assert "process worker made no progress" in program.complaints()
-    assert "where_it_hangs" in program.complaints(), "the stack says where"
+    record, *_ = records_of(program, "process worker made no progress")
+    assert record.startswith("ERROR:gateway.supervision.heartbeats:")
+    assert "where_it_hangs" in record, "the stack says where"
     assert program.said.count(f"stuck {what} True") >= 1
 
 
@@ -153,6 +155,85 @@ def test_a_stuck_thread_that_must_progress_starves_the_watchdog_and_a_report_doe
     assert program.wait_for("silence") == "True"
     program.wait_for("fed again")
     assert program.end() == 0
+
+
+def records_of(program: Any, beginning: str) -> list[str]:
+    """Return the log's records that begin so, each with all of its lines."""
+    records = re.split(
+        r"^(?=(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):)", program.complaints(), flags=re.MULTILINE
+    )
+    return [
+        record
+        for record in records
+        if record.partition(":")[2].partition(":")[2].startswith(beginning)
+    ]
+
+
+STOPPED = """
+class Worker(Loud):
+    def birth(self):
+        super().birth()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+class Main(Process):
+    def birth(self):
+        self.subscribe("processes/worker/state", self.on_state)
+    def on_state(self, message):
+        if message.body["state"] == "failed":
+            say("failed", message.body["cause"])
+            self.die()
+
+class App(Application):
+    shutdown_timeout = 0.5
+    def build(self):
+        self.add_process("worker", Worker, mode="fork", restart=ONCE, stuck_after=0.5,
+                         when_stuck="restart")
+App(main=Main, sockets=SOCKETS).run()
+"""
+
+
+def test_one_that_is_stopped_is_said_to_have_told_no_stacks_and_killed(start: Any) -> None:
+    program = start(STOPPED)
+    assert program.wait_for("failed it made no progress for")
+    program.end()
+    (record,) = records_of(program, "process worker made no progress")
+    assert "it told no stacks: it is stopped, or gets no time" in record
+
+
+def test_two_that_are_stuck_at_once_are_each_told_with_their_own_stacks(start: Any) -> None:
+    program = start("""
+        class Left(Process):
+            def life(self):
+                self.hang_left()
+            def hang_left(self):
+                time.sleep(60.0)
+        class Right(Process):
+            def life(self):
+                self.hang_right()
+            def hang_right(self):
+                time.sleep(60.0)
+        class Main(Process):
+            def birth(self):
+                self.gone = 0
+                self.subscribe("processes/+/state", self.on_state)
+            def on_state(self, message):
+                if message.body["state"] == "failed":
+                    self.gone += 1
+                if self.gone == 2:
+                    self.die()
+        class App(Application):
+            shutdown_timeout = 0.5
+            def build(self):
+                for name, kind in (("left", Left), ("right", Right)):
+                    self.add_process(name, kind, mode="fork", restart=ONCE, stuck_after=1.0,
+                                     when_stuck="restart")
+        App(main=Main, sockets=SOCKETS).run()
+        """)
+    program.end()
+    for name, other in (("left", "right"), ("right", "left")):
+        (record,) = records_of(program, f"process {name} made no progress")
+        assert f"hang_{name}" in record
+        assert f"hang_{other}" not in record
 
 
 class Board:

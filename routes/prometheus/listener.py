@@ -168,10 +168,15 @@ def _listening(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:  # the latter of 127.0.0..1 and the like
         if used is not None:
             used.close()
-        reason = getattr(error, "strerror", None) or error
-        raise LinkLostError(
-            f"it cannot listen at {host}:{port}: {reason}; see who does"
-            f" (ss -ltnp sport = :{port}), or set host and port under [routes.prometheus]"
-        ) from error
+        raise LinkLostError(cannot_listen(host, port, error)) from error
     used.setblocking(False)
     return used
+
+
+def cannot_listen(host: str, port: int, error: Exception) -> str:
+    """Return why it cannot, and what to do."""
+    reason = getattr(error, "strerror", None) or error
+    return (
+        f"it cannot listen at {host}:{port}: {reason}; see who does"
+        f" (ss -ltnp sport = :{port}), or set host and port under [routes.prometheus]"
+    )

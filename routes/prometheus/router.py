@@ -3,7 +3,8 @@
 Out: the health report, the states of devices and routes, and what routes have
 counted, as metrics of a registry of their own (`routes.prometheus.metrics`).
 Nothing comes in: no request can change anything, and letters to ``…@prometheus``
-are refused. Where the port is taken it is tried again, with a back-off.
+are refused. Where the port is taken it is tried again, with a back-off. A name for
+``host`` is looked up on a thread, since nobody knows how long that takes.
 
 Refused when it is imported: a machine without prometheus-client.
 """
@@ -11,6 +12,9 @@ Refused when it is imported: a machine without prometheus-client.
 from __future__ import annotations
 
 import logging
+import socket
+from functools import partial
+from ipaddress import ip_address
 from random import Random
 from typing import Any, ClassVar
 
@@ -23,7 +27,7 @@ from routes.prometheus import http
 from routes.prometheus.http import Request
 from routes.prometheus.known import Known
 from routes.prometheus.library import CollectorRegistry, choose_encoder
-from routes.prometheus.listener import Listener
+from routes.prometheus.listener import Listener, cannot_listen
 from routes.prometheus.metrics import GatewayCollector
 from routes.prometheus.settings import Settings
 
@@ -78,19 +82,39 @@ class PrometheusRouter(Router):
         }
 
     def _open(self) -> None:
+        host = self.settings.host
+        if _is_address(host):
+            self._listen(host)
+        elif _LOOK_UP not in self.child_threads_alive():
+            self.frequency = 0.0
+            self.add_child_thread(_LOOK_UP, self._look_up)
+
+    def _look_up(self) -> None:
+        settings: Settings = self.settings
+        try:
+            found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:  # the latter of 127.0.0..1 and the like
+            self.call_soon(partial(self._wait, cannot_listen(settings.host, settings.port, error)))
+        else:
+            self.call_soon(partial(self._listen, str(found[0][4][0])))
+
+    def _wait(self, cause: str) -> None:
+        self.frequency = 1.0 / self._backoff.next()
+        self.set_connection("waiting", cause)
+
+    def _listen(self, address: str) -> None:
         settings: Settings = self.settings
         try:
             self._listener = Listener(
                 self,
                 self._clock,
-                settings.host,
+                address,
                 settings.port,
                 self._answer,
                 most=settings.max_clients,
             )
         except LinkLostError as error:
-            self.frequency = 1.0 / self._backoff.next()
-            self.set_connection("waiting", str(error))
+            self._wait(str(error))
             return
         self._backoff.reset()
         self.frequency = 0.0
@@ -104,3 +128,14 @@ class PrometheusRouter(Router):
         encode, content_type = choose_encoder(request.accept)
         body = encode(self._registry)
         return http.response(200, content_type, body, is_head=request.is_head)
+
+
+_LOOK_UP = "look-up"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -250,6 +251,54 @@ def test_one_client_too_many_is_turned_away() -> None:
         ]["too_many"]
 
     assert play(scene, Settings(port=0, max_clients=1)) == (b"", 1)
+
+
+def test_a_name_that_is_looked_up_for_long_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+    look_up = socket.getaddrinfo
+
+    def slow(host: str, *rest: Any, **more: Any) -> Any:
+        if host == "gateway.lan":
+            asked.set()
+            assert answered.wait(30.0)
+            host = "127.0.0.1"
+        return look_up(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+
+    class Main(Process):
+        def birth(self) -> None:
+            self.subscribe("routes/prometheus/state", self.on_state)
+            self.call_later(30.0, self.die)
+
+        def on_state(self, message: Any) -> None:
+            said.append(message.body["state"])
+            if message.body["state"] == "starting" and not answered.is_set():
+                assert asked.wait(30.0)
+                counts = self.wait_for_reply(self.send("prometheus", "$statistics")).body
+                said.append("answers" if "mail" in counts else "")
+                answered.set()
+            elif message.body["state"] == "connected":
+                self.die()
+
+    said: list[str] = []
+
+    class Play(Application):
+        def build(self) -> None:
+            parameters = {"settings": Settings(host="gateway.lan", port=0)}
+            self.add_process(
+                "prometheus", PrometheusRouter, route="prometheus", parameters=parameters
+            )
+
+    assert Play(main=Main).run() == 0
+    assert said[:3] == ["starting", "answers", "connected"]
+
+
+def test_a_name_that_nobody_knows_is_said_and_tried_again() -> None:
+    cause = play(lambda cause, main: cause, Settings(host="127.0.0..1", port=0))
+    assert cause.startswith("it cannot listen at 127.0.0..1:0: ")
 
 
 def test_a_port_that_is_taken_is_said_and_waited_for() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from gateway import plugins
 from gateway.application import Application
 from gateway.config.loading import load
-from gateway.config.schema import Configuration, RouteConfig
+from gateway.config.schema import STUCK_AFTER, Configuration, RouteConfig
 from gateway.errors import ConfigError
 from gateway.hosting.hosted_device import HostedDevice
 from gateway.process.process import Process
@@ -71,6 +71,8 @@ class Appliance(Application):
                 route=route.name,
                 parameters=self._parameters_of(route, configuration),
                 spools=router.spools(route.name, route.settings),
+                stuck_after=route.stuck_after or None,
+                when_stuck=route.when_stuck,
             )
 
         for name, member in configuration.crew.items():
@@ -82,6 +84,8 @@ class Appliance(Application):
                     "process": APIS[api.mode],
                     "mode": api.mode,
                     "depends": list(api.depends),
+                    "stuck_after": api.stuck_after,
+                    "when_stuck": api.when_stuck,
                     "parameters": {
                         "functions": dict(api.functions),
                         "workers": api.workers,
@@ -92,9 +96,13 @@ class Appliance(Application):
         if configuration.health.enabled:
             # A thread of this OS process: what it costs beyond its code is a stack and a mailbox
             # (docs/health.md has the figures). By name, since it is imported after the fork.
+            # Where a dying disk holds it up the mail flows all the same: that is told, and is no
+            # reason to start everything anew.
             self.add_process(
                 "health",
                 HEALTH,
+                stuck_after=STUCK_AFTER,
+                when_stuck="report",
                 parameters={
                     "settings": configuration.health,
                     "node": configuration.gateway.node,

@@ -24,6 +24,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.config.crew import Seconds, WhenStuck
+
 CallableName = Annotated[
     str,
     Meta(pattern=r"^[\w.]+:[\w.]+\Z", description="a function of a module, as module:name"),
@@ -35,7 +37,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Up to ``workers`` calls are carried out at a time, on threads, while ``waiting`` others
     wait; without workers one after the other. In the mode ``asyncio`` the functions may be
-    coroutines. It is born once all lives that it ``depends`` on.
+    coroutines. It is born once all lives that it ``depends`` on. Without workers a function that
+    takes long is no progress meanwhile: where there is a ``stuck_after`` it has to be longer.
     """
 
     functions: Annotated[dict[str, CallableName], Meta(min_length=1)]
@@ -43,6 +46,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     waiting: Annotated[int, Meta(ge=0, le=10_000)] = 64
     mode: Literal["fork", "thread", "asyncio"] = "fork"
     depends: tuple[str, ...] = ()
+    stuck_after: Seconds | None = None
+    when_stuck: WhenStuck = "report"
 
 
 def is_path(path: str) -> bool:

@@ -28,6 +28,7 @@ from gateway.config.schema import (
     HealthSettings,
     NoSettings,
     RouteConfig,
+    RouteHead,
 )
 from gateway.errors import ConfigError
 
@@ -112,17 +113,26 @@ class _Assembly:
         if name in RESERVED:
             problem = f"the gateway itself has a process {name!r}"
             self._checker.mistake(path, problem, "choose another name, and say its type")
-        head, settings = _divide(table, _RouteHead)
-        self._checker.struct(head, _RouteHead, path)
+        head, settings = _divide(table, RouteHead)
+        fitted_head = self._checker.struct(head, RouteHead, path)
         kind = head.get("type", name)
         if not isinstance(kind, str):
             return None
-        cls = self._plugin(ROUTES, kind, (*path, "type") if head else path)
+        cls = self._plugin(ROUTES, kind, (*path, "type") if "type" in head else path)
         if cls is None:
             return None
         self._routers[name] = cls
-        fitted = self._checker.struct(settings, _settings_of(cls), path, beside=("type",))
-        return RouteConfig(name=name, type=kind, settings=fitted) if fitted is not None else None
+        beside = RouteHead.__struct_fields__
+        fitted = self._checker.struct(settings, _settings_of(cls), path, beside=beside)
+        if fitted is None or fitted_head is None:
+            return None
+        return RouteConfig(
+            name=name,
+            type=kind,
+            settings=fitted,
+            stuck_after=fitted_head.stuck_after,
+            when_stuck=fitted_head.when_stuck,
+        )
 
     def device(self, name: str, table: dict[str, Any], path: Path) -> DeviceConfig | None:
         """Make ``[devices.<name>]``, after all routes have been made."""
@@ -250,10 +260,6 @@ class _Assembly:
 
 
 _NOUNS = {"routes": "a route", "crew": "a crew member", "apis": "an API"}
-
-
-class _RouteHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    type: str = ""
 
 
 class _DeviceHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

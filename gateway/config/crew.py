@@ -43,6 +43,7 @@ ClassName = Annotated[
 Seconds = Annotated[float, Meta(gt=0)]
 Hertz = Annotated[float, Meta(ge=0, le=10_000)]
 Letters = Annotated[int, Meta(ge=1)]
+WhenStuck = Literal["report", "restart"]
 
 
 class Restart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,7 +113,7 @@ class CrewMember(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     limit: Seconds | None = None
     temporary_folder: bool = False
     stuck_after: Seconds | None = None
-    when_stuck: Literal["report", "restart"] = "report"
+    when_stuck: WhenStuck = "report"
 
     def __post_init__(self) -> None:
         external = self.mode == "external"

@@ -4,7 +4,8 @@
 
     [gateway]                   node, sockets, log_level
     [health]                    whether and how often the gateway reports how it is
-    [routes.<name>]             type, and the keys of the router's own `Settings`
+    [routes.<name>]             type, stuck_after, when_stuck, and the keys of the router's own
+                                `Settings`
     [devices.<name>]            driver, route, and the keys of the router's `DeviceSettings`
     [devices.<name>.settings]   the keys of the driver's own `Settings`
     [crew.<name>]               a process of one's own: `gateway.config.crew`
@@ -22,7 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.apis import ApiConfig
-from gateway.config.crew import CrewMember, Name
+from gateway.config.crew import CrewMember, Name, WhenStuck
 from gateway.config.provenance import Provenance
 
 
@@ -98,12 +99,30 @@ class HealthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
                 raise ValueError(f"{low} is above {high}: what is critical comes after a warning")
 
 
+STUCK_AFTER = 30.0
+"""Seconds without progress after which a router is stuck, unless said: its loop never waits
+for its medium, and for the bus 5 s at the most."""
+
+
+class RouteHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What ``[routes.<name>]`` may say of any router; with ``stuck_after = 0`` it never is."""
+
+    type: str = ""
+    stuck_after: Annotated[float, Meta(ge=0)] = STUCK_AFTER
+    when_stuck: WhenStuck = "restart"
+
+
 class RouteConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One route: ``type`` is the entry point, ``settings`` the router's own struct."""
+    """One route: ``type`` is the entry point, ``settings`` the router's own struct.
+
+    After ``stuck_after`` seconds without progress, 0 for never, ``when_stuck`` holds.
+    """
 
     name: str
     type: str
     settings: msgspec.Struct
+    stuck_after: float = STUCK_AFTER
+    when_stuck: WhenStuck = "restart"
 
 
 class DeviceConfig(msgspec.Struct, frozen=True, kw_only=True):

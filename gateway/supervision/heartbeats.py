@@ -8,8 +8,8 @@ what they do with their time is not known here, and one that reads nothing
 holds up those alone who write to it.
 
 Who makes none for ``stuck_after`` seconds is *stuck*: the stacks of its OS
-process go to the log, ``processes/<name>/events/stuck`` is published, once,
-and then its spec's ``when_stuck`` holds. ``report`` does nothing more.
+process go to the log, ``processes/<name>/events/stuck`` is published, once, and
+``goes_on`` should it do so. Then its spec's ``when_stuck`` holds. ``report`` does nothing more.
 ``restart`` kills a forked one a moment later, and its restart policy judges;
 a thread or a loop cannot be killed, so systemd's watchdog is fed no more instead.
 A forked one has that moment to write down its stacks, which are logged here: one
@@ -117,6 +117,8 @@ class Heartbeats:
             if member.stuck:
                 member.stuck = False
                 log.warning("process %s goes on", member.spec.name)
+                body = {"pid": member.pid}
+                self._board.announce(f"processes/{member.spec.name}/events/goes_on", body)
         elif not member.stuck:
             self._found_stuck(member, seconds, now)
         elif member.spec.when_stuck == "restart" and member.pidfd >= 0:

@@ -35,6 +35,7 @@ class Ears:
 
     def __init__(self, errors: int) -> None:
         self.processes: dict[str, Told] = {}
+        self.stuck: dict[str, Told] = {}
         self.routes: dict[str, Told] = {}
         self.devices: dict[str, Told] = {}
         self.moves: dict[str, Told] = {}
@@ -54,6 +55,8 @@ class Ears:
         kind, name, what = message.subject.split("/", 2)
         table = self.moves if what == "moves" else getattr(self, kind)
         name = as_unicode(name)
+        if kind == "processes" and not _goes_on_living(message.body):
+            self.stuck.pop(name, None)
         if message.body is None:
             table.pop(name, None)
         elif (
@@ -62,6 +65,18 @@ class Ears:
             and (name in table or len(table) < MOST)
         ):
             table[name] = Told(_kept(message.body), at)
+
+    def hear_stuck(self, message: Message, at: float) -> None:
+        """Take in what was published on ``processes/<name>/events/stuck`` or ``goes_on``."""
+        _, name, _, what = message.subject.split("/", 3)
+        name, body = as_unicode(name), message.body
+        if what == "goes_on":
+            self.stuck.pop(name, None)
+        elif isinstance(body, dict) and name in self.processes:
+            seconds = body.get("seconds")
+            self.stuck[name] = Told(
+                {"seconds": float(seconds) if isinstance(seconds, int | float) else 0.0}, at
+            )
 
     def hear_error(self, body: object) -> None:
         """Take in a line of the log, as `gateway.process.log_stream` makes it."""
@@ -105,6 +120,7 @@ class Ears:
         return Facts(
             machine=machine,
             processes=self.processes,
+            stuck=self.stuck,
             routes=self.routes,
             devices=self.devices,
             moves=self.moves,
@@ -123,6 +139,10 @@ class Ears:
             "devices": len(self.devices),
             "errors": len(self._errors),
         }
+
+
+def _goes_on_living(body: object) -> bool:
+    return isinstance(body, dict) and body.get("state") in ("starting", "living")
 
 
 def _kept(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -113,6 +113,8 @@ class Facts(msgspec.Struct, frozen=True):
 
     machine: Mapping[str, Reading] = {}
     processes: Mapping[str, Told] = {}
+    stuck: Mapping[str, Told] = {}
+    """The processes that were found stuck, and did not go on or end since."""
     routes: Mapping[str, Told] = {}
     devices: Mapping[str, Told] = {}
     moves: Mapping[str, Told] = {}

@@ -24,6 +24,7 @@ _SUPPLY = (
     "use the supply that is made for this Pi with a short thick cable, and feed motors from"
     " another one; 'gateway doctor' says more"
 )
+_STACKS = "its stacks in the log say where it hangs; 'gateway ps' shows its mail"
 _LOOK = "'gateway ps' and the log say more"
 _SAYS_WHY = "the log says why: a file system that is full, read-only or not ours; mend that"
 
@@ -153,6 +154,9 @@ def _crew(facts: Facts) -> Iterator[Problem]:
         if state in ("failed", "degraded"):
             what = f"the process {name} {_is(state)}: {cause}"
             yield Problem(f"process/{name}", "critical", what, _LOOK)
+    for name, told in facts.stuck.items():
+        what = f"the process {name} makes no progress: found so after {told.body['seconds']:.0f} s"
+        yield Problem(f"process/{name}/stuck", "critical", what, _STACKS)
 
 
 def _devices(facts: Facts) -> Iterator[Problem]:

@@ -102,6 +102,8 @@ class Health(Process):
         for pattern in ("processes/+/state", "routes/+/state", "devices/+/state"):
             self.subscribe(pattern, self._on_state)
         self.subscribe("devices/+/moves", self._on_state)
+        for event in ("stuck", "goes_on"):
+            self.subscribe(f"processes/+/events/{event}", self._on_stuck)
         self._stream("", 1.0)
         self._plan()
 
@@ -164,6 +166,13 @@ class Health(Process):
 
     def _on_state(self, message: Message) -> None:
         self._ears.hear(message, self._clock.monotonic())
+        self._look_soon()
+
+    def _on_stuck(self, message: Message) -> None:
+        self._ears.hear_stuck(message, self._clock.monotonic())
+        self._look_soon()
+
+    def _look_soon(self) -> None:
         if self._look_at is None:
             self._look_at = self._clock.monotonic() + SETTLE
             self._plan()

@@ -212,12 +212,7 @@ def _refuse_sections(text: str, sections: Collection[str]) -> None:
 
 def _concerned(now: Configuration, then: Configuration, own: str) -> tuple[str, ...]:
     """Return the routes that have to be restarted to become what ``then`` says."""
-    if (now.gateway, now.crew, now.apis, set(now.routes)) != (
-        then.gateway,
-        then.crew,
-        then.apis,
-        set(then.routes),
-    ):
+    if _fixed(now) != _fixed(then):
         raise RefusedError(
             "what this changes is applied by a new start of the gateway alone:"
             " change it at the machine"
@@ -232,6 +227,13 @@ def _concerned(now: Configuration, then: Configuration, own: str) -> tuple[str, 
             f"{own!r}, which was asked, cannot apply a change of its own: make it at the machine"
         )
     return tuple(dict.fromkeys(changed))
+
+
+def _fixed(configuration: Configuration) -> tuple[object, ...]:
+    """Return what holds for as long as the gateway runs."""
+    routes = configuration.routes.values()
+    watched = {route.name: (route.stuck_after, route.when_stuck) for route in routes}
+    return configuration.gateway, configuration.crew, configuration.apis, watched
 
 
 def _has_endless_key(text: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from gateway.config.schema import (
 )
 from gateway.device import Driver, Heartbeat, Identity
 from gateway.framing import Line
+from gateway.mail.message import Message
+from gateway.process.process import Process
 from gateway.routing.router import Router
 
 
@@ -131,6 +135,46 @@ port = "/dev/ttyUSB0"
     newer.build()
     assert newer.renewed_parameters("serial") == {}
     assert ports() == ["/dev/ttyUSB0"]
+
+
+def test_a_router_that_hangs_is_ended_and_begins_anew(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(f"""
+[gateway]
+sockets = "{tmp_path / "run"}"
+[routes.serial]
+stuck_after = 1.0
+""")
+    seen: list[str] = []
+
+    class Main(Process):
+        def birth(self) -> None:
+            self.subscribe("processes/serial/state", self.on_state)
+            self.call_later(30.0, self.die)
+
+        def on_state(self, message: Message) -> None:
+            state, cause = message.body["state"], message.body["cause"]
+            if state == "failed":
+                seen.append(cause)
+            elif state == "living" and seen:
+                self.die()
+            elif state == "living":
+                os.kill(self.active_subprocesses()["serial"], signal.SIGSTOP)
+
+    assert Appliance(load(file, find=plugins.find), main=Main).run() == 0
+    assert seen
+    assert seen[0].startswith("it made no progress for 1.")
+
+
+def test_all_but_the_functions_of_others_are_watched(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text("[routes.serial]\n[routes.unix_socket]\nstuck_after = 0\n")
+    appliance = Appliance(load(file, find=plugins.find))
+    appliance.build()
+    watched = {name: (s.stuck_after, s.when_stuck) for name, s in appliance._specs.items()}
+    assert watched["serial"] == (30.0, "restart")
+    assert watched["unix_socket"][0] is None
+    assert watched["health"] == (30.0, "report"), "nothing but its report hangs on it"
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -70,6 +70,26 @@ def test_an_api_is_read(read: Any) -> None:
     )
 
 
+def test_an_api_is_watched_where_that_is_asked_for(read: Any) -> None:
+    appliance = Appliance(
+        read(f'''
+        [apis.arm]
+        stuck_after = 5
+        when_stuck = "restart"
+        functions = {{ add = "{LAB}:add" }}
+
+        [apis.slow]
+        functions = {{ add = "{LAB}:add" }}
+    ''')
+    )
+    appliance.build()
+    specs = [appliance._specs[name] for name in ("arm", "slow")]
+    assert [(each.stuck_after, each.when_stuck) for each in specs] == [
+        (5.0, "restart"),
+        (None, "report"),
+    ]
+
+
 def test_an_object_is_served_whatever_it_was_made_with(read: Any) -> None:
     functions = {"arm": f"{LAB}:MOUNTED"}
     assert read(f'[apis.a.functions]\narm = "{LAB}:MOUNTED"').apis["a"].functions == functions

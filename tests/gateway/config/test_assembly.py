@@ -41,6 +41,28 @@ def as_data(struct: msgspec.Struct) -> object:
     return msgspec.to_builtins(struct)
 
 
+def test_every_route_is_watched_unless_that_is_switched_off(loaded: Load) -> None:
+    routes = loaded("""
+[routes.serial]
+stuck_after = 0
+
+[routes.second]
+type = "serial"
+rescan = 0.5
+stuck_after = 3
+when_stuck = "report"
+
+[routes.mqtt]
+""").routes
+    watched = {name: (each.stuck_after, each.when_stuck) for name, each in routes.items()}
+    assert watched == {
+        "serial": (0.0, "restart"),
+        "second": (3.0, "report"),
+        "mqtt": (30.0, "restart"),
+    }
+    assert as_data(routes["second"].settings) == {"rescan": 0.5}
+
+
 def test_a_whole_house(loaded: Load) -> None:
     house = loaded(HOUSE)
     assert house.gateway.node == "kitchen-pi"
@@ -107,7 +129,27 @@ def test_nothing_configured_is_a_configuration(loaded: Load) -> None:
         ("[routes.m]\ntype = 'ros'", ["2: routes.m.type: no 'ros'; ask"]),
         ("[routes.m]\ntype = 3", ['2: routes.m.type: cannot be 3; write text: "3" with quotes']),
         ("[routes.broken]", ["1: routes.broken: it is broken"]),
-        ("[routes.mqtt]\nhost = 1", ["2: routes.mqtt.host: unknown key; one of: type"]),
+        (
+            "[routes.mqtt]\nhost = 1",
+            ["2: routes.mqtt.host: unknown key; one of: type, stuck_after, when_stuck"],
+        ),
+        (
+            "[routes.serial]\nstuck_afer = 1",
+            ["2: routes.serial.stuck_afer: unknown key; did you mean 'stuck_after'?"],
+        ),
+        (
+            "[routes.serial]\nstuck_after = -1",
+            ["2: routes.serial.stuck_after: cannot be -1; write a number from 0"],
+        ),
+        (
+            "[routes.serial]\nstuck_after = inf",
+            ["2: routes.serial.stuck_after: cannot be inf; write a number from 0"],
+        ),
+        (
+            "[routes.serial]\nwhen_stuck = 'kill'",
+            ['2: routes.serial.when_stuck: cannot be "kill"; write one of "report", "restart"'],
+        ),
+        ("[routes.ros]\nstuck_after = 1", ["1: routes.ros: no 'ros'; ask"]),
         ("[routes.serial]\ntyp = 'serial'", ["2: routes.serial.typ: unknown key; did you mean …"]),
     ],
 )

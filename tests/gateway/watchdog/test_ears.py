@@ -33,6 +33,30 @@ def test_the_newest_state_of_each_is_kept_until_it_is_taken_back() -> None:
     assert ears.facts({}).moves != {}
 
 
+@pytest.mark.parametrize(
+    ("topic", "body", "is_stuck"),
+    [
+        ("state", {"state": "living"}, True),
+        ("events/goes_on", {"pid": 1}, False),
+        ("state", {"state": "failed"}, False),
+        ("state", None, False),
+    ],
+)
+def test_who_is_stuck_is_so_until_it_goes_on_or_ends(
+    topic: str, body: object, is_stuck: bool
+) -> None:
+    ears = Ears(3)
+    ears.hear(told("processes/a/state", {"state": "living"}), 5.0)
+    for name in ("a", "nobody"):
+        ears.hear_stuck(told(f"processes/{name}/events/stuck", {"seconds": 3}), 6.0)
+    assert {name: each.body for name, each in ears.facts({}).stuck.items()} == {
+        "a": {"seconds": 3.0}
+    }
+    heard = told(f"processes/a/{topic}", body)
+    (ears.hear if topic == "state" else ears.hear_stuck)(heard, 7.0)
+    assert ("a" in ears.facts({}).stuck) == is_stuck
+
+
 def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 2)
     ears = Ears(3)

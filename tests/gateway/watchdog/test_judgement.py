@@ -116,6 +116,13 @@ def test_a_process_that_is_not_restarted_any_more_is_critical(
     assert found == ([("process/arm", level)] if level else [])
 
 
+def test_a_process_that_makes_no_progress_is_critical() -> None:
+    stuck = {"arm": Told({"seconds": 30.2}, NOW)}
+    assert found_in(Facts(processes={"arm": told("living")}, stuck=stuck)) == [
+        ("process/arm/stuck", "critical")
+    ]
+
+
 @pytest.mark.parametrize(
     ("state", "counts", "level"),
     [

@@ -99,7 +99,9 @@ def play(tmp_path: Path) -> Callable[..., Any]:
     """Return what plays a scene around ``health`` with settings, on a Raspberry Pi."""
     root = plant(tmp_path / "root", PI_4)
 
-    def play(scene: Callable[[Stage], Any], **settings: Any) -> Any:
+    def play(
+        scene: Callable[[Stage], Any], stuck_after: float | None = None, **settings: Any
+    ) -> Any:
         results: list[Any] = []
 
         class Main(Process):
@@ -112,7 +114,7 @@ def play(tmp_path: Path) -> Callable[..., Any]:
         class Play(Application):
             def build(self) -> None:
                 once = RestartPolicy("temporary")
-                self.add_process("crew", Crew, mode="fork", restart=once)
+                self.add_process("crew", Crew, mode="fork", restart=once, stuck_after=stuck_after)
                 parameters = {
                     "settings": HealthSettings(**{"min_gap": 0.5, "period": 3600.0, **settings}),
                     "node": "kitchen-pi",
@@ -201,6 +203,32 @@ def test_what_turns_from_well_to_unwell_is_told_long_before_the_period_is_over(
     problem = report["problems"][0]
     assert (problem["key"], problem["what"]) == ("device/wheels", "wheels failed: told so")
     assert problem["since"] <= report["time"]
+
+
+def test_a_process_that_makes_no_progress_is_told_until_it_goes_on(play: Play) -> None:
+    def stuck(report: Any) -> list[str]:
+        return [each["what"] for each in report["problems"] if each["key"] == "process/crew/stuck"]
+
+    def scene(stage: Stage) -> Any:
+        stage.hear("health")
+        stage.hear("processes/crew/events/goes_on")
+        pid = stage.ask("pid", to="crew")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            found = stage.await_(
+                lambda message: "problems" in message.body and bool(stuck(message.body))
+            )
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        stage.await_(lambda message: message.subject == "processes/crew/events/goes_on")
+        deadline = time.monotonic() + DEADLINE
+        # It may hear of that a moment later than this process.
+        while stuck(stage.ask("report")):
+            assert time.monotonic() < deadline
+        return stuck(found.body)
+
+    (what,) = play(scene, stuck_after=1.0)
+    assert what == "the process crew makes no progress: found so after 1 s"
 
 
 def test_two_reports_are_never_closer_than_the_gap(play: Play) -> None:

@@ -240,6 +240,8 @@ def test_only_the_sections_that_are_allowed_may_be_touched(file: Path) -> None:
 def test_what_only_a_new_start_applies_is_refused(file: Path) -> None:
     with pytest.raises(RefusedError, match="a new start of the gateway"):
         prepared(file, '[routes.more]\ntype = "serial"\n', "devices", "routes")
+    with pytest.raises(RefusedError, match="a new start of the gateway"):
+        prepared(file, "[routes.serial]\nstuck_after = 0\n", "devices", "routes")
     with pytest.raises(RefusedError, match="'mqtt', which was asked"):
         prepared(file, "[routes.mqtt]\nkeepalive = 5\n", "devices", "routes")
 

@@ -22,6 +22,7 @@ _COLOUR_OF = {
     "living": "fine",
     "waiting": "stale",
     "degraded": "failed",
+    "ended": "dim",
     "stopped": "dim",
     "error": "failed",
 }

@@ -163,7 +163,7 @@ class Deaths:
             if after == "restart":
                 member.cause = "it is restarted by order"
             else:
-                member.state = "degraded" if verdict.degraded else "failed"
+                member.state = "degraded" if verdict.degraded else "failed" if failed else "ended"
         self._board.tell_book()
         self._accounts.close(member)
         # Who waits for this in `get` looks at it now: a stop goes on at once.
@@ -178,7 +178,8 @@ class Deaths:
                 log.warning("%s is over, and the application with it: %s", name, cause)
                 self._on_bound_end(member, cause)
         elif after != "restart":
-            log.warning("%s: %s; restarted in %.1f s", name, cause, verdict.delay)
+            level = logging.WARNING if failed else logging.INFO
+            log.log(level, "%s: %s; restarted in %.1f s", name, cause, verdict.delay)
 
 
 def _cause_of(status: int) -> str:

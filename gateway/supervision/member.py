@@ -17,7 +17,10 @@ from gateway.supervision.pulse import LoopPulse, Pulse
 from gateway.supervision.restart import Restarts
 from gateway.supervision.spec import ProcessSpec
 
-State = Literal["stopped", "waiting", "starting", "living", "stopping", "failed", "degraded"]
+State = Literal[
+    "stopped", "waiting", "starting", "living", "stopping", "ended", "failed", "degraded"
+]
+"""``ended``: in order, and it is to be started again; ``stopped``: it is not."""
 
 DOES_NOT_END = "does not end"
 

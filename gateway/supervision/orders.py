@@ -233,7 +233,7 @@ class Orders:
             if member.runs or member.state == "waiting" or member.due is not None:
                 return False
             return self._failed(order, f"{name!r} ended: {member.cause}")
-        elif member.state in ("failed", "degraded", "stopped"):
+        elif member.state in ("ended", "failed", "degraded", "stopped"):
             return self._failed(order, f"{name!r} does not live: {member.cause}")
         elif member.state != "living":
             return False

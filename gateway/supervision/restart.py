@@ -4,11 +4,15 @@ As in OTP: a *permanent* process is always restarted, a *transient* one only
 after it failed, a *temporary* one never. More than ``most`` restarts within
 ``within`` seconds make it *degraded*: it is then tried about once every
 ``slowly`` seconds, and everybody can see it, until a life of it has lasted for
-``within`` seconds. It is never silently gone.
+``within`` seconds, or has ended in order. It is never silently gone.
 
-Every wait is drawn between half of its span and the whole, so that what failed
-together does not come back together. Refused: a policy that makes no sense
-(`ConfigError`).
+An end in order (`life` is over, `die`, a ``limit``; `death` did not raise) is no
+failure: a permanent process begins again ``first`` seconds later each time, however
+often, and only failures count towards ``most`` and lengthen the wait.
+
+Every wait after a failure is drawn between half of its span and the whole, so that
+what failed together does not come back together. Refused: a policy that makes no
+sense (`ConfigError`).
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ Kind = Literal["permanent", "transient", "temporary"]
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """How often a process may fail; seconds throughout.
+    """How often a process may fail, and when it begins again; seconds throughout.
 
     >>> RestartPolicy("forever")
     Traceback (most recent call last):
@@ -81,7 +85,7 @@ class Restarts:
         self._began = now
 
     def ended(self, now: float, *, failed: bool) -> Verdict:
-        """Judge an end at ``now`` (seconds, monotonic)."""
+        """Judge an end at ``now`` (seconds, monotonic), in order unless it ``failed``."""
         policy = self._policy
         if policy.kind == "temporary" or (policy.kind == "transient" and not failed):
             return Verdict(None)
@@ -90,6 +94,11 @@ class Restarts:
             self._ends.clear()
             self.degraded = False
         self._began = None
+        if not failed:
+            # It did what it is for. What failed within the window is not forgotten by that.
+            self.degraded = False
+            self.count += 1
+            return Verdict(policy.first)
         while self._ends and now - self._ends[0] > policy.within:
             self._ends.popleft()
         if not self._ends:

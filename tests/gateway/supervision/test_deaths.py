@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from gateway.application import Application
+from gateway.mail.message import Message
+from gateway.process.process import Process
+from gateway.supervision.restart import RestartPolicy
+
 
 def test_who_waits_for_a_killed_process_gets_a_typed_error_and_its_successor_answers(
     start: Any,
@@ -682,3 +687,33 @@ def test_a_life_that_leaves_without_a_word_is_not_said_to_have_been_killed(
     assert program.said[-1] == f"cause it left without saying so: exit status {status}"
     unknown = "cause its OS process was killed, crashed, or left by os._exit"
     assert set(program.said[:-1]) <= {unknown}
+
+
+@pytest.mark.parametrize("limit", [None, 8.0])
+def test_an_end_in_order_is_told_as_that_however_often(limit: float | None) -> None:
+    births: list[float] = []
+    told: list[tuple[str, str]] = []
+
+    class Nightly(Process):
+        def birth(self) -> None:
+            births.append(self._clock.monotonic())
+            if limit is None:
+                self.call_later(8.0, self.die)
+
+    class Main(Process):
+        def birth(self) -> None:
+            self.subscribe("processes/nightly/state", self.on_state)
+
+        def on_state(self, message: Message) -> None:
+            told.append((message.body["state"], message.body["cause"]))
+
+    class App(Application):
+        def build(self) -> None:
+            policy = RestartPolicy(most=2, first=2.0)
+            self.add_process("nightly", Nightly, limit=limit, restart=policy)
+
+    assert App(main=Main).simulate(until=99.0, seed=1).status == 0
+    assert births == [10.0 * life for life in range(10)], "8 s of life, 2 s of waiting"
+    assert not {"failed", "degraded"} & {state for state, _ in told}
+    cause = "it ended by itself" if limit is None else "its limit of 8 s was over"
+    assert told.count(("ended", cause)) == 10

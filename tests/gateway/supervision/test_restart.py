@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigError
-from gateway.supervision.restart import Kind, RestartPolicy, Restarts
+from gateway.supervision.restart import Kind, RestartPolicy, Restarts, Verdict
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,24 @@ def test_too_many_within_a_while_make_it_degraded_until_it_has_held_out() -> Non
     assert not later.degraded
     assert later.delay is not None
     assert later.delay <= policy.first, "the back-off began again"
+
+
+def test_an_end_in_order_waits_as_it_is_told_to_and_counts_for_nothing() -> None:
+    policy = RestartPolicy(most=2, within=60.0, first=0.5, ceiling=5.0, slowly=90.0)
+    restarts = Restarts(policy, Random(1))
+    for second in range(100):
+        assert restarts.ended(float(second), failed=False) == Verdict(0.5)
+    assert restarts.count == 100
+    waits = [restarts.ended(100.0, failed=True).delay or 0.0 for _ in range(2)]
+    assert waits[0] <= 0.5 <= waits[1] <= 1.0, "the back-off has not grown before"
+
+
+def test_an_end_in_order_ends_that_it_is_degraded_and_forgives_no_failure() -> None:
+    restarts = Restarts(RestartPolicy(most=1, within=60.0), Random(1))
+    assert [restarts.ended(0.0, failed=True).degraded for _ in range(2)] == [False, True]
+    assert restarts.ended(1.0, failed=False) == Verdict(0.1)
+    assert not restarts.degraded
+    assert restarts.ended(2.0, failed=True).degraded, "three within the window are too many"
 
 
 def test_those_that_failed_together_do_not_come_back_together() -> None:

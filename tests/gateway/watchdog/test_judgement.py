@@ -107,7 +107,13 @@ def test_what_cannot_be_read_is_a_problem_and_what_is_not_there_is_none() -> Non
 
 @pytest.mark.parametrize(
     ("state", "level"),
-    [("living", None), ("stopped", None), ("failed", "critical"), ("degraded", "critical")],
+    [
+        ("living", None),
+        ("stopped", None),
+        ("ended", None),
+        ("failed", "critical"),
+        ("degraded", "critical"),
+    ],
 )
 def test_a_process_that_is_not_restarted_any_more_is_critical(
     state: str, level: str | None

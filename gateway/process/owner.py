@@ -198,8 +198,10 @@ class Owner(Neighbour):
         """Call ``callback(name)`` for each signal of ``names``, `signal_trap` where None.
 
         It runs on this process's thread, between letters, and not within the
-        handler. SIGTERM ends the process all the same. What stood before is
-        put back when the process ends. Raises `ValueError` for signals that
+        handler. SIGTERM ends the process all the same. What came before
+        `death` is called before it, what comes later is not; a stop may send
+        SIGTERM or not, so what always has to be done belongs there. What
+        stood before is put back when the process ends. Raises `ValueError` for signals that
         cannot be caught, and in a process that does not live on the main
         thread of its OS process, as in thread mode all but the main one.
 
@@ -269,6 +271,9 @@ class Owner(Neighbour):
         2
         """
         return signal_names()
+
+    def _call_for_signals(self) -> None:
+        self._signals.call_pending()
 
     # Descriptors
 

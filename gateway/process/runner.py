@@ -42,11 +42,19 @@ def begin(process: Process) -> None:
 def end(process: Process) -> None:
     """Have ``process`` die, and give back what it had.
 
-    That it is dead is told where its ``death`` returned.
+    Signals that came before its ``death`` are handled first. That it is dead is told where
+    that returned.
     """
+    process._ending.set()
+    try:
+        process._call_for_signals()
+    finally:
+        _die(process)
+
+
+def _die(process: Process) -> None:
     report = process._context.report
     process._run_level = "dying"
-    process._ending.set()
     try:
         # Where nobody hears it, since the boss is gone, it dies in order all the same.
         report("dying")

@@ -6,7 +6,9 @@ between letters, where it may take locks and write letters. Signals that come
 faster than they are handled are handled once, as the kernel has it.
 
 SIGTERM is how the supervisor says that time is up: bound or not, what stood
-before is called as well, and the process ends.
+before is called as well, at once, and the process ends.
+
+What is pending when the process ends is called before its `death`; what comes later is not.
 
 Refused (`ValueError`): signals that do not exist or cannot be caught, and to
 bind or restore them off the OS process's main thread: in thread mode only the
@@ -47,7 +49,8 @@ class Signals:
         self._first: dict[int, Any] = {}
         """What stood before this process bound anything: put back at its end."""
         self._backups: list[tuple[dict[str, Any], dict[int, SignalCallback]]] = []
-        self._pending: set[int] = set()
+        self._pending: dict[int, None] = {}
+        """In the order in which they came."""
         self._event = -1
 
     def bind(self, callback: SignalCallback, *names: str) -> None:
@@ -83,6 +86,19 @@ class Signals:
                 signal.signal(signal.Signals[name], handler)
         return True
 
+    def call_pending(self) -> None:
+        """Call for what has come; where one raises, the rest is called, and that rises."""
+        while self._pending:
+            # At once: a handler may add to it between any two steps.
+            number = next(iter(list(self._pending)))
+            del self._pending[number]
+            callback = self._callbacks.get(number)
+            if callback is not None:
+                try:
+                    callback(signal.Signals(number).name)
+                finally:
+                    self.call_pending()
+
     def close(self) -> None:
         """Put back what stood before this process, and give the descriptor back."""
         while self._first:
@@ -98,7 +114,7 @@ class Signals:
         before = self._first.get(number)
         if number == signal.SIGTERM and callable(before):
             before(number, frame)
-        self._pending.add(number)
+        self._pending[number] = None
         if self._event >= 0:
             os.eventfd_write(self._event, 1)
 
@@ -106,11 +122,7 @@ class Signals:
         os.eventfd_read(self._event)
         # Whoever waits for mail looks around, as after any wake-up.
         self._box.interrupt()
-        while self._pending:
-            number = self._pending.pop()
-            callback = self._callbacks.get(number)
-            if callback is not None:
-                callback(signal.Signals(number).name)
+        self.call_pending()
 
     def _check_thread(self, what: str) -> None:
         if threading.current_thread() is not threading.main_thread():

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from gateway.application import Application
+from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.process.signals import signal_names
+from gateway.supervision.restart import RestartPolicy
 from gateway.testing.stage import play
 
 
@@ -85,6 +89,89 @@ def test_sigterm_ends_the_process_bound_or_not() -> None:
         return main.is_active
 
     assert play(scene) is False
+
+
+class Ending(Process):
+    """Is sent signals, and ends before it has its turn to handle them."""
+
+    said: ClassVar[list[str]] = []
+    sent: ClassVar[tuple[str, ...]] = ()
+
+    def birth(self) -> None:
+        self.bind_signals("SIGHUP", "SIGTERM", "SIGUSR1", callback=self.on_signal)
+
+    def life(self) -> None:
+        for name in self.sent:
+            press(name)
+        if "SIGTERM" not in self.sent:
+            self.die()
+
+    def on_signal(self, name: str) -> None:
+        self.said.append(name)
+        if name == "SIGUSR1":
+            raise ZeroDivisionError(name)
+
+    def death(self) -> None:
+        self.said.append("death")
+        press("SIGHUP")
+
+
+@pytest.mark.parametrize(
+    ("sent", "handled", "status"),
+    [
+        (("SIGTERM",), ["SIGTERM"], 0),
+        (("SIGTERM", "SIGHUP", "SIGTERM"), ["SIGTERM", "SIGHUP"], 0),
+        (("SIGHUP",), ["SIGHUP"], 0),
+        (("SIGUSR1", "SIGTERM"), ["SIGUSR1", "SIGTERM"], 1),
+    ],
+)
+def test_what_is_pending_at_the_end_is_called_once_in_order_and_before_death(
+    sent: tuple[str, ...], handled: list[str], status: int
+) -> None:
+    class Main(Ending):
+        said: ClassVar[list[str]] = []
+
+    Main.sent = sent
+    application = Application(main=Main)
+    assert application.run() == status
+    assert Main.said == [*handled, "death"]
+    assert ("ZeroDivisionError: SIGUSR1" in application._main_error) is bool(status)
+
+
+def test_a_forked_process_handles_what_has_come_before_its_death(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+
+    class Worker(Process):
+        def birth(self) -> None:
+            self.bind_signals("SIGHUP", "SIGTERM", callback=self.say)
+
+        def say(self, name: str) -> None:
+            with said.open("a") as file:
+                file.write(f"{name}\n")
+
+        def death(self) -> None:
+            self.say("death")
+
+    class Main(Process):
+        def birth(self) -> None:
+            self.start_process("worker")
+            pid = self.active_subprocesses()["worker"]
+            os.kill(pid, signal.SIGHUP)
+            os.kill(pid, signal.SIGTERM)
+            self.subscribe("processes/worker/state", self.on_state)
+
+        def on_state(self, message: Message) -> None:
+            if message.body["state"] == "stopped":
+                self.die()
+
+    class App(Application):
+        def build(self) -> None:
+            self.add_process("worker", Worker, mode="fork", restart=RestartPolicy("temporary"))
+
+    assert App(main=Main).run() == 0
+    words = said.read_text().split()
+    assert sorted(words[:-1]) == ["SIGHUP", "SIGTERM"]
+    assert words[-1] == "death"
 
 
 class Threaded(Process):

@@ -26,6 +26,8 @@ from gateway.process.neighbour import Neighbour
 from gateway.process.signals import SignalCallback, Signals, signal_names
 from gateway.process.threads import ChildThreads
 
+_THREAD = "_thread_"
+
 
 class Owner(Neighbour):
     """Who owns what its operating system lends it; see the module's head."""
@@ -71,22 +73,25 @@ class Owner(Neighbour):
         self._child_threads.start(name, target)
 
     def launch_threads(self) -> list[str]:
-        """Start every method called ``_thread_*`` as a child thread; return their names.
+        """Start every method called ``_thread_*`` as a child thread, named by what follows that.
+
+        Returns the names.
 
         >>> from gateway import Process
         >>> from gateway.testing.stage import play
         >>> class Lamp(Process):
         ...     def birth(self):
-        ...         print(self.launch_threads())
+        ...         print(self.launch_threads(), self.child_threads_alive())
         ...     def _thread_blink(self):
         ...         while self.light_sleep(0.5):
         ...             pass
         >>> play(lambda main: None, lamp=Lamp)
-        ['_thread_blink']
+        ['blink'] ['blink']
         """
-        names = [name for name in dir(type(self)) if name.startswith("_thread_")]
-        for name in names:
-            self.add_child_thread(name.removeprefix("_thread_"), getattr(self, name))
+        methods = [name for name in dir(type(self)) if name.startswith(_THREAD)]
+        names = [method.removeprefix(_THREAD) for method in methods]
+        for name, method in zip(names, methods, strict=True):
+            self.add_child_thread(name, getattr(self, method))
         return names
 
     def child_threads_alive(self) -> list[str]:

@@ -7,7 +7,9 @@ from time import monotonic
 
 import pytest
 
+from gateway.process.process import Process
 from gateway.process.threads import ChildThreads
+from gateway.testing.stage import play
 
 
 def test_they_run_are_listed_and_are_joined() -> None:
@@ -78,3 +80,23 @@ def test_only_those_that_have_ended_can_be_forgotten() -> None:
     go.set()
     assert threads.join(10.0) == []
     assert threads.remove("runs", "ended") == ["runs"]
+
+
+class Lamp(Process):
+    """Has two threads of its own, which end at once."""
+
+    def birth(self) -> None:
+        names = self.launch_threads()
+        assert names == ["blink", "glow"]
+        assert self.join_child_threads(10.0) == []
+        assert self.remove_child_threads(*names) == names, "they go by one name everywhere"
+
+    def _thread_blink(self) -> None:
+        assert threading.current_thread().name == f"{self.name}/blink"
+
+    def _thread_glow(self) -> None:
+        """Ends at once."""
+
+
+def test_what_is_launched_is_known_by_the_names_that_are_returned() -> None:
+    play(lambda main: main.start_process("lamp"), lamp=Lamp)

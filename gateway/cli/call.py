@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Call, list or write a stub; return 0."""
     from gateway.client import Client
     from gateway.errors import UnknownApiError
-    from gateway.rpc.api import MAP
+    from gateway.mail.message import MAP
     from gateway.rpc.api_map import read_map
 
     address, method = arguments.address, arguments.method
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _map_of(gateway: Client, address: str, timeout: float) -> Any:
     from gateway.errors import RefusedError
-    from gateway.rpc.api import MAP
+    from gateway.mail.message import MAP
 
     try:
         return gateway.ask(address, MAP, timeout=timeout)

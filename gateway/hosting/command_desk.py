@@ -31,10 +31,9 @@ from gateway.errors import (
 )
 from gateway.hosting.outside import Outside
 from gateway.hosting.statistics import Statistics
-from gateway.mail.message import CANCEL, Message, is_solicited
+from gateway.mail.message import CANCEL, MAP, Message, is_solicited
 from gateway.mail.signature import Command
 from gateway.process.whereabouts import handles_letters
-from gateway.rpc.api import MAP
 from gateway.rpc.failure import DEEPEST
 
 log = logging.getLogger(__name__)

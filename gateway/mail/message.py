@@ -84,6 +84,10 @@ UNSOLICITED = {"solicited": "no"}
 """The headers of a letter to which no answer is wanted, whatever becomes of it."""
 
 
+MAP = "$api"
+"""The subject to which whoever serves an API answers with its map."""
+
+
 CANCEL = "$cancel"
 """The subject of what takes a call or a stream back: its body is the id of the letter."""
 

@@ -26,7 +26,7 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
 from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_short, in_turn
-from gateway.mail.message import UNSOLICITED, Message, bounce_of, is_solicited
+from gateway.mail.message import MAP, UNSOLICITED, Message, bounce_of, is_solicited
 from gateway.process.agenda import Agenda, Alarm
 from gateway.process.subscription import Subscription
 from gateway.process.whereabouts import handles_letters
@@ -344,6 +344,12 @@ class Correspondent(Writer):
             self._mention(bounce, tries)
 
     def _no_filter_for(self, message: Message) -> GatewayError:
+        if message.subject == MAP:
+            # Nobody who lists what can be called has written that word.
+            return UnknownApiError(
+                f"{self.name!r} serves no API: write it a letter (gateway send), or mark its"
+                " methods with @command, so that they can be called"
+            )
         # What there is, is nobody's business outside.
         known = "" if message.route else f"; {self._filters.in_words()}"
         subject = in_short(message.subject)

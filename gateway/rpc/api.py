@@ -31,9 +31,6 @@ from gateway.rpc.handler import Function, Handler
 F = TypeVar("F", bound=Function)
 T = TypeVar("T")
 
-MAP = "$api"
-"""The subject to which whoever serves an API answers with its map."""
-
 
 class Api:
     """What can be called; see the module's head.

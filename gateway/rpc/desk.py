@@ -26,11 +26,11 @@ from gateway.errors import (
     RecipientGoneError,
     RefusedError,
 )
-from gateway.mail.message import Message
+from gateway.mail.message import MAP, Message
 from gateway.process.process import Process
 from gateway.process.whereabouts import handles_letters
 from gateway.rpc.answers import Answers
-from gateway.rpc.api import MAP, Api, unknown
+from gateway.rpc.api import Api, unknown
 from gateway.rpc.call import Call, doing
 from gateway.rpc.catalogue import Catalogue, Served
 from gateway.rpc.failure import as_gateway_error

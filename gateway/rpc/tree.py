@@ -28,7 +28,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from gateway.errors import GatewayError
 from gateway.mail.address import Address
-from gateway.rpc.api import MAP
+from gateway.mail.message import MAP
 from gateway.rpc.arguments import packed
 from gateway.rpc.references import MARK
 from gateway.rpc.stream import Answer, Stream

@@ -198,7 +198,8 @@ def test_the_list_for_programs_is_the_map(call: Any) -> None:
 def test_the_list_of_who_is_no_api_is_an_error(call: Any) -> None:
     status, out, err = call("plain")
     assert (status, out) == (1, "")
-    assert "$api" in err
+    assert "'plain' serves no API: write it a letter (gateway send), or mark its methods" in err
+    assert "$api" not in err
 
 
 def test_a_stub_is_a_module(call: Any) -> None:

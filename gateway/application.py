@@ -36,6 +36,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
@@ -448,6 +449,9 @@ class Application:
         if self._started:
             raise ConfigError("an application runs once: make another one")
         self.build()
+        timeout: object = self.shutdown_timeout
+        if not isinstance(timeout, int | float) or not 0 <= timeout < inf:
+            raise ConfigError(f"shutdown_timeout={timeout!r}: use seconds from 0 on")
         self._started = True
         order = waves({name: spec.depends for name, spec in self._specs.items()})
         self._specs[MAIN] = ProcessSpec(

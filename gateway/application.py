@@ -32,7 +32,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -223,7 +223,7 @@ class Application:
         order = self.mailbox_order if mailbox_order is None else mailbox_order
         if mode not in get_args(Mode):
             raise ConfigError(f"{name!r} has the mode {mode!r}; use {' or '.join(get_args(Mode))}")
-        if isinstance(depends, str):
+        if isinstance(depends, str) or not isinstance(depends, Iterable):
             raise ConfigError(f"{name!r} has depends={depends!r}: use a list of names")
         if not isinstance(parameters, Mapping | None):
             raise ConfigError(f"{name!r} has parameters={parameters!r}: use a dict, by name")

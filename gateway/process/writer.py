@@ -263,6 +263,8 @@ def _check_headers(subject: str, priority: int, headers: dict[str, str] | None) 
         raise BodyError(f"a subject is text, not {subject!r}")
     if type(priority) is not int:
         raise BodyError(f"a priority is a whole number, not {priority!r}")
+    if not isinstance(headers, dict | None):
+        raise BodyError(f"headers are a dict of text by name, not a {type(headers).__name__}")
     size = len(unicode(subject, "the subject").encode())
     for name, value in (headers or {}).items():
         if type(name) is not str or type(value) is not str:

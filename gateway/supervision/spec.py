@@ -16,8 +16,9 @@ from typing import Any, Literal, get_args
 from gateway.bus.lanes import Order, Policy
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.config.qualname import named
-from gateway.errors import ConfigError
-from gateway.mail.address import Address
+from gateway.errors import AddressError, ConfigError
+from gateway.mail.address import LIMIT, Address
+from gateway.mail.filters import in_short
 from gateway.process.context import Context, Mode
 from gateway.process.process import Process
 from gateway.process.timing import HIGHEST
@@ -81,7 +82,14 @@ class ProcessSpec:
     spools: Mapping[str, SpoolTerms] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if Address.parse(self.name).route:
+        try:
+            route = Address.parse(self.name).route
+        except AddressError as error:
+            raise ConfigError(
+                f"a process cannot be called {in_short(str(self.name))}: use text such as 'patrol',"
+                f" of up to {LIMIT} bytes, without control characters"
+            ) from error
+        if route:
             self._refuse("a name with a route, which only addresses have")
         for key, known in _WORDS.items():
             if (value := getattr(self, key)) not in known:

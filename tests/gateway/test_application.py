@@ -102,6 +102,9 @@ def test_what_cannot_be_sent_is_refused_by_send_in_every_mode(play: Play) -> Non
                 {"priority": 1.5},
                 {"headers": {"a": 1}},
                 {"headers": {1: "a"}},
+                {"headers": ["a"]},
+                {"headers": []},
+                {"headers": "a"},
                 {"body": {1}},
                 {"body": "\udcff"},
                 {"body": {"name": "\udcff"}},
@@ -111,7 +114,7 @@ def test_what_cannot_be_sent_is_refused_by_send_in_every_mode(play: Play) -> Non
                 {"headers": {"a": "é" * 30_000}},
             ]
             for fields in wrong:
-                with pytest.raises(TypeError):
+                with pytest.raises(BodyError):
                     main.send(name, **{"subject": "echo", **fields})
             assert main.wait_for_reply(main.send(name, "echo", name)).body == name
         with pytest.raises(AddressError, match="did you mean 'near'"):
@@ -554,9 +557,9 @@ def twice(app: Application) -> None:
 
 
 def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
-    for name in ("main", "boss", "a@b", "", "a\n"):
-        with pytest.raises((ConfigError, AddressError)):
-            Application().add_process(name, Echo)
+    for name in ("main", "boss", "a@b", "", "a\n", "é" * 200, 5, None):
+        with pytest.raises(ConfigError, match=r"called|has a name with a route"):
+            Application().add_process(name, Echo)  # type: ignore[arg-type]
 
     def adding(factory: Any, app: Application, **given: Any) -> None:
         app.add_process("a", factory, **given)
@@ -578,6 +581,7 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
             r"restart='permanent': use a policy, such as RestartPolicy\('transient'\)",
         ),
         ({"parameters": [1]}, "use a dict"),
+        ({"depends": 5}, "use a list of names"),
     ):
         refused(partial(adding, Echo, **given), advice)
     for none in (int, Echo.birth):

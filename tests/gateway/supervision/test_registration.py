@@ -71,6 +71,8 @@ def test_a_child_that_is_dead_before_it_registered_is_noticed(start: Any, how: s
         class Main(Process):
             def birth(self):
                 self.subscribe("processes/worker/state", self.on_state)
+                # Not before: who subscribes later is told the last of its states alone.
+                self._tell_boss("start", "worker")
             def on_state(self, message):
                 say(message.body["state"], message.body["restarts"])
                 if message.body["restarts"] == 3:
@@ -80,7 +82,7 @@ def test_a_child_that_is_dead_before_it_registered_is_noticed(start: Any, how: s
                     self.die()
         class App(Application):
             def build(self):
-                self.add_process("worker", Loud, mode="fork", restart=SOON)
+                self.add_process("worker", Loud, mode="fork", restart=SOON, autostart=False)
         sys.exit(App(main=Main, sockets=SOCKETS).run())
         """)
     assert program.end() == 0, program.complaints()

@@ -194,9 +194,11 @@ class Correspondent(Writer):
         Several callbacks are called in turn; the first that raises ends it.
         They run in place, or with ``run="thread"`` on a thread of this
         process, four at a time while 64 letters wait, or with ``run="fork"``
-        each in an OS process that is forked for this letter, and ends with it:
+        each in an OS process that is forked for this letter, and ends with it,
+        four at a time in the whole application while 64 letters wait there:
         then they are functions at the top of a module, and what they return,
-        unless None, is the reply. What runs elsewhere keeps no order between
+        unless None, is the reply. One letter more than may wait bounces
+        (`MailboxFullError`). What runs elsewhere keeps no order between
         letters. Raises `ValueError` for what cannot stand, and `TypeError` for
         a header that is nearly one of the letter's, as ``subjct``, or ``body``.
 

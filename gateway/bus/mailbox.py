@@ -127,10 +127,15 @@ class Mailbox(ReplyWaits):
         except BaseException as error:
             # A signal's handler may have raised: it is in there, perhaps, and nobody was told.
             if wake or lead.asleep or not isinstance(error, GatewayError):
+                self._take_back(message)
                 self._step_back(None)
             raise
         if waiting is not None and not waiting.taken:
-            self._wait_for_room(waiting, timeout)
+            try:
+                self._wait_for_room(waiting, timeout)
+            except BaseException:
+                self._take_back(message)
+                raise
         elif dropped is not None and self.undeliverable is not None:
             self.undeliverable(dropped, MailboxFullError("it gave way to a newer letter"))
 
@@ -177,6 +182,17 @@ class Mailbox(ReplyWaits):
             f"{self.name!r} stayed full with {self._lanes.size} letters for {timeout:g} s:"
             " its reader is slow or stuck"
         )
+
+    def _take_back(self, message: Message) -> None:
+        """Have a letter wait no longer whose writer was interrupted.
+
+        One that was let in meanwhile stays: its reader may have it in its hands.
+        """
+        with self._lock:
+            for waiting in self._lanes.waiting:
+                if waiting.message is message:
+                    self._lanes.waiting.remove(waiting)
+                    break
 
     # Reading
 

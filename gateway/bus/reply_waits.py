@@ -3,7 +3,7 @@
 Any thread may wait, and reads meanwhile. A wait ends with the reply, at its
 deadline, or as soon as whoever was asked is known to be dead.
 
-Refused: to wait without a deadline.
+Refused: to wait without a deadline (`gateway.bus.timeout`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gateway.bus.intake import LOOK_EVERY, Intake
 from gateway.bus.lanes import Call, Turn
 from gateway.bus.leading import Standing, release
 from gateway.bus.ledger import PASSED_ON, TAKING
+from gateway.bus.timeout import MOST, USUAL, in_seconds
 from gateway.errors import CallTimeoutError, RecipientGoneError
 from gateway.mail.message import Message, error_in
 
@@ -36,13 +37,9 @@ class ReplyWaits(Intake):
         is to stay so.
         """
         lead, lanes, monotonic = self._lead, self._lanes, self._monotonic
-        try:
-            if timeout < 0.0:
-                timeout = 0.0
-        except TypeError:
-            raise TypeError(
-                f"who waits for a reply says how many seconds, not {timeout!r}"
-            ) from None
+        # Mostly nobody has said how long.
+        if timeout is not USUAL and (type(timeout) is not float or not 0.0 <= timeout <= MOST):
+            timeout = in_seconds(timeout)
         deadline = monotonic() + timeout
         call = known
         try:

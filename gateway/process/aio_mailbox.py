@@ -12,10 +12,10 @@ One loop's thread reads alone. Refused, by never being called here: to wait in
 from __future__ import annotations
 
 import asyncio
-from math import inf
 from typing import Any
 
 from gateway.bus.mailbox import Mailbox
+from gateway.bus.timeout import in_seconds
 from gateway.mail.message import Message
 
 IN_A_ROW = 16
@@ -74,23 +74,18 @@ class LoopMailbox:
 
         Raises what `Mailbox.wait_for` raises.
         """
-        box = self._box
+        box, timeout = self._box, in_seconds(timeout)
         answered = self._loop.create_future()
         call = box.open_call(message, _Turn(self._loop, answered))
         try:
             if call.reply is None and not call.gone and not box.closed:
                 self._watch_replies(1)
-                timer = (
-                    self._loop.call_later(max(0.0, timeout), _wake, answered)
-                    if timeout < inf
-                    else None
-                )
+                timer = self._loop.call_later(timeout, _wake, answered)
                 try:
                     await answered
                 finally:
                     self._watch_replies(-1)
-                    if timer is not None:
-                        timer.cancel()
+                    timer.cancel()
             if call.reply is None:
                 # Whoever died may have answered first: the reply lies in the socket then.
                 self._on_replies()

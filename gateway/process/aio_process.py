@@ -44,6 +44,7 @@ from itertools import count
 from threading import get_ident
 from typing import Any, ClassVar, NoReturn, TypeVar
 
+from gateway.bus.timeout import in_seconds
 from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.address import Address
 from gateway.mail.filters import Callback, Run, in_turn
@@ -118,6 +119,7 @@ class AsyncProcess(Process):
         On the loop's thread ``timeout`` is not waited for: a full mailbox
         raises `MailboxFullError` at once.
         """
+        timeout = in_seconds(timeout)
         return super().send(
             recipient,
             subject,
@@ -139,7 +141,7 @@ class AsyncProcess(Process):
         ``how`` is what `send` takes besides. A thread of this process waits
         where that is needed, so that only this coroutine does.
         """
-        deliver = super().send
+        deliver, timeout = super().send, in_seconds(timeout)
         try:
             return deliver(recipient, subject, body, timeout=0.0, **how)
         except MailboxFullError:
@@ -157,7 +159,7 @@ class AsyncProcess(Process):
         ``how`` is what `send` takes besides. Raises what `send` and
         `wait_for_reply` raise.
         """
-        deadline = self._loop.time() + timeout
+        deadline = self._loop.time() + in_seconds(timeout)
         letter = await self.send_patiently(recipient, subject, body, timeout=timeout, **how)
         return await self.letters.wait_for(letter, deadline - self._loop.time())
 

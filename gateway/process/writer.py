@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.bus.timeout import MOST, USUAL, in_seconds
 from gateway.errors import BodyError, GatewayError, RecipientGoneError, ShortageError
 from gateway.mail.body import PLAIN, checked, unicode
 from gateway.mail.message import NORMAL, Message, bounce_of, is_solicited, reply_to
@@ -69,7 +70,7 @@ class Writer:
         *,
         priority: int = NORMAL,
         expires_in: float | None = None,
-        timeout: float = 5.0,
+        timeout: float = USUAL,
         receipt: bool = False,
         thread: Message | None = None,
         headers: dict[str, str] | None = None,
@@ -78,7 +79,9 @@ class Writer:
         """Deliver a letter and return it.
 
         ``expires_in`` is in seconds from now. ``timeout`` says how long to
-        wait, in seconds, before a full mailbox raises `MailboxFullError`.
+        wait, in seconds, before a full mailbox raises `MailboxFullError`. Less than 0 is 0, more
+        than 2,000,000 (23 days) is that; what is no number is a `TypeError`, inf or nan a
+        `ValueError`, here as in `wait_for_reply`.
         ``receipt`` asks for a bounce should the letter fail later. ``thread``
         continues an earlier letter's thread. One that is ``awaited`` has its
         reply kept for `wait_for_reply`, which has to follow, whoever reads the
@@ -93,6 +96,9 @@ class Writer:
         ('echo', 1)
         """
         office, time = self._office, self._time
+        # Mostly nobody has said how long.
+        if timeout is not USUAL and (type(timeout) is not float or not 0.0 <= timeout <= MOST):
+            timeout = in_seconds(timeout)
         target = office.target(recipient)
         # Mostly it is the one of before, or a constant.
         if subject is not self._subject or type(priority) is not int or headers is not None:
@@ -227,7 +233,7 @@ class Writer:
         """Tell whether ``message`` is for this mailbox or what is behind it, as not all mail is."""
         return message.recipient.rpartition("@")[2] == self._member
 
-    def wait_for_reply(self, message: Message, timeout: float = 5.0) -> Message:
+    def wait_for_reply(self, message: Message, timeout: float = USUAL) -> Message:
         """Return the reply to ``message``, handed over directly; other mail keeps its order.
 
         Works on any thread and inside a callback. Raises `CallTimeoutError`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import threading
 from collections import deque
@@ -282,6 +283,69 @@ def test_a_ledger_that_is_asked_for_while_a_letter_is_taken_out_balances(
     assert subjects(full, 1) == ["first"]
     is_counted.set()
     assert asked[0].result().is_balanced
+
+
+class HandlerError(Exception):
+    """What a signal's handler raises."""
+
+
+def test_a_letter_whose_writer_was_interrupted_as_it_waited_is_not_delivered(
+    letter: Make, box: Boxes, run: Any, until: Any
+) -> None:
+    full = box(size=1)
+    full.deliver(letter("first"))
+
+    def interrupt(number: int, frame: object) -> None:
+        raise HandlerError
+
+    def strike() -> None:
+        until(lambda: len(full._lanes.waiting) == 1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        striking = run(strike)
+        with pytest.raises(HandlerError):
+            full.deliver(letter("interrupted"), 30.0)
+        striking.result()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    writer = run(lambda: full.deliver(letter("next"), 10.0))
+    until(lambda: len(full._lanes.waiting) == 1)
+    assert subjects(full, 2) == ["first", "next"]
+    writer.result()
+    balance = full.statistics()
+    assert (balance.accepted, balance.queued, balance.is_balanced) == (2, 0, True)
+
+
+def test_a_letter_whose_writer_was_interrupted_as_it_lined_up_is_not_delivered(
+    letter: Make, box: Boxes
+) -> None:
+    class Interrupting(deque[Waiting]):
+        def append(self, waiting: Waiting) -> None:
+            super().append(waiting)
+            raise HandlerError
+
+    full = box(size=1)
+    full.deliver(letter("first"))
+    full._lanes.waiting = Interrupting()
+    with pytest.raises(HandlerError):
+        full.deliver(letter("interrupted"))
+    assert subjects(full, 1) == ["first"]
+    assert full.get(0.0) is None
+    assert full.statistics().is_balanced
+
+
+@pytest.mark.parametrize("timeout", [None, "5", float("inf"), 1e100])
+def test_whatever_is_raised_of_its_timeout_a_letter_is_not_delivered(
+    letter: Make, box: Boxes, timeout: Any
+) -> None:
+    full = box(size=1)
+    full.deliver(letter("first"))
+    with pytest.raises((TypeError, OverflowError)):
+        full.deliver(letter("unsound"), timeout)
+    assert subjects(full, 1) == ["first"]
+    assert full.get(0.0) is None
 
 
 def test_a_newcomer_does_not_overtake_who_waits(

@@ -1,0 +1,30 @@
+"""How long somebody waits: a number of seconds, read alike wherever one is named.
+
+Refused: what is no number (`TypeError`), and what has no end, inf and nan (`ValueError`).
+"""
+
+from __future__ import annotations
+
+from math import inf
+from numbers import Real
+from typing import Any
+
+USUAL = 5.0
+"""Seconds that are waited where nobody says how long; this very object need not be checked."""
+
+MOST = 2_000_000.0
+"""Seconds that anybody waits at the most, some 23 days: epoll takes 2**31 ms and no more."""
+
+
+def in_seconds(timeout: Any) -> float:
+    """Return ``timeout`` as what can be waited for, from 0 to `MOST` seconds.
+
+    >>> in_seconds(5), in_seconds(-0.1), in_seconds(1e10)
+    (5.0, 0.0, 2000000.0)
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, Real):
+        raise TypeError(f"a timeout is a number of seconds, not {timeout!r}")
+    if not timeout < inf:
+        raise ValueError(f"a timeout is a number of seconds that end, not {timeout!r}")
+    # In this order: there are whole numbers that are too large for a float.
+    return max(0.0, float(timeout)) if timeout <= MOST else MOST

@@ -1,0 +1,138 @@
+"""Whatever the time-out, a letter has arrived or an error was raised, and never both."""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.application import Application
+from gateway.mail.message import Message
+from gateway.process.aio_process import AsyncProcess
+from gateway.process.context import Mode
+from gateway.process.process import Process
+from gateway.testing.stage import Echo, play
+
+ENOUGH = 1000
+"""Letters for which no mailbox here has room, unless somebody reads."""
+
+NO_TIMEOUT = [None, "5", True, inf, nan]
+
+TIMEOUTS = st.one_of(
+    st.sampled_from([*NO_TIMEOUT, -inf, 0, 1e10, 10**400]),
+    st.floats(max_value=0.01, allow_nan=False),
+    st.floats(min_value=1e6, allow_infinity=False),
+)
+
+
+class Reader(Process):
+    """Reads nothing from ``hold`` on until it is told to go on."""
+
+    def birth(self) -> None:
+        self.found: list[Any] = []
+        self.add_filter(subject="^hold$", callback=self.on_hold)
+        self.add_filter(subject="^number$", callback=lambda m: self.found.append(m.body))
+        self.add_filter(subject="^found$", callback=self.on_found)
+
+    def on_hold(self, message: Message) -> None:
+        self.wait_for_reply(self.send("main", "held"), 60.0)
+
+    def on_found(self, message: Message) -> None:
+        self.reply(message, self.found)
+        self.found = []
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_what_was_raised_has_not_arrived_and_what_was_not_has(mode: Mode) -> None:
+    checked: list[Any] = []
+
+    class Main(Process):
+        def birth(self) -> None:
+            self.held: list[Message] = []
+            self.add_filter(subject="^held$", callback=self.held.append)
+
+            @settings(max_examples=30, deadline=None, database=None)
+            @given(TIMEOUTS)
+            def check(timeout: Any) -> None:
+                self.check(timeout)
+
+            try:
+                check()
+            finally:
+                self.die()
+
+        def check(self, timeout: Any) -> None:
+            self.send("reader", "hold")
+            while not self.held:
+                self.mailman(timeout=5.0)
+            held = self.held.pop()
+            waits_long = isinstance(timeout, int | float) and 1 < timeout < inf
+            if waits_long:
+                self.reply(held)
+            sent = []
+            for number in range(ENOUGH):
+                try:
+                    self.send("reader", "number", number, timeout=timeout)
+                except Exception:  # noqa: BLE001 - whatever it is, the letter has not arrived
+                    break
+                sent.append(number)
+            if not waits_long:
+                self.reply(held)
+            found = self.wait_for_reply(self.send("reader", "found", timeout=60.0), 60.0).body
+            assert found == sent
+            assert (len(sent) == ENOUGH) == waits_long
+            checked.append(timeout)
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("reader", Reader, mode=mode, mailbox_size=4)
+
+    assert House(main=Main).run() == 0
+    assert len(checked) >= 10
+
+
+@pytest.mark.parametrize("timeout", NO_TIMEOUT)
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_it_is_refused_where_nobody_would_wait(mode: Mode, timeout: Any) -> None:
+    def scene(main: Process) -> None:
+        letter = main.send("echo", "say", "hello")
+        for wait in (
+            lambda: main.send("echo", "say", timeout=timeout),
+            lambda: main.wait_for_reply(letter, timeout),
+        ):
+            with pytest.raises((TypeError, ValueError), match="a timeout is a number of seconds"):
+                wait()
+        answered = main.send("echo", "say", "again")
+        assert main.wait_for_reply(answered, 10**400).body == "again"
+
+    play(scene, echo=(Echo, mode))
+
+
+@pytest.mark.parametrize("timeout", NO_TIMEOUT)
+def test_it_is_refused_on_a_loop(timeout: Any) -> None:
+    said: list[str] = []
+
+    class Main(AsyncProcess):
+        async def birth(self) -> None:
+            letter = self.send("echo", "say", "hello", timeout=1e10)
+            said.append((await self.wait_for_reply(letter, 1e10)).body)
+            with pytest.raises((TypeError, ValueError), match="a timeout is a number"):
+                self.send("echo", "say", timeout=timeout)
+            for wait in (self.send_patiently, self.ask):
+                with pytest.raises((TypeError, ValueError), match="a timeout is a number"):
+                    await wait("echo", "say", timeout=timeout)
+            with pytest.raises((TypeError, ValueError), match="a timeout is a number"):
+                await self.wait_for_reply(letter, timeout)
+            said.append("all refused")
+            self.die()
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("echo", Echo)
+            self.add_process("asking", Main, mode="asyncio", bound_shutdown=True)
+
+    assert House().run() == 0
+    assert said == ["hello", "all refused"]

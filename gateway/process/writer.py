@@ -22,7 +22,7 @@ from gateway.bus.office import Office
 from gateway.bus.timeout import MOST, USUAL, in_seconds
 from gateway.errors import BodyError, GatewayError, RecipientGoneError, ShortageError
 from gateway.mail.body import PLAIN, checked, unicode
-from gateway.mail.message import NORMAL, Message, bounce_of, is_solicited, reply_to
+from gateway.mail.message import BULK, NORMAL, URGENT, Message, bounce_of, is_solicited, reply_to
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,14 @@ class Writer:
             timeout = in_seconds(timeout)
         target = office.target(recipient)
         # Mostly it is the one of before, or a constant.
-        if subject is not self._subject or type(priority) is not int or headers is not None:
+        if (
+            subject is not self._subject
+            or headers is not None
+            or (
+                priority is not NORMAL
+                and (type(priority) is not int or not URGENT <= priority <= BULK)
+            )
+        ):
             _check_headers(subject, priority, headers)
             self._subject = subject
         body_type = ""
@@ -271,6 +278,8 @@ def _check_headers(subject: str, priority: int, headers: dict[str, str] | None) 
         raise BodyError(f"a priority is a whole number, not {priority!r}")
     if not isinstance(headers, dict | None):
         raise BodyError(f"headers are a dict of text by name, not a {type(headers).__name__}")
+    if not URGENT <= priority <= BULK:
+        raise BodyError(f"a priority is {URGENT} (urgent), {NORMAL} or {BULK}, not {priority}")
     size = len(unicode(subject, "the subject").encode())
     for name, value in (headers or {}).items():
         if type(name) is not str or type(value) is not str:

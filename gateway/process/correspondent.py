@@ -28,6 +28,7 @@ from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
 from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_short, in_turn
 from gateway.mail.message import MAP, UNSOLICITED, Message, bounce_of, is_solicited
 from gateway.process.agenda import Agenda, Alarm
+from gateway.process.forked_callback import is_notice, sent_back_by
 from gateway.process.subscription import Subscription
 from gateway.process.whereabouts import handles_letters
 from gateway.process.writer import Writer
@@ -290,6 +291,9 @@ class Correspondent(Writer):
             return
         elif kind == "bounce" and not is_solicited(message):
             # For who waited. Nobody does, or not yet: then the mailbox remembers it.
+            return
+        elif kind == "reply" and is_notice(message):
+            self.bounce(*sent_back_by(message))
             return
         found = self._filters.matching(message)
         if not found:

@@ -1,7 +1,9 @@
 """What the forked child of one errand does: calls a function with a letter, and answers.
 
 It has no mailbox and stands in no book. Its answer goes straight to whoever
-wrote the letter. TERM ends it at once; Ctrl-C is the main process's business.
+wrote the letter; what it cannot answer goes back by the process that handed it over
+(`gateway.supervision.sent_back`). TERM ends it at once; Ctrl-C is the main process's
+business.
 """
 
 from __future__ import annotations
@@ -17,17 +19,21 @@ import msgspec
 from gateway.bus.directory import Book
 from gateway.bus.office import Office
 from gateway.clock import Clock
-from gateway.errors import GatewayError, RecipientGoneError, in_words
+from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError, in_words
 from gateway.mail.body import checked
 from gateway.mail.codec import decode
-from gateway.mail.message import Message, bounce_of, reply_to
+from gateway.mail.message import Message, reply_to
 from gateway.process.forked_callback import function_at
 from gateway.supervision.life import log_bug
+from gateway.supervision.sent_back import Owner, send_back, tell_writer
 
 log = logging.getLogger(__name__)
 
-_task_decoder = msgspec.msgpack.Decoder(tuple[str, bytes, bytes])
+_task_decoder = msgspec.msgpack.Decoder(tuple[str, bytes, bytes, Owner])
 _book_decoder = msgspec.msgpack.Decoder(Book)
+
+PATIENCE = 5.0
+"""Seconds until whoever wrote a letter is told past the process that is to count it."""
 
 
 def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -> int:
@@ -42,18 +48,18 @@ def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     with open(task, "rb") as file:
         file.seek(0)
-        function, packed, book = _task_decoder.decode(file.read())
+        function, packed, book, owner = _task_decoder.decode(file.read())
     letter = decode(packed)
     office = Office(folder, clock=clock)
     try:
         office.update(_book_decoder.decode(book))
         try:
-            _answer(office, letter, function)
+            _answer(office, letter, function, owner)
         except Exception as bug:  # noqa: BLE001 - it is logged, and told
             log_bug(name, bug)
             if letter.kind == "letter":
                 gone = RecipientGoneError(f"{name} did not answer: {in_words(bug)}")
-                _bounce(office, letter, gone)
+                _bounce(office, letter, gone, owner)
                 os.write(done, b"1")
             return 1
     finally:
@@ -62,7 +68,7 @@ def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -
     return 0
 
 
-def _answer(office: Office, letter: Message, function: str) -> None:
+def _answer(office: Office, letter: Message, function: str, owner: Owner) -> None:
     try:
         body = function_at(function)(letter)
         if body is None:
@@ -73,12 +79,11 @@ def _answer(office: Office, letter: Message, function: str) -> None:
         )
     except GatewayError as error:
         log.info("%s refused %r of %s: %s", function, letter.subject, letter.sender, error)
-        if letter.kind == "letter":
-            _bounce(office, letter, error)
+        _bounce(office, letter, error, owner)
 
 
-def _bounce(office: Office, letter: Message, error: GatewayError) -> None:
+def _bounce(office: Office, letter: Message, error: GatewayError, owner: Owner) -> None:
     try:
-        office.answer(bounce_of(letter, office.new_id(), office.clock.time(), error))
-    except GatewayError as failure:
-        log.info("%s could not be told: %s", letter.sender, failure)
+        send_back(office, owner, letter, error, PATIENCE)
+    except MailboxFullError:
+        tell_writer(office, letter, error, PATIENCE)

@@ -3,7 +3,8 @@
 A process whose filter says ``run="fork"`` writes to the boss, which has the
 fork server fork a child. The letter goes there in a sealed memory file, the
 child answers the sender itself, and notes in a second memory file that it has.
-Where it ends without that note, whoever asked is told why.
+Where it ends without that note, whoever asked is told why, by the process that handed the letter
+over (`gateway.supervision.sent_back`). One that has no room for that now is told a little later.
 
 At most `AT_ONCE` run in one application while `WAITING` letters wait; one that
 takes longer than `LIMIT` seconds is killed. At the application's stop those
@@ -22,6 +23,8 @@ from collections import deque
 from dataclasses import dataclass
 from time import monotonic
 
+from msgspec.structs import replace
+
 from gateway.bus.office import Office
 from gateway.errors import (
     CallTimeoutError,
@@ -32,10 +35,11 @@ from gateway.errors import (
     RefusedError,
 )
 from gateway.mail.codec import BROKEN, encode, unpack
-from gateway.mail.message import Message, bounce_of
+from gateway.mail.message import Message
 from gateway.supervision.ending import send_signal
 from gateway.supervision.exit_status import in_words
 from gateway.supervision.fork_server import Exited, Failed, ForkServer, Started
+from gateway.supervision.sent_back import Owner, send_back, tell_writer
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,12 @@ WAITING = 64
 LIMIT = 60.0
 """Seconds that one errand may take."""
 
+AGAIN = 0.05
+"""Seconds after which a process is told again that had no room for what it is to send back."""
+
+UNTOLD = 1024
+"""Letters that wait to be sent back by one process at the most; of more their writers are told."""
+
 
 @dataclass
 class Errand:
@@ -58,6 +68,7 @@ class Errand:
     packed: bytes
     letter: Message
     """What ``packed`` holds; its body may be of a kind that only its process knows."""
+    owner: Owner
     done: int = -1
     pidfd: int = -1
     until: float = 0.0
@@ -73,13 +84,16 @@ class Errands:
         self._fork_server = fork_server
         self._waiting: deque[Errand] = deque()
         self._running: dict[int, Errand] = {}
+        self._untold: dict[Owner, deque[tuple[Message, GatewayError]]] = {}
+        self._again = 0.0
         self._number = 0
         self._closed = False
 
     @property
     def due(self) -> float | None:
-        """When the next one has taken too long, on the monotonic clock."""
-        return min((errand.until for errand in self._running.values()), default=None)
+        """When the next one has taken too long, or is to be sent back, on the monotonic clock."""
+        due = [errand.until for errand in self._running.values()]
+        return min([*due, self._again] if self._untold else due, default=None)
 
     def take(self, message: Message) -> None:
         """Have the function that a process named run for the letter that it sent along."""
@@ -88,7 +102,8 @@ class Errands:
             letter = unpack(packed)
         except BROKEN as error:
             raise ProtocolError(f"an errand for what is no letter: {error}") from error
-        errand = Errand(f"{function}@{message.sender}", function, packed, letter)
+        owner = Owner(message.sender, message.sender_incarnation)
+        errand = Errand(f"{function}@{message.sender}", function, packed, letter, owner)
         if self._fork_server is None:
             self._bounce(errand, RefusedError("a simulation forks nothing: run it in a thread"))
         elif self._closed:
@@ -116,7 +131,9 @@ class Errands:
         self._launch()
 
     def kill_late(self) -> None:
-        """Kill those that have taken too long."""
+        """Kill those that have taken too long; send back what had to wait."""
+        if self._untold and self._again <= self._office.clock.monotonic():
+            self._send_on()
         now = monotonic()
         for errand in self._running.values():
             if errand.until <= now:
@@ -132,6 +149,7 @@ class Errands:
         while self._waiting:
             stopping = RecipientGoneError("the application stops")
             self._bounce(self._waiting.popleft(), stopping)
+        self._send_on()
 
     def end(self, cause: str) -> None:
         """Give up those that run: the fork server ends them, or has died."""
@@ -155,7 +173,7 @@ class Errands:
         book = encode(self._office.book)
         task = os.memfd_create("gateway-errand", os.MFD_CLOEXEC)
         try:
-            left = memoryview(encode([errand.function, errand.packed, book]))
+            left = memoryview(encode([errand.function, errand.packed, book, errand.owner]))
             while left:
                 left = left[os.write(task, left) :]
             errand.done = os.memfd_create("gateway-errand-done", os.MFD_CLOEXEC)
@@ -178,11 +196,33 @@ class Errands:
             self._bounce(errand, RecipientGoneError(f"{errand.name} did not answer: {cause}"))
 
     def _bounce(self, errand: Errand, error: GatewayError) -> None:
-        letter = errand.letter
-        if letter.kind != "letter":
+        untold = self._untold.get(errand.owner)
+        if untold is None:
+            untold = self._untold[errand.owner] = deque()
+            self._again = self._office.clock.monotonic() + AGAIN
+        elif len(untold) >= UNTOLD:
+            tell_writer(self._office, errand.letter, error, 0.0)
             return
-        bounce = bounce_of(letter, self._office.new_id(), self._office.clock.time(), error)
-        try:
-            self._office.answer(bounce, 0.0)
-        except GatewayError as failure:
-            log.debug("%s could not be told of %s: %s", letter.sender, errand.name, str(failure))
+        untold.append((replace(errand.letter, body=None, body_type=""), error))
+        if len(untold) == 1:
+            self._send_on_to(errand.owner)
+
+    def _send_on(self) -> None:
+        """Send back what waits to be, as far as there is room."""
+        self._again = self._office.clock.monotonic() + AGAIN
+        for owner in list(self._untold):
+            self._send_on_to(owner)
+
+    def _send_on_to(self, owner: Owner) -> None:
+        untold = self._untold[owner]
+        while untold:
+            letter, error = untold[0]
+            try:
+                send_back(self._office, owner, letter, error, 0.0)
+            except MailboxFullError:
+                if not self._closed:
+                    return
+                # It may never read again.
+                tell_writer(self._office, letter, error, 0.0)
+            untold.popleft()
+        del self._untold[owner]

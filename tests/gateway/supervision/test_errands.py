@@ -7,6 +7,12 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import MailboxFullError, RecipientGoneError
+from gateway.mail.codec import encode
+from gateway.mail.message import UNSOLICITED, Message
+from gateway.supervision.errands import AGAIN, UNTOLD, Errands
+from tests.gateway.bus.conftest import FakeClock
+
 HEAD = """
 def on_pid(message):
     return [os.getpid(), message.body]
@@ -33,8 +39,13 @@ def on_hang(message):
     say("hangs", os.getpid())
     time.sleep(60)
 
+def on_refuse_too(message):
+    raise RefusedError("nor on a Monday")
+
 class Worker(Process):
     def birth(self):
+        self.add_filter(subject="^refuse_too$", callback=on_refuse, run="fork")
+        self.add_filter(subject="^refuse_here$", callback=on_refuse)
         for name, function in list(globals().items()):
             if name.startswith("on_"):
                 self.add_filter(subject=f"^{name[3:]}$", callback=function, run="fork")
@@ -54,6 +65,12 @@ class Asking(Process):
             return self.wait_for_reply(self.send("worker", subject, body), seconds).body
         except GatewayError as error:
             return f"{type(error).__name__}: {error}"
+    def counts(self):
+        counts = self.ask("$statistics")
+        mail = counts["mail"]
+        settled = ("delivered", "dropped", "expired", "bounced", "lost_with_reader", "queued")
+        assert mail["accepted"] == sum(map(mail.get, settled)), mail
+        return counts["refused"], mail["bounced"]
 """
 
 
@@ -168,3 +185,143 @@ sys.exit(App(main=Main, sockets=SOCKETS).run())
 """)
     assert program.end() == 0, program.complaints()
     assert int(program.wait_for("grown by")) <= 3
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_what_is_sent_back_is_counted_by_whose_letter_it_was(start: Any, mode: str) -> None:
+    """Before who wrote it is told, as where the callback runs in place."""
+    program = start(f"""MODE = {mode!r}
+{HEAD}
+class Main(Asking):
+    def play(self):
+        for subject in ("refuse_here", "refuse", "bug", "kill", "exit", "unserialisable"):
+            self.ask(subject)
+            say(subject, *self.counts())
+        self.ask("pid")
+        say("answered", *self.counts())
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    subjects = ["refuse_here", "refuse", "bug", "kill", "exit", "unserialisable"]
+    counts = [f"{subject} {number} {number}" for number, subject in enumerate(subjects, 1)]
+    assert program.said == [*counts, "answered 6 6"]
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_a_letter_that_several_send_back_is_counted_once(start: Any, mode: str) -> None:
+    program = start(f"""MODE = {mode!r}
+{HEAD}
+class Main(Asking):
+    def play(self):
+        self.ask("refuse_too")
+        while (counts := self.counts())[0] < 2:
+            self.light_sleep(0.01)
+        say(*counts)
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["2 1"]
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_what_finds_no_room_for_its_errand_is_counted_as_sent_back(start: Any, mode: str) -> None:
+    program = start(f"""MODE = {mode!r}
+{HEAD}
+class Main(Asking):
+    def play(self):
+        letters = [self.send("worker", "pid", awaited=True) for _ in range(300)]
+        refused = 0
+        for letter in letters:
+            try:
+                self.wait_for_reply(letter, 30)
+            except MailboxFullError:
+                refused += 1
+        say("as told", refused >= 100, (refused, refused) == self.counts())
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["as told True True"]
+
+
+def test_who_is_told_too_late_is_told_by_a_process_that_has_counted_it(start: Any) -> None:
+    program = start(f"""MODE = "fork"
+import gateway.supervision.errands as errands
+errands.LIMIT = 0.3
+{HEAD}
+class Main(Asking):
+    def play(self):
+        say(self.ask("hang").partition(":")[0], *self.counts())
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    assert "CallTimeoutError 1 1" in program.said
+
+
+class FullOffice:
+    """Delivers what there is room for, and notes it."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.room: dict[str, int | None] = {}
+        self.delivered: list[tuple[str, str, Any]] = []
+
+    def new_id(self) -> str:
+        return "new"
+
+    def answer(self, message: Message, timeout: float) -> None:
+        room = self.room.get(message.recipient, 10_000)
+        if room is None:
+            raise RecipientGoneError("it is gone")
+        if not room:
+            raise MailboxFullError("it is full")
+        self.room[message.recipient] = room - 1
+        self.delivered.append((message.recipient, message.kind, message.in_reply_to))
+
+
+def order(id: str, owner: str = "worker", **more: Any) -> Message:
+    letter = Message(id, id, 1, 0.0, "main", owner, "sum", b"x" * 100, **more)
+    body = {"function": "m:f", "letter": encode(letter)}
+    return Message("o", "o", 1, 0.0, owner, "boss", "run", body, sender_incarnation=1)
+
+
+def refusing(office: Any) -> Errands:
+    """Without a fork server each is refused."""
+    return Errands(office, None)
+
+
+def test_a_process_without_room_is_told_as_soon_as_there_is_some() -> None:
+    office = FullOffice()
+    errands = refusing(office)
+    office.room["worker"] = 1
+    for id in ("1", "2", "3"):
+        errands.take(order(id))
+    errands.take(order("4", "idle"))
+    assert [to for to, _, _ in office.delivered] == ["worker", "idle"]
+    assert errands.due == office.clock.now + AGAIN
+    office.room["worker"] = 9
+    errands.kill_late()
+    assert len(office.delivered) == 2, "it is not the time yet"
+    office.clock.now += AGAIN
+    errands.kill_late()
+    assert [(to, kind) for to, kind, _ in office.delivered[2:]] == [("worker", "reply")] * 2
+    assert errands.due is None
+
+
+@pytest.mark.parametrize(("more", "told"), [({}, 1), ({"headers": UNSOLICITED}, 0)])
+def test_where_the_process_is_gone_whoever_wrote_is_told(more: Any, told: int) -> None:
+    office = FullOffice()
+    office.room["worker"] = None
+    refusing(office).take(order("1", **more))
+    assert office.delivered == [("main", "bounce", "1")] * told
+
+
+def test_at_the_stop_and_where_too_many_wait_whoever_wrote_is_told() -> None:
+    office = FullOffice()
+    errands = refusing(office)
+    office.room["worker"] = 0
+    for number in range(UNTOLD + 1):
+        errands.take(order(str(number)))
+    assert office.delivered == [("main", "bounce", str(UNTOLD))]
+    errands.stop()
+    assert [asked for _, _, asked in office.delivered[1:]] == [str(n) for n in range(UNTOLD)]
+    assert errands.due is None

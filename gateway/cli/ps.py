@@ -19,14 +19,16 @@ from gateway.cli.table import count, hanging, since, table, text
 SUMMARY = "list the processes and devices of the running gateway"
 
 EPILOG = """\
-UP is how long a process has been in its state; RESTARTS, how often it had to be
-restarted. Of the MAIL that it was sent, in this life and those before, READ was
-handed to it, WAITS is still in its mailbox, and LOST was too late, too much, or
- died with it. What gave way to newer mail on its way to another OS process is
- counted by its writer: publications_dropped in --json. A forked process counts
- its mail as it takes that in: what lies before one that is stuck is in no column
- until it goes on, or is dead. One that is not answering is busy or stuck; its mail
- waits.
+UP is how long a process has been in its state; AGAIN, how often it had to be
+started again. Of the MAIL that it was sent, in this life and those before, READ was
+handed to it, it sent BACK what it refused or nobody there took, WAITS is still in
+its mailbox, and LOST was too late, too much, or died with it: MAIL = READ + BACK +
+WAITS + LOST, to the letter in --json. Of a process that was killed one letter may
+be in doubt, and is under LOST. What gave way to newer mail on its way to another OS
+process is counted by its writer: publications_dropped in --json. A forked process
+counts its mail as it takes that in: what lies before one that is stuck is in no
+column until it goes on, or is dead. One that is not answering is busy or stuck; its
+mail waits.
 
 examples:
   gateway ps
@@ -35,8 +37,13 @@ examples:
 exit status: 0 it was told, 1 the gateway could not be asked
 """
 
-_MAIL = ("MAIL", "READ", "WAITS", "LOST")
-_LOST = ("dropped", "expired", "lost_with_reader", "in_doubt")
+_MAIL = {
+    "READ": ("delivered",),
+    "BACK": ("bounced",),
+    "WAITS": ("queued",),
+    "LOST": ("dropped", "expired", "lost_with_reader", "in_doubt"),
+}
+"""What became of the mail: each count of the ledger's equation is in one column."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +72,7 @@ def render(report: dict[str, Any], columns: int = 0) -> list[str]:
     """Return ``report`` as lines for people, wrapped to ``columns`` where that is not 0."""
     now = float(report.get("time", 0.0))
     processes = [_process(process, now) for process in report.get("processes", ())]
-    header = ("PROCESS", "MODE", "STATE", "UP", "RESTARTS", "PID", *_MAIL)
+    header = ("PROCESS", "MODE", "STATE", "UP", "AGAIN", "PID", "MAIL", *_MAIL)
     lines = [f"node {text(report.get('node'))}, version {text(report.get('version'))}", ""]
     lines += table(header, processes, right=frozenset(range(3, len(header))))
     lines += _troubles(report.get("processes", ()), columns)
@@ -87,8 +94,9 @@ def render(report: dict[str, Any], columns: int = 0) -> list[str]:
 
 def _process(process: dict[str, Any], now: float) -> tuple[str, ...]:
     mail = process.get("ledger") or {}
-    lost = sum(mail.get(name, 0) for name in _LOST)
-    counts = mail.get("accepted", 0), mail.get("delivered", 0), mail.get("queued", 0), lost
+    # What is in doubt was sent, and is not among what was accepted.
+    sent = mail.get("accepted", 0) + mail.get("in_doubt", 0)
+    became = (sum(mail.get(name, 0) for name in column) for column in _MAIL.values())
     return (
         text(process.get("name")),
         text(process.get("mode")),
@@ -96,7 +104,7 @@ def _process(process: dict[str, Any], now: float) -> tuple[str, ...]:
         since(process, now),
         str(process.get("restarts", 0)),
         str(process.get("pid") or "-"),
-        *map(count, counts),
+        *map(count, (sent, *became)),
     )
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.bus.ledger import Balance
 from gateway.cli.main import main
 from gateway.cli.ps import render
 from tests.gateway.cli.house import House
 
-REPORT = {
+REPORT: dict[str, Any] = {
     "node": "kitchen-pi",
     "version": "0.1.0",
     "time": 10_000.0,
@@ -27,8 +31,9 @@ REPORT = {
             "answers": True,
             "statistics": {},
             "ledger": {
-                "accepted": 1_234_567,
-                "delivered": 12_345,
+                "accepted": 1_246_921,
+                "delivered": 1_234_567,
+                "bounced": 12_345,
                 "queued": 3,
                 "dropped": 1,
                 "expired": 2,
@@ -72,10 +77,10 @@ REPORT = {
 
 PAGE = r"""node kitchen-pi, version 0.1.0
 
-PROCESS      MODE    STATE      UP  RESTARTS    PID  MAIL   READ  WAITS  LOST
-serial       fork    living  2h05m         0   4711  1.2M  12.3k      3     7
-unix_socket  fork    living     1s        12  32768    40      8     32     0
-lab\x1b[2J   thread  failed      -         0      -     0      0      0     0
+PROCESS      MODE    STATE      UP  AGAIN    PID  MAIL  READ   BACK  WAITS  LOST
+serial       fork    living  2h05m      0   4711  1.2M  1.2M  12.3k      3     7
+unix_socket  fork    living     1s     12  32768    40     8      0     32     0
+lab\x1b[2J   thread  failed      -      0      -     0     0      0      0     0
 
 unix_socket is not answering: it is busy or stuck, and its mail waits
 lab\x1b[2J failed: KeyError: 'left'
@@ -91,6 +96,33 @@ def test_a_page_of_80_columns() -> None:
     lines = render(REPORT, 80)
     assert "\n".join(lines) == PAGE
     assert max(map(len, lines)) <= 80
+
+
+SOME = st.integers(0, 99)
+
+
+BESIDES = {"refused": SOME, "garbage": SOME, "in_doubt": st.integers(0, 3), "unsent": SOME}
+
+
+@given(st.tuples(*[SOME] * 6), st.fixed_dictionaries(BESIDES))
+def test_whatever_became_of_the_mail_is_in_one_column(
+    became: tuple[int, ...], besides: dict[str, int]
+) -> None:
+    ledger = Balance(sum(became), *became, **besides)
+    assert ledger.is_balanced
+    lines = render({"processes": [{"name": "worker", "mode": "fork", "ledger": ledger._asdict()}]})
+    header, row = (line.split()[-5:] for line in lines[2:4])
+    shown = dict(zip(header, map(int, row), strict=True))
+    assert shown["MAIL"] == shown["READ"] + shown["BACK"] + shown["WAITS"] + shown["LOST"]
+    assert shown["READ"] == ledger.delivered
+    assert shown["BACK"] == ledger.bounced
+    assert shown["WAITS"] == ledger.queued
+
+
+def test_the_page_adds_up() -> None:
+    for process in REPORT["processes"]:
+        ledger = Balance(**process.get("ledger", {}))
+        assert ledger.is_balanced, process["name"]
 
 
 def test_without_a_terminal_no_line_is_broken() -> None:

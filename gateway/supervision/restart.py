@@ -7,8 +7,9 @@ after it failed, a *temporary* one never. More than ``most`` restarts within
 ``within`` seconds, or has ended in order. It is never silently gone.
 
 An end in order (`life` is over, `die`, a ``limit``; `death` did not raise) is no
-failure: a permanent process begins again ``first`` seconds later each time, however
-often, and only failures count towards ``most`` and lengthen the wait.
+failure, and counts for nothing towards ``most``: a permanent process begins again ``first``
+seconds later, however often. Only after lives shorter than ``ceiling`` that follow each other
+is the wait doubled, up to ``ceiling``, so that nothing spins.
 
 Every wait after a failure is drawn between half of its span and the whole, so that
 what failed together does not come back together. Refused: a policy that makes no
@@ -76,6 +77,8 @@ class Restarts:
         self._backoff = Backoff(policy.first, policy.ceiling, random)
         self._ends: deque[float] = deque()
         self._began: float | None = None
+        self._brief = 0
+        """How many lives have ended in order one after another, each after a short while."""
         self.degraded = False
         """Whether it failed too often, and has not held out since."""
         self.count = 0
@@ -93,12 +96,15 @@ class Restarts:
             # Its last life was a good one: what was before is forgiven.
             self._ends.clear()
             self.degraded = False
+        lived = now - self._began if self._began is not None else 0.0
         self._began = None
         if not failed:
             # It did what it is for. What failed within the window is not forgotten by that.
             self.degraded = False
             self.count += 1
-            return Verdict(policy.first)
+            self._brief = 0 if lived >= policy.ceiling else min(self._brief + 1, 64)
+            return Verdict(min(policy.first * 2.0 ** max(0, self._brief - 1), policy.ceiling))
+        self._brief = 0
         while self._ends and now - self._ends[0] > policy.within:
             self._ends.popleft()
         if not self._ends:

@@ -51,11 +51,27 @@ def test_too_many_within_a_while_make_it_degraded_until_it_has_held_out() -> Non
 def test_an_end_in_order_waits_as_it_is_told_to_and_counts_for_nothing() -> None:
     policy = RestartPolicy(most=2, within=60.0, first=0.5, ceiling=5.0, slowly=90.0)
     restarts = Restarts(policy, Random(1))
-    for second in range(100):
-        assert restarts.ended(float(second), failed=False) == Verdict(0.5)
+    for second in range(0, 1000, 10):
+        restarts.began(float(second))
+        assert restarts.ended(float(second) + 5.0, failed=False) == Verdict(0.5)
     assert restarts.count == 100
-    waits = [restarts.ended(100.0, failed=True).delay or 0.0 for _ in range(2)]
+    waits = [restarts.ended(1000.0, failed=True).delay or 0.0 for _ in range(2)]
     assert waits[0] <= 0.5 <= waits[1] <= 1.0, "the back-off has not grown before"
+
+
+def test_brief_lives_that_end_in_order_wait_longer_each_time_and_are_never_degraded() -> None:
+    policy = RestartPolicy(most=2, within=60.0, first=0.5, ceiling=5.0)
+    restarts = Restarts(policy, Random(1))
+
+    def after(lived: float, *, failed: bool = False) -> Verdict:
+        restarts.began(0.0)
+        return restarts.ended(lived, failed=failed)
+
+    assert [after(1.0).delay for _ in range(6)] == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    assert not any(after(0.0).degraded for _ in range(2000))
+    assert [after(5.0).delay, after(1.0).delay, after(1.0).delay] == [0.5, 0.5, 1.0]
+    after(1.0, failed=True)
+    assert after(1.0).delay == 0.5
 
 
 def test_an_end_in_order_ends_that_it_is_degraded_and_forgives_no_failure() -> None:

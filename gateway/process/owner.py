@@ -81,12 +81,12 @@ class Owner(Neighbour):
         >>> from gateway.testing.stage import play
         >>> class Lamp(Process):
         ...     def birth(self):
-        ...         print(self.launch_threads(), self.child_threads_alive())
+        ...         print(self.launch_threads())
         ...     def _thread_blink(self):
         ...         while self.light_sleep(0.5):
         ...             pass
         >>> play(lambda main: None, lamp=Lamp)
-        ['blink'] ['blink']
+        ['blink']
         """
         methods = [name for name in dir(type(self)) if name.startswith(_THREAD)]
         names = [method.removeprefix(_THREAD) for method in methods]

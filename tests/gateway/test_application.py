@@ -303,7 +303,7 @@ def test_no_answer_is_a_timeout(play: Play) -> None:
     def scene(main: Process) -> None:
         main.add_filter(callback=lambda message: None)
         asked = main.send("main", "what is taken and not answered")
-        with pytest.raises(TypeError, match="how many seconds, not None"):
+        with pytest.raises(TypeError, match="a number of seconds, not None"):
             main.wait_for_reply(asked, None)  # type: ignore[arg-type]
         with pytest.raises(CallTimeoutError):
             main.wait_for_reply(asked, 0.05)

@@ -41,11 +41,12 @@ from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
+from gateway.bus.directory import BOSS
 from gateway.bus.doorbell import Doorbell
 from gateway.bus.lanes import Order, Policy
 from gateway.bus.ledger import SharedLedgers
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.office import BOSS, Office
+from gateway.bus.office import Office
 from gateway.bus.rings import Rings
 from gateway.bus.self_pipe import SelfPipe
 from gateway.bus.spool_terms import SpoolTerms

@@ -19,6 +19,9 @@ from gateway.errors import AddressError, RecipientGoneError
 from gateway.mail.address import Address
 from gateway.mail.topic import matches
 
+BOSS = "boss"
+"""The supervisor's mailbox; its incarnation is always 1."""
+
 
 class Subscription(msgspec.Struct, frozen=True, array_like=True):
     """One pattern of one mailbox, and the first version that knew of it.

@@ -27,11 +27,12 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
-from gateway.bus.directory import Book
+from gateway.bus.directory import BOSS, Book
 from gateway.bus.inlet import Inlet, new_buffer
 from gateway.bus.lanes import Order, Policy
 from gateway.bus.ledger import SharedLedgers, empty_row
 from gateway.bus.mailbox import Mailbox
+from gateway.bus.notice import is_notice, sent_back_by
 from gateway.bus.outlets import outlet_to
 from gateway.bus.patience import Patience
 from gateway.bus.pump import Pump
@@ -52,13 +53,10 @@ from gateway.errors import (
 )
 from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
-from gateway.mail.message import Message, bounce_of
+from gateway.mail.message import Message, bounce_of, is_solicited
 from gateway.mail.topic import matches
 
 log = logging.getLogger(__name__)
-
-BOSS = "boss"
-"""The supervisor's mailbox; its incarnation is always 1."""
 
 UNREAD = 4 * 1280
 """Bytes of memory of unread answers, some four small ones, beside which nothing is mentioned."""
@@ -416,8 +414,16 @@ class Office:
         return message
 
     def give_up(self, message: Message, error: GatewayError) -> None:
-        """Tell the sender that an accepted letter failed, where it asked for a receipt."""
-        if message.kind == "letter" and message.receipt:
+        """Tell the sender that an accepted letter failed, where it asked for a receipt.
+
+        So it is told of one that was to be sent back by whoever did not read that notice.
+        """
+        if is_notice(message):
+            message, error = sent_back_by(message)
+            is_wanted = is_solicited(message)
+        else:
+            is_wanted = message.receipt
+        if message.kind == "letter" and is_wanted:
             bounce = bounce_of(message, self.new_id(), self.clock.time(), error)
             try:
                 self.answer(bounce, 0.0)

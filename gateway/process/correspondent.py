@@ -23,12 +23,12 @@ from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
 from gateway.bus.mailbox import Mailbox
+from gateway.bus.notice import is_notice, sent_back_by
 from gateway.bus.office import Office
 from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
 from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_short, in_turn
 from gateway.mail.message import MAP, UNSOLICITED, Message, bounce_of, is_solicited
 from gateway.process.agenda import Agenda, Alarm
-from gateway.process.forked_callback import is_notice, sent_back_by
 from gateway.process.subscription import Subscription
 from gateway.process.whereabouts import handles_letters
 from gateway.process.writer import Writer

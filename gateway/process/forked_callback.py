@@ -3,8 +3,8 @@
 The process hands the letter to the boss, whose fork server forks a child for
 it (`gateway.supervision.errands`). There the function gets the letter, and
 what it returns, unless that is None, is the reply. What it raises, and its
-death, bounces; its process goes on either way. It is told by a notice, and sends
-the letter back itself, since the ledger is its own.
+death, bounces; its process goes on either way. It is told by a notice
+(`gateway.bus.notice`), and sends the letter back itself, since the ledger is its own.
 
 Refused (`ValueError`): all but functions that stand at the top of a module,
 since a name is all that can be handed over: no lambda, no method, no partial,
@@ -20,16 +20,9 @@ from importlib import import_module
 from types import FunctionType
 from typing import Any
 
-from msgspec.structs import replace
-
-from gateway.bus.office import BOSS
-from gateway.errors import GatewayError, described, error_from
-from gateway.mail.codec import decode, encode
+from gateway.mail.codec import encode
 from gateway.mail.filters import Callback
 from gateway.mail.message import Message
-
-SENT_BACK = "$sent-back"
-"""The subject of a notice that a letter is to be sent back which a process had handed over."""
 
 
 def path_of(callback: Callback) -> str:
@@ -64,33 +57,3 @@ def forked(callback: Callback, tell_boss: Callable[[str, Any], object]) -> Callb
         tell_boss("run", {"function": path, "letter": encode(message)})
 
     return hand_over
-
-
-def notice_of(
-    letter: Message, error: GatewayError, id: str, time: float, owner: str, incarnation: int
-) -> Message:
-    """Return what tells ``owner`` to send ``letter`` back because of ``error``."""
-    bare = encode(replace(letter, body=None, body_type=""))
-    body = {"letter": bare, "error": described(error, inside=True)}
-    return Message(
-        id,
-        letter.thread_id,
-        letter.thread_index,
-        time,
-        BOSS,
-        owner,
-        SENT_BACK,
-        body,
-        kind="reply",
-        incarnation=incarnation,
-    )
-
-
-def is_notice(message: Message) -> bool:
-    """Tell whether ``message`` is what `notice_of` made: from inside, in the boss's name."""
-    return message.subject == SENT_BACK and message.sender == BOSS and not message.route
-
-
-def sent_back_by(notice: Message) -> tuple[Message, GatewayError]:
-    """Return the letter, without its body, that is to be sent back, and why."""
-    return decode(notice.body["letter"]), error_from(notice.body["error"])

@@ -13,8 +13,8 @@ import contextlib
 import logging
 from typing import Any
 
+from gateway.bus.directory import BOSS
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.office import BOSS
 from gateway.bus.shortage import SHORT, short_for
 from gateway.errors import GatewayError
 from gateway.mail.address import Address

@@ -29,8 +29,9 @@ from random import Random
 from typing import Any
 
 from gateway.bus.baton import Leave
+from gateway.bus.directory import BOSS
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.office import BOSS, Office
+from gateway.bus.office import Office
 from gateway.errors import GatewayError, RefusedError, SpoolError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message

@@ -21,10 +21,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from gateway.bus.directory import Book
+from gateway.bus.directory import BOSS, Book
 from gateway.bus.lanes import Policy
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.office import BOSS, Office
+from gateway.bus.office import Office
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.tapping import bare, show
 from gateway.bus.wire import Outlet

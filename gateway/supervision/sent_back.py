@@ -12,10 +12,10 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
+from gateway.bus.notice import notice_of
 from gateway.bus.office import Office
 from gateway.errors import GatewayError, MailboxFullError
 from gateway.mail.message import Message, bounce_of, is_solicited
-from gateway.process.forked_callback import notice_of
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 
+from gateway.bus.directory import BOSS
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.office import BOSS, Office
+from gateway.bus.office import Office
 from gateway.errors import GatewayError, RefusedError
 from gateway.mail.message import Message
 from gateway.supervision.accounts import Accounts

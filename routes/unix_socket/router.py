@@ -29,7 +29,7 @@ import msgspec
 
 from gateway import __version__
 from gateway.backoff import Backoff
-from gateway.bus.office import BOSS
+from gateway.bus.directory import BOSS
 from gateway.errors import (
     CallTimeoutError,
     GatewayError,

@@ -15,8 +15,8 @@ from typing import Any, Self
 from msgspec import convert
 from msgspec.structs import replace
 
-from gateway.bus.directory import Subscription
-from gateway.bus.office import BOSS, Office
+from gateway.bus.directory import BOSS, Subscription
+from gateway.bus.office import Office
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.clock import RealClock
 from gateway.mail.codec import decode, encode

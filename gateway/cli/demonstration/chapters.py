@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from gateway.bus.office import BOSS
+from gateway.bus.directory import BOSS
 from gateway.cli.demonstration.narrator import PATIENCE, Narrator, StepFailed
 from gateway.cli.demonstration.notes import Notes
 from gateway.cli.demonstration.stage import DEVICE, FULL_SCALE, READING, VALUE

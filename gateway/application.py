@@ -36,7 +36,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import import_module
-from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
@@ -50,6 +49,7 @@ from gateway.bus.office import Office
 from gateway.bus.rings import Rings
 from gateway.bus.self_pipe import SelfPipe
 from gateway.bus.spool_terms import SpoolTerms
+from gateway.bus.timeout import MOST
 from gateway.clock import Clock, RealClock
 from gateway.errors import ConfigError, GatewayError, in_words
 from gateway.process.context import Mode
@@ -97,7 +97,10 @@ class Application:
     """Frames a second, in hertz, of every process that is not given its own."""
 
     shutdown_timeout: float = 10.0
-    """Seconds that all the deaths may take together, before TERM and KILL."""
+    """Seconds that all the deaths may take together, before TERM and KILL.
+
+    As many has main before, from when it is told to end, until it is interrupted.
+    """
 
     mailbox_size: int = 256
     """Letters that a mailbox holds, of every process that is not given its own size.
@@ -405,6 +408,7 @@ class Application:
 
         def run() -> int:
             self._start_boss(boss)
+            self._boss, self._has_begun = boss, True
             try:
                 self._live(lives)
             finally:
@@ -440,8 +444,8 @@ class Application:
         if self._lives is not None:
             self._lives.stop_main()
         if self._boss is not None and self._has_begun:
-            # Main, whose thread would do it, may be busy for long.
-            self._boss.begin_stop(self.shutdown_timeout)
+            # Main, whose thread would end the rest, may be busy for long.
+            self._boss.expect_stop(self.shutdown_timeout)
 
     # Within
 
@@ -451,8 +455,8 @@ class Application:
             raise ConfigError("an application runs once: make another one")
         self.build()
         timeout: object = self.shutdown_timeout
-        if not isinstance(timeout, int | float) or not 0 <= timeout < inf:
-            raise ConfigError(f"shutdown_timeout={timeout!r}: use seconds from 0 on")
+        if not isinstance(timeout, int | float) or not 0 <= timeout <= MOST:
+            raise ConfigError(f"shutdown_timeout={timeout!r}: use seconds from 0 to {MOST:,.0f}")
         self._started = True
         order = waves({name: spec.depends for name, spec in self._specs.items()})
         self._specs[MAIN] = ProcessSpec(
@@ -528,7 +532,11 @@ class Application:
         lives = self._make_lives(
             temporary=self._temporary,
             make_wakeup=self._make_wakeup,
-            interrupt=lambda: signals.interrupt(lambda: self._is_interruptible),
+            interrupt=(
+                (lambda: signals.interrupt(lambda: self._is_interruptible))
+                if signals.are_ours
+                else None
+            ),
         )
         stack.callback(lives.stop_loops)
         if any(spec.mode in LOOPS for spec in self._specs.values()):
@@ -541,7 +549,7 @@ class Application:
             self._start_boss(boss)
         self._has_begun = True
         if self._stop_asked:
-            boss.begin_stop(self.shutdown_timeout)
+            boss.expect_stop(self.shutdown_timeout)
         return boss, lives
 
     def _make_boss(

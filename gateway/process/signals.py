@@ -88,16 +88,19 @@ class Signals:
 
     def call_pending(self) -> None:
         """Call for what has come; where one raises, the rest is called, and that rises."""
-        while self._pending:
-            # At once: a handler may add to it between any two steps.
-            number = next(iter(list(self._pending)))
-            del self._pending[number]
+        first: BaseException | None = None
+        # What comes meanwhile is called for next time.
+        for number in list(self._pending):
+            self._pending.pop(number, None)
             callback = self._callbacks.get(number)
-            if callback is not None:
-                try:
-                    callback(signal.Signals(number).name)
-                finally:
-                    self.call_pending()
+            if callback is None:
+                continue
+            try:
+                callback(signal.Signals(number).name)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                first = first or error
+        if first is not None:
+            raise first
 
     def close(self) -> None:
         """Put back what stood before this process, and give the descriptor back."""

@@ -147,6 +147,10 @@ class Boss:
         self._shutdown: Shutdown | None = None
         self._hurried = False
         self._is_left = False
+        self._patience = patience
+        self._main_by: float | None = None
+        """When nobody waits for main any longer, on the monotonic clock; None until it is told."""
+        self._beginning = threading.Lock()
         self._unknown = 0
         self._failed = False
         self.bound_failure = ""
@@ -203,30 +207,25 @@ class Boss:
             self._box.watch(self._fork_server.fileno(), self._hear_fork_server)
         self._thread.start()
 
-    def begin_stop(self, timeout: float) -> None:
-        """Have everybody end within ``timeout`` seconds from now, the main process first.
+    def expect_stop(self, timeout: float) -> None:
+        """Know that main has been told to end: where it does not, the rest does without it.
 
-        For any thread, and safe in a signal handler. Nothing where that has begun.
+        So it is ``timeout`` seconds from now, and at once after the emergency brake. For any
+        thread, and safe in a signal handler.
         """
-        if self._shutdown is None:
-            shutdown = Shutdown(
-                self._ending, self.members, self._order, timeout, monotonic=self._monotonic
-            )
-            if self._hurried:
-                shutdown.hurry()
-            self._shutdown = shutdown
-        self._shutdown.at_once = bool(self.brake)
+        if self._main_by is None:
+            self._main_by = self._monotonic() + timeout
         if not self._over.is_set:
             self._box.wake()
 
     def stop(self, timeout: float) -> list[str]:
-        """See it end that ran main; return who of the crew had to be killed, or left behind.
+        """End the crew within ``timeout`` seconds; return who had to be killed, or left behind.
 
-        Begins the stop where nobody has.
+        Main is over by now. Where it was late, this has begun before.
         """
         self._is_left = True
-        self.begin_stop(timeout)
-        assert self._shutdown is not None
+        shutdown = self._begin_stop(timeout)
+        self._box.wake()
         if self._over.wait(timeout + 3 * GRACE):
             # That was the last thing it did, but for saying why it failed.
             self._thread.join(GRACE)
@@ -236,13 +235,28 @@ class Boss:
         self._accounts.end()
         self._put_away()
         left = [name for name, member in self.members.items() if member.runs]
-        return [*left, *self._shutdown.killed]
+        return [*left, *shutdown.killed]
+
+    def _begin_stop(self, timeout: float) -> Shutdown:
+        """Stop everybody within ``timeout`` seconds from now, unless that has begun."""
+        with self._beginning:
+            if self._shutdown is None:
+                shutdown = Shutdown(
+                    self._ending, self.members, self._order, timeout, monotonic=self._monotonic
+                )
+                shutdown.at_once = bool(self.brake)
+                self._shutdown = shutdown
+            if self._hurried:
+                self._shutdown.hurry()
+            return self._shutdown
 
     def hurry(self) -> None:
         """Have the stop, which may have begun, wait for nobody. Safe in a signal handler."""
         self._hurried = True
         if self._shutdown is not None:
             self._shutdown.hurry()
+        if not self._over.is_set:
+            self._box.wake()
 
     def _put_away(self) -> None:
         """Have flash keep what waits in durable mailboxes: memory may be gone soon."""
@@ -306,6 +320,8 @@ class Boss:
             self._starting.forget()
             now = self._monotonic()
             self._orders.step(now)
+            if self._is_due_without_main(now):
+                self._begin_stop(self._patience)
             if self._shutdown is not None:
                 self._systemd.stopping()
                 self._errands.stop()
@@ -322,6 +338,12 @@ class Boss:
                 self._errands.kill_late()
             progresses = self._heartbeats.required_progress()
             self._systemd.step(now, self.members, progresses=progresses)
+
+    def _is_due_without_main(self, now: float) -> bool:
+        """Tell whether the stop begins now, though main has not ended."""
+        if self._shutdown is not None or self._main_by is None:
+            return False
+        return bool(self.brake) or self._hurried or now >= self._main_by
 
     @handles_letters
     def _hear(self, message: Message) -> None:
@@ -361,7 +383,7 @@ class Boss:
             return 0.05
         due = [self._starting.due(), self._orders.due(), self._heartbeats.due()]
         due += [self._systemd.due()]
-        due += [self._notice_desk.due, self._errands.due]
+        due += [self._notice_desk.due, self._errands.due, self._main_by]
         first = min((when for when in due if when is not None), default=None)
         return None if first is None else max(0.0, first - self._monotonic())
 
@@ -416,6 +438,8 @@ class Boss:
     def _pull_brake(self, reason: str) -> None:
         if not self.brake:
             self.brake = reason
+            if self._shutdown is not None:
+                self._shutdown.at_once = True
             log.critical("emergency brake: %s", reason)
             self.on_brake()
 

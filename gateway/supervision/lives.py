@@ -68,8 +68,7 @@ class Lives:
         """Start one life on a thread; the main one on the thread that waits for it."""
         context = self._context_for(member)
         if member.spec.name == self._main_name:
-            if (interrupt := self._interrupt) is not None:
-                member.hurry = lambda _: interrupt()
+            member.interrupt = self._interrupt
             self.main = (member, context)
             self._on_main()
             return None

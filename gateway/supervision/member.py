@@ -45,7 +45,9 @@ class Member:
     hands: dict[str, tuple[socket.socket, socket.socket]] = field(default_factory=dict)
     """Copies of the sockets of those mailboxes, where it is forked."""
     hurry: Callable[[signal.Signals], None] | None = None
-    """What presses a life on a loop, or the main one, to end, where there is one."""
+    """What presses a life on a loop to end, where there is one."""
+    interrupt: Callable[[], None] | None = None
+    """What tears the main life out of what it does, where that can be."""
     call_soon: Callable[[Callable[[], object]], None] | None = None
     """What has something called on its loop's thread, where it shares a loop."""
     held_up_by: Callable[[], str] | None = None
@@ -119,7 +121,7 @@ class Member:
         self.stop_by = self.until = None
         self.stuck = False
         self.process = self.thread = None
-        self.hurry = self.call_soon = self.held_up_by = None
+        self.hurry = self.call_soon = self.held_up_by = self.interrupt = None
         self.pid = 0
 
     def describe(self) -> dict[str, Any]:

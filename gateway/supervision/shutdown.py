@@ -1,11 +1,14 @@
 """The end of an application: in waves against the dependencies, under one deadline.
 
-Who depends on others ends before them, and the main process before everybody. All in a wave
-are told at once; at the deadline all who still run are told, then sent a TERM, and `GRACE`
+Who depends on others ends before them. Everybody in a wave is told at once;
+at the deadline all who still run are told, then sent a TERM, and `GRACE`
 seconds later a KILL. Who was added with ``force_stop`` is killed `FORCED`
 seconds after it was told, whatever its ``death`` does by then. A thread cannot
-be killed: it is left behind, and named; but the main process is interrupted, as by Ctrl-C.
-After the emergency brake there are no waves. One that is hurried waits for nobody.
+be killed: it is left behind, and named.
+
+The main process has ended before, as a rule. Where it is late nobody waits for it: it is
+interrupted, as by Ctrl-C, and once more at the deadline. After the emergency brake there are
+no waves. One that is hurried waits for nobody.
 """
 
 from __future__ import annotations
@@ -24,7 +27,6 @@ GRACE = 1.0
 """Seconds between TERM and KILL."""
 
 _PRESSED = {
-    "thread": ("it is interrupted", "it is interrupted once more"),
     "asyncio": ("it is cancelled", "it is cancelled once more"),
     "external": ("SIGTERM", "SIGKILL"),
 }
@@ -46,12 +48,16 @@ class Shutdown:
         """Stop ``members`` within ``timeout`` seconds from now, by the clock ``monotonic``."""
         self._ending = ending
         self._members = members
-        self._order = order
+        *self._waves, (main,) = order
+        self._main = members[main]
         self._monotonic = monotonic
         self._deadline = monotonic() + timeout
         self._grace = GRACE
         self.at_once = False
         """Whether nobody waits for who depends on it."""
+        self._late: set[str] = set()
+        """Who was told no sooner than at the deadline."""
+        self._interrupted = 0
         self._forced: dict[str, float] = {}
         self.terminated = False
         """Whether those who did not end in time were sent a TERM."""
@@ -73,11 +79,14 @@ class Shutdown:
                 if member.state == "waiting":
                     self._ending.give_up(member, "the application stopped before it was started")
             return True
-        for wave in reversed(self._order):
+        self._end_main(now)
+        for wave in reversed(self._waves):
             members = [self._members[name] for name in wave if self._members[name].runs]
             for member in members:
                 if not member.told_to_die:
                     self._ending.tell_to_die(member, "the application stops")
+                    if now >= self._deadline:
+                        self._late.add(member.spec.name)
                 if member.spec.force_stop:
                     self._force(member, now, FORCED)
                 elif member.spec.grace is not None:
@@ -98,16 +107,31 @@ class Shutdown:
                     else:
                         self._press(member, number)
             over = now >= self._deadline + self._grace + GRACE
-            if over or not any(self._can_be_pressed(member) for member in running):
+            if over or not any(self._is_to_be_awaited(member) for member in running):
                 for member in running:
                     name = member.spec.name
-                    if [name] == self._order[-1]:
+                    if member is self._main:
                         held = "%s does not end, and holds up the end of the application\n%s"
                         log.critical(held, name, stacks())
                     elif member.pidfd < 0:
                         log.error("%s %s; its thread is left behind", name, member.hindrance())
                 return True
         return False
+
+    def _end_main(self, now: float) -> None:
+        """Tell main to end, where it has not; interrupt it where it is late."""
+        main = self._main
+        if not main.runs:
+            return
+        if not main.told_to_die:
+            self._ending.tell_to_die(main, "the application stops")
+        # Whoever hurries has interrupted it.
+        due = (not self.at_once) + (now >= self._deadline)
+        if main.interrupt is not None and self._grace and self._interrupted < due:
+            self._interrupted += 1
+            once_more = " once more" if self._interrupted > 1 else ""
+            log.error("%s does not end: it is interrupted%s", main.spec.name, once_more)
+            main.interrupt()
 
     def _force(self, member: Member, now: float, after: float) -> None:
         """Kill ``member`` once it was told to end ``after`` seconds ago."""
@@ -120,9 +144,7 @@ class Shutdown:
 
     def _press(self, member: Member, number: signal.Signals) -> None:
         """Press a life that has no OS process to itself, once for each signal."""
-        if member.hurry is None or not self._can_be_pressed(member):
-            return
-        if self._is_first(member, number):
+        if member.hurry is not None and self._is_first(member, number):
             if not member.spec.force_stop:
                 words = _PRESSED[member.spec.mode][number == signal.SIGKILL]
                 log.error("%s %s: %s", member.spec.name, member.hindrance(), words)
@@ -130,12 +152,11 @@ class Shutdown:
                     self.killed.append(member.spec.name)
             member.hurry(number)
 
-    def _can_be_pressed(self, member: Member) -> bool:
-        """Tell whether something can be done about ``member``, which does not end."""
-        if member.spec.mode != "thread":
-            return True
-        # Main, which whoever is in a hurry has interrupted.
-        return member.hurry is not None and bool(self._grace)
+    def _is_to_be_awaited(self, member: Member) -> bool:
+        """Tell whether ``member``, which has not ended in time, may do so before all is over."""
+        return (
+            member.spec.mode != "thread" or member is self._main or member.spec.name in self._late
+        )
 
     def _is_first(self, member: Member, number: signal.Signals) -> bool:
         """Tell whether ``number`` is new to ``member``, and note that it is no more."""

@@ -56,11 +56,19 @@ class StopSignals:
 
         For any thread. Nothing where signals are somebody else's business.
         """
-        if self._before:
-            self._interrupts = is_wanted
-            main = threading.main_thread().ident
-            assert main is not None
-            signal.pthread_kill(main, signal.SIGTERM)
+        main = threading.main_thread().ident
+        assert main is not None
+        for number in self._before:
+            # One that somebody else handles by now would do what they want.
+            if signal.getsignal(number) == self._handle:
+                self._interrupts = is_wanted
+                signal.pthread_kill(main, number)
+                break
+
+    @property
+    def are_ours(self) -> bool:
+        """Whether they are handled here."""
+        return bool(self._before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         is_wanted, self._interrupts = self._interrupts, None

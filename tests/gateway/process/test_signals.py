@@ -138,6 +138,25 @@ def test_what_is_pending_at_the_end_is_called_once_in_order_and_before_death(
     assert ("ZeroDivisionError: SIGUSR1" in application._main_error) is bool(status)
 
 
+def test_a_signal_that_is_due_again_each_time_goes_on_for_as_long_as_it_likes() -> None:
+    def scene(main: Process) -> int:
+        count = 0
+
+        def again(name: str) -> None:
+            nonlocal count
+            count += 1
+            if count < 3000:
+                press("SIGUSR1")
+
+        main.bind_signals("SIGUSR1", callback=again)
+        press("SIGUSR1")
+        while count < 3000:
+            main.mailman(5.0)
+        return count
+
+    assert play(scene) == 3000
+
+
 def test_a_forked_process_handles_what_has_come_before_its_death(tmp_path: Path) -> None:
     said = tmp_path / "said"
 

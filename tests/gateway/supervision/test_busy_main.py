@@ -203,3 +203,171 @@ class House(Application):
     program.wait_for("status 1")
     assert program.end() == 0
     assert {"death arm", "death main"} <= set(program.said)
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_main_may_use_the_crew_until_it_is_over_and_the_crew_its_boss(
+    start: Any, mode: str
+) -> None:
+    program = start(f"""
+import asyncio
+from gateway import AsyncProcess
+class Arm(AsyncProcess if {mode!r} == "asyncio" else Loud):
+    pass
+class Main(Loud):
+    def death(self):
+        self.restart_process("arm")
+        self.stop_process("arm")
+        self.start_process("late")
+        say("late lives")
+class App(Application):
+    def build(self):
+        self.add_process("arm", Arm, mode={mode!r})
+        self.add_process("late", Loud, mode="fork", autostart=False)
+say("status", App(main=Main, sockets=SOCKETS).run())
+""")
+    program.wait_for("birth main")
+    program.signal(signal.SIGTERM)
+    program.wait_for("late lives")
+    program.wait_for("status 0")
+    assert program.end() == 0, program.complaints()
+
+
+def test_a_bound_process_that_fails_while_main_ends_is_the_status(start: Any) -> None:
+    program = start("""
+        class Bound(Loud):
+            def birth(self):
+                self.add_filter(subject="^fail$", callback=lambda message: 1 / 0)
+        class Main(Loud):
+            def death(self):
+                self.subscribe("processes/bound/state", self.on_state)
+                self.send("bound", "fail")
+                while not self.failed:
+                    self.mailman(0.1)
+            def on_state(self, message):
+                self.failed = message.body["state"] == "failed"
+            failed = False
+        class App(Application):
+            def build(self):
+                self.add_process("bound", Bound, bound_shutdown=True, restart=ONCE)
+        say("status", App(main=Main, sockets=SOCKETS).run())
+        """)
+    program.wait_for("birth main")
+    program.signal(signal.SIGTERM)
+    program.wait_for("status 1")
+    program.end()
+
+
+@pytest.mark.parametrize("crew", ["thread", "fork"])
+def test_the_crew_has_its_whole_time_after_a_main_that_was_late(start: Any, crew: str) -> None:
+    program = start(f"""
+class Main(Loud):
+    def life(self):
+        say("busy")
+        time.sleep(600)
+class Motor(Loud):
+    def death(self):
+        time.sleep(0.3)
+        say("the motor is safe")
+class App(Application):
+    shutdown_timeout = 1.0
+    def build(self):
+        self.add_process("motor", Motor, mode={crew!r})
+say("status", App(main=Main, sockets=SOCKETS).run())
+""")
+    program.wait_for("birth motor")
+    program.wait_for("busy")
+    program.signal(signal.SIGTERM)
+    program.wait_for("the motor is safe")
+    program.wait_for("status 1")
+    program.end()
+    assert "motor does not end" not in program.complaints()
+
+
+def test_who_was_told_at_the_deadline_is_not_left_behind_at_once(start: Any) -> None:
+    program = start("""
+        class Top(Loud):
+            def death(self):
+                threading.Event().wait()
+        class Motor(Loud):
+            def death(self):
+                time.sleep(0.2)
+                say("the motor is safe")
+        class App(Application):
+            shutdown_timeout = 0.3
+            def build(self):
+                self.add_process("motor", Motor)
+                self.add_process("top", Top, depends=["motor"])
+        say("status", App(main=Loud, sockets=SOCKETS).run())
+        """)
+    program.wait_for("birth top")
+    program.wait_for("birth main")
+    program.signal(signal.SIGTERM)
+    program.wait_for("the motor is safe")
+    program.wait_for("status 1")
+    program.end()
+    assert "top does not end; its thread is left behind" in program.complaints()
+
+
+def test_signals_that_somebody_else_took_are_not_sent(start: Any) -> None:
+    program = start(
+        house("""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.write(1, b"taken\\n")
+        time.sleep(600)
+        """)
+    )
+    program.wait_for("birth arm")
+    program.wait_for("taken")
+    program.interrupt()
+    program.wait_for("status 1")
+    assert program.end() == 0, "SIGINT was ours still"
+
+
+def test_a_stop_before_a_loop_of_the_programs_own_is_over_at_once(start: Any) -> None:
+    program = start("""
+        from gateway.supervision.boss import Boss
+        run = Boss._run
+        def late(boss):
+            time.sleep(0.1)
+            run(boss)
+        Boss._run = late
+        class App(Application):
+            def build(self):
+                self.add_process("arm", Loud, mode="fork")
+                self.stop()
+        app = App(main=Loud, sockets=SOCKETS)
+        with app.running() as main:
+            say("active", main.is_active)
+        say("status", app.status)
+        """)
+    program.wait_for("active False")
+    program.wait_for("status 0")
+    assert program.end() == 0
+
+
+def test_a_poison_pill_interrupts_no_main(start: Any) -> None:
+    program = start("""
+        class Main(Loud):
+            def life(self):
+                self.send("pill", "now")
+                time.sleep(1.0)
+                say("done")
+        class Pill(Process):
+            def birth(self):
+                self.add_filter(subject="now", callback=self.on_now)
+            def on_now(self, message):
+                try:
+                    self.poison_pill("main", timeout=10.0)
+                except GatewayError as error:
+                    say("told", type(error).__name__)
+        class App(Application):
+            shutdown_timeout = 0.3
+            def build(self):
+                self.add_process("pill", Pill, mode="fork")
+        say("status", App(main=Main, sockets=SOCKETS).run())
+        """)
+    program.wait_for("done")
+    program.wait_for("status 0")
+    program.end()

@@ -224,7 +224,7 @@ class Boss:
         Main is over by now. Where it was late, this has begun before.
         """
         self._is_left = True
-        shutdown = self._begin_stop(timeout)
+        shutdown = self._begin_stop(timeout, main_is_over=True)
         self._box.wake()
         if self._over.wait(timeout + 3 * GRACE):
             # That was the last thing it did, but for saying why it failed.
@@ -237,7 +237,7 @@ class Boss:
         left = [name for name, member in self.members.items() if member.runs]
         return [*left, *shutdown.killed]
 
-    def _begin_stop(self, timeout: float) -> Shutdown:
+    def _begin_stop(self, timeout: float, *, main_is_over: bool = False) -> Shutdown:
         """Stop everybody within ``timeout`` seconds from now, unless that has begun."""
         with self._beginning:
             if self._shutdown is None:
@@ -245,7 +245,10 @@ class Boss:
                     self._ending, self.members, self._order, timeout, monotonic=self._monotonic
                 )
                 shutdown.at_once = bool(self.brake)
+                shutdown.main_is_over = main_is_over
                 self._shutdown = shutdown
+            elif main_is_over:
+                self._shutdown.main_is_over = True
             if self._hurried:
                 self._shutdown.hurry()
             return self._shutdown

@@ -139,6 +139,8 @@ class Deaths:
     def gone(self, member: Member, cause: str, *, failed: bool) -> None:
         """A life is over: tell everybody, say its wills, judge what follows."""
         name = member.spec.name
+        # Once: who hears of this may begin the stop before all of it is done.
+        is_stopping = self._is_stopping()
         died_without_death = not member.said_dead and member.incarnation > 0
         if not failed and member.why:
             cause = member.why
@@ -150,7 +152,7 @@ class Deaths:
             assert self._temporary is not None
             remove_folder(self._temporary, name, member.incarnation)
         verdict = None
-        if not self._is_stopping() and after != "stop":
+        if not is_stopping and after != "stop":
             verdict = (
                 Verdict(0.0)
                 if after == "restart"
@@ -174,7 +176,7 @@ class Deaths:
             self._board.announce(f"processes/{name}/events/died_without_death", {"cause": cause})
         self._board.move(member, member.state, member.cause)
         if verdict is None or verdict.delay is None:
-            if member.spec.bound_shutdown and not self._is_stopping():
+            if member.spec.bound_shutdown and not is_stopping:
                 log.warning("%s is over, and the application with it: %s", name, cause)
                 self._on_bound_end(member, cause)
         elif after != "restart":

@@ -48,13 +48,17 @@ class Shutdown:
         """Stop ``members`` within ``timeout`` seconds from now, by the clock ``monotonic``."""
         self._ending = ending
         self._members = members
-        *self._waves, (main,) = order
+        # It is the boss's own: who is forgotten meanwhile stands there no more.
+        self._order = order
+        (main,) = order[-1]
         self._main = members[main]
         self._monotonic = monotonic
         self._deadline = monotonic() + timeout
         self._grace = GRACE
         self.at_once = False
         """Whether nobody waits for who depends on it."""
+        self.main_is_over = False
+        """Whether whoever ran main has left it: then there is nothing to be interrupted."""
         self._late: set[str] = set()
         """Who was told no sooner than at the deadline."""
         self._interrupted = 0
@@ -80,7 +84,7 @@ class Shutdown:
                     self._ending.give_up(member, "the application stopped before it was started")
             return True
         self._end_main(now)
-        for wave in reversed(self._waves):
+        for wave in reversed(self._order[:-1]):
             members = [self._members[name] for name in wave if self._members[name].runs]
             for member in members:
                 if not member.told_to_die:
@@ -121,7 +125,7 @@ class Shutdown:
     def _end_main(self, now: float) -> None:
         """Tell main to end, where it has not; interrupt it where it is late."""
         main = self._main
-        if not main.runs:
+        if self.main_is_over or not main.runs:
             return
         if not main.told_to_die:
             self._ending.tell_to_die(main, "the application stops")

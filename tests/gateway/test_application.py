@@ -587,7 +587,7 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
     for none in (int, Echo.birth):
         refused(partial(adding, none), "derive it from Process")
     for timeout in ("x", None, -1, float("inf"), float("nan")):
-        advice = f"shutdown_timeout={timeout!r}: use seconds from 0 on"
+        advice = f"shutdown_timeout={timeout!r}: use seconds from 0 to 2,000,000"
         refused(lambda app, timeout=timeout: setattr(app, "shutdown_timeout", timeout), advice)  # type: ignore[misc]
     refused(lambda app: app.add_member({"name": "a"}), "process")
     refused(lambda app: app.start_process("a"), "does not run")

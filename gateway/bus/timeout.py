@@ -22,9 +22,13 @@ def in_seconds(timeout: Any) -> float:
     >>> in_seconds(5), in_seconds(-0.1), in_seconds(1e10)
     (5.0, 0.0, 2000000.0)
     """
+    if type(timeout) in (int, float) and 0 <= timeout <= MOST:
+        return float(timeout)
     if isinstance(timeout, bool) or not isinstance(timeout, Real):
         raise TypeError(f"a timeout is a number of seconds, not {timeout!r}")
     if not timeout < inf:
         raise ValueError(f"a timeout is a number of seconds that end, not {timeout!r}")
-    # In this order: there are whole numbers that are too large for a float.
-    return max(0.0, float(timeout)) if timeout <= MOST else MOST
+    # Compared first: there are whole numbers that are too large for a float.
+    if timeout <= 0:
+        return 0.0
+    return float(timeout) if timeout <= MOST else MOST

@@ -15,7 +15,7 @@ import asyncio
 from typing import Any
 
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.timeout import in_seconds
+from gateway.bus.timeout import USUAL, in_seconds
 from gateway.mail.message import Message
 
 IN_A_ROW = 16
@@ -74,7 +74,10 @@ class LoopMailbox:
 
         Raises what `Mailbox.wait_for` raises.
         """
-        box, timeout = self._box, in_seconds(timeout)
+        # Mostly nobody has said how long.
+        if timeout is not USUAL:
+            timeout = in_seconds(timeout)
+        box = self._box
         answered = self._loop.create_future()
         call = box.open_call(message, _Turn(self._loop, answered))
         try:

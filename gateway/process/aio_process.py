@@ -44,7 +44,7 @@ from itertools import count
 from threading import get_ident
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from gateway.bus.timeout import in_seconds
+from gateway.bus.timeout import USUAL, in_seconds
 from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.address import Address
 from gateway.mail.filters import Callback, Run, in_turn
@@ -108,7 +108,7 @@ class AsyncProcess(Process):
         *,
         priority: int = NORMAL,
         expires_in: float | None = None,
-        timeout: float = 5.0,
+        timeout: float = USUAL,
         receipt: bool = False,
         thread: Message | None = None,
         headers: dict[str, str] | None = None,
@@ -119,7 +119,9 @@ class AsyncProcess(Process):
         On the loop's thread ``timeout`` is not waited for: a full mailbox
         raises `MailboxFullError` at once.
         """
-        timeout = in_seconds(timeout)
+        # Mostly nobody has said how long.
+        if timeout is not USUAL:
+            timeout = in_seconds(timeout)
         return super().send(
             recipient,
             subject,
@@ -134,14 +136,16 @@ class AsyncProcess(Process):
         )
 
     async def send_patiently(
-        self, recipient: str, subject: str, body: Any = None, *, timeout: float = 5.0, **how: Any
+        self, recipient: str, subject: str, body: Any = None, *, timeout: float = USUAL, **how: Any
     ) -> Message:
         """Deliver a letter, waiting up to ``timeout`` seconds before a full mailbox.
 
         ``how`` is what `send` takes besides. A thread of this process waits
         where that is needed, so that only this coroutine does.
         """
-        deliver, timeout = super().send, in_seconds(timeout)
+        deliver = super().send
+        if timeout is not USUAL:
+            timeout = in_seconds(timeout)
         try:
             return deliver(recipient, subject, body, timeout=0.0, **how)
         except MailboxFullError:
@@ -152,19 +156,21 @@ class AsyncProcess(Process):
         )
 
     async def ask(
-        self, recipient: str, subject: str, body: Any = None, *, timeout: float = 5.0, **how: Any
+        self, recipient: str, subject: str, body: Any = None, *, timeout: float = USUAL, **how: Any
     ) -> Message:
         """Write a letter and return the reply to it, both within ``timeout`` seconds.
 
         ``how`` is what `send` takes besides. Raises what `send` and
         `wait_for_reply` raise.
         """
-        deadline = self._loop.time() + in_seconds(timeout)
+        if timeout is not USUAL:
+            timeout = in_seconds(timeout)
+        deadline = self._loop.time() + timeout
         letter = await self.send_patiently(recipient, subject, body, timeout=timeout, **how)
         return await self.letters.wait_for(letter, deadline - self._loop.time())
 
     def wait_for_reply(  # type: ignore[override]  # it is awaited
-        self, message: Message, timeout: float = 5.0
+        self, message: Message, timeout: float = USUAL
     ) -> Pending[Message]:
         """Await the reply to ``message``; raises as `Process.wait_for_reply` does."""
         return self.pending("wait_for_reply", partial(self.letters.wait_for, message, timeout))

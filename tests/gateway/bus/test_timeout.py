@@ -27,7 +27,16 @@ def test_what_has_no_end_is_refused(timeout: float) -> None:
 
 @pytest.mark.parametrize(
     ("timeout", "seconds"),
-    [(5, 5.0), (-3, 0.0), (-inf, 0.0), (1e10, MOST), (10**400, MOST), (Fraction(1, 2), 0.5)],
+    [
+        (5, 5.0),
+        (-3, 0.0),
+        (-inf, 0.0),
+        (1e10, MOST),
+        (10**400, MOST),
+        (-(10**400), 0.0),
+        (Fraction(1, 2), 0.5),
+        (Fraction(-1, 2), 0.0),
+    ],
 )
 def test_any_other_number_can_be_waited_for(timeout: Any, seconds: float) -> None:
     found = in_seconds(timeout)

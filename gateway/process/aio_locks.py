@@ -24,6 +24,7 @@ from contextlib import (
 from types import TracebackType
 from typing import Any
 
+from gateway.bus.timeout import in_seconds
 from gateway.errors import CallTimeoutError
 from gateway.process.locks import Locks
 
@@ -150,6 +151,7 @@ class LoopLocks(Locks):
         """Hold the locks ``names`` in the present task, as `take` does on a thread."""
         task = asyncio.current_task()
         assert task is not None
+        timeout = in_seconds(timeout)
         deadline = self._monotonic() + timeout
         with ExitStack() as held:
             for name, lock in self._in_order(names):

@@ -189,13 +189,18 @@ class AsyncProcess(Process):
         self, pattern: str, callback: Callback, *, timeout: float = 5.0
     ) -> Pending[None]:
         """Await the subscription; what is retained has been handed to ``callback`` then."""
+        timeout = in_seconds(timeout)
         check_pattern(pattern)
 
         async def stand() -> None:
             subscription = Subscription(pattern, self._noting(callback))
             self._subscriptions = (*self._subscriptions, subscription)
-            asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": None})
-            answer = await self.letters.wait_for(asked, timeout)
+            try:
+                asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": None})
+                answer = await self.letters.wait_for(asked, timeout)
+            except BaseException:
+                self._end([subscription])
+                raise
             self._offer(subscription, answer.body)
             await self._finish()
 
@@ -262,7 +267,7 @@ class AsyncProcess(Process):
         self, timeout: float = 2.0
     ) -> Pending[list[str]]:
         """Await the child threads; the result names those that still run."""
-        join = super().join_child_threads
+        join, timeout = super().join_child_threads, in_seconds(timeout)
         return self.pending("join_child_threads", partial(asyncio.to_thread, join, timeout))
 
     # Locks
@@ -310,12 +315,15 @@ class AsyncProcess(Process):
         self, name: str, *, timeout: float = 10.0
     ) -> Pending[str]:
         """Await how the process ``name`` ended of it; raises as `Process.poison_pill` does."""
+        timeout = in_seconds(timeout)
         Address.parse(name)
         if name == self.name:
             raise ValueError(f"{name!r} takes no poison of its own: use die()")
         return self._ordered("poison_pill", "poison_pill", name, timeout)
 
     def _ordered(self, said: str, verb: str, name: str, timeout: float) -> Pending[Any]:
+        timeout = in_seconds(timeout)
+
         async def order() -> Any:
             return (await self.letters.wait_for(self._tell_boss(verb, name), timeout)).body
 

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from time import monotonic
 from typing import Protocol
 
+from gateway.bus.timeout import in_seconds
 from gateway.errors import CallTimeoutError
 
 
@@ -59,6 +60,7 @@ class Locks:
     @contextmanager
     def take(self, *names: str, timeout: float) -> Iterator[None]:
         """Hold the locks ``names``, all where none is named; wait ``timeout`` seconds in all."""
+        timeout = in_seconds(timeout)
         deadline = self._monotonic() + timeout
         with ExitStack() as held:
             for name, lock in self._in_order(names):

@@ -16,6 +16,7 @@ from typing import Any
 from gateway.bus.directory import BOSS
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.shortage import SHORT, short_for
+from gateway.bus.timeout import in_seconds
 from gateway.errors import GatewayError
 from gateway.mail.address import Address
 from gateway.process.subscriber import Subscriber
@@ -79,6 +80,7 @@ class Neighbour(Subscriber):
         >>> play(scene, echo=(Echo, "fork"))
         ('it ended by itself', ['boss', 'main'])
         """
+        timeout = in_seconds(timeout)
         Address.parse(name)
         if name == self.name:
             raise ValueError(f"{name!r} takes no poison of its own: use die()")
@@ -135,6 +137,7 @@ class Neighbour(Subscriber):
         self._order("restart", name, timeout)
 
     def _order(self, verb: str, name: str, timeout: float) -> None:
+        timeout = in_seconds(timeout)
         self._box.wait_for(self._tell_boss(verb, name), timeout)
 
     def ebrake(self, reason: str) -> None:
@@ -161,6 +164,7 @@ class Neighbour(Subscriber):
         then, its mail comes here and no longer to the filters. Raises `ShortageError`
         where there is no descriptor or no room for it.
         """
+        timeout = in_seconds(timeout)
         name = f"{local}@{self.name}"
         try:
             return self._open_mailbox(name, size, timeout)

@@ -17,6 +17,7 @@ from typing import Any
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.bus.timeout import in_seconds
 from gateway.errors import RecipientGoneError
 from gateway.mail.filters import Callback, Run, in_turn
 from gateway.process.callback_threads import CallbackThreads
@@ -116,7 +117,7 @@ class Owner(Neighbour):
         >>> play(scene)
         ['sleeper']
         """
-        return self._child_threads.join(timeout)
+        return self._child_threads.join(in_seconds(timeout))
 
     def child_thread_janitor(self) -> int:
         """Forget the child threads that have ended; return how many.
@@ -307,6 +308,7 @@ class Owner(Neighbour):
         >>> play(scene)
         []
         """
+        timeout = in_seconds(timeout)
         self._close_ends()
         for message in self._callback_threads.close():
             self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))

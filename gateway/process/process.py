@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from gateway.bus.timeout import in_seconds
 from gateway.mail.message import Message
 from gateway.process.callbacks import DEVICE_EVENTS, Callbacks, Event, EventCallback
 from gateway.process.context import Context, RunLevel
@@ -294,6 +295,7 @@ class Process(Owner):
 
             self.set_log_level("debug", "serial")
         """
+        timeout = in_seconds(timeout)
         asked = self._tell_boss("log-level", {"name": name, "level": level})
         levels: dict[str, Any] = self._box.wait_for(asked, timeout).body
         return levels

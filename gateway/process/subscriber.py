@@ -18,7 +18,7 @@ from msgspec import to_builtins
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.spool_terms import SpoolTerms
-from gateway.errors import GatewayError
+from gateway.bus.timeout import in_seconds
 from gateway.mail.body import checked
 from gateway.mail.codec import decode, encode
 from gateway.mail.filters import Callback
@@ -113,6 +113,7 @@ class Subscriber(Correspondent):
         >>> play(scene)
         rooms/kitchen/light
         """
+        timeout = in_seconds(timeout)
         check_pattern(pattern)
         self._refuse_coroutines(callback)
         subscription = Subscription(pattern, callback)
@@ -120,7 +121,7 @@ class Subscriber(Correspondent):
         try:
             asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": to_builtins(spool)})
             snapshot = self._box.wait_for(asked, timeout).body
-        except GatewayError:
+        except BaseException:
             self._end([subscription])
             raise
         self._offer(subscription, snapshot)

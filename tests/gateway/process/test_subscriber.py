@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import BodyError, MailboxFullError
+from gateway.application import Application
+from gateway.errors import BodyError, CallTimeoutError, MailboxFullError
 from gateway.mail.message import Message
+from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
 from gateway.testing.stage import play
 
@@ -169,3 +171,36 @@ def test_what_a_slow_subscriber_missed_is_counted_by_its_name(mode: Any) -> None
         assert 400 <= lost["slow"] <= 1000 - 256
 
     play(scene, slow=(Slow, mode))
+
+
+def test_a_subscription_that_was_interrupted_is_none() -> None:
+    def scene(main: Process) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(main, "_tell_boss", _interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                main.subscribe("a", print)
+        assert not main._subscriptions
+
+    play(scene)
+
+
+def test_a_subscription_that_came_too_late_on_a_loop_is_none() -> None:
+    left: list[int] = []
+
+    class Main(AsyncProcess):
+        async def birth(self) -> None:
+            with pytest.raises(CallTimeoutError):
+                await self.subscribe("a", print, timeout=0)
+            left.append(len(self._subscriptions))
+            self.die()
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("hearing", Main, mode="asyncio", bound_shutdown=True)
+
+    assert House().run() == 0
+    assert left == [0]
+
+
+def _interrupted(subject: str, body: Any) -> Message:
+    raise KeyboardInterrupt

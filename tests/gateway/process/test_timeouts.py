@@ -136,3 +136,70 @@ def test_it_is_refused_on_a_loop(timeout: Any) -> None:
 
     assert House().run() == 0
     assert said == ["hello", "all refused"]
+
+
+@pytest.mark.parametrize("timeout", NO_TIMEOUT)
+def test_it_is_refused_before_anything_is_done(timeout: Any) -> None:
+    def scene(main: Process) -> None:
+        written: list[str] = []
+        tell = main._tell_boss
+
+        def told(subject: str, body: Any) -> Message:
+            written.append(subject)
+            return tell(subject, body)
+
+        main._tell_boss = told  # type: ignore[method-assign]
+        main.add_locks("arm")
+        for call in (
+            lambda: main.start_process("echo", timeout=timeout),
+            lambda: main.stop_process("echo", timeout=timeout),
+            lambda: main.restart_process("echo", timeout=timeout),
+            lambda: main.poison_pill("echo", timeout=timeout),
+            lambda: main.open_mailbox("tap", timeout=timeout),
+            lambda: main.subscribe("a", print, timeout=timeout),
+            lambda: main.set_log_level("", timeout=timeout),
+            lambda: main.process_names(timeout=timeout),
+            lambda: main.join_child_threads(timeout),
+            lambda: main.cleanup(timeout),
+            lambda: main.get_locks("arm", timeout=timeout).__enter__(),
+        ):
+            with pytest.raises((TypeError, ValueError), match="a timeout is a number of seconds"):
+                call()
+        assert written == []
+        assert not main._subscriptions
+        assert main.wait_for_reply(main.send("echo", "say", "still here")).body == "still here"
+
+    play(scene, echo=Echo)
+
+
+@pytest.mark.parametrize("timeout", NO_TIMEOUT)
+def test_it_is_refused_on_a_loop_before_anything_is_done(timeout: Any) -> None:
+    said: list[str] = []
+
+    class Main(AsyncProcess):
+        async def birth(self) -> None:
+            self.add_locks("arm")
+            for call in (
+                lambda: self.start_process("echo", timeout=timeout),
+                lambda: self.stop_process("echo", timeout=timeout),
+                lambda: self.restart_process("echo", timeout=timeout),
+                lambda: self.poison_pill("echo", timeout=timeout),
+                lambda: self.subscribe("a", print, timeout=timeout),
+                lambda: self.join_child_threads(timeout),
+            ):
+                with pytest.raises((TypeError, ValueError), match="a timeout is a number"):
+                    await call()
+            with pytest.raises((TypeError, ValueError), match="a timeout is a number"):
+                await self.get_locks("arm", timeout=timeout).__aenter__()
+            assert not self._subscriptions
+            letter = self.send("echo", "say", "still here")
+            said.append((await self.wait_for_reply(letter)).body)
+            self.die()
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("echo", Echo)
+            self.add_process("asking", Main, mode="asyncio", bound_shutdown=True)
+
+    assert House().run() == 0
+    assert said == ["still here"]

@@ -189,10 +189,14 @@ def test_a_subscription_that_came_too_late_on_a_loop_is_none() -> None:
 
     class Main(AsyncProcess):
         async def birth(self) -> None:
+            self.letters.wait_for = late  # type: ignore[method-assign]
             with pytest.raises(CallTimeoutError):
-                await self.subscribe("a", print, timeout=0)
+                await self.subscribe("a", print)
             left.append(len(self._subscriptions))
             self.die()
+
+    async def late(message: Message, timeout: float) -> Message:
+        raise CallTimeoutError(f"'boss' did not answer {message.subject!r}")
 
     class House(Application):
         def build(self) -> None:

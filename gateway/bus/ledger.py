@@ -3,9 +3,10 @@
 At rest, ``accepted = delivered + dropped + expired + bounced +
 lost_with_reader + queued``. Delivered means handed to a callback that took it,
 or to whoever waited for the reply. Bounced is a letter that its reader sent
-back, since a callback refused it with a `GatewayError`, one that runs elsewhere had no
-room for it, crashed or took too long, none wanted it, or no descriptor was left for its
-body, whether or not its sender asked to be told.
+back, since a callback refused it with a `GatewayError`, none wanted it, or no
+descriptor was left for its body, whether or not its sender asked to be told.
+What a callback in a forked OS process sent back its mailbox has as delivered,
+since it was handed on; the supervisor, which knows better, counts it as bounced.
 Dropped is a letter that gave way to a newer one, here or in the queue of an OS
 process that wrote it and has ended since, or a reply that came after its call
 was closed. Nothing is counted twice, and what was refused was never accepted.

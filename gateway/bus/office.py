@@ -32,7 +32,6 @@ from gateway.bus.inlet import Inlet, new_buffer
 from gateway.bus.lanes import Order, Policy
 from gateway.bus.ledger import SharedLedgers, empty_row
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.notice import is_notice, sent_back_by
 from gateway.bus.outlets import outlet_to
 from gateway.bus.patience import Patience
 from gateway.bus.pump import Pump
@@ -53,7 +52,7 @@ from gateway.errors import (
 )
 from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
-from gateway.mail.message import Message, bounce_of, is_solicited
+from gateway.mail.message import Message, bounce_of
 from gateway.mail.topic import matches
 
 log = logging.getLogger(__name__)
@@ -414,16 +413,8 @@ class Office:
         return message
 
     def give_up(self, message: Message, error: GatewayError) -> None:
-        """Tell the sender that an accepted letter failed, where it asked for a receipt.
-
-        So it is told of one that was to be sent back by whoever did not read that notice.
-        """
-        if is_notice(message):
-            message, error = sent_back_by(message)
-            is_wanted = is_solicited(message)
-        else:
-            is_wanted = message.receipt
-        if message.kind == "letter" and is_wanted:
+        """Tell the sender that an accepted letter failed, where it asked for a receipt."""
+        if message.kind == "letter" and message.receipt:
             bounce = bounce_of(message, self.new_id(), self.clock.time(), error)
             try:
                 self.answer(bounce, 0.0)

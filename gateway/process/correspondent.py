@@ -23,7 +23,6 @@ from inspect import iscoroutinefunction
 from typing import Any, Protocol
 
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.notice import is_notice, sent_back_by
 from gateway.bus.office import Office
 from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
 from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_short, in_turn
@@ -291,9 +290,6 @@ class Correspondent(Writer):
             return
         elif kind == "bounce" and not is_solicited(message):
             # For who waited. Nobody does, or not yet: then the mailbox remembers it.
-            return
-        elif kind == "reply" and is_notice(message):
-            self.bounce(*sent_back_by(message))
             return
         found = self._filters.matching(message)
         if not found:

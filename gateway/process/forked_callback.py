@@ -3,8 +3,7 @@
 The process hands the letter to the boss, whose fork server forks a child for
 it (`gateway.supervision.errands`). There the function gets the letter, and
 what it returns, unless that is None, is the reply. What it raises, and its
-death, bounces; its process goes on either way. It is told by a notice
-(`gateway.bus.notice`), and sends the letter back itself, since the ledger is its own.
+death, bounces; its process goes on either way.
 
 Refused (`ValueError`): all but functions that stand at the top of a module,
 since a name is all that can be handed over: no lambda, no method, no partial,

@@ -124,6 +124,15 @@ class Accounts:
                 member.past = member.past.plus(Balance(accepted=count, dropped=count))
                 writer.past = writer.past.plus(Balance(unsent=-count))
 
+    def sent_back(self, name: str) -> None:
+        """Count a letter as bounced that ``name`` had handed on, and so counted as delivered."""
+        correction = Balance(delivered=-1, bounced=1)
+        member = self._members.get(name.rpartition("@")[2])
+        if member is None:
+            self.of_the_forgotten = self.of_the_forgotten.plus(correction)
+        else:
+            member.past = member.past.plus(correction)
+
     def forget(self, member: Member) -> None:
         """Take over what a member has counted that is forgotten; its lives are over."""
         self.of_the_forgotten = self.of_the_forgotten.plus(member.past)

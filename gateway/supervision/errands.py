@@ -2,9 +2,9 @@
 
 A process whose filter says ``run="fork"`` writes to the boss, which has the
 fork server fork a child. The letter goes there in a sealed memory file, the
-child answers the sender itself, and notes in a second memory file that it has.
-Where it ends without that note, whoever asked is told why, by the process that handed the letter
-over (`gateway.supervision.sent_back`). One that has no room for that now is told a little later.
+child answers the sender itself, and notes in a second memory file how that
+ended. Where there is no such note, whoever asked is told why. The process need not
+read anything for that; it has counted the letter as delivered, and the boss corrects its books.
 
 At most `AT_ONCE` run in one application while `WAITING` letters wait; one that
 takes longer than `LIMIT` seconds is killed. At the application's stop those
@@ -20,10 +20,9 @@ import logging
 import os
 import signal
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-
-from msgspec.structs import replace
 
 from gateway.bus.office import Office
 from gateway.errors import (
@@ -35,11 +34,11 @@ from gateway.errors import (
     RefusedError,
 )
 from gateway.mail.codec import BROKEN, encode, unpack
-from gateway.mail.message import Message
+from gateway.mail.message import Message, bounce_of, is_solicited
 from gateway.supervision.ending import send_signal
+from gateway.supervision.errand import SENT_BACK
 from gateway.supervision.exit_status import in_words
 from gateway.supervision.fork_server import Exited, Failed, ForkServer, Started
-from gateway.supervision.sent_back import Owner, send_back, tell_writer
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +51,8 @@ WAITING = 64
 LIMIT = 60.0
 """Seconds that one errand may take."""
 
-AGAIN = 0.05
-"""Seconds after which a process is told again that had no room for what it is to send back."""
-
-UNTOLD = 1024
-"""Letters that wait to be sent back by one process at the most; of more their writers are told."""
+REMEMBERED = 256
+"""Letters of which it is known that they were counted, for callbacks yet to be heard of."""
 
 
 @dataclass
@@ -66,34 +62,49 @@ class Errand:
     name: str
     function: str
     packed: bytes
+    owner: str
+    """The process that handed the letter over."""
     letter: Message
     """What ``packed`` holds; its body may be of a kind that only its process knows."""
-    owner: Owner
     done: int = -1
     pidfd: int = -1
     until: float = 0.0
     late: bool = False
+    is_counted: bool = False
+    """Whether its letter was sent back already, by another callback."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What several callbacks have in common that were handed the same letter."""
+        return self.owner, self.letter.message_id
 
 
 class Errands:
     """What the boss knows of them; its thread is the only user."""
 
-    def __init__(self, office: Office, fork_server: ForkServer | None) -> None:
-        """Have errands run; without a fork server, as in a simulation, each is refused."""
+    def __init__(
+        self,
+        office: Office,
+        fork_server: ForkServer | None,
+        count_sent_back: Callable[[str], None],
+    ) -> None:
+        """Have errands run; without a fork server, as in a simulation, each is refused.
+
+        ``count_sent_back`` is called with who handed a letter over, once for each that went back.
+        """
         self._office = office
         self._fork_server = fork_server
+        self._count_sent_back = count_sent_back
+        self._counted: deque[tuple[str, str]] = deque(maxlen=REMEMBERED)
         self._waiting: deque[Errand] = deque()
         self._running: dict[int, Errand] = {}
-        self._untold: dict[Owner, deque[tuple[Message, GatewayError]]] = {}
-        self._again = 0.0
         self._number = 0
         self._closed = False
 
     @property
     def due(self) -> float | None:
-        """When the next one has taken too long, or is to be sent back, on the monotonic clock."""
-        due = [errand.until for errand in self._running.values()]
-        return min([*due, self._again] if self._untold else due, default=None)
+        """When the next one has taken too long, on the monotonic clock."""
+        return min((errand.until for errand in self._running.values()), default=None)
 
     def take(self, message: Message) -> None:
         """Have the function that a process named run for the letter that it sent along."""
@@ -102,8 +113,9 @@ class Errands:
             letter = unpack(packed)
         except BROKEN as error:
             raise ProtocolError(f"an errand for what is no letter: {error}") from error
-        owner = Owner(message.sender, message.sender_incarnation)
-        errand = Errand(f"{function}@{message.sender}", function, packed, letter, owner)
+        owner = message.sender
+        errand = Errand(f"{function}@{owner}", function, packed, owner, letter)
+        errand.is_counted = errand.key in self._counted
         if self._fork_server is None:
             self._bounce(errand, RefusedError("a simulation forks nothing: run it in a thread"))
         elif self._closed:
@@ -131,9 +143,7 @@ class Errands:
         self._launch()
 
     def kill_late(self) -> None:
-        """Kill those that have taken too long; send back what had to wait."""
-        if self._untold and self._again <= self._office.clock.monotonic():
-            self._send_on()
+        """Kill those that have taken too long."""
         now = monotonic()
         for errand in self._running.values():
             if errand.until <= now:
@@ -149,7 +159,6 @@ class Errands:
         while self._waiting:
             stopping = RecipientGoneError("the application stops")
             self._bounce(self._waiting.popleft(), stopping)
-        self._send_on()
 
     def end(self, cause: str) -> None:
         """Give up those that run: the fork server ends them, or has died."""
@@ -173,7 +182,7 @@ class Errands:
         book = encode(self._office.book)
         task = os.memfd_create("gateway-errand", os.MFD_CLOEXEC)
         try:
-            left = memoryview(encode([errand.function, errand.packed, book, errand.owner]))
+            left = memoryview(encode([errand.function, errand.packed, book]))
             while left:
                 left = left[os.write(task, left) :]
             errand.done = os.memfd_create("gateway-errand-done", os.MFD_CLOEXEC)
@@ -183,11 +192,13 @@ class Errands:
 
     def _end(self, number: int, cause: str) -> None:
         errand = self._running.pop(number)
-        answered = errand.done >= 0 and os.fstat(errand.done).st_size > 0
+        noted = os.pread(errand.done, 1, 0) if errand.done >= 0 else b""
         for descriptor in (errand.done, errand.pidfd):
             if descriptor >= 0:
                 os.close(descriptor)
-        if answered:
+        if noted:
+            if noted == SENT_BACK:
+                self._count(errand)
             return
         if errand.late:
             self._bounce(errand, CallTimeoutError(f"{errand.name} took longer than {LIMIT:g} s"))
@@ -195,34 +206,23 @@ class Errands:
             log.error("%s did not answer: %s", errand.name, cause)
             self._bounce(errand, RecipientGoneError(f"{errand.name} did not answer: {cause}"))
 
-    def _bounce(self, errand: Errand, error: GatewayError) -> None:
-        untold = self._untold.get(errand.owner)
-        if untold is None:
-            untold = self._untold[errand.owner] = deque()
-            self._again = self._office.clock.monotonic() + AGAIN
-        elif len(untold) >= UNTOLD:
-            tell_writer(self._office, errand.letter, error, 0.0)
+    def _count(self, errand: Errand) -> None:
+        """Have the books say, once, that a letter went back which its process had handed on."""
+        if errand.letter.kind != "letter" or errand.is_counted:
             return
-        untold.append((replace(errand.letter, body=None, body_type=""), error))
-        if len(untold) == 1:
-            self._send_on_to(errand.owner)
+        self._counted.append(errand.key)
+        for other in (*self._waiting, *self._running.values()):
+            if other.key == errand.key:
+                other.is_counted = True
+        self._count_sent_back(errand.owner)
 
-    def _send_on(self) -> None:
-        """Send back what waits to be, as far as there is room."""
-        self._again = self._office.clock.monotonic() + AGAIN
-        for owner in list(self._untold):
-            self._send_on_to(owner)
-
-    def _send_on_to(self, owner: Owner) -> None:
-        untold = self._untold[owner]
-        while untold:
-            letter, error = untold[0]
-            try:
-                send_back(self._office, owner, letter, error, 0.0)
-            except MailboxFullError:
-                if not self._closed:
-                    return
-                # It may never read again.
-                tell_writer(self._office, letter, error, 0.0)
-            untold.popleft()
-        del self._untold[owner]
+    def _bounce(self, errand: Errand, error: GatewayError) -> None:
+        self._count(errand)
+        letter = errand.letter
+        if letter.kind != "letter" or not is_solicited(letter):
+            return
+        bounce = bounce_of(letter, self._office.new_id(), self._office.clock.time(), error)
+        try:
+            self._office.answer(bounce, 0.0)
+        except GatewayError as failure:
+            log.debug("%s could not be told of %s: %s", letter.sender, errand.name, str(failure))

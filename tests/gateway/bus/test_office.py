@@ -15,14 +15,13 @@ import pytest
 from gateway.bus import office as module
 from gateway.bus.directory import Book, Subscription
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.notice import notice_of
 from gateway.bus.office import Office
 from gateway.bus.outlets import outlet_to
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.bus.wire import ANNOUNCEMENT, INLINE, Outlet
 from gateway.errors import AddressError, RecipientGoneError, RefusedError
-from gateway.mail.message import UNSOLICITED, Message, bounce_of, reply_to
+from gateway.mail.message import Message, bounce_of, reply_to
 
 Make = Callable[..., Message]
 Offices = Callable[..., tuple[Office, Office]]
@@ -168,22 +167,6 @@ def test_what_a_closed_mailbox_leaves_bounces_where_that_was_asked_for(
     main = box_of(pair[0], "main")
     if receipt:
         with pytest.raises(RecipientGoneError, match="ended before it read this"):
-            main.wait_for(asked, 5.0)
-    assert main.get(0.0) is None
-
-
-@pytest.mark.parametrize("headers", [None, UNSOLICITED])
-@pytest.mark.parametrize("home", [0, 1])
-def test_who_is_to_be_told_of_a_letter_is_so_where_nobody_reads_the_notice_of_it(
-    letter: Make, offices: Offices, home: int, headers: dict[str, str] | None
-) -> None:
-    pair = offices(main=0, worker=home)
-    asked = letter(body={"to": 3}, headers=headers, sender_incarnation=1)
-    pair[1].answer(notice_of(asked, RefusedError("not now"), "n-1", 0.0, "worker", 1))
-    pair[home].close(box_of(pair[home], "worker"))
-    main = box_of(pair[0], "main")
-    if headers is None:
-        with pytest.raises(RefusedError, match="not now"):
             main.wait_for(asked, 5.0)
     assert main.get(0.0) is None
 

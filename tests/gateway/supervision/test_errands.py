@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import MailboxFullError, RecipientGoneError
 from gateway.mail.codec import encode
 from gateway.mail.message import UNSOLICITED, Message
-from gateway.supervision.errands import AGAIN, UNTOLD, Errands
+from gateway.supervision.errands import AT_ONCE, REMEMBERED, WAITING, Errands
+from gateway.supervision.fork_server import Exited
 from tests.gateway.bus.conftest import FakeClock
 
 HEAD = """
@@ -46,10 +46,15 @@ class Worker(Process):
     def birth(self):
         self.add_filter(subject="^refuse_too$", callback=on_refuse, run="fork")
         self.add_filter(subject="^refuse_here$", callback=on_refuse)
+        self.add_filter(subject="^busy$", callback=on_refuse, run="fork")
+        self.add_filter(subject="^busy$", callback=self.be_busy)
         for name, function in list(globals().items()):
             if name.startswith("on_"):
                 self.add_filter(subject=f"^{name[3:]}$", callback=function, run="fork")
         self.add_filter(subject="^alive$", callback=lambda m: self.reply(m, os.getpid()))
+    def be_busy(self, message):
+        while not os.path.exists(SOCKETS + "/go"):
+            self.light_sleep(0.01)
 
 class App(Application):
     shutdown_timeout = 5.0
@@ -65,12 +70,20 @@ class Asking(Process):
             return self.wait_for_reply(self.send("worker", subject, body), seconds).body
         except GatewayError as error:
             return f"{type(error).__name__}: {error}"
-    def counts(self):
-        counts = self.ask("$statistics")
-        mail = counts["mail"]
-        settled = ("delivered", "dropped", "expired", "bounced", "lost_with_reader", "queued")
+    delivered = 0
+    def begin(self):
+        self.ask("alive")
+        self.delivered = self.ledger(0)[1]
+    def ledger(self, bounced):
+        while True:
+            crew = self.wait_for_reply(self.send("boss", "ps")).body
+            (mail,) = [member["ledger"] for member in crew if member["name"] == "worker"]
+            if mail["bounced"] >= bounced and not mail["queued"]:
+                break
+            self.light_sleep(0.01)
+        settled = ("delivered", "dropped", "expired", "bounced", "lost_with_reader")
         assert mail["accepted"] == sum(map(mail.get, settled)), mail
-        return counts["refused"], mail["bounced"]
+        return mail["bounced"], mail["delivered"] - self.delivered
 """
 
 
@@ -188,47 +201,33 @@ sys.exit(App(main=Main, sockets=SOCKETS).run())
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
-def test_what_is_sent_back_is_counted_by_whose_letter_it_was(start: Any, mode: str) -> None:
-    """Before who wrote it is told, as where the callback runs in place."""
+def test_what_is_sent_back_is_counted_as_bounced(start: Any, mode: str) -> None:
     program = start(f"""MODE = {mode!r}
 {HEAD}
 class Main(Asking):
     def play(self):
-        for subject in ("refuse_here", "refuse", "bug", "kill", "exit", "unserialisable"):
+        self.begin()
+        subjects = ("refuse_here", "refuse", "bug", "kill", "exit", "unserialisable")
+        for number, subject in enumerate(subjects, 1):
             self.ask(subject)
-            say(subject, *self.counts())
+            say(subject, *self.ledger(number))
         self.ask("pid")
-        say("answered", *self.counts())
+        say("answered", *self.ledger(6))
 sys.exit(App(main=Main, sockets=SOCKETS).run())
 """)
     assert program.end() == 0, program.complaints()
     subjects = ["refuse_here", "refuse", "bug", "kill", "exit", "unserialisable"]
-    counts = [f"{subject} {number} {number}" for number, subject in enumerate(subjects, 1)]
-    assert program.said == [*counts, "answered 6 6"]
+    counts = [f"{subject} {number} 0" for number, subject in enumerate(subjects, 1)]
+    assert program.said == [*counts, "answered 6 1"]
 
 
-@pytest.mark.parametrize("mode", ["thread", "fork"])
-def test_a_letter_that_several_send_back_is_counted_once(start: Any, mode: str) -> None:
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_what_finds_no_room_for_its_errand_is_counted_as_bounced(start: Any, mode: str) -> None:
     program = start(f"""MODE = {mode!r}
 {HEAD}
 class Main(Asking):
     def play(self):
-        self.ask("refuse_too")
-        while (counts := self.counts())[0] < 2:
-            self.light_sleep(0.01)
-        say(*counts)
-sys.exit(App(main=Main, sockets=SOCKETS).run())
-""")
-    assert program.end() == 0, program.complaints()
-    assert program.said == ["2 1"]
-
-
-@pytest.mark.parametrize("mode", ["thread", "fork"])
-def test_what_finds_no_room_for_its_errand_is_counted_as_sent_back(start: Any, mode: str) -> None:
-    program = start(f"""MODE = {mode!r}
-{HEAD}
-class Main(Asking):
-    def play(self):
+        self.begin()
         letters = [self.send("worker", "pid", awaited=True) for _ in range(300)]
         refused = 0
         for letter in letters:
@@ -236,46 +235,66 @@ class Main(Asking):
                 self.wait_for_reply(letter, 30)
             except MailboxFullError:
                 refused += 1
-        say("as told", refused >= 100, (refused, refused) == self.counts())
+        say("as told", refused >= 100, (refused, 300 - refused) == self.ledger(refused))
 sys.exit(App(main=Main, sockets=SOCKETS).run())
 """)
     assert program.end() == 0, program.complaints()
     assert program.said == ["as told True True"]
 
 
-def test_who_is_told_too_late_is_told_by_a_process_that_has_counted_it(start: Any) -> None:
-    program = start(f"""MODE = "fork"
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_what_took_too_long_is_counted_before_its_writer_is_told(start: Any, mode: str) -> None:
+    program = start(f"""MODE = {mode!r}
 import gateway.supervision.errands as errands
 errands.LIMIT = 0.3
 {HEAD}
 class Main(Asking):
     def play(self):
-        say(self.ask("hang").partition(":")[0], *self.counts())
+        self.begin()
+        say(self.ask("hang").partition(":")[0], *self.ledger(0))
 sys.exit(App(main=Main, sockets=SOCKETS).run())
 """)
     assert program.end() == 0, program.complaints()
-    assert "CallTimeoutError 1 1" in program.said
+    assert "CallTimeoutError 1 0" in program.said
 
 
-class FullOffice:
-    """Delivers what there is room for, and notes it."""
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_a_busy_process_delays_no_refusal_of_its_forked_callbacks(start: Any, mode: str) -> None:
+    program = start(f"""MODE = {mode!r}
+{HEAD}
+class Main(Asking):
+    def play(self):
+        self.begin()
+        say(self.ask("busy", seconds=5))
+        say(*self.ledger(1))
+        open(SOCKETS + "/go", "x").close()
+        say("alive", self.ask("alive") > 0)
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["RefusedError: not on a Sunday", "1 0", "alive True"]
+
+
+class NotingOffice:
+    """Notes whom it was to deliver what."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.room: dict[str, int | None] = {}
+        self.book = None
         self.delivered: list[tuple[str, str, Any]] = []
 
     def new_id(self) -> str:
         return "new"
 
     def answer(self, message: Message, timeout: float) -> None:
-        room = self.room.get(message.recipient, 10_000)
-        if room is None:
-            raise RecipientGoneError("it is gone")
-        if not room:
-            raise MailboxFullError("it is full")
-        self.room[message.recipient] = room - 1
         self.delivered.append((message.recipient, message.kind, message.in_reply_to))
+
+
+class IdleForkServer:
+    """Forks nothing, and says nothing."""
+
+    def spawn_errand(self, name: str, number: int, task: int, done: int) -> None:
+        return
 
 
 def order(id: str, owner: str = "worker", **more: Any) -> Message:
@@ -284,44 +303,33 @@ def order(id: str, owner: str = "worker", **more: Any) -> Message:
     return Message("o", "o", 1, 0.0, owner, "boss", "run", body, sender_incarnation=1)
 
 
-def refusing(office: Any) -> Errands:
-    """Without a fork server each is refused."""
-    return Errands(office, None)
-
-
-def test_a_process_without_room_is_told_as_soon_as_there_is_some() -> None:
-    office = FullOffice()
-    errands = refusing(office)
-    office.room["worker"] = 1
-    for id in ("1", "2", "3"):
-        errands.take(order(id))
-    errands.take(order("4", "idle"))
-    assert [to for to, _, _ in office.delivered] == ["worker", "idle"]
-    assert errands.due == office.clock.now + AGAIN
-    office.room["worker"] = 9
-    errands.kill_late()
-    assert len(office.delivered) == 2, "it is not the time yet"
-    office.clock.now += AGAIN
-    errands.kill_late()
-    assert [(to, kind) for to, kind, _ in office.delivered[2:]] == [("worker", "reply")] * 2
-    assert errands.due is None
-
-
 @pytest.mark.parametrize(("more", "told"), [({}, 1), ({"headers": UNSOLICITED}, 0)])
-def test_where_the_process_is_gone_whoever_wrote_is_told(more: Any, told: int) -> None:
-    office = FullOffice()
-    office.room["worker"] = None
-    refusing(office).take(order("1", **more))
+def test_what_nobody_wants_an_answer_to_is_counted_all_the_same(more: Any, told: int) -> None:
+    office: Any = NotingOffice()
+    counted: list[str] = []
+    Errands(office, None, counted.append).take(order("1", **more))
     assert office.delivered == [("main", "bounce", "1")] * told
+    assert counted == ["worker"]
 
 
-def test_at_the_stop_and_where_too_many_wait_whoever_wrote_is_told() -> None:
-    office = FullOffice()
-    errands = refusing(office)
-    office.room["worker"] = 0
-    for number in range(UNTOLD + 1):
+def test_a_letter_that_several_callbacks_send_back_is_counted_once() -> None:
+    office: Any = NotingOffice()
+    idle: Any = IdleForkServer()
+    counted: list[str] = []
+    errands = Errands(office, idle, counted.append)
+    for number in range(AT_ONCE + WAITING):
         errands.take(order(str(number)))
-    assert office.delivered == [("main", "bounce", str(UNTOLD))]
-    errands.stop()
-    assert [asked for _, _, asked in office.delivered[1:]] == [str(n) for n in range(UNTOLD)]
-    assert errands.due is None
+    # What runs, waits, comes later, and is of another process.
+    others = [order("0"), order("0"), order(str(AT_ONCE)), order("0", "idle")]
+    for message in others:
+        errands.take(message)
+    assert counted == ["worker", "worker", "idle"]
+    for number in range(REMEMBERED):
+        errands.take(order(f"more {number}"))
+    del counted[:]
+    errands.hear(Exited("", 1, 1))
+    errands.hear(Exited("", 2, 1))
+    assert counted == ["worker"], "the first was counted"
+    errands.end("the application stopped")
+    assert len(counted) == AT_ONCE + WAITING - 2
+    assert len(office.delivered) == AT_ONCE + WAITING + len(others) + REMEMBERED

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from gateway.bus.ledger import Balance
 from gateway.mail.codec import encode
 from gateway.mail.message import UNSOLICITED, Message
+from gateway.supervision.accounts import Accounts
 from gateway.supervision.errands import AT_ONCE, REMEMBERED, WAITING, Errands
 from gateway.supervision.fork_server import Exited
 from tests.gateway.bus.conftest import FakeClock
@@ -333,3 +335,10 @@ def test_a_letter_that_several_callbacks_send_back_is_counted_once() -> None:
     errands.end("the application stopped")
     assert len(counted) == AT_ONCE + WAITING - 2
     assert len(office.delivered) == AT_ONCE + WAITING + len(others) + REMEMBERED
+
+
+def test_what_was_handed_on_by_somebody_forgotten_is_counted_as_well() -> None:
+    office: Any = NotingOffice()
+    accounts = Accounts(office, {})
+    accounts.sent_back("worker")
+    assert accounts.of_the_forgotten == Balance(delivered=-1, bounced=1)

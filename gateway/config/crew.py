@@ -40,7 +40,9 @@ ClassName = Annotated[
     str,
     Meta(pattern=r"^[\w.]+:[\w.]+\Z", description="a class of a module, as module:qualname"),
 ]
-Seconds = Annotated[float, Meta(gt=0)]
+LONGEST = 2_000_000
+"""Seconds, some 23 days: nobody waits for longer (`gateway.bus.timeout`)."""
+Seconds = Annotated[float, Meta(gt=0, le=LONGEST)]
 Hertz = Annotated[float, Meta(ge=0, le=10_000)]
 Letters = Annotated[int, Meta(ge=1)]
 WhenStuck = Literal["report", "restart"]
@@ -109,7 +111,7 @@ class CrewMember(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     parameters: dict[str, Any] = {}
     bound_shutdown: bool = False
     force_stop: bool = False
-    start_after: Annotated[float, Meta(ge=0)] = 0.0
+    start_after: Annotated[float, Meta(ge=0, le=LONGEST)] = 0.0
     limit: Seconds | None = None
     temporary_folder: bool = False
     stuck_after: Seconds | None = None

@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.apis import ApiConfig
-from gateway.config.crew import CrewMember, Name, WhenStuck
+from gateway.config.crew import LONGEST, CrewMember, Name, WhenStuck
 from gateway.config.provenance import Provenance
 
 
@@ -108,7 +108,7 @@ class RouteHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """What ``[routes.<name>]`` may say of any router; with ``stuck_after = 0`` it never is."""
 
     type: str = ""
-    stuck_after: Annotated[float, Meta(ge=0)] = STUCK_AFTER
+    stuck_after: Annotated[float, Meta(ge=0, le=LONGEST)] = STUCK_AFTER
     when_stuck: WhenStuck = "restart"
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
-from math import inf
 from typing import Any, Literal, get_args
 
 from gateway.bus.lanes import Order, Policy
 from gateway.bus.spool_terms import SpoolTerms
+from gateway.bus.timeout import MOST
 from gateway.config.qualname import named
 from gateway.errors import AddressError, ConfigError
 from gateway.mail.address import LIMIT, Address
@@ -35,8 +35,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _is_within(value: object, least: float, most: float = inf) -> bool:
-    return isinstance(value, int | float) and least <= value <= most and value != inf
+def _is_within(value: object, least: float, most: float = MOST) -> bool:
+    return isinstance(value, int | float) and least <= value <= most
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,13 @@ class ProcessSpec:
         if self.frequency is not None and not _is_within(self.frequency, 0, HIGHEST):
             self._refuse(f"frequency={self.frequency!r}: use 0 to {HIGHEST:,.0f} Hz, or None")
         if not _is_within(self.start_after, 0):
-            self._refuse(f"start_after={self.start_after!r}: use seconds from 0 on")
+            self._refuse(f"start_after={self.start_after!r}: use 0 to {MOST:,.0f} seconds")
         for key in ("limit", "stuck_after", "grace"):
             seconds = getattr(self, key)
             if seconds is not None and not (_is_within(seconds, 0) and seconds):
-                self._refuse(f"{key}={seconds!r}: use more than 0 seconds, or None")
+                self._refuse(
+                    f"{key}={seconds!r}: use more than 0 seconds and at most {MOST:,.0f}, or None"
+                )
         restart: object = self.restart
         if not isinstance(restart, RestartPolicy):
             self._refuse(f"restart={restart!r}: use a policy, such as RestartPolicy('transient')")

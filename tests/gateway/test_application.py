@@ -574,7 +574,10 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
         ({"frequency": "10"}, "frequency='10': use 0 to"),
         ({"limit": "x"}, "limit='x': use more than 0 seconds"),
         ({"limit": 0}, "limit=0: use more than 0 seconds"),
-        ({"start_after": float("inf")}, "start_after=inf: use seconds"),
+        ({"start_after": float("inf")}, "start_after=inf: use 0 to 2,000,000 seconds"),
+        ({"start_after": 2_000_001}, "start_after=2000001: use 0 to 2,000,000 seconds"),
+        ({"limit": 1e300}, r"limit=1e\+300: .* and at most 2,000,000"),
+        ({"stuck_after": 10**400}, "stuck_after=10{400}: .* and at most 2,000,000"),
         ({"mailbox_size": "3"}, "mailbox_size='3': use a whole number"),
         (
             {"restart": "permanent"},

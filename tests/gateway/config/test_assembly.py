@@ -139,11 +139,15 @@ def test_nothing_configured_is_a_configuration(loaded: Load) -> None:
         ),
         (
             "[routes.serial]\nstuck_after = -1",
-            ["2: routes.serial.stuck_after: cannot be -1; write a number from 0"],
+            ["2: routes.serial.stuck_after: cannot be -1; write a number from 0 to 2000000"],
         ),
         (
             "[routes.serial]\nstuck_after = inf",
-            ["2: routes.serial.stuck_after: cannot be inf; write a number from 0"],
+            ["2: routes.serial.stuck_after: cannot be inf; write a number from 0 to 2000000"],
+        ),
+        (
+            "[routes.serial]\nstuck_after = 1e10",
+            ["2: routes.serial.stuck_after: cannot be 10000000000.0; write a number from 0 to 20…"],
         ),
         (
             "[routes.serial]\nwhen_stuck = 'kill'",

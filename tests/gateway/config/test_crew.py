@@ -73,7 +73,7 @@ WHEEL = 'process = "robot.wheels:Wheel"'
             f"[crew.a]\n{WHEEL}\ntik = 1",
             ["3: crew.a.tik: unknown key; one of: process, processes, com…"],
         ),
-        (f"[crew.a]\n{WHEEL}\ntock = 0", ["3: crew.a.tock: cannot be 0; write a number above 0"]),
+        (f"[crew.a]\n{WHEEL}\ntock = 0", ["3: crew.a.tock: cannot be 0; write a number above 0 …"]),
         (
             f"[crew.a]\n{WHEEL}\ntock = 1.0\nfrequency = 1.0",
             ["3: crew.a.tock: tock = 1 says the same as a frequency: no frequency bes…"],

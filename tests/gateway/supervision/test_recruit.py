@@ -76,7 +76,10 @@ def test_the_words_of_the_configuration_are_those_of_the_code() -> None:
         ({"tock": 0.0}, "> 0.*tock"),
         ({"frequency": 5.0}, "no frequency beside it"),
         ({"limit": -1.0}, "> 0.*limit"),
+        ({"limit": 2_000_001.0}, "<= 2000000.*limit"),
         ({"start_after": -1.0}, "start_after"),
+        ({"start_after": 2_000_001.0}, "<= 2000000.*start_after"),
+        ({"stuck_after": 1e300}, "<= 2000000.*stuck_after"),
         ({"stuck_after": 0.0}, "stuck_after"),
         ({"restart": {"kind": "forever"}}, "forever"),
         ({"bound_shutdown": True, "restart": {"kind": "permanent"}}, "never be over"),
@@ -93,6 +96,16 @@ def test_the_words_of_the_configuration_are_those_of_the_code() -> None:
 def test_nonsense_is_refused_and_named(change: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         spec_of({**WHEELS, **change})
+
+
+@pytest.mark.parametrize("key", ["limit", "stuck_after", "grace", "start_after"])
+@pytest.mark.parametrize("seconds", [2_000_001, 1e300, 10**400])
+def test_no_time_is_longer_than_anybody_waits(key: str, seconds: float) -> None:
+    longest: dict[str, Any] = {key: 2_000_000.0}
+    longer: dict[str, Any] = {key: seconds}
+    ProcessSpec("a", Process, **longest)
+    with pytest.raises(ConfigError, match=f"{key}=.* 2,000,000"):
+        ProcessSpec("a", Process, **longer)
 
 
 @pytest.mark.parametrize(

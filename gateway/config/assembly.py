@@ -122,8 +122,14 @@ class _Assembly:
         if cls is None:
             return None
         self._routers[name] = cls
-        beside = RouteHead.__struct_fields__
-        fitted = self._checker.struct(settings, _settings_of(cls), path, beside=beside)
+        beside, wanted = RouteHead.__struct_fields__, _settings_of(cls)
+        own = {field.encode_name for field in msgspec.structs.fields(wanted)}
+        for key in sorted(taken := own.intersection(beside)):
+            problem = f"every route has {key!r}, so the router {kind!r} would never hear of its own"
+            self._checker.mistake(path, problem, "rename that field in its Settings")
+        if taken:
+            return None
+        fitted = self._checker.struct(settings, wanted, path, beside=beside)
         if fitted is None or fitted_head is None:
             return None
         return RouteConfig(

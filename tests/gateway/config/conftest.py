@@ -36,6 +36,17 @@ class Broker:
     DeviceSettings: ClassVar[type[msgspec.Struct] | None] = None
 
 
+class GreedySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    after: Annotated[float, Meta(ge=0)] = msgspec.field(default=1.0, name="stuck_after")
+    type: str = "wide"
+
+
+class Greedy:
+    """Has settings that every route has."""
+
+    Settings: ClassVar[type[msgspec.Struct]] = GreedySettings
+
+
 class BoardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: Annotated[int, Meta(ge=0, le=100)] = 10
 
@@ -51,6 +62,7 @@ class Lamp:
 PLUGINS: dict[tuple[str, str], type[Any]] = {
     ("gateway.routes", "serial"): Line,
     ("gateway.routes", "mqtt"): Broker,
+    ("gateway.routes", "greedy"): Greedy,
     ("gateway.drivers", "board"): Board,
     ("gateway.drivers", "lamp"): Lamp,
     ("module:qualname", "robot.wheels:Wheel"): Lamp,

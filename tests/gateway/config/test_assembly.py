@@ -153,6 +153,13 @@ def test_nothing_configured_is_a_configuration(loaded: Load) -> None:
             "[routes.serial]\nwhen_stuck = 'kill'",
             ['2: routes.serial.when_stuck: cannot be "kill"; write one of "report", "restart"'],
         ),
+        (
+            "[routes.own]\ntype = 'greedy'\nstuck_after = 1",
+            [
+                "1: routes.own: every route has 'stuck_after', so the router 'greedy' would never…",
+                "1: routes.own: every route has 'type', so the router 'greedy' would never hear …",
+            ],
+        ),
         ("[routes.ros]\nstuck_after = 1", ["1: routes.ros: no 'ros'; ask"]),
         ("[routes.serial]\ntyp = 'serial'", ["2: routes.serial.typ: unknown key; did you mean …"]),
     ],
@@ -223,3 +230,11 @@ def test_a_device_whose_route_is_misspelt_as_well_is_named_too(mistakes: Mistake
 def test_mistakes_come_in_the_order_of_their_lines(mistakes: Mistakes) -> None:
     found = mistakes("[devices.a]\nbaud = 1\n[routes.serial]\nrescan = 0\n[gateway]\nx = 1\n")
     assert [int(one.split(":")[0]) for one in found] == [1, 1, 2, 4, 6]
+
+
+def test_a_router_with_a_setting_that_every_route_has_is_told_to_rename_it(
+    mistakes: Mistakes,
+) -> None:
+    found = mistakes("[routes.greedy]")
+    assert len(found) == 2
+    assert all(said.endswith("; rename that field in its Settings") for said in found)

@@ -35,7 +35,11 @@ class StackFile:
     def __init__(self, pid: int) -> None:
         """Open that of the OS process ``pid``."""
         self._descriptor = os.open(_path_of(pid), os.O_RDWR | os.O_CLOEXEC)
-        os.ftruncate(self._descriptor, 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+        except BaseException:
+            self.close()
+            raise
 
     def take(self) -> str:
         """Return the stacks that were written, oldest thread first, and give the file back.

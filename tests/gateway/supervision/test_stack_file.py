@@ -43,6 +43,21 @@ def test_no_program_that_it_starts_has_the_file(written: int) -> None:
     assert not os.get_inheritable(written)
 
 
+def test_one_that_cannot_be_emptied_is_not_kept_open(
+    written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, length: int) -> None:
+        refused.append(descriptor)
+        raise PermissionError
+
+    refused: list[int] = []
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(PermissionError):
+        StackFile(os.getpid())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(refused[0])
+
+
 def test_who_has_none_cannot_be_read() -> None:
     with pytest.raises(FileNotFoundError):
         StackFile(os.getpid())

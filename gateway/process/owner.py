@@ -309,9 +309,10 @@ class Owner(Neighbour):
         []
         """
         timeout = in_seconds(timeout)
-        self._close_ends()
-        for message in self._callback_threads.close():
-            self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
-        left = self.join_child_threads(timeout)
-        self._signals.close()
-        return left
+        try:
+            self._close_ends()
+            for message in self._callback_threads.close():
+                self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
+            return self.join_child_threads(timeout)
+        finally:
+            self._signals.close()

@@ -53,6 +53,21 @@ def test_cleanup_names_who_still_runs_and_may_come_twice() -> None:
     play(scene)
 
 
+def test_cleanup_gives_the_signals_back_where_joining_is_interrupted() -> None:
+    def interrupted(timeout: float) -> list[str]:
+        raise KeyboardInterrupt
+
+    def scene(main: Process) -> None:
+        main.bind_signals("SIGUSR1")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(main, "join_child_threads", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                main.cleanup()
+        assert main.current_signals()["SIGUSR1"].name == "SIG_DFL"
+
+    play(scene)
+
+
 def test_who_is_there_and_in_which_os_process() -> None:
     def scene(main: Process) -> None:
         for name in ("near", "far"):

@@ -153,7 +153,6 @@ class Application:
         self._self_pipe = SelfPipe()
         self._go = self._make_wakeup()
         self._stop_asked = False
-        self._has_begun = False
         self._main_error = ""
         self._lives: Lives | None = None
         self._folder: Path
@@ -407,8 +406,8 @@ class Application:
         )
 
         def run() -> int:
+            self._boss = boss
             self._start_boss(boss)
-            self._boss, self._has_begun = boss, True
             try:
                 self._live(lives)
             finally:
@@ -443,9 +442,9 @@ class Application:
         self._go.set()
         if self._lives is not None:
             self._lives.stop_main()
-        if self._boss is not None and self._has_begun:
+        if self._boss is not None:
             # Main, whose thread would end the rest, may be busy for long.
-            self._boss.expect_stop(self.shutdown_timeout)
+            self._boss.expect_stop()
 
     # Within
 
@@ -532,11 +531,7 @@ class Application:
         lives = self._make_lives(
             temporary=self._temporary,
             make_wakeup=self._make_wakeup,
-            interrupt=(
-                (lambda: signals.interrupt(lambda: self._is_interruptible))
-                if signals.are_ours
-                else None
-            ),
+            interrupt=lambda: signals.interrupt(lambda: self._is_interruptible),
         )
         stack.callback(lives.stop_loops)
         if any(spec.mode in LOOPS for spec in self._specs.values()):
@@ -544,12 +539,11 @@ class Application:
         with folder.explained():
             boss = self._make_boss(order, fork_server, lives, mailboxes)
             self._boss = boss
+            if self._stop_asked:
+                boss.expect_stop()
             if self._is_forced:
                 boss.hurry()
             self._start_boss(boss)
-        self._has_begun = True
-        if self._stop_asked:
-            boss.expect_stop(self.shutdown_timeout)
         return boss, lives
 
     def _make_boss(
@@ -597,7 +591,7 @@ class Application:
         """Stop the crew, and say how it all ended."""
         self._desk.close()
         self._self_pipe.take()
-        left = boss.stop(self.shutdown_timeout)
+        left = boss.stop()
         self.brake = boss.brake
         self._go.close()
         failed = self._main_error or left or boss.brake or boss.bound_failure

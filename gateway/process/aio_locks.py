@@ -21,7 +21,6 @@ from contextlib import (
     asynccontextmanager,
     suppress,
 )
-from types import TracebackType
 from typing import Any
 
 from gateway.bus.timeout import in_seconds
@@ -181,14 +180,9 @@ class PendingLocks(AbstractContextManager[None], AbstractAsyncContextManager[Non
             )
         self._on_thread.__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: Any) -> None:
         """Give them back."""
-        self._on_thread.__exit__(kind, error, traceback)
+        self._on_thread.__exit__(*raised)
 
     async def __aenter__(self) -> None:
         """Take them in a task, while the loop goes on."""
@@ -199,11 +193,6 @@ class PendingLocks(AbstractContextManager[None], AbstractAsyncContextManager[Non
             )
         await self._on_loop.__aenter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
         """Give them back."""
-        await self._on_loop.__aexit__(kind, error, traceback)
+        await self._on_loop.__aexit__(*raised)

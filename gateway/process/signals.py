@@ -98,7 +98,8 @@ class Signals:
             try:
                 callback(signal.Signals(number).name)
             except BaseException as error:  # noqa: BLE001 - raised below
-                first = first or error
+                if first is None:
+                    first = error
         if first is not None:
             raise first
 

@@ -86,7 +86,7 @@ class Boss:
 
         Without a ``fork_server``, as in a simulation, there are threads alone.
         ``temporary`` is where folders are made for those that want one.
-        ``patience`` is how long one process may take to end by order, in
+        ``patience`` is how long one process may take to end by order, and all at the stop, in
         seconds. ``mailboxes`` names those that want a mailbox of another kind.
         """
         self._office = office
@@ -207,42 +207,46 @@ class Boss:
             self._box.watch(self._fork_server.fileno(), self._hear_fork_server)
         self._thread.start()
 
-    def expect_stop(self, timeout: float) -> None:
+    def expect_stop(self) -> None:
         """Know that main has been told to end: where it does not, the rest does without it.
 
-        So it is ``timeout`` seconds from now, and at once after the emergency brake. For any
+        So it is when its time is over, and at once after the emergency brake. For any
         thread, and safe in a signal handler.
         """
         if self._main_by is None:
-            self._main_by = self._monotonic() + timeout
+            self._main_by = self._monotonic() + self._patience
         if not self._over.is_set:
             self._box.wake()
 
-    def stop(self, timeout: float) -> list[str]:
-        """End the crew within ``timeout`` seconds; return who had to be killed, or left behind.
+    def stop(self) -> list[str]:
+        """End the crew in time; return who had to be killed, or left behind.
 
         Main is over by now. Where it was late, this has begun before.
         """
         self._is_left = True
-        shutdown = self._begin_stop(timeout, main_is_over=True)
+        shutdown = self._begin_stop(main_is_over=True)
         self._box.wake()
-        if self._over.wait(timeout + 3 * GRACE):
+        if self._over.wait(self._patience + 3 * GRACE):
             # That was the last thing it did, but for saying why it failed.
             self._thread.join(GRACE)
         self._over.close()
         if self._failed:
-            self._end_threads(timeout)
+            self._end_threads()
         self._accounts.end()
         self._put_away()
         left = [name for name, member in self.members.items() if member.runs]
         return [*left, *shutdown.killed]
 
-    def _begin_stop(self, timeout: float, *, main_is_over: bool = False) -> Shutdown:
-        """Stop everybody within ``timeout`` seconds from now, unless that has begun."""
+    def _begin_stop(self, *, main_is_over: bool) -> Shutdown:
+        """Have everybody end, from now on, unless that has begun."""
         with self._beginning:
             if self._shutdown is None:
                 shutdown = Shutdown(
-                    self._ending, self.members, self._order, timeout, monotonic=self._monotonic
+                    self._ending,
+                    self.members,
+                    self._order,
+                    self._patience,
+                    monotonic=self._monotonic,
                 )
                 shutdown.at_once = bool(self.brake)
                 shutdown.main_is_over = main_is_over
@@ -273,10 +277,10 @@ class Boss:
             except SpoolError as error:
                 log.error("what waits for %s stays in memory: %s", mailbox, error)
 
-    def _end_threads(self, timeout: float) -> None:
+    def _end_threads(self) -> None:
         """Do for the threads what a boss that failed cannot; the fork server ends the forked."""
         self._tell_all()
-        deadline = self._monotonic() + timeout
+        deadline = self._monotonic() + self._patience
         for member in self.members.values():
             if member.thread is not None:
                 member.thread.join(max(0.0, deadline - self._monotonic()))
@@ -324,7 +328,7 @@ class Boss:
             now = self._monotonic()
             self._orders.step(now)
             if self._is_due_without_main(now):
-                self._begin_stop(self._patience)
+                self._begin_stop(main_is_over=False)
             if self._shutdown is not None:
                 self._systemd.stopping()
                 self._errands.stop()

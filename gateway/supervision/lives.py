@@ -42,15 +42,15 @@ class Lives:
         *,
         main: str,
         on_main: Callable[[], None],
-        interrupt: Callable[[], None] | None = None,
+        interrupt: Callable[[], bool] | None = None,
         make_wakeup: Callable[[], Wakeup] = Wakeup,
         temporary: Path | None = None,
         simulation: Simulation | None = None,
     ) -> None:
         """Call ``on_main`` when the process called ``main`` may be lived.
 
-        ``interrupt`` tears that one out of what it does, for any thread; ``make_wakeup`` makes
-        what ends its sleeps.
+        ``interrupt`` tears that one out of what it does, for any thread, and tells whether it
+        could; ``make_wakeup`` makes what ends its sleeps.
         """
         self._office = office
         self._application = application

@@ -46,8 +46,8 @@ class Member:
     """Copies of the sockets of those mailboxes, where it is forked."""
     hurry: Callable[[signal.Signals], None] | None = None
     """What presses a life on a loop to end, where there is one."""
-    interrupt: Callable[[], None] | None = None
-    """What tears the main life out of what it does, where that can be."""
+    interrupt: Callable[[], bool] | None = None
+    """What tears the main life out of what it does, and tells whether it could."""
     call_soon: Callable[[Callable[[], object]], None] | None = None
     """What has something called on its loop's thread, where it shares a loop."""
     held_up_by: Callable[[], str] | None = None

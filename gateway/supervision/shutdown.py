@@ -32,6 +32,11 @@ _PRESSED = {
 }
 """What a TERM and a KILL are to a life whose OS process is everybody's, by its mode."""
 
+_OUT_OF_REACH = (
+    "it cannot be interrupted, since the signals are handled elsewhere, or it is not on the"
+    " main thread: have it look at is_active, or leave SIGTERM to the application"
+)
+
 
 class Shutdown:
     """One stop of all members; the boss's thread calls `step` until it is over."""
@@ -134,8 +139,10 @@ class Shutdown:
         if main.interrupt is not None and self._grace and self._interrupted < due:
             self._interrupted += 1
             once_more = " once more" if self._interrupted > 1 else ""
-            log.error("%s does not end: it is interrupted%s", main.spec.name, once_more)
-            main.interrupt()
+            if main.interrupt():
+                log.error("%s does not end: it is interrupted%s", main.spec.name, once_more)
+            else:
+                log.error("%s does not end: %s", main.spec.name, _OUT_OF_REACH)
 
     def _force(self, member: Member, now: float, after: float) -> None:
         """Kill ``member`` once it was told to end ``after`` seconds ago."""

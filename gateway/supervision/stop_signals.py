@@ -51,10 +51,10 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def interrupt(self, is_wanted: Callable[[], bool]) -> None:
+    def interrupt(self, is_wanted: Callable[[], bool]) -> bool:
         """Have `KeyboardInterrupt` raised in the main thread, if ``is_wanted()`` there.
 
-        For any thread. Nothing where signals are somebody else's business.
+        For any thread. False, and nothing, where signals are somebody else's business.
         """
         main = threading.main_thread().ident
         assert main is not None
@@ -63,12 +63,8 @@ class StopSignals:
             if signal.getsignal(number) == self._handle:
                 self._interrupts = is_wanted
                 signal.pthread_kill(main, number)
-                break
-
-    @property
-    def are_ours(self) -> bool:
-        """Whether they are handled here."""
-        return bool(self._before)
+                return True
+        return False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         is_wanted, self._interrupts = self._interrupts, None

@@ -10,7 +10,8 @@ import pytest
 
 from gateway import plugins
 from gateway.appliance import Appliance
-from gateway.config.crew import CrewMember, Held, Restart
+from gateway.bus.timeout import MOST
+from gateway.config.crew import LONGEST, CrewMember, Held, Restart
 from gateway.config.loading import load
 from gateway.config.mistake import ConfigErrors
 from gateway.config.schema import Configuration
@@ -180,3 +181,8 @@ def test_nothing_at_all_is_refused(tmp_path: Path) -> None:
     file.write_text(f'[gateway]\nsockets = "{tmp_path}/s"\n')
     with pytest.raises(ConfigError, match="no routes are configured"):
         Appliance(load(file, find=plugins.find)).run()
+
+
+def test_the_longest_time_is_what_anybody_can_wait() -> None:
+    """It stands in both rooms, since neither may know the other."""
+    assert LONGEST == MOST

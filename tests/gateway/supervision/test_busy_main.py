@@ -134,14 +134,17 @@ def test_the_emergency_brake_ends_the_crew_at_once(start: Any, sockets: Path, bu
     (sockets / "pull").touch()
     program.wait_for("death arm")
     assert "emergency brake: arm: the arm is loose" in program.complaints()
-    assert "death main" not in program.said
+    # Who waits for the arm itself ends as soon as that is gone, and not before.
+    assert "death main" not in program.said[: program.said.index("death arm")]
+    assert ("death main" in program.said) <= (busy == "waits for a reply")
     program.signal(signal.SIGKILL)
     program.end()
 
 
 def test_the_emergency_brake_waits_for_no_order(start: Any) -> None:
     program = start("""
-        ENDED = SOCKETS + "/ended"
+        ENDED = SOCKETS + ".ended"
+        os.mkfifo(ENDED)
         class Arm(Loud):
             def death(self):
                 super().death()
@@ -151,9 +154,7 @@ def test_the_emergency_brake_waits_for_no_order(start: Any) -> None:
                 self.ebrake("the arm is loose")
                 self.light_sleep(60)
             def death(self):
-                while not os.path.exists(ENDED):
-                    time.sleep(0.01)
-                os.unlink(ENDED)
+                open(ENDED).close()
                 super().death()
         class App(Application):
             shutdown_timeout = 60.0
@@ -307,6 +308,21 @@ def test_who_was_told_at_the_deadline_is_not_left_behind_at_once(start: Any) -> 
     program.wait_for("status 1")
     program.end()
     assert "top does not end; its thread is left behind" in program.complaints()
+
+
+def test_a_main_that_cannot_be_interrupted_is_said_to_be_so(start: Any) -> None:
+    program = start(
+        house("""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self.application.stop()
+        threading.Event().wait()
+        """)
+    )
+    program.wait_for("death arm")
+    program.signal(signal.SIGKILL)
+    program.end()
+    assert "main does not end: it cannot be interrupted" in program.complaints()
 
 
 def test_signals_that_somebody_else_took_are_not_sent(start: Any) -> None:

@@ -142,9 +142,9 @@ class ByPriority:
                 return queue
         return self.queues[0]
 
-    def pop_least(self) -> Message:
-        """Take the first of the least urgent out, or raise `IndexError`."""
-        return next((queue for queue in self.queues[::-1] if queue), self.queues[0]).popleft()
+    def last(self) -> deque[Message]:
+        """Return the least urgent queue that has a letter."""
+        return next((queue for queue in self.queues[::-1] if queue), self.queues[0])
 
     def __len__(self) -> int:
         return sum(map(len, self.queues))
@@ -156,7 +156,6 @@ class Lanes:
     __slots__ = (
         "_closed_calls",
         "_ended_lives",
-        "_pop_least",
         "_publications",
         "_publications_next",
         "_unclaimed",
@@ -196,10 +195,8 @@ class Lanes:
         """The letters, where the first come is the first."""
         if order == "fifo":
             self.letters = self.fifo = deque()
-            self._pop_least = self.letters.popleft
         else:
             self.letters = ByPriority()
-            self._pop_least = self.letters.pop_least
         self._urgent: deque[Message] = deque()
         self._publications: deque[Message] = deque()
         self._publications_next = False
@@ -246,12 +243,15 @@ class Lanes:
 
         None where its reader has taken them all meanwhile.
         """
+        letters, counts = self.letters, self.counts
+        queue = letters.last() if isinstance(letters, ByPriority) else letters
+        # Counted before it is taken out: in between no signal's handler gets in.
+        counts[DROPPED] += 1
         try:
-            dropped = self._pop_least()
+            return queue.popleft()
         except IndexError:
+            counts[DROPPED] -= 1
             return None
-        self.counts[DROPPED] += 1
-        return dropped
 
     def push_publication(self, message: Message, source: Source = NOWHERE) -> None:
         """Queue a publication, at the cost of an older one where there is no room."""

@@ -16,8 +16,10 @@ MOST = 2_000_000.0
 """Seconds that anybody waits at the most, some 23 days: epoll takes 2**31 ms and no more."""
 
 
-def in_seconds(timeout: Any) -> float:
+def in_seconds(timeout: Any, what: str = "a timeout") -> float:
     """Return ``timeout`` as what can be waited for, from 0 to `MOST` seconds.
+
+    ``what`` is how an error calls it.
 
     >>> in_seconds(5), in_seconds(-0.1), in_seconds(1e10)
     (5.0, 0.0, 2000000.0)
@@ -25,9 +27,9 @@ def in_seconds(timeout: Any) -> float:
     if type(timeout) in (int, float) and 0 <= timeout <= MOST:
         return float(timeout)
     if isinstance(timeout, bool) or not isinstance(timeout, Real):
-        raise TypeError(f"a timeout is a number of seconds, not {timeout!r}")
+        raise TypeError(f"{what} is a number of seconds, not {timeout!r}")
     if not timeout < inf:
-        raise ValueError(f"a timeout is a number of seconds that end, not {timeout!r}")
+        raise ValueError(f"{what} is a number of seconds that end, not {timeout!r}")
     # Compared first: there are whole numbers that are too large for a float.
     if timeout <= 0:
         return 0.0

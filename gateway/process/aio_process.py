@@ -41,6 +41,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from inspect import isawaitable
 from itertools import count
+from math import inf
 from threading import get_ident
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -240,6 +241,7 @@ class AsyncProcess(Process):
 
     def light_sleep(self, seconds: float) -> Pending[bool]:  # type: ignore[override]
         """Await ``seconds``, or the end of the process; the result tells whether it goes on."""
+        seconds = inf if seconds == inf else in_seconds(seconds, "a sleep")
 
         async def sleep() -> bool:
             if not self._ending.is_set and seconds > 0:

@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.bus.timeout import in_seconds
 from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
 from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_short, in_turn
 from gateway.mail.message import MAP, UNSOLICITED, Message, bounce_of, is_solicited
@@ -100,6 +101,7 @@ class Correspondent(Writer):
         two
         2
         """
+        timeout = in_seconds(timeout)
         handled = 0
         while (
             message := self._box.get(self._until_due(timeout) if not handled else 0.0)
@@ -141,6 +143,7 @@ class Correspondent(Writer):
         0
         """
         self._refuse_coroutines(callback)
+        seconds = in_seconds(seconds, "a delay")
         alarm = self._agenda.add(self._clock.monotonic() + seconds, callback)
         self._have_looked_at()
         return alarm

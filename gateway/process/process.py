@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -200,6 +201,8 @@ class Process(Owner):
     def light_sleep(self, seconds: float) -> bool:
         """Sleep, but wake at once when the process is to end; tell whether it goes on.
 
+        ``seconds`` may be inf: until then.
+
         >>> from gateway.testing.stage import play
         >>> def scene(main):
         ...     rested = main.light_sleep(0.01)
@@ -208,7 +211,7 @@ class Process(Owner):
         >>> play(scene)
         (True, False)
         """
-        return not self._ending.wait(seconds)
+        return not self._ending.wait(inf if seconds == inf else in_seconds(seconds, "a sleep"))
 
     # Ending
 

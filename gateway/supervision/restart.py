@@ -24,6 +24,7 @@ from random import Random
 from typing import Literal, NamedTuple, get_args
 
 from gateway.backoff import Backoff
+from gateway.bus.timeout import MOST
 from gateway.errors import ConfigError
 
 Kind = Literal["permanent", "transient", "temporary"]
@@ -50,14 +51,15 @@ class RestartPolicy:
             raise ConfigError(
                 f"a restart policy is permanent, transient or temporary, not {self.kind!r}"
             )
-        if self.most < 0 or self.within <= 0 or not 0 < self.slowly < float("inf"):
+        if not (self.most >= 0 and self.within > 0 and 0 < self.slowly <= MOST):
             raise ConfigError(
-                "a restart policy needs most >= 0, within > 0 and slowly > 0,"
+                f"a restart policy needs most >= 0, within > 0 and 0 < slowly <= {MOST:,.0f},"
                 f" not {self.most}, {self.within} and {self.slowly}"
             )
-        if not 0 < self.first <= self.ceiling < float("inf"):
+        if not 0 < self.first <= self.ceiling <= MOST:
             raise ConfigError(
-                f"a restart policy needs 0 < first <= ceiling, not {self.first} and {self.ceiling}"
+                f"a restart policy needs 0 < first <= ceiling <= {MOST:,.0f},"
+                f" not {self.first} and {self.ceiling}"
             )
 
 

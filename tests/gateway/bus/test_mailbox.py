@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.bus.intake import LOOK_EVERY
-from gateway.bus.lanes import Waiting
+from gateway.bus.lanes import ByPriority, Waiting
 from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.wire import Folder, Outlet, socket_name
@@ -177,7 +177,6 @@ def test_a_letter_that_its_reader_took_does_not_give_way_as_well(
     bounced: list[Message] = []
     full = box(size=1, policy="drop_oldest", undeliverable=lambda *told: bounced.append(told[0]))
     letters = full._lanes.letters = full._lanes.fifo = MetWhileTaking()
-    full._lanes._pop_least = letters.popleft
     in_a_row(full, letter)
     full.deliver(letter("first"))
     letters.before = lambda: run(lambda: subjects(full, 1)).result()
@@ -205,7 +204,6 @@ def test_nothing_gives_way_where_room_was_made_meanwhile(
 ) -> None:
     full = box(size=3, policy="drop_oldest")
     letters = full._lanes.letters = full._lanes.fifo = MetWhileCounted()
-    full._lanes._pop_least = letters.popleft
     in_a_row(full, letter)
     for subject in "abc":
         full.deliver(letter(subject))
@@ -334,6 +332,28 @@ def test_a_letter_whose_writer_was_interrupted_as_it_lined_up_is_not_delivered(
     assert subjects(full, 1) == ["first"]
     assert full.get(0.0) is None
     assert full.statistics().is_balanced
+
+
+@pytest.mark.parametrize("order", ["fifo", "priority"])
+def test_a_letter_that_gave_way_is_counted_though_its_writer_was_interrupted(
+    letter: Make, box: Boxes, order: Any
+) -> None:
+    class Interrupting(deque[Message]):
+        def popleft(self) -> Message:
+            super().popleft()
+            raise HandlerError
+
+    full = box(size=1, policy="drop_oldest", order=order)
+    lanes, letters = full._lanes, Interrupting()
+    if isinstance(lanes.letters, ByPriority):
+        lanes.letters.queues = (letters, deque(), deque())
+    else:
+        lanes.letters = lanes.fifo = letters
+    full.deliver(letter("oldest", priority=URGENT))
+    with pytest.raises(HandlerError):
+        full.deliver(letter("newer", priority=URGENT))
+    balance = full.statistics()
+    assert (balance.accepted, balance.dropped, balance.is_balanced) == (1, 1, True)
 
 
 @pytest.mark.parametrize("timeout", [None, "5", float("inf"), 1e100])

@@ -162,6 +162,7 @@ def test_it_is_refused_before_anything_is_done(timeout: Any) -> None:
             lambda: main.join_child_threads(timeout),
             lambda: main.cleanup(timeout),
             lambda: main.get_locks("arm", timeout=timeout).__enter__(),
+            lambda: main.mailman(timeout),
         ):
             with pytest.raises((TypeError, ValueError), match="a timeout is a number of seconds"):
                 call()
@@ -170,6 +171,39 @@ def test_it_is_refused_before_anything_is_done(timeout: Any) -> None:
         assert main.wait_for_reply(main.send("echo", "say", "still here")).body == "still here"
 
     play(scene, echo=Echo)
+
+
+@pytest.mark.parametrize("seconds", NO_TIMEOUT)
+def test_so_is_a_delay_of_that_length_and_a_sleep_unless_it_ends_with_the_process(
+    seconds: Any,
+) -> None:
+    def scene(main: Process) -> None:
+        with pytest.raises((TypeError, ValueError), match="a delay is a number of seconds"):
+            main.call_later(seconds, print)
+        assert main.mailman() == 0
+        if seconds == inf:
+            main.die()
+            assert not main.light_sleep(seconds)
+        else:
+            with pytest.raises((TypeError, ValueError), match="a sleep is a number of seconds"):
+                main.light_sleep(seconds)
+
+    play(scene)
+
+
+def test_one_that_is_longer_than_anybody_can_wait_is_cut_short() -> None:
+    def scene(main: Process) -> None:
+        called: list[str] = []
+        main.call_later(1e300, print)
+        main.call_later(0.01, lambda: called.append("now"))
+        main.mailman(1e300)
+        assert called == ["now"]
+        main.call_later(0.01, main.die)
+        assert main.launch_threads() == []
+        main.mailman(1e300)
+        assert not main.light_sleep(1e300)
+
+    play(scene)
 
 
 @pytest.mark.parametrize("timeout", NO_TIMEOUT)
@@ -191,6 +225,9 @@ def test_it_is_refused_on_a_loop_before_anything_is_done(timeout: Any) -> None:
                     await call()
             with pytest.raises((TypeError, ValueError), match="a timeout is a number"):
                 await self.get_locks("arm", timeout=timeout).__aenter__()
+            if timeout != inf:
+                with pytest.raises((TypeError, ValueError), match="a sleep is a number"):
+                    await self.light_sleep(timeout)
             assert not self._subscriptions
             letter = self.send("echo", "say", "still here")
             said.append((await self.wait_for_reply(letter)).body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from random import Random
 from typing import Any
 
@@ -99,6 +100,13 @@ def test_those_that_failed_together_do_not_come_back_together() -> None:
         {"slowly": 0.0},
         {"first": 0.0},
         {"first": 2.0, "ceiling": 1.0},
+        {"most": nan},
+        {"within": nan},
+        {"slowly": nan},
+        {"slowly": 1e10},
+        {"first": nan},
+        {"ceiling": 1e10},
+        {"ceiling": inf},
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:

@@ -113,6 +113,8 @@ class Office:
         self._id_prefix = os.urandom(5).hex() + "-"
         self._id_numbers = count(1)
         self._pid = os.getpid()
+        self.can_fork = True
+        """Whether the boss has letters handled in forked processes."""
 
     # Mailboxes
 

@@ -66,6 +66,7 @@ class SimulatedOffice(Office):
         super().__init__(NoFolder(baton), clock=baton.clock)
         self._id_prefix = random.randbytes(5).hex() + "-"
         self.baton = baton
+        self.can_fork = False
         self._mailbox = self._make_mailbox
         self._opened: dict[str, list[Mailbox]] = {}
         # Of OpenSSL, which it loads, a gateway that is not simulated would have 3 MB.

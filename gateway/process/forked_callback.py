@@ -15,11 +15,11 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from types import FunctionType
 from typing import Any
 
-from gateway.mail.codec import encode
 from gateway.mail.filters import Callback
 from gateway.mail.message import Message
 
@@ -48,11 +48,9 @@ def function_at(path: str) -> Callable[[Message], Any]:
     return found
 
 
-def forked(callback: Callback, tell_boss: Callable[[str, Any], object]) -> Callback:
-    """Return what a filter calls so that ``callback`` runs in a forked OS process."""
-    path = path_of(callback)
+def forked(callback: Callback, hand_over: Callable[[str, Message], None]) -> Callback:
+    """Return what a filter calls so that ``callback`` runs in a forked OS process.
 
-    def hand_over(message: Message) -> None:
-        tell_boss("run", {"function": path, "letter": encode(message)})
-
-    return hand_over
+    ``hand_over`` is called with its path and a letter for it.
+    """
+    return partial(hand_over, path_of(callback))

@@ -162,7 +162,7 @@ class Owner(Neighbour):
 
     def _carried(self, callbacks: Sequence[Callback], run: Run) -> Callback:
         if run == "fork":
-            return in_turn([forked(callback, self._tell_boss) for callback in callbacks])
+            return in_turn([forked(callback, self._hand_to_fork) for callback in callbacks])
         self._refuse_coroutines(*callbacks)
         called = in_turn(callbacks)
         if run == "thread":

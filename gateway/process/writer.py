@@ -17,11 +17,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from gateway.bus.ledger import KNOWN
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.timeout import MOST, USUAL, in_seconds
-from gateway.errors import BodyError, GatewayError, RecipientGoneError, ShortageError
+from gateway.errors import (
+    BodyError,
+    GatewayError,
+    RecipientGoneError,
+    RefusedError,
+    ShortageError,
+)
 from gateway.mail.body import PLAIN, checked, unicode
+from gateway.mail.codec import encode
 from gateway.mail.message import BULK, NORMAL, URGENT, Message, bounce_of, is_solicited, reply_to
 
 log = logging.getLogger(__name__)
@@ -53,7 +61,9 @@ class Writer:
         # Whose mailbox it is, or before it.
         self._member = name.rpartition("@")[2]
         # Several callbacks may refuse one letter.
-        self._bounced: deque[str] = deque(maxlen=256)
+        self._bounced: deque[str] = deque(maxlen=KNOWN)
+        # Those that the boss may count as bounced: from then on it alone does.
+        self._handed_on: deque[str] = deque(maxlen=KNOWN)
         self._bounces_for_others = False
         """Whether it takes letters to whom the bus knows no mailbox, and may send them back."""
 
@@ -228,13 +238,36 @@ class Writer:
 
     def _count_as_bounced(self, message: Message) -> None:
         """Have the ledger say so, once, of a letter that this process was handed."""
-        if message.kind != "letter" or not (self._bounces_for_others or self._is_for_us(message)):
+        if not self._is_counted_here(message):
             return
+        id = message.message_id
         with self._counting:
-            if message.message_id in self._bounced:
+            if id in self._bounced:
                 return
-            self._bounced.append(message.message_id)
+            self._bounced.append(id)
+            is_handed_on = id in self._handed_on
+        if is_handed_on:
+            with contextlib.suppress(GatewayError):
+                self._tell_boss("sent-back", id)
+                return
         self._box.turn_away()
+
+    def _hand_to_fork(self, function: str, message: Message) -> None:
+        """Have the boss call ``function`` with ``message`` in a forked process."""
+        if not self._office.can_fork:
+            raise RefusedError("a simulation forks nothing: run it in a thread")
+        id = message.message_id
+        with self._counting:
+            is_counted = id in self._bounced or not self._is_counted_here(message)
+            if not is_counted:
+                self._handed_on.append(id)
+        order = {"function": function, "letter": encode(message), "is_counted": is_counted}
+        self._tell_boss("run", order)
+
+    def _is_counted_here(self, message: Message) -> bool:
+        """Tell whether the ledger of this process is to say what became of ``message``."""
+        is_ours = self._bounces_for_others or self._is_for_us(message)
+        return message.kind == "letter" and is_ours
 
     def _is_for_us(self, message: Message) -> bool:
         """Tell whether ``message`` is for this mailbox or what is behind it, as not all mail is."""

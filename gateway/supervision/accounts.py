@@ -12,11 +12,12 @@ The boss's thread is the only user.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 
 from gateway.bus.ledger import (
     ACCEPTED,
+    KNOWN,
     LOST,
     Balance,
     Counts,
@@ -46,6 +47,7 @@ class Accounts:
         """Letters and publications lost in OS processes that are over, by who was to get them."""
         self.of_the_forgotten = Balance()
         """What those have counted who are no members any more."""
+        self._sent_back_by_the_forgotten: deque[str] = deque(maxlen=KNOWN)
 
     def open(self, member: Member) -> None:
         """Give the next life of a forked member a row."""
@@ -124,18 +126,22 @@ class Accounts:
                 member.past = member.past.plus(Balance(accepted=count, dropped=count))
                 writer.past = writer.past.plus(Balance(unsent=-count))
 
-    def sent_back(self, name: str) -> None:
-        """Count a letter as bounced that ``name`` had handed on, and so counted as delivered."""
+    def sent_back(self, name: str, life: int, letter: str) -> None:
+        """Count as bounced, once, what a ``life`` of ``name`` has handed on: it is no delivery."""
         correction = Balance(delivered=-1, bounced=1)
         member = self._members.get(name.rpartition("@")[2])
-        if member is None:
+        if member is not None and life > member.lives_before:
+            if letter not in member.sent_back:
+                member.sent_back.append(letter)
+                member.past = member.past.plus(correction)
+        elif letter not in self._sent_back_by_the_forgotten:
+            self._sent_back_by_the_forgotten.append(letter)
             self.of_the_forgotten = self.of_the_forgotten.plus(correction)
-        else:
-            member.past = member.past.plus(correction)
 
     def forget(self, member: Member) -> None:
         """Take over what a member has counted that is forgotten; its lives are over."""
         self.of_the_forgotten = self.of_the_forgotten.plus(member.past)
+        self._sent_back_by_the_forgotten.extend(member.sent_back)
 
     def balance(self, member: Member) -> Balance:
         """Return what all mailboxes of all lives of a member have counted so far."""

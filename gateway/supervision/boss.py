@@ -143,7 +143,9 @@ class Boss:
             self._monotonic,
         )
         self._heartbeats = Heartbeats(self.members, self._board)
-        self._errands = Errands(office, fork_server, self._accounts.sent_back)
+        self._errands = Errands(
+            office, fork_server, self._accounts.sent_back, self._board.send_back
+        )
         self._shutdown: Shutdown | None = None
         self._hurried = False
         self._is_left = False

@@ -44,6 +44,7 @@ class Clerk:
             "open": self._open_further,
             "close": self._close_further,
             "carry": self._carry,
+            "sent-back": self._sent_back,
         }
 
     def sender(self, message: Message) -> Member | None:
@@ -88,6 +89,10 @@ class Clerk:
         if member is not None:
             self._board.carry(member.spec.name)
             self._board.answer(message, None)
+
+    def _sent_back(self, message: Message) -> None:
+        """Count what a process has sent back that its callbacks in forks may send back too."""
+        self._accounts.sent_back(message.sender, message.sender_incarnation, message.body)
 
     def _subscribe(self, message: Message) -> None:
         self.catch_up()

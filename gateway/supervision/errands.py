@@ -3,7 +3,8 @@
 A process whose filter says ``run="fork"`` writes to the boss, which has the
 fork server fork a child. The letter goes there in a sealed memory file, the
 child answers the sender itself, and notes in a second memory file how that
-ended. Where there is no such note, whoever asked is told why. The process need not
+ended. Where there is no such note, whoever asked is told why, as soon as there is room
+(`gateway.supervision.noticeboard`). The process need not
 read anything for that; it has counted the letter as delivered, and the boss corrects its books.
 
 At most `AT_ONCE` run in one application while `WAITING` letters wait; one that
@@ -31,10 +32,9 @@ from gateway.errors import (
     MailboxFullError,
     ProtocolError,
     RecipientGoneError,
-    RefusedError,
 )
 from gateway.mail.codec import BROKEN, encode, unpack
-from gateway.mail.message import Message, bounce_of, is_solicited
+from gateway.mail.message import Message
 from gateway.supervision.ending import send_signal
 from gateway.supervision.errand import SENT_BACK
 from gateway.supervision.exit_status import in_words
@@ -51,9 +51,6 @@ WAITING = 64
 LIMIT = 60.0
 """Seconds that one errand may take."""
 
-REMEMBERED = 256
-"""Letters of which it is known that they were counted, for callbacks yet to be heard of."""
-
 
 @dataclass
 class Errand:
@@ -64,19 +61,16 @@ class Errand:
     packed: bytes
     owner: str
     """The process that handed the letter over."""
+    life: int
+    """Which one of that process."""
     letter: Message
     """What ``packed`` holds; its body may be of a kind that only its process knows."""
+    is_counted: bool
+    """Whether its process counts the letter itself, or counts it not at all."""
     done: int = -1
     pidfd: int = -1
     until: float = 0.0
     late: bool = False
-    is_counted: bool = False
-    """Whether its letter was sent back already, by another callback."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What several callbacks have in common that were handed the same letter."""
-        return self.owner, self.letter.message_id
 
 
 class Errands:
@@ -86,16 +80,18 @@ class Errands:
         self,
         office: Office,
         fork_server: ForkServer | None,
-        count_sent_back: Callable[[str], None],
+        count_sent_back: Callable[[str, int, str], None],
+        send_back: Callable[[Message, GatewayError], None],
     ) -> None:
-        """Have errands run; without a fork server, as in a simulation, each is refused.
+        """Have errands run; without a fork server, as in a simulation, there is none.
 
-        ``count_sent_back`` is called with who handed a letter over, once for each that went back.
+        ``count_sent_back`` is called with who handed a letter over, in which life, and
+        the letter's id, for each that went back; ``send_back`` bounces a letter.
         """
         self._office = office
         self._fork_server = fork_server
         self._count_sent_back = count_sent_back
-        self._counted: deque[tuple[str, str]] = deque(maxlen=REMEMBERED)
+        self._send_back = send_back
         self._waiting: deque[Errand] = deque()
         self._running: dict[int, Errand] = {}
         self._number = 0
@@ -108,17 +104,15 @@ class Errands:
 
     def take(self, message: Message) -> None:
         """Have the function that a process named run for the letter that it sent along."""
-        function, packed = message.body["function"], message.body["letter"]
+        body = message.body
+        function, packed = body["function"], body["letter"]
         try:
             letter = unpack(packed)
         except BROKEN as error:
             raise ProtocolError(f"an errand for what is no letter: {error}") from error
-        owner = message.sender
-        errand = Errand(f"{function}@{owner}", function, packed, owner, letter)
-        errand.is_counted = errand.key in self._counted
-        if self._fork_server is None:
-            self._bounce(errand, RefusedError("a simulation forks nothing: run it in a thread"))
-        elif self._closed:
+        owner, life, is_counted = message.sender, message.sender_incarnation, body["is_counted"]
+        errand = Errand(f"{function}@{owner}", function, packed, owner, life, letter, is_counted)
+        if self._closed:
             self._bounce(errand, RecipientGoneError(f"{message.sender!r} is stopping"))
         elif len(self._waiting) >= WAITING:
             full = f"{WAITING} letters wait for a forked process already"
@@ -207,22 +201,10 @@ class Errands:
             self._bounce(errand, RecipientGoneError(f"{errand.name} did not answer: {cause}"))
 
     def _count(self, errand: Errand) -> None:
-        """Have the books say, once, that a letter went back which its process had handed on."""
-        if errand.letter.kind != "letter" or errand.is_counted:
-            return
-        self._counted.append(errand.key)
-        for other in (*self._waiting, *self._running.values()):
-            if other.key == errand.key:
-                other.is_counted = True
-        self._count_sent_back(errand.owner)
+        """Have the books say that a letter went back which its process had handed on."""
+        if not errand.is_counted:
+            self._count_sent_back(errand.owner, errand.life, errand.letter.message_id)
 
     def _bounce(self, errand: Errand, error: GatewayError) -> None:
         self._count(errand)
-        letter = errand.letter
-        if letter.kind != "letter" or not is_solicited(letter):
-            return
-        bounce = bounce_of(letter, self._office.new_id(), self._office.clock.time(), error)
-        try:
-            self._office.answer(bounce, 0.0)
-        except GatewayError as failure:
-            log.debug("%s could not be told of %s: %s", letter.sender, errand.name, str(failure))
+        self._send_back(errand.letter, error)

@@ -6,7 +6,8 @@ to every OS process at once. A process's state is published, retained, on
 
 The boss's thread is the only user. A child whose socket is full gets the
 newest book, and then its answers, as soon as there is room; nobody else waits
-for it. Refused: to keep more than `UNSENT` answers for one that reads none.
+for it. Refused: to keep more than `UNSENT` answers, and `UNTOLD` with the letters
+that are sent back, for one that reads none.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from gateway.bus.wire import Outlet
 from gateway.errors import BodyError, GatewayError, RefusedError, described
 from gateway.mail.abridged import as_unicode
 from gateway.mail.codec import decode, encode
-from gateway.mail.message import NORMAL, Message, bounce_of, reply_to
+from gateway.mail.message import NORMAL, Message, bounce_of, is_solicited, reply_to
 from gateway.supervision.archive import Archive
 from gateway.supervision.member import Member, State
 from gateway.supervision.notices import Notices, heed
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 
 UNSENT = 64
 """Answers at the most that wait for one mailbox whose socket is full."""
+
+UNTOLD = 1024
+"""Answers and letters sent back at the most that wait so."""
 
 ABSENCE = 200
 """Characters at the most in which the book says why somebody is away."""
@@ -291,10 +295,17 @@ class Noticeboard:
             office = self._office
             self._tell(bounce_of(message, office.new_id(), office.clock.time(), error))
 
-    def _tell(self, letter: Message) -> None:
+    def send_back(self, letter: Message, error: GatewayError) -> None:
+        """Bounce ``letter``, which was for somebody else, to whoever wants to know."""
+        if letter.kind == "letter" and is_solicited(letter):
+            office = self._office
+            self._tell(bounce_of(letter, office.new_id(), office.clock.time(), error), UNTOLD)
+
+    def _tell(self, letter: Message, most: int = UNSENT) -> None:
+        """Tell a life, or (0) whoever is behind a router, unless ``most`` wait there already."""
         try:
             found = self._office.target(letter.recipient)
-            if found.incarnation != letter.incarnation:
+            if letter.incarnation and found.incarnation != letter.incarnation:
                 return
             target = bare(found)
             if isinstance(target, Mailbox):
@@ -307,7 +318,8 @@ class Noticeboard:
             self.unheard += 1
             return
         backlog = self._unsent.get(target.name) or _Backlog(target)
-        if len(backlog.letters) >= UNSENT:
+        if len(backlog.letters) >= most:
+            log.debug("%s cannot be told: %d answers wait for it", letter.recipient, most)
             self.unheard += 1
             return
         show(found, letter)

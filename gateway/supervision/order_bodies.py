@@ -51,10 +51,14 @@ class Will(TypedDict):
 
 
 class Errand(TypedDict):
-    """A function that a forked child is to call with a letter, packed."""
+    """A function that a forked child is to call with a letter, packed.
+
+    ``is_counted`` says that its process counts the letter itself, or counts it not at all.
+    """
 
     function: str
     letter: bytes
+    is_counted: bool
 
 
 class Pill(TypedDict):
@@ -100,6 +104,7 @@ BODIES: dict[str, Any] = {
     "poison_pill": str | Pill,
     "add": dict[str, Any],
     "run": Errand,
+    "sent-back": str,
     "subscribe": Subscribing,
     "unsubscribe": str,
     "retain": Retain,

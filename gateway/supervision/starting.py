@@ -96,9 +96,9 @@ class Starting:
         depends = {known: member.spec.depends for known, member in self._members.items()}
         del depends[self._main]
         self._order[:] = [*waves({**depends, name: spec.depends}), [self._main]]
-        member = Member(
-            spec, Restarts(spec.restart, self._random), incarnation=self._forgotten_lives
-        )
+        before = self._forgotten_lives
+        restarts = Restarts(spec.restart, self._random)
+        member = Member(spec, restarts, incarnation=before, lives_before=before)
         self._members[name] = member
         if spec.ephemeral:
             self._ephemeral.add(name)

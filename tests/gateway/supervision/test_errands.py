@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from random import Random
 from typing import Any
 
 import pytest
 
-from gateway.bus.ledger import Balance
-from gateway.mail.codec import encode
-from gateway.mail.message import UNSOLICITED, Message
+from gateway.application import Application
+from gateway.bus.ledger import KNOWN, Balance
+from gateway.errors import RefusedError
+from gateway.mail.message import Message
+from gateway.process.process import Process
 from gateway.supervision.accounts import Accounts
-from gateway.supervision.errands import AT_ONCE, REMEMBERED, WAITING, Errands
-from gateway.supervision.fork_server import Exited
-from tests.gateway.bus.conftest import FakeClock
+from gateway.supervision.member import Member
+from gateway.supervision.restart import RestartPolicy, Restarts
+from gateway.supervision.spec import ProcessSpec
 
 HEAD = """
 def on_pid(message):
@@ -48,6 +51,10 @@ class Worker(Process):
     def birth(self):
         self.add_filter(subject="^refuse_too$", callback=on_refuse, run="fork")
         self.add_filter(subject="^refuse_here$", callback=on_refuse)
+        ways = ("here", "fork"), ("fork", "here"), ("thread", "fork"), ("fork", "thread")
+        for first, second in (*ways, ("fork", "fork")):
+            for way in (first, second):
+                self.add_filter(subject=f"^{first} {second}$", callback=on_refuse, run=way)
         self.add_filter(subject="^busy$", callback=on_refuse, run="fork")
         self.add_filter(subject="^busy$", callback=self.be_busy)
         for name, function in list(globals().items()):
@@ -277,68 +284,134 @@ sys.exit(App(main=Main, sockets=SOCKETS).run())
     assert program.said == ["RefusedError: not on a Sunday", "1 0", "alive True"]
 
 
-class NotingOffice:
-    """Notes whom it was to deliver what."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.book = None
-        self.delivered: list[tuple[str, str, Any]] = []
-
-    def new_id(self) -> str:
-        return "new"
-
-    def answer(self, message: Message, timeout: float) -> None:
-        self.delivered.append((message.recipient, message.kind, message.in_reply_to))
-
-
-class IdleForkServer:
-    """Forks nothing, and says nothing."""
-
-    def spawn_errand(self, name: str, number: int, task: int, done: int) -> None:
-        return
-
-
-def order(id: str, owner: str = "worker", **more: Any) -> Message:
-    letter = Message(id, id, 1, 0.0, "main", owner, "sum", b"x" * 100, **more)
-    body = {"function": "m:f", "letter": encode(letter)}
-    return Message("o", "o", 1, 0.0, owner, "boss", "run", body, sender_incarnation=1)
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_a_letter_that_several_callbacks_send_back_is_counted_once(start: Any, mode: str) -> None:
+    program = start(f"""MODE = {mode!r}
+{HEAD}
+class Main(Asking):
+    def play(self):
+        self.begin()
+        subjects = ("here fork", "fork here", "thread fork", "fork thread", "fork fork")
+        for subject in subjects:
+            for _ in range(3):
+                self.ask(subject)
+        say(*self.ledger(3 * len(subjects)))
+        # Four run at a time: who comes fifth is answered after everything else was counted.
+        for _ in range(5):
+            self.ask("pid")
+        say(*self.ledger(3 * len(subjects)))
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["15 0", "15 5"]
 
 
-@pytest.mark.parametrize(("more", "told"), [({}, 1), ({"headers": UNSOLICITED}, 0)])
-def test_what_nobody_wants_an_answer_to_is_counted_all_the_same(more: Any, told: int) -> None:
-    office: Any = NotingOffice()
-    counted: list[str] = []
-    Errands(office, None, counted.append).take(order("1", **more))
-    assert office.delivered == [("main", "bounce", "1")] * told
-    assert counted == ["worker"]
+@pytest.mark.parametrize("writer", ["thread", "fork", "asyncio"])
+def test_whoever_writes_more_than_has_room_is_told_of_each_letter(start: Any, writer: str) -> None:
+    program = start(f"""MODE = "thread"
+{HEAD}
+from gateway import AsyncProcess
+def busily(message):
+    time.sleep(0.01)
+    return 1
+class Writer(Process):
+    def life(self):
+        self.send("worker", "alive")
+        letters = [self.send("worker", "busily", awaited=True) for _ in range(300)]
+        # Nothing is read before the last of them has been handed on.
+        self.wait_for_reply(self.send("worker", "alive"), 30)
+        self.note([self.outcome(letter) for letter in letters])
+    def outcome(self, letter):
+        try:
+            return self.wait_for_reply(letter, 30).body
+        except MailboxFullError:
+            return "full"
+    def note(self, outcomes):
+        say(len(outcomes), outcomes.count(1) + outcomes.count("full"), "full" in outcomes)
+        self.die()
+class LoopWriter(AsyncProcess, Writer):
+    async def life(self):
+        letters = [self.send("worker", "busily", awaited=True) for _ in range(300)]
+        self.note([await self.outcome(letter) for letter in letters])
+    async def outcome(self, letter):
+        try:
+            return (await self.wait_for_reply(letter, 30)).body
+        except MailboxFullError:
+            return "full"
+class House(App):
+    mailbox_size = 1000
+    def build(self):
+        super().build()
+        made = LoopWriter if {writer!r} == "asyncio" else Writer
+        self.add_process("writer", made, mode={writer!r}, bound_shutdown=True)
+Worker.birth_before = Worker.birth
+def birth(self):
+    self.birth_before()
+    self.add_filter(subject="^busily$", callback=busily, run="fork")
+Worker.birth = birth
+sys.exit(House(sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["300 300 True"]
 
 
-def test_a_letter_that_several_callbacks_send_back_is_counted_once() -> None:
-    office: Any = NotingOffice()
-    idle: Any = IdleForkServer()
-    counted: list[str] = []
-    errands = Errands(office, idle, counted.append)
-    for number in range(AT_ONCE + WAITING):
-        errands.take(order(str(number)))
-    # What runs, waits, comes later, and is of another process.
-    others = [order("0"), order("0"), order(str(AT_ONCE)), order("0", "idle")]
-    for message in others:
-        errands.take(message)
-    assert counted == ["worker", "worker", "idle"]
-    for number in range(REMEMBERED):
-        errands.take(order(f"more {number}"))
-    del counted[:]
-    errands.hear(Exited("", 1, 1))
-    errands.hear(Exited("", 2, 1))
-    assert counted == ["worker"], "the first was counted"
-    errands.end("the application stopped")
-    assert len(counted) == AT_ONCE + WAITING - 2
-    assert len(office.delivered) == AT_ONCE + WAITING + len(others) + REMEMBERED
+def nothing(message: Message) -> None: ...
 
 
-def test_what_was_handed_on_by_somebody_forgotten_is_counted_as_well() -> None:
-    office: Any = NotingOffice()
-    accounts = Accounts(office, {})
-    accounts.sent_back("worker")
-    assert accounts.of_the_forgotten == Balance(delivered=-1, bounced=1)
+def test_a_simulation_forks_nothing_and_its_ledger_says_so() -> None:
+    told: list[str] = []
+
+    class Worker(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^x$", callback=nothing, run="fork")
+
+    class Main(Process):
+        def life(self) -> None:
+            for _ in range(3):
+                with pytest.raises(RefusedError, match="a simulation forks nothing") as refused:
+                    self.wait_for_reply(self.send("worker", "x"))
+                told.append(str(refused.value))
+            self.die()
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("worker", Worker)
+
+    outcome = House(main=Main).simulate(until=60.0)
+    assert len(told) == 3
+    worker = outcome.ledger["worker"]
+    assert (worker.accepted, worker.delivered, worker.bounced) == (3, 0, 3)
+
+
+def a_member(lives_before: int = 0) -> Member:
+    restarts: Any = Restarts(RestartPolicy(), Random(1))
+    return Member(ProcessSpec("worker", Process), restarts, lives_before=lives_before)
+
+
+SENT_BACK = Balance(delivered=-1, bounced=1)
+
+
+def test_who_handed_a_letter_on_has_it_counted_once_whoever_else_sends_some_back() -> None:
+    office: Any = None
+    members = {"worker": a_member(), "busy": a_member()}
+    accounts = Accounts(office, members)
+    for writer in ("worker", "board@worker"):
+        accounts.sent_back(writer, 1, "1")
+        for number in range(2 * KNOWN):
+            accounts.sent_back("busy", 1, f"other {number}")
+    assert members["worker"].past == SENT_BACK
+
+
+def test_what_somebody_forgotten_handed_on_is_counted_once_and_not_for_a_namesake() -> None:
+    office: Any = None
+    members = {"worker": a_member()}
+    accounts = Accounts(office, members)
+    accounts.sent_back("worker", 3, "1")
+    accounts.forget(members.pop("worker"))
+    members["worker"] = a_member(lives_before=3)
+    for letter in ("1", "2", "2"):
+        accounts.sent_back("worker", 3, letter)
+    assert members["worker"].past == Balance()
+    assert accounts.of_the_forgotten == SENT_BACK.plus(SENT_BACK)
+    accounts.sent_back("worker", 4, "3")
+    assert members["worker"].past == SENT_BACK

@@ -195,15 +195,19 @@ class AsyncProcess(Process):
 
         async def stand() -> None:
             subscription = Subscription(pattern, self._noting(callback))
-            self._subscriptions = (*self._subscriptions, subscription)
+            waits_already, stands = self._has_spool(pattern), False
             try:
+                self._subscriptions = (*self._subscriptions, subscription)
                 asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": None})
                 answer = await self.letters.wait_for(asked, timeout)
-            except BaseException:
-                self._end([subscription])
+                stands = True
+                self._offer(subscription, answer.body)
+                await self._finish()
+            except BaseException as error:
+                # As on a thread. Nothing is awaited here: its task may be cancelled.
+                if not (stands and isinstance(error, Exception)):
+                    self._undo(subscription, waits_already)
                 raise
-            self._offer(subscription, answer.body)
-            await self._finish()
 
         pending = self.pending("subscribe", stand)
         if self._gathered is not None:

@@ -10,6 +10,7 @@ Refused: what is no topic or no pattern, a coroutine where there is no loop
 
 from __future__ import annotations
 
+import contextlib
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.timeout import in_seconds
+from gateway.errors import GatewayError
 from gateway.mail.body import checked
 from gateway.mail.codec import decode, encode
 from gateway.mail.filters import Callback
@@ -117,14 +119,18 @@ class Subscriber(Correspondent):
         check_pattern(pattern)
         self._refuse_coroutines(callback)
         subscription = Subscription(pattern, callback)
-        self._subscriptions = (*self._subscriptions, subscription)
+        waits_already, stands = self._has_spool(pattern), False
         try:
+            self._subscriptions = (*self._subscriptions, subscription)
             asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": to_builtins(spool)})
             snapshot = self._box.wait_for(asked, timeout).body
-        except BaseException:
-            self._end([subscription])
+            stands = True
+            self._offer(subscription, snapshot)
+        except BaseException as error:
+            # A bug of the callback's ends nothing that stands.
+            if not (stands and isinstance(error, Exception)):
+                self._undo(subscription, waits_already)
             raise
-        self._offer(subscription, snapshot)
 
     def follow(self, pattern: str, callback: Callback) -> None:
         """Subscribe, in every mode alike: where that is awaited, it stands a little later."""
@@ -188,6 +194,25 @@ class Subscriber(Correspondent):
         for subscription in ended:
             # Who walks the old tuple may still offer to it.
             subscription.end()
+
+    def _has_spool(self, pattern: str) -> bool:
+        """Tell whether what comes under ``pattern`` waits in files, as for an earlier life."""
+        return any(
+            known.spool is not None and (known.mailbox, known.pattern) == (self.name, pattern)
+            for known in self._office.book.subscriptions
+        )
+
+    def _undo(self, subscription: Subscription, keeps_row: bool) -> None:
+        """Forget a subscription that came to nothing; the boss may have it, or get it soon.
+
+        With ``keeps_row`` it has the boss go on as before: what waited for an earlier life
+        in files is to wait for the next one too.
+        """
+        self._end([subscription])
+        pattern = subscription.pattern
+        if not keeps_row and all(known.pattern != pattern for known in self._subscriptions):
+            with contextlib.suppress(GatewayError):
+                self._tell_boss("unsubscribe", pattern)
 
     def declare_will(self, topic: str, body: Any) -> None:
         """Have ``body`` published, retained, on ``topic`` should this process die.

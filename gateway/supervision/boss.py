@@ -21,8 +21,8 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from pathlib import Path
 from random import Random
@@ -103,6 +103,8 @@ class Boss:
         )
         self._ending = Ending(office, self._board, self._accounts)
         self._clerk = Clerk(self.members, self._board, self._accounts, self._catch_up)
+        self._subscribing = deque[Message]()
+        self._hears_subscribing = False
         self._deaths = Deaths(
             office,
             self._box,
@@ -325,7 +327,7 @@ class Boss:
             if message is None and was_left:
                 self._deaths.end_unlived()
             if message is not None:
-                self._hear(message)
+                self._hear_all([message])
             self._starting.forget()
             now = self._monotonic()
             self._orders.step(now)
@@ -383,9 +385,27 @@ class Boss:
         Who subscribes comes last, so that what was retained before is in the
         snapshot.
         """
-        letters = self._box.collect()
-        for message in sorted(letters, key=lambda letter: letter.subject == "subscribe"):
-            self._hear(message)
+        self._hear_all(self._box.collect())
+
+    def _hear_all(self, letters: Iterable[Message]) -> None:
+        """Hear ``letters``: who subscribes, or ends that, after the rest and in their order.
+
+        Who gave up waiting ends what it has not been given yet.
+        """
+        for message in letters:
+            if message.subject in ("subscribe", "unsubscribe"):
+                self._subscribing.append(message)
+            else:
+                self._hear(message)
+        if self._hears_subscribing:
+            # Whoever subscribes has the boss catch up: who came meanwhile waits for that one.
+            return
+        self._hears_subscribing = True
+        try:
+            while self._subscribing:
+                self._hear(self._subscribing.popleft())
+        finally:
+            self._hears_subscribing = False
 
     def _until_next(self) -> float | None:
         if self._shutdown is not None:

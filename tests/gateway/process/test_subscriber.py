@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 from gateway.application import Application
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import BodyError, CallTimeoutError, MailboxFullError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
+from gateway.process.context import Mode
 from gateway.process.process import Process
-from gateway.testing.stage import play
+from gateway.supervision.boss import Boss
+from gateway.testing.stage import Echo, play
+
+TERMS = SpoolTerms(limit=1 << 20)
 
 
-def subscriptions(main: Process) -> list[str]:
-    """Return the patterns of main that stand in the book, once the boss has heard it all."""
+def subscriptions(main: Process, name: str = "main") -> list[str]:
+    """Return the patterns of ``name`` that stand in the book, once the boss has heard it all."""
     main.wait_for_reply(main.send("boss", "ps"))
-    return [known.pattern for known in main._office.book.subscriptions if known.mailbox == "main"]
+    return subscriptions_in(main, name)
+
+
+def subscriptions_in(process: Process, name: str = "") -> list[str]:
+    """Return the patterns of ``name`` that stand in the book of ``process``, its own for ``""``."""
+    book, name = process._office.book, name or process.name
+    return [known.pattern for known in book.subscriptions if known.mailbox == name]
 
 
 def test_nothing_arrives_after_the_end_also_of_what_lies_in_the_mailbox() -> None:
@@ -204,6 +217,271 @@ def test_a_subscription_that_came_too_late_on_a_loop_is_none() -> None:
 
     assert House().run() == 0
     assert left == [0]
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Have the boss hold at the letter "hold" until the event is set."""
+    go_on, hear = threading.Event(), Boss._hear
+
+    def held(boss: Boss, message: Message) -> None:
+        if message.subject == "hold":
+            go_on.wait(60.0)
+        else:
+            hear(boss, message)
+
+    monkeypatch.setattr(Boss, "_hear", held)
+    return go_on
+
+
+def test_one_that_came_too_late_is_none_at_the_boss_either(held: threading.Event) -> None:
+    def scene(main: Process) -> None:
+        main._tell_boss("hold", None)
+        with pytest.raises(CallTimeoutError):
+            main.subscribe("a", print, timeout=0.0)
+        held.set()
+        assert subscriptions(main) == []
+
+    play(scene)
+
+
+def test_one_that_came_too_late_costs_the_next_nothing(held: threading.Event) -> None:
+    def scene(main: Process) -> list[Any]:
+        heard: list[Any] = []
+        main._tell_boss("hold", None)
+        with pytest.raises(CallTimeoutError):
+            main.subscribe("a", print, timeout=0.0)
+        wait_for = main._box.wait_for
+
+        def patient(*asked: Any) -> Message:
+            # What it asks lies behind the others by now.
+            held.set()
+            return wait_for(*asked)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(main._box, "wait_for", patient)
+            main.subscribe("a", lambda message: heard.append(message.body))
+        assert subscriptions(main) == ["a"]
+        main.publish("a", 1)
+        main.mailman()
+        return heard
+
+    assert play(scene) == [1]
+
+
+def test_one_that_was_interrupted_is_none_at_the_boss_either() -> None:
+    def scene(main: Process) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(main._box, "wait_for", _interrupting(main))
+            with pytest.raises(KeyboardInterrupt):
+                main.subscribe("a", print)
+        assert subscriptions(main) == []
+
+    play(scene)
+
+
+def test_one_that_was_interrupted_leaves_another_of_its_pattern() -> None:
+    def scene(main: Process) -> list[Any]:
+        heard: list[Any] = []
+        main.subscribe("a", lambda message: heard.append(message.body))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(main._box, "wait_for", _interrupting(main))
+            with pytest.raises(KeyboardInterrupt):
+                main.subscribe("a", print)
+        assert subscriptions(main) == ["a"]
+        main.publish("a", 1)
+        main.mailman()
+        return heard
+
+    assert play(scene) == [1]
+
+
+def test_one_that_was_interrupted_in_its_callback_is_none() -> None:
+    def scene(main: Process) -> None:
+        main.publish("a", 1, retain=True)
+        with pytest.raises(KeyboardInterrupt):
+            main.subscribe("a", _interrupt)
+        assert not main._subscriptions
+        assert subscriptions(main) == []
+
+    play(scene)
+
+
+def test_a_bug_of_the_callback_ends_no_subscription() -> None:
+    def scene(main: Process) -> None:
+        main.publish("a", 1, retain=True)
+        with pytest.raises(ZeroDivisionError):
+            main.subscribe("a", lambda message: 1 // 0)
+        assert subscriptions(main) == ["a"]
+        assert main.unsubscribe("a") == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize("spool", [None, TERMS])
+def test_what_did_not_wait_in_files_before_does_not_afterwards(spool: SpoolTerms | None) -> None:
+    def scene(main: Process) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(main._box, "wait_for", _interrupting(main))
+            with pytest.raises(KeyboardInterrupt):
+                main.subscribe("a", print, spool=spool)
+        assert subscriptions(main) == []
+
+    play(scene)
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_what_waited_in_files_before_waits_on(mode: Mode) -> None:
+    found: list[list[str]] = []
+
+    class Keeper(Echo):
+        def birth(self) -> None:
+            super().birth()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(self._box, "wait_for", _interrupting(self))
+                with pytest.raises(KeyboardInterrupt):
+                    self.subscribe("a", print, spool=TERMS)
+
+    class Main(Process):
+        def birth(self) -> None:
+            self.wait_for_reply(self.send("keeper", "say"))
+            found.append(subscriptions(self, "keeper"))
+            self.die()
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("keeper", Keeper, mode=mode, spools={"a": TERMS})
+
+    assert House(main=Main).run() == 0
+    assert found == [["a"]]
+
+
+def test_on_a_loop_one_that_was_cancelled_is_none(held: threading.Event) -> None:
+    left: list[Any] = []
+
+    class Main(AsyncProcess):
+        async def birth(self) -> None:
+            self._tell_boss("hold", None)
+            task = asyncio.create_task(self._subscribes(print))
+            await asyncio.sleep(0)
+            assert self._subscriptions
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            held.set()
+            await self.ask("boss", "ps")
+            left.extend([self._subscriptions, subscriptions_in(self)])
+            self.die()
+
+        async def _subscribes(self, callback: Any) -> None:
+            await self.subscribe("a", callback)
+
+    assert _alone(Main) == 0
+    assert left == [(), []]
+
+
+def test_on_a_loop_one_that_was_cancelled_in_its_callback_is_none() -> None:
+    left: list[Any] = []
+
+    class Main(AsyncProcess):
+        async def birth(self) -> None:
+            begun = asyncio.Event()
+
+            async def take(message: Message) -> None:
+                begun.set()
+                await asyncio.Event().wait()
+
+            async def hear() -> None:
+                await self.subscribe("a", take)
+
+            self.publish("a", 1, retain=True)
+            task = asyncio.create_task(hear())
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await self.ask("boss", "ps")
+            left.extend([self._subscriptions, subscriptions_in(self)])
+            self.die()
+
+    assert _alone(Main) == 0
+    assert left == [(), []]
+
+
+def test_on_a_loop_one_task_that_is_cancelled_leaves_the_other_its_subscription(
+    held: threading.Event,
+) -> None:
+    heard: list[Any] = []
+
+    class Main(AsyncProcess):
+        async def birth(self) -> None:
+            self._tell_boss("hold", None)
+            tasks = [asyncio.create_task(self._subscribes()) for _ in range(2)]
+            await asyncio.sleep(0)
+            assert len(self._subscriptions) == 2
+            tasks[0].cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await tasks[0]
+            held.set()
+            await tasks[1]
+            await self.ask("boss", "ps")
+            assert subscriptions_in(self) == ["a"]
+            self.publish("a", 1)
+
+        async def _subscribes(self) -> None:
+            await self.subscribe("a", self._take)
+
+        def _take(self, message: Message) -> None:
+            heard.append(message.body)
+            self.die()
+
+    assert _alone(Main) == 0
+    assert heard == [1]
+
+
+def test_on_a_loop_a_bug_of_the_callback_ends_no_subscription() -> None:
+    left: list[Any] = []
+
+    class Main(AsyncProcess):
+        async def birth(self) -> None:
+            async def fail(message: Message) -> None:
+                raise ZeroDivisionError
+
+            self.publish("a", 1, retain=True)
+            for callback in (fail, lambda message: 1 // 0):
+                with pytest.raises(ZeroDivisionError):
+                    await self.subscribe("a", callback)
+            await self.ask("boss", "ps")
+            left.extend([len(self._subscriptions), subscriptions_in(self)])
+            self.die()
+
+    assert _alone(Main) == 0
+    assert left == [2, ["a"]]
+
+
+def _alone(factory: type[Process]) -> int:
+    """Run an application of one process on a loop, and return its status."""
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("hearing", factory, mode="asyncio", bound_shutdown=True)
+
+    return House().run()
+
+
+def _interrupt(message: Message) -> None:
+    raise KeyboardInterrupt
+
+
+def _interrupting(process: Process) -> Any:
+    """Return a wait for a reply that is interrupted as soon as it is there."""
+    wait_for = process._box.wait_for
+
+    def wait(*asked: Any) -> Message:
+        wait_for(*asked)
+        raise KeyboardInterrupt
+
+    return wait
 
 
 def _interrupted(subject: str, body: Any) -> Message:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Coroutine, Generator
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from gateway.bus.timeout import in_seconds
+
 T = TypeVar("T")
 
 
@@ -50,11 +52,13 @@ class Pending(Generic[T]):
     def result(self, timeout: float = 60.0) -> T:
         """Wait for it on another thread than the loop's, ``timeout`` seconds at the most.
 
-        Raises `TimeoutError` then, as where the loop itself is stuck.
+        Raises `TimeoutError` then, as where the loop itself is stuck. With a ``timeout``
+        that is refused it is not begun.
         """
         if get_ident() == self._thread:
             self._refuse()
         self._taken = True
+        timeout = in_seconds(timeout)
         future = asyncio.run_coroutine_threadsafe(self._begin(), self._loop)
         try:
             return future.result(timeout)

@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
+from gateway.bus.timeout import in_seconds
 from gateway.errors import ConfigError
 
 
@@ -50,6 +51,7 @@ class OrderDesk:
     def ask(self, subject: str, body: Any, timeout: float) -> Any:
         """Return what the boss answers within ``timeout`` seconds; raise what it bounces."""
         _refuse_on_a_loop()
+        timeout = in_seconds(timeout)
         office, box = self._opened(timeout)
         return box.wait_for(office.tell_boss(box, subject, body), timeout).body
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from math import inf, nan
 from typing import Any
 
@@ -20,6 +21,8 @@ ENOUGH = 1000
 """Letters for which no mailbox here has room, unless somebody reads."""
 
 NO_TIMEOUT = [None, "5", True, inf, nan]
+
+ADDED = {"name": "late", "process": "gateway.testing.stage:Echo"}
 
 TIMEOUTS = st.one_of(
     st.sampled_from([*NO_TIMEOUT, -inf, 0, 1e10, 10**400]),
@@ -239,4 +242,69 @@ def test_it_is_refused_on_a_loop_before_anything_is_done(timeout: Any) -> None:
             self.add_process("asking", Main, mode="asyncio", bound_shutdown=True)
 
     assert House().run() == 0
+    assert said == ["still here"]
+
+
+@pytest.mark.parametrize("timeout", NO_TIMEOUT)
+def test_a_result_that_nobody_would_wait_for_is_not_begun(timeout: Any) -> None:
+    said: list[str] = []
+
+    class Main(AsyncProcess):
+        async def birth(self) -> None:
+            await asyncio.to_thread(self.on_thread)
+            self.die()
+
+        def on_thread(self) -> None:
+            with pytest.raises((TypeError, ValueError), match="a timeout is a number of seconds"):
+                self.stop_process("echo").result(timeout)
+            pending = self.wait_for_reply(self.send("echo", "say", "still here"))
+            with pytest.raises((TypeError, ValueError), match="a timeout is a number of seconds"):
+                pending.result(timeout)
+            said.append(pending.result(1e10).body)
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("echo", Echo)
+            self.add_process("asking", Main, mode="asyncio", bound_shutdown=True)
+
+    assert House().run() == 0
+    assert said == ["still here"]
+
+
+@pytest.mark.parametrize("timeout", NO_TIMEOUT)
+@pytest.mark.parametrize("mode", ["thread", "fork"])
+def test_an_application_refuses_it_before_anything_is_done(mode: Mode, timeout: Any) -> None:
+    said: list[str] = []
+
+    class Asking(Process):
+        def birth(self) -> None:
+            application = self.application
+            assert isinstance(application, House)
+            for order in (
+                lambda: application.start_process("echo", timeout=timeout),
+                lambda: application.stop_process("echo", timeout=timeout),
+                lambda: application.restart_process("echo", timeout=timeout),
+                lambda: application.statistics(timeout=timeout),
+                lambda: application.add_member(ADDED, timeout=timeout),
+            ):
+                with pytest.raises((TypeError, ValueError), match="a timeout is a number"):
+                    order()
+            assert "late" not in self.process_names()
+            said = self.send("echo", "say", "still here")
+            self.send("main", "said", self.wait_for_reply(said).body)
+
+    class Main(Process):
+        def birth(self) -> None:
+            self.add_filter(subject="^said$", callback=self.on_said)
+
+        def on_said(self, message: Message) -> None:
+            said.append(message.body)
+            self.die()
+
+    class House(Application):
+        def build(self) -> None:
+            self.add_process("echo", Echo)
+            self.add_process("asking", Asking, mode=mode, bound_shutdown=True)
+
+    assert House(main=Main).run() == 0
     assert said == ["still here"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -69,6 +70,15 @@ def test_it_waits_no_longer_than_it_was_given() -> None:
     desk.await_opening()
     with pytest.raises(ConfigError, match="does not run"):
         desk.ask("start", "arm", 0.01)
+
+
+@pytest.mark.parametrize("timeout", [None, "5", True, inf, nan])
+def test_what_is_no_timeout_is_refused_before_the_boss_is_told(timeout: Any) -> None:
+    desk, office = OrderDesk(), Office()
+    desk.open(office, Box())  # type: ignore[arg-type]
+    with pytest.raises((TypeError, ValueError), match="a timeout is a number of seconds"):
+        desk.ask("stop", "arm", timeout)
+    assert office.told == []
 
 
 def test_on_an_event_loop_it_is_refused_before_anybody_waits() -> None:

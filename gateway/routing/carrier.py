@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.bus.timeout import in_seconds
 from gateway.errors import RefusedError
 from gateway.mail.address import Address
 from gateway.mail.body import checked
@@ -89,6 +90,7 @@ class Carrier(Router):
         which bounces a letter. Raises `RefusedError` where another router of this
         gateway does it already.
         """
+        timeout = in_seconds(timeout)
         # What comes from here on is handled once this has returned.
         self._box.wait_for(self._tell_boss("carry", None), timeout)
         elsewhere = rf"@(?!{re.escape(self.name)}\Z)[^@]+\Z"

@@ -30,6 +30,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
+from gateway.bus.timeout import in_seconds
 from gateway.errors import AddressError, GatewayError, RecipientGoneError
 from gateway.mail.message import Message
 from gateway.rpc.stream import Answer
@@ -179,6 +180,7 @@ def end(proxy: Proxy, timeout: float = 5.0) -> bool:
 
     Raises `CallTimeoutError` where it has not ended after ``timeout`` seconds.
     """
+    timeout = in_seconds(timeout)
     if not proxy._line.is_alive():
         return False
     process = proxy._line.finder.process

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
+from gateway.bus.timeout import in_seconds
 from gateway.errors import (
     AddressError,
     CallTimeoutError,
@@ -231,7 +232,7 @@ class Services:
         They are told all at once, and have ``timeout`` seconds together.
         """
         now = self.process._clock.monotonic
-        until = now() + timeout
+        until = now() + in_seconds(timeout)
         told: list[Message] = []
         while self._started:
             proxy, _ = self._started.popitem()

@@ -20,10 +20,14 @@ from gateway.testing.stage import Echo, play
 
 TERMS = SpoolTerms(limit=1 << 20)
 
+TWICE = range(2)
+"""The first question may be answered as the boss catches up, before it hears who subscribed."""
+
 
 def subscriptions(main: Process, name: str = "main") -> list[str]:
     """Return the patterns of ``name`` that stand in the book, once the boss has heard it all."""
-    main.wait_for_reply(main.send("boss", "ps"))
+    for _ in TWICE:
+        main.wait_for_reply(main.send("boss", "ps"))
     return subscriptions_in(main, name)
 
 
@@ -369,7 +373,8 @@ def test_on_a_loop_one_that_was_cancelled_is_none(held: threading.Event) -> None
             with pytest.raises(asyncio.CancelledError):
                 await task
             held.set()
-            await self.ask("boss", "ps")
+            for _ in TWICE:
+                await self.ask("boss", "ps")
             left.extend([self._subscriptions, subscriptions_in(self)])
             self.die()
 
@@ -400,7 +405,8 @@ def test_on_a_loop_one_that_was_cancelled_in_its_callback_is_none() -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await self.ask("boss", "ps")
+            for _ in TWICE:
+                await self.ask("boss", "ps")
             left.extend([self._subscriptions, subscriptions_in(self)])
             self.die()
 
@@ -424,7 +430,8 @@ def test_on_a_loop_one_task_that_is_cancelled_leaves_the_other_its_subscription(
                 await tasks[0]
             held.set()
             await tasks[1]
-            await self.ask("boss", "ps")
+            for _ in TWICE:
+                await self.ask("boss", "ps")
             assert subscriptions_in(self) == ["a"]
             self.publish("a", 1)
 
@@ -451,7 +458,8 @@ def test_on_a_loop_a_bug_of_the_callback_ends_no_subscription() -> None:
             for callback in (fail, lambda message: 1 // 0):
                 with pytest.raises(ZeroDivisionError):
                     await self.subscribe("a", callback)
-            await self.ask("boss", "ps")
+            for _ in TWICE:
+                await self.ask("boss", "ps")
             left.extend([len(self._subscriptions), subscriptions_in(self)])
             self.die()
 

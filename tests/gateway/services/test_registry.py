@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from functools import partial
+from math import inf, nan
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -340,6 +341,20 @@ def test_a_context_closes_it_on_proxy_and_on_services(house: Services) -> None:
     assert list(some._started) == []
     assert house.close_all() == []
     assert house.running() == []
+
+
+@pytest.mark.parametrize("timeout", [None, "5", True, inf, nan])
+def test_a_wrong_timeout_is_refused_before_anything_ends(house: Services, timeout: Any) -> None:
+    robot = house.start("robot", Robot)
+    for close in (
+        lambda: house.close(robot, timeout=timeout),
+        lambda: house.close("robot", timeout=timeout),
+        lambda: house.close_all(timeout=timeout),
+    ):
+        with pytest.raises((TypeError, ValueError), match="a timeout is a number of seconds"):
+            close()
+    assert robot.speed == 3
+    assert house.close_all() == []
 
 
 def test_one_that_hangs_is_killed_when_its_grace_is_over(house: Services) -> None:

@@ -250,13 +250,16 @@ class Boss:
                     self.members,
                     self._order,
                     self._patience,
+                    main_by=self._main_by,
                     monotonic=self._monotonic,
                 )
-                shutdown.at_once = bool(self.brake)
                 shutdown.main_is_over = main_is_over
                 self._shutdown = shutdown
             elif main_is_over:
                 self._shutdown.main_is_over = True
+            # Only now: whoever pulls the brake meanwhile finds a stop, or is found here.
+            if self.brake:
+                self._shutdown.at_once = True
             if self._hurried:
                 self._shutdown.hurry()
             return self._shutdown

@@ -7,8 +7,9 @@ seconds after it was told, whatever its ``death`` does by then. A thread cannot
 be killed: it is left behind, and named.
 
 The main process has ended before, as a rule. Where it is late nobody waits for it: it is
-interrupted, as by Ctrl-C, and once more at the deadline. After the emergency brake there are
-no waves. One that is hurried waits for nobody.
+interrupted, as by Ctrl-C, and once more at the deadline, at least `GRACE` seconds later. After
+the emergency brake there are no waves; main has its time all the same. One that is hurried
+waits for nobody.
 """
 
 from __future__ import annotations
@@ -48,9 +49,13 @@ class Shutdown:
         order: Sequence[Sequence[str]],
         timeout: float,
         *,
+        main_by: float | None = None,
         monotonic: Callable[[], float],
     ) -> None:
-        """Stop ``members`` within ``timeout`` seconds from now, by the clock ``monotonic``."""
+        """Stop ``members`` within ``timeout`` seconds from now, by the clock ``monotonic``.
+
+        Main's own time is over at ``main_by``, or else with that of the others.
+        """
         self._ending = ending
         self._members = members
         # It is the boss's own: who is forgotten meanwhile stands there no more.
@@ -67,6 +72,8 @@ class Shutdown:
         self._late: set[str] = set()
         """Who was told no sooner than at the deadline."""
         self._interrupted = 0
+        self._interrupt_at = self._deadline if main_by is None else main_by
+        """When main is interrupted next, or may be given up."""
         self._forced: dict[str, float] = {}
         self.terminated = False
         """Whether those who did not end in time were sent a TERM."""
@@ -115,8 +122,7 @@ class Shutdown:
                         send_signal(member.pidfd, number)
                     else:
                         self._press(member, number)
-            over = now >= self._deadline + self._grace + GRACE
-            if over or not any(self._is_to_be_awaited(member) for member in running):
+            if self._is_over(now) or not any(self._is_to_be_awaited(member) for member in running):
                 for member in running:
                     name = member.spec.name
                     if member is self._main:
@@ -135,14 +141,23 @@ class Shutdown:
         if not main.told_to_die:
             self._ending.tell_to_die(main, "the application stops")
         # Whoever hurries has interrupted it.
-        due = (not self.at_once) + (now >= self._deadline)
-        if main.interrupt is not None and self._grace and self._interrupted < due:
+        is_left = not self._grace or self._interrupted == 2
+        if main.interrupt is not None and not is_left and now >= self._interrupt_at:
             self._interrupted += 1
+            # However short the others' time is: the second one would cut off its death.
+            self._interrupt_at = max(self._deadline, now + GRACE)
             once_more = " once more" if self._interrupted > 1 else ""
             if main.interrupt():
                 log.error("%s does not end: it is interrupted%s", main.spec.name, once_more)
             else:
                 log.error("%s does not end: %s", main.spec.name, _OUT_OF_REACH)
+
+    def _is_over(self, now: float) -> bool:
+        """Tell whether nobody is awaited any longer, whoever still runs."""
+        given_up = self._deadline + self._grace
+        if self._grace:
+            given_up = max(given_up, self._interrupt_at)
+        return now >= given_up + GRACE
 
     def _force(self, member: Member, now: float, after: float) -> None:
         """Kill ``member`` once it was told to end ``after`` seconds ago."""

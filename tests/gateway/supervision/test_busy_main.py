@@ -36,6 +36,9 @@ class App(Application):
     shutdown_timeout = {patience}
     def build(self):
         self.add_process("arm", Arm, mode="fork", frequency=100)
+    def stop(self):
+        super().stop()
+        say("stopping")
 app = App(main=Main, sockets=SOCKETS)
 status = app.run()
 say("brake", app.brake)
@@ -101,20 +104,22 @@ def test_so_is_a_loop_of_the_programs_own(start: Any) -> None:
     assert {"death arm", "death main"} <= set(program.said)
 
 
-def test_one_that_nothing_ends_holds_up_nobody_else_and_is_told_of(start: Any) -> None:
-    stubborn = """
+STUBBORN = """
         while True:
             try:
                 time.sleep(600)
             except KeyboardInterrupt:
                 say("not me")
-    """
+"""
+
+
+def test_one_that_nothing_ends_holds_up_nobody_else_and_is_told_of(start: Any) -> None:
     program = start(f"""
 class Told(logging.Handler):
     def emit(self, record):
         say("told", record.getMessage().splitlines()[0])
 logging.getLogger().addHandler(Told())
-{house(stubborn)}""")
+{house(STUBBORN)}""")
     program.wait_for("birth arm")
     program.wait_for("busy")
     program.signal(signal.SIGTERM)
@@ -122,6 +127,22 @@ logging.getLogger().addHandler(Told())
     program.wait_for("told main does not end, and holds up the end of the application")
     assert "in life\n" in program.complaints()
     assert program.said.count("not me") == 2
+    program.signal(signal.SIGKILL)
+    program.end()
+
+
+def test_a_second_ctrl_c_that_it_swallows_ends_the_crew_all_the_same(start: Any) -> None:
+    program = start(f"""
+from gateway.supervision import stop_signals
+stop_signals.ECHO = 0.0
+{house(STUBBORN, patience=600.0)}""")
+    program.wait_for("birth arm")
+    program.wait_for("busy")
+    program.signal(signal.SIGINT)
+    program.wait_for("stopping")
+    program.signal(signal.SIGINT)
+    program.wait_for("not me")
+    program.wait_for("death arm")
     program.signal(signal.SIGKILL)
     program.end()
 
@@ -141,31 +162,121 @@ def test_the_emergency_brake_ends_the_crew_at_once(start: Any, sockets: Path, bu
     program.end()
 
 
-def test_the_emergency_brake_waits_for_no_order(start: Any) -> None:
+def test_after_the_emergency_brake_it_has_its_time_and_is_interrupted_twice_as_well(
+    start: Any, sockets: Path
+) -> None:
+    source = house("time.sleep(600)", pulls=True)
+    program = start(
+        source.replace("class Arm", "    def death(self):\n        self.life()\nclass Arm")
+    )
+    program.wait_for("birth arm")
+    program.wait_for("busy")
+    (sockets / "pull").touch()
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert program.said.count("busy") == 2
+    complaints = program.complaints()
+    assert "main does not end: it is interrupted\n" in complaints
+    assert "main does not end: it is interrupted once more\n" in complaints
+
+
+def test_the_emergency_brake_gives_it_no_more_time_than_it_had(start: Any) -> None:
     program = start("""
+        from gateway.clock import RealClock
+        class Ahead(RealClock):
+            by = 0.0
+            def monotonic(self):
+                return time.monotonic() + self.by
+        clock = Ahead()
+        gone = threading.Event()
+        class Arm(Loud):
+            def death(self):
+                super().death()
+                gone.set()
+        class Main(Loud):
+            def life(self):
+                self.application.stop()
+                clock.by += 500
+                self.ebrake("the arm is loose")
+                gone.wait()
+                clock.by += 200
+                time.sleep(600)
+        class App(Application):
+            shutdown_timeout = 600.0
+            def build(self):
+                self.add_process("arm", Arm)
+        say("status", App(main=Main, sockets=SOCKETS, clock=clock).run())
+        """)
+    program.wait_for("death main")
+    program.wait_for("status 1")
+    assert program.end() == 0
+
+
+BRAKES = {
+    "before the stop": """
+        class Screen(Waiting):
+            def life(self):
+                self.ebrake("the arm is loose")
+                self.light_sleep(60)
+        class Main(Loud):
+            pass
+    """,
+    "as the stop begins": """
+        from gateway.supervision import boss
+        class Main(Loud):
+            def life(self):
+                self.start_process("screen")
+                self.die()
+        class Shutdown(boss.Shutdown):
+            def __setattr__(self, name, value):
+                super().__setattr__(name, value)
+                if name == "main_is_over" and value and not app.pulled:
+                    app.pulled = True
+                    app._boss._pull_brake("the arm is loose")
+        boss.Shutdown = Shutdown
+        class Screen(Waiting):
+            pass
+    """,
+    "during the stop": """
+        class Main(Loud):
+            def life(self):
+                self.start_process("screen")
+                self.die()
+        class Screen(Waiting):
+            def death(self):
+                self.ebrake("the arm is loose")
+                super().death()
+    """,
+}
+
+
+@pytest.mark.parametrize("when", BRAKES)
+def test_the_emergency_brake_waits_for_no_order(start: Any, when: str) -> None:
+    program = start(f"""
         ENDED = SOCKETS + ".ended"
         os.mkfifo(ENDED)
         class Arm(Loud):
             def death(self):
                 super().death()
                 open(ENDED, "w").close()
-        class Screen(Loud):
-            def life(self):
-                self.ebrake("the arm is loose")
-                self.light_sleep(60)
+        class Waiting(Loud):
             def death(self):
                 open(ENDED).close()
                 super().death()
+        {BRAKES[when]}
         class App(Application):
+            pulled = False
             shutdown_timeout = 60.0
             def build(self):
                 self.add_process("arm", Arm, mode="fork")
                 self.add_process("screen", Screen, mode="fork", depends=["arm"])
-        say("status", App(main=Loud, sockets=SOCKETS).run())
+        app = App(main=Main, sockets=SOCKETS)
+        say("status", app.run())
         """)
     program.wait_for("status 1")
     assert program.end() == 0
     assert program.said.index("death arm") < program.said.index("death screen")
+    assert "the arm is loose" in program.complaints()
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])

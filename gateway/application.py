@@ -329,11 +329,11 @@ class Application:
             member, context = lives.main
             stack.callback(lambda: lives.tell_end(context, self._main_error))
             try:
+                self._is_interruptible = True
                 with Undoing() as life:
                     process = lives.make(member, context)
                     life.callback(end, process)
                     begin(process)
-                    self._is_interruptible = True
                     yield Stepper(process)
             except BaseException as bug:
                 self._main_error = in_words(bug)
@@ -531,7 +531,7 @@ class Application:
         lives = self._make_lives(
             temporary=self._temporary,
             make_wakeup=self._make_wakeup,
-            interrupt=lambda: signals.interrupt(lambda: self._is_interruptible),
+            interrupt=lambda: signals.interrupt(self._is_to_be_interrupted),
         )
         stack.callback(lives.stop_loops)
         if any(spec.mode in LOOPS for spec in self._specs.values()):
@@ -586,6 +586,10 @@ class Application:
         if self._boss is not None:
             self._boss.hurry()
         return self._is_interruptible
+
+    def _is_to_be_interrupted(self) -> bool:
+        """Tell whether an interrupt that the boss sent still finds main, and comes first."""
+        return self._is_interruptible and not self._is_forced
 
     def _finish(self, boss: Boss) -> None:
         """Stop the crew, and say how it all ended."""

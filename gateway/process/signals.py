@@ -114,9 +114,14 @@ class Signals:
             self._box.unwatch(event)
             os.close(event)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def passed_on_to(self, number: int) -> Any:
+        """Return what is called at once as well when ``number`` comes; None for nothing."""
         before = self._first.get(number)
-        if number == signal.SIGTERM and callable(before):
+        return before if number == signal.SIGTERM and callable(before) else None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        before = self.passed_on_to(number)
+        if before is not None:
             before(number, frame)
         self._pending[number] = None
         if self._event >= 0:
@@ -134,6 +139,20 @@ class Signals:
                 f"{self._owner!r} cannot {what} signals: they come to the main thread of an OS"
                 " process alone; use fork mode, or the main process"
             )
+
+
+def reaches(number: int, handler: Callable[[int, FrameType | None], object]) -> bool:
+    """Tell whether ``handler`` is called at once when ``number`` comes.
+
+    It stands for that itself, or who bound it passes it on.
+    """
+    standing: Any = signal.getsignal(number)
+    while standing != handler:
+        owner = getattr(standing, "__self__", None)
+        if not isinstance(owner, Signals):
+            return False
+        standing = owner.passed_on_to(number)
+    return True
 
 
 _CATCHABLE = frozenset(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}

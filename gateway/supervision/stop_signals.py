@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from gateway.clock import Clock
+from gateway.process.signals import reaches
 
 ECHO = 0.25
 """Seconds in which a further Ctrl-C is the first one: whoever called us, such as timeout(1),
@@ -39,7 +40,8 @@ class StopSignals:
         self._before: dict[int, Any] = {}
         self._asked: float | None = None
         self._spared = False
-        self._interrupts: Callable[[], bool] | None = None
+        self._interrupts: tuple[int, Callable[[], bool]] | None = None
+        """What was sent to interrupt, and whether that is still wanted."""
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -58,17 +60,19 @@ class StopSignals:
         """
         main = threading.main_thread().ident
         assert main is not None
-        for number in self._before:
+        # A process that binds SIGTERM passes it on. SIGINT comes last: a Ctrl-C just then would
+        # be taken for it, or it for the one that forces.
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             # One that somebody else handles by now would do what they want.
-            if signal.getsignal(number) == self._handle:
-                self._interrupts = is_wanted
+            if reaches(number, self._handle):
+                self._interrupts = (number, is_wanted)
                 signal.pthread_kill(main, number)
                 return True
         return False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        is_wanted, self._interrupts = self._interrupts, None
-        if is_wanted is not None:
+        if self._interrupts is not None and self._interrupts[0] == number:
+            (_, is_wanted), self._interrupts = self._interrupts, None
             if is_wanted():
                 raise KeyboardInterrupt
             return

@@ -13,7 +13,7 @@ import pytest
 from gateway.application import Application
 from gateway.mail.message import Message
 from gateway.process.process import Process
-from gateway.process.signals import signal_names
+from gateway.process.signals import reaches, signal_names
 from gateway.supervision.restart import RestartPolicy
 from gateway.testing.stage import play
 
@@ -67,6 +67,28 @@ def test_a_backup_remembers_what_was_bound_and_backups_lie_on_each_other() -> No
         return heard
 
     assert play(scene) == ["second", "first"]
+
+
+def test_a_sigterm_that_is_bound_still_reaches_what_stood_before_and_no_other_does() -> None:
+    reached: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        reached.append(number)
+
+    def scene(main: Process) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            assert not reaches(number, stop)
+            signal.signal(number, stop)
+            assert reaches(number, stop)
+        main.bind_signals("SIGTERM", "SIGHUP")
+        main.bind_signals("SIGTERM")
+        assert reaches(signal.SIGTERM, stop)
+        assert not reaches(signal.SIGHUP, stop)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)
+
+    play(scene)
+    assert reached == [signal.SIGTERM]
 
 
 def test_the_default_trap_wakes_whoever_waits_for_mail() -> None:

@@ -113,6 +113,79 @@ STUBBORN = """
 """
 
 
+def test_so_is_its_birth_there(start: Any) -> None:
+    program = start("""
+        class Main(Loud):
+            def birth(self):
+                say("busy")
+                time.sleep(600)
+        class App(Application):
+            shutdown_timeout = 0.3
+            def build(self):
+                self.add_process("arm", Loud, mode="fork")
+        app = App(main=Main, sockets=SOCKETS)
+        try:
+            with app.running():
+                say("born")
+        except KeyboardInterrupt:
+            say("status", app.status)
+        """)
+    program.wait_for("birth arm")
+    program.wait_for("busy")
+    program.signal(signal.SIGTERM)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert {"death arm", "death main"} <= set(program.said)
+    assert "born" not in program.said
+
+
+def test_so_is_one_that_has_bound_the_signals(start: Any) -> None:
+    program = start(
+        house("""
+        self.bind_signals("SIGINT", "SIGTERM", "SIGHUP")
+        say("bound")
+        time.sleep(600)
+        """)
+    )
+    program.wait_for("birth arm")
+    program.wait_for("bound")
+    program.signal(signal.SIGTERM)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert {"death arm", "death main"} <= set(program.said)
+
+
+def test_a_second_ctrl_c_just_before_it_is_interrupted_leaves_its_death_alone(start: Any) -> None:
+    program = start("""
+        from gateway.supervision import stop_signals
+        stop_signals.ECHO = 0.0
+        due, dying, sent = threading.Event(), threading.Event(), threading.Event()
+        interrupt = stop_signals.StopSignals.interrupt
+        def late(signals, is_wanted):
+            due.set()
+            dying.wait()
+            is_sent = interrupt(signals, is_wanted)
+            sent.set()
+            return is_sent
+        stop_signals.StopSignals.interrupt = late
+        class Main(Loud):
+            def life(self):
+                signal.raise_signal(signal.SIGTERM)
+                due.wait()
+                signal.raise_signal(signal.SIGINT)
+            def death(self):
+                dying.set()
+                sent.wait()
+                super().death()
+        class App(Application):
+            shutdown_timeout = 0.3
+        say("status", App(main=Main, sockets=SOCKETS).run())
+        """)
+    program.wait_for("status 130")
+    assert program.end() == 0
+    assert "death main" in program.said
+
+
 def test_one_that_nothing_ends_holds_up_nobody_else_and_is_told_of(start: Any) -> None:
     program = start(f"""
 class Told(logging.Handler):

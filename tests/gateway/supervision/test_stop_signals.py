@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,14 +15,13 @@ from gateway.clock import VirtualClock
 from gateway.supervision.stop_signals import ECHO, StopSignals
 
 
-@contextmanager
-def at_the_same_time() -> Iterator[None]:
-    """Have all signals that are sent in here to the main thread arrive together, at the end."""
-    before = signal.pthread_sigmask(
-        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    )
+def at_the_same_time(*calls: Callable[[], object]) -> None:
+    """Have all signals that ``calls`` send to the main thread arrive together."""
+    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:
-        yield
+        for call in calls:
+            call()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -105,9 +103,8 @@ def test_an_interrupt_is_told_from_a_signal_that_comes_just_then(other: int) -> 
     with StopSignals(lambda: asked.append("stop"), force, clock=clock) as signals:
         press(signal.SIGTERM)
         clock.now += ECHO
-        with pytest.raises(KeyboardInterrupt), at_the_same_time():
-            assert signals.interrupt(lambda: True)
-            press(other)
+        with pytest.raises(KeyboardInterrupt):
+            at_the_same_time(lambda: signals.interrupt(lambda: True), lambda: press(other))
     # One that comes twice before it is handled is handled once.
     assert asked == ["stop"] * (1 if other == signal.SIGTERM else 2)
 
@@ -122,9 +119,11 @@ def test_a_second_ctrl_c_that_comes_with_an_interrupt_forces_and_is_the_only_one
     with StopSignals(lambda: asked.append("stop"), force, clock=clock) as signals:
         press(signal.SIGTERM)
         clock.now += ECHO
-        with pytest.raises(KeyboardInterrupt), at_the_same_time():
-            assert signals.interrupt(lambda: "force" not in asked)
-            press(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            at_the_same_time(
+                lambda: signals.interrupt(lambda: "force" not in asked),
+                lambda: press(signal.SIGINT),
+            )
     assert asked == ["stop", "force"]
 
 

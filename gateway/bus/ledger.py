@@ -59,9 +59,6 @@ have a letter from a socket in its hands that is counted nowhere yet. Unsent and
 what its OS process wrote to others: lost there, and waiting there for room.
 """
 
-KNOWN = 256
-"""Letters that were sent back and are known by their ids, so that each is counted once."""
-
 ROW = 16
 """Counts of 64 bits that a row has room for."""
 

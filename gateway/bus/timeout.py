@@ -15,16 +15,19 @@ USUAL = 5.0
 MOST = 2_000_000.0
 """Seconds that anybody waits at the most, some 23 days: epoll takes 2**31 ms and no more."""
 
+FAR = 1e12
+"""Seconds after which something is due at the latest, some 30 thousand years."""
 
-def in_seconds(timeout: Any, what: str = "a timeout") -> float:
-    """Return ``timeout`` as what can be waited for, from 0 to `MOST` seconds.
+
+def in_seconds(timeout: Any, what: str = "a timeout", most: float = MOST) -> float:
+    """Return ``timeout`` as what can be waited for, from 0 to ``most`` seconds.
 
     ``what`` is how an error calls it.
 
     >>> in_seconds(5), in_seconds(-0.1), in_seconds(1e10)
     (5.0, 0.0, 2000000.0)
     """
-    if type(timeout) in (int, float) and 0 <= timeout <= MOST:
+    if type(timeout) in (int, float) and 0 <= timeout <= most:
         return float(timeout)
     if isinstance(timeout, bool) or not isinstance(timeout, Real):
         raise TypeError(f"{what} is a number of seconds, not {timeout!r}")
@@ -33,4 +36,4 @@ def in_seconds(timeout: Any, what: str = "a timeout") -> float:
     # Compared first: there are whole numbers that are too large for a float.
     if timeout <= 0:
         return 0.0
-    return float(timeout) if timeout <= MOST else MOST
+    return float(timeout) if timeout <= most else most

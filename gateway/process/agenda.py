@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
+from gateway.bus.timeout import MOST
+
 Callback = Callable[[], object]
 
 
@@ -88,12 +90,15 @@ class Agenda:
             return callback
 
     def left(self, now: float) -> float | None:
-        """Return the seconds until something is due, None where nothing will be."""
+        """Return the seconds until something is due, None where nothing will be.
+
+        No more than anybody can wait at once: then it is asked again.
+        """
         if self._soon:
             return 0.0
         with self._lock:
             self._sweep()
-            return max(0.0, self._alarms[0][0] - now) if self._alarms else None
+            return min(MOST, max(0.0, self._alarms[0][0] - now)) if self._alarms else None
 
     def note_cancelled(self) -> None:
         """Count an alarm that nobody wants; where half are, they are thrown out."""

@@ -45,7 +45,7 @@ from math import inf
 from threading import get_ident
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from gateway.bus.timeout import USUAL, in_seconds
+from gateway.bus.timeout import FAR, USUAL, in_seconds
 from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.address import Address
 from gateway.mail.filters import Callback, Run, in_turn
@@ -245,7 +245,7 @@ class AsyncProcess(Process):
 
     def light_sleep(self, seconds: float) -> Pending[bool]:  # type: ignore[override]
         """Await ``seconds``, or the end of the process; the result tells whether it goes on."""
-        seconds = inf if seconds == inf else in_seconds(seconds, "a sleep")
+        seconds = inf if seconds == inf else in_seconds(seconds, "a sleep", FAR)
 
         async def sleep() -> bool:
             if not self._ending.is_set and seconds > 0:

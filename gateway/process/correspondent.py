@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.bus.timeout import in_seconds
+from gateway.bus.timeout import FAR, in_seconds
 from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
 from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_short, in_turn
 from gateway.mail.message import MAP, UNSOLICITED, Message, bounce_of, is_solicited
@@ -81,6 +81,8 @@ class Correspondent(Writer):
         """What this process knows of services, if anything; see `gateway.services`."""
         self._filters = FilterTable()
         self._subscriptions: tuple[Subscription, ...] = ()
+        self._given_up: set[str] = set()
+        """Patterns under which nothing waits in files any more, since this life has said so."""
         self._untaken: set[str] = set()
         self._untold: list[tuple[Message, int]] = []
 
@@ -143,7 +145,7 @@ class Correspondent(Writer):
         0
         """
         self._refuse_coroutines(callback)
-        seconds = in_seconds(seconds, "a delay")
+        seconds = in_seconds(seconds, "a delay", FAR)
         alarm = self._agenda.add(self._clock.monotonic() + seconds, callback)
         self._have_looked_at()
         return alarm

@@ -25,7 +25,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gateway.bus.timeout import in_seconds
+from gateway.bus.timeout import FAR, in_seconds
 from gateway.mail.message import Message
 from gateway.process.callbacks import DEVICE_EVENTS, Callbacks, Event, EventCallback
 from gateway.process.context import Context, RunLevel
@@ -211,7 +211,8 @@ class Process(Owner):
         >>> play(scene)
         (True, False)
         """
-        return not self._ending.wait(inf if seconds == inf else in_seconds(seconds, "a sleep"))
+        seconds = inf if seconds == inf else in_seconds(seconds, "a sleep", FAR)
+        return not self._ending.wait(seconds)
 
     # Ending
 

@@ -125,6 +125,7 @@ class Subscriber(Correspondent):
             asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": to_builtins(spool)})
             snapshot = self._box.wait_for(asked, timeout).body
             stands = True
+            self._given_up.discard(pattern)
             self._offer(subscription, snapshot)
         except BaseException as error:
             # A bug of the callback's ends nothing that stands.
@@ -186,6 +187,8 @@ class Subscriber(Correspondent):
         ]
         self._end(ended)
         if ended and all(known.pattern != pattern for known in self._subscriptions):
+            if self._has_spool(pattern):
+                self._given_up.add(pattern)
             self._inform_boss("unsubscribe", pattern)
         return len(ended)
 
@@ -197,7 +200,8 @@ class Subscriber(Correspondent):
 
     def _has_spool(self, pattern: str) -> bool:
         """Tell whether what comes under ``pattern`` waits in files, as for an earlier life."""
-        return any(
+        # The book is a moment late.
+        return pattern not in self._given_up and any(
             known.spool is not None and (known.mailbox, known.pattern) == (self.name, pattern)
             for known in self._office.book.subscriptions
         )

@@ -15,6 +15,7 @@ from math import inf
 from time import monotonic
 
 from gateway.bus.self_pipe import SelfPipe
+from gateway.bus.timeout import MOST
 
 
 class Wakeup:
@@ -51,11 +52,15 @@ class Wakeup:
             end = monotonic() + timeout
             if self_pipe.is_mine:
                 poller.register(self_pipe, select.POLLIN)
-            while found := poller.poll(None if timeout == inf else timeout * 1000):
+            while True:
+                found = poller.poll(None if timeout == inf else min(timeout, MOST) * 1000)
                 if self.is_set or (fd, select.POLLIN) in found:
                     break
-                # Its handler has run.
-                self_pipe.empty()
+                if found:
+                    # Its handler has run.
+                    self_pipe.empty()
+                elif timeout <= MOST:
+                    break
                 timeout = max(0.0, end - monotonic())
         return self.is_set
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
 
-from gateway.bus.ledger import KNOWN
+from gateway.bus.known import Known
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.timeout import MOST, USUAL, in_seconds
@@ -61,9 +60,9 @@ class Writer:
         # Whose mailbox it is, or before it.
         self._member = name.rpartition("@")[2]
         # Several callbacks may refuse one letter.
-        self._bounced: deque[str] = deque(maxlen=KNOWN)
+        self._bounced = Known()
         # Those that the boss may count as bounced: from then on it alone does.
-        self._handed_on: deque[str] = deque(maxlen=KNOWN)
+        self._handed_on = Known()
         self._bounces_for_others = False
         """Whether it takes letters to whom the bus knows no mailbox, and may send them back."""
 
@@ -242,9 +241,8 @@ class Writer:
             return
         id = message.message_id
         with self._counting:
-            if id in self._bounced:
+            if not self._bounced.note(id):
                 return
-            self._bounced.append(id)
             is_handed_on = id in self._handed_on
         if is_handed_on:
             with contextlib.suppress(GatewayError):
@@ -260,7 +258,7 @@ class Writer:
         with self._counting:
             is_counted = id in self._bounced or not self._is_counted_here(message)
             if not is_counted:
-                self._handed_on.append(id)
+                self._handed_on.note(id)
         order = {"function": function, "letter": encode(message), "is_counted": is_counted}
         self._tell_boss("run", order)
 

@@ -12,12 +12,12 @@ The boss's thread is the only user.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 
+from gateway.bus.known import Known
 from gateway.bus.ledger import (
     ACCEPTED,
-    KNOWN,
     LOST,
     Balance,
     Counts,
@@ -47,7 +47,7 @@ class Accounts:
         """Letters and publications lost in OS processes that are over, by who was to get them."""
         self.of_the_forgotten = Balance()
         """What those have counted who are no members any more."""
-        self._sent_back_by_the_forgotten: deque[str] = deque(maxlen=KNOWN)
+        self._sent_back_by_the_forgotten = Known()
 
     def open(self, member: Member) -> None:
         """Give the next life of a forked member a row."""
@@ -131,17 +131,16 @@ class Accounts:
         correction = Balance(delivered=-1, bounced=1)
         member = self._members.get(name.rpartition("@")[2])
         if member is not None and life > member.lives_before:
-            if letter not in member.sent_back:
-                member.sent_back.append(letter)
+            if member.sent_back.note(letter):
                 member.past = member.past.plus(correction)
-        elif letter not in self._sent_back_by_the_forgotten:
-            self._sent_back_by_the_forgotten.append(letter)
+        elif self._sent_back_by_the_forgotten.note(letter):
             self.of_the_forgotten = self.of_the_forgotten.plus(correction)
 
     def forget(self, member: Member) -> None:
         """Take over what a member has counted that is forgotten; its lives are over."""
         self.of_the_forgotten = self.of_the_forgotten.plus(member.past)
-        self._sent_back_by_the_forgotten.extend(member.sent_back)
+        for letter in member.sent_back:
+            self._sent_back_by_the_forgotten.note(letter)
 
     def balance(self, member: Member) -> Balance:
         """Return what all mailboxes of all lives of a member have counted so far."""

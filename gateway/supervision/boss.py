@@ -104,7 +104,7 @@ class Boss:
         self._ending = Ending(office, self._board, self._accounts)
         self._clerk = Clerk(self.members, self._board, self._accounts, self._catch_up)
         self._subscribing = deque[Message]()
-        self._hears_subscribing = False
+        self._hears_subscribers = False
         self._deaths = Deaths(
             office,
             self._box,
@@ -326,7 +326,8 @@ class Boss:
             self._starting.step()
         while True:
             was_left = self._is_left
-            message = self._box.get(self._until_next())
+            self._hear_subscribers()
+            message = self._box.get(0.0 if self._subscribing else self._until_next())
             if message is None and was_left:
                 self._deaths.end_unlived()
             if message is not None:
@@ -391,24 +392,32 @@ class Boss:
         self._hear_all(self._box.collect())
 
     def _hear_all(self, letters: Iterable[Message]) -> None:
-        """Hear ``letters``: who subscribes, or ends that, after the rest and in their order.
+        """Hear ``letters``; who subscribes comes after the rest.
 
-        Who gave up waiting ends what it has not been given yet.
+        Who gave up waiting ends what it has not been given yet: that follows it.
         """
         for message in letters:
-            if message.subject in ("subscribe", "unsubscribe"):
+            if message.subject == "subscribe" or self._ends_what_waits(message):
                 self._subscribing.append(message)
             else:
                 self._hear(message)
-        if self._hears_subscribing:
-            # Whoever subscribes has the boss catch up: who came meanwhile waits for that one.
-            return
-        self._hears_subscribing = True
-        try:
-            while self._subscribing:
-                self._hear(self._subscribing.popleft())
-        finally:
-            self._hears_subscribing = False
+        # Whoever subscribes has the boss catch up: who comes meanwhile waits for that one.
+        if not self._hears_subscribers:
+            self._hear_subscribers()
+
+    def _hear_subscribers(self) -> None:
+        """Hear those that wait now, and no more: who comes fast holds up no stop."""
+        self._hears_subscribers = True
+        for _ in range(len(self._subscribing)):
+            self._hear(self._subscribing[0])
+            self._subscribing.popleft()
+        self._hears_subscribers = False
+
+    def _ends_what_waits(self, message: Message) -> bool:
+        """Tell whether ``message`` ends a subscription that the boss has yet to hear of."""
+        return message.subject == "unsubscribe" and any(
+            waiting.sender == message.sender for waiting in self._subscribing
+        )
 
     def _until_next(self) -> float | None:
         if self._shutdown is not None:

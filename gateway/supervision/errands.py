@@ -66,7 +66,7 @@ class Errand:
     letter: Message
     """What ``packed`` holds; its body may be of a kind that only its process knows."""
     is_counted: bool
-    """Whether its process counts the letter itself, or counts it not at all."""
+    """Whether somebody else has counted the letter, or it is not to be counted."""
     done: int = -1
     pidfd: int = -1
     until: float = 0.0
@@ -202,8 +202,13 @@ class Errands:
 
     def _count(self, errand: Errand) -> None:
         """Have the books say that a letter went back which its process had handed on."""
-        if not errand.is_counted:
-            self._count_sent_back(errand.owner, errand.life, errand.letter.message_id)
+        if errand.is_counted:
+            return
+        letter = errand.letter.message_id
+        for other in (*self._waiting, *self._running.values()):
+            if (other.owner, other.letter.message_id) == (errand.owner, letter):
+                other.is_counted = True
+        self._count_sent_back(errand.owner, errand.life, letter)
 
     def _bounce(self, errand: Errand, error: GatewayError) -> None:
         self._count(errand)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gateway.bus.ledger import KNOWN, Balance
+from gateway.bus.known import Known
+from gateway.bus.ledger import Balance
 from gateway.bus.mailbox import Mailbox
 from gateway.process.context import RunLevel
 from gateway.process.process import Process
@@ -38,8 +38,8 @@ class Member:
     incarnation: int = 0
     lives_before: int = 0
     """The last life there was before it was taken into the crew, of somebody else by this name."""
-    sent_back: deque[str] = field(default_factory=lambda: deque(maxlen=KNOWN))
-    """Letters that it handed on, and that were counted as bounced since, the last few."""
+    sent_back: Known = field(default_factory=Known)
+    """Letters that it handed on, and that were counted as bounced since."""
     pid: int = 0
     pidfd: int = -1
     box: Mailbox | None = None

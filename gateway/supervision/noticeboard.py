@@ -5,9 +5,9 @@ to every OS process at once. A process's state is published, retained, on
 ``processes/<name>/state``; the wills of one that died are said in its name.
 
 The boss's thread is the only user. A child whose socket is full gets the
-newest book, and then its answers, as soon as there is room; nobody else waits
-for it. Refused: to keep more than `UNSENT` answers, and `UNTOLD` with the letters
-that are sent back, for one that reads none.
+newest book, then its answers, then what is sent back to it, as soon as there is room;
+nobody else waits for it. Refused: to keep more than `UNSENT` answers, and `UNTOLD`
+letters sent back, for one that reads none.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ UNSENT = 64
 """Answers at the most that wait for one mailbox whose socket is full."""
 
 UNTOLD = 1024
-"""Answers and letters sent back at the most that wait so."""
+"""Letters that are sent back at the most that wait so."""
 
 ABSENCE = 200
 """Characters at the most in which the book says why somebody is away."""
@@ -56,7 +56,13 @@ class _Backlog:
     outlet: Outlet
     member: Member | None = None
     """Whose mailbox it is, where the newest book is to be sent there."""
-    letters: deque[Message] = field(default_factory=deque)
+    answers: deque[Message] = field(default_factory=deque)
+    sent_back: deque[Message] = field(default_factory=deque)
+
+    @property
+    def first(self) -> deque[Message]:
+        """What is to be told first, and is empty where nothing is."""
+        return self.answers or self.sent_back
 
 
 class Noticeboard:
@@ -160,22 +166,22 @@ class Noticeboard:
                 book = self.control(backlog.member, "book", encode(self._office.book))
                 if outlet.try_send(book, "urgent"):
                     backlog.member = None
-            while backlog.member is None and backlog.letters:
-                letter = backlog.letters[0]
+            while backlog.member is None and (letters := backlog.first):
+                letter = letters[0]
                 try:
                     if not outlet.try_send(letter, "urgent"):
                         break
-                    backlog.letters.popleft()
+                    letters.popleft()
                 except BodyError as error:
                     # As all that is retained may be, together.
-                    backlog.letters[0] = replace(letter, kind="bounce", body=described(error))
+                    letters[0] = replace(letter, kind="bounce", body=described(error))
         except (GatewayError, OSError) as error:
             # It is dying; its pidfd says so in a moment.
             log.debug("%s cannot be told: %s", name, str(error))
-            self.unheard += len(backlog.letters)
+            self.unheard += len(backlog.answers) + len(backlog.sent_back)
             self._forget(name)
             return
-        if backlog.member is None and not backlog.letters:
+        if backlog.member is None and not backlog.first:
             self._forget(name)
         elif name not in self._unsent:
             self._unsent[name] = backlog
@@ -299,10 +305,11 @@ class Noticeboard:
         """Bounce ``letter``, which was for somebody else, to whoever wants to know."""
         if letter.kind == "letter" and is_solicited(letter):
             office = self._office
-            self._tell(bounce_of(letter, office.new_id(), office.clock.time(), error), UNTOLD)
+            bounce = bounce_of(letter, office.new_id(), office.clock.time(), error)
+            self._tell(bounce, is_answer=False)
 
-    def _tell(self, letter: Message, most: int = UNSENT) -> None:
-        """Tell a life, or (0) whoever is behind a router, unless ``most`` wait there already."""
+    def _tell(self, letter: Message, *, is_answer: bool = True) -> None:
+        """Tell a life, or (0) whoever is behind a router, unless too much waits there already."""
         try:
             found = self._office.target(letter.recipient)
             if letter.incarnation and found.incarnation != letter.incarnation:
@@ -318,12 +325,13 @@ class Noticeboard:
             self.unheard += 1
             return
         backlog = self._unsent.get(target.name) or _Backlog(target)
-        if len(backlog.letters) >= most:
-            log.debug("%s cannot be told: %d answers wait for it", letter.recipient, most)
+        letters = backlog.answers if is_answer else backlog.sent_back
+        if len(letters) >= (UNSENT if is_answer else UNTOLD):
+            log.debug("%s cannot be told: it reads none of %d", letter.recipient, len(letters))
             self.unheard += 1
             return
         show(found, letter)
-        backlog.letters.append(letter)
+        letters.append(letter)
         self._flush(backlog)
 
     def statistics(self) -> dict[str, int]:

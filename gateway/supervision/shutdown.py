@@ -145,7 +145,8 @@ class Shutdown:
         if main.interrupt is not None and not is_left and now >= self._interrupt_at:
             self._interrupted += 1
             # However short the others' time is: the second one would cut off its death.
-            self._interrupt_at = max(self._deadline, now + GRACE)
+            is_first = self._interrupted == 1
+            self._interrupt_at = max(self._deadline, now + GRACE) if is_first else now
             once_more = " once more" if self._interrupted > 1 else ""
             if main.interrupt():
                 log.error("%s does not end: it is interrupted%s", main.spec.name, once_more)

@@ -63,6 +63,9 @@ class StopSignals:
         # A process that binds SIGTERM passes it on. SIGINT comes last: a Ctrl-C just then would
         # be taken for it, or it for the one that forces.
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            if self._interrupts is not None and self._interrupts[0] == number:
+                # It was sent before, and has not come: main may block it.
+                continue
             # One that somebody else handles by now would do what they want.
             if reaches(number, self._handle):
                 self._interrupts = (number, is_wanted)

@@ -36,6 +36,9 @@ from gateway.services.simulated_device import SimulatedDevice
 DOOR = "unix_socket"
 """The route through which the devices are called."""
 
+PATIENCE = 10.0
+"""Seconds that the door may take to open where it is to end by itself."""
+
 LONGEST_LINE = 4096
 """Bytes of a line at the prompt."""
 
@@ -103,7 +106,8 @@ class Hands(Process):
         self.subscribe("processes/+/state", self._on_state)
         self.subscribe(f"routes/{DOOR}/state", self._on_door)
         if self.house.seconds is not None:
-            self.call_later(self.house.seconds, self.die)
+            # They count from when it is there, if that comes about.
+            self.call_later(self.house.seconds + PATIENCE, self.die)
 
     def death(self) -> None:
         """Pull every cable."""
@@ -133,6 +137,8 @@ class Hands(Process):
     def _on_door(self, message: Message) -> None:
         if message.body["state"] == "connected" and not self._listens:
             self._listens = True
+            if self.house.seconds is not None:
+                self.call_later(self.house.seconds, self.die)
             self.house.announcer.ready(self.house.planned, self.house.socket)
             self._listen()
 

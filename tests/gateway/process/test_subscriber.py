@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 
 from gateway.application import Application
 from gateway.bus.spool_terms import SpoolTerms
-from gateway.errors import BodyError, CallTimeoutError, MailboxFullError
+from gateway.errors import BodyError, CallTimeoutError, GatewayError, MailboxFullError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.context import Mode
 from gateway.process.process import Process
+from gateway.process.subscriber import Subscriber
 from gateway.supervision.boss import Boss
 from gateway.testing.stage import Echo, play
 
@@ -320,6 +322,63 @@ def test_a_bug_of_the_callback_ends_no_subscription() -> None:
         assert main.unsubscribe("a") == 1
 
     play(scene)
+
+
+def test_one_that_came_too_late_is_none_also_where_the_one_before_waited_in_files(
+    held: threading.Event,
+) -> None:
+    def scene(main: Process) -> None:
+        main.subscribe("a", print, spool=TERMS)
+        main._tell_boss("hold", None)
+        assert main.unsubscribe("a") == 1
+        with pytest.raises(CallTimeoutError):
+            main.subscribe("a", print, spool=TERMS, timeout=0.0)
+        held.set()
+        assert subscriptions(main) == []
+        main.subscribe("a", print, spool=TERMS)
+        assert subscriptions(main) == ["a"]
+
+    play(scene)
+
+
+def test_what_ends_with_its_mailbox_ends_though_somebody_else_subscribes(
+    held: threading.Event,
+) -> None:
+    def scene(main: Process) -> None:
+        box = main.open_mailbox("board")
+        board = Subscriber(box.name, main._office, box)
+        board.subscribe("a", print, spool=TERMS)
+        assert subscriptions(main, box.name) == ["a"]
+        main._tell_boss("hold", None)
+        main._tell_boss("subscribe", {"pattern": "b", "spool": None})
+        board.unsubscribe("a")
+        main.close_mailbox(box)
+        held.set()
+        assert subscriptions(main, box.name) == []
+
+    play(scene)
+
+
+def test_whoever_subscribes_without_a_pause_holds_up_no_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hear = Boss._hear
+
+    def hear_another(boss: Boss, message: Message) -> None:
+        if message.subject == "subscribe":
+            with contextlib.suppress(GatewayError):
+                mains[0]._tell_boss("subscribe", {"pattern": "a", "spool": None})
+        hear(boss, message)
+
+    monkeypatch.setattr(Boss, "_hear", hear_another)
+    mains: list[Process] = []
+
+    def scene(main: Process) -> None:
+        mains.append(main)
+        main.subscribe("a", print)
+        main.stop_process("echo")
+
+    play(scene, echo=Echo)
 
 
 @pytest.mark.parametrize("spool", [None, TERMS])

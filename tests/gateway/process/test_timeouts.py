@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf, nan
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.application import Application
 from gateway.mail.message import Message
+from gateway.process import wakeup
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.context import Mode
 from gateway.process.process import Process
@@ -183,7 +185,7 @@ def test_so_is_a_delay_of_that_length_and_a_sleep_unless_it_ends_with_the_proces
     def scene(main: Process) -> None:
         with pytest.raises((TypeError, ValueError), match="a delay is a number of seconds"):
             main.call_later(seconds, print)
-        assert main.mailman() == 0
+        assert not main._agenda.is_busy
         if seconds == inf:
             main.die()
             assert not main.light_sleep(seconds)
@@ -192,6 +194,41 @@ def test_so_is_a_delay_of_that_length_and_a_sleep_unless_it_ends_with_the_proces
                 main.light_sleep(seconds)
 
     play(scene)
+
+
+def test_what_is_due_in_a_month_is_not_done_before() -> None:
+    month = 30 * 86400.0
+    ended: list[tuple[str, float]] = []
+
+    class Main(Process):
+        def birth(self) -> None:
+            self.call_later(month, lambda: self.note("called"))
+
+        def life(self) -> None:
+            if self._clock.monotonic() >= month:
+                assert self.light_sleep(month)
+                self.note("slept")
+                self.die()
+
+        def note(self, what: str) -> None:
+            ended.append((what, self._clock.monotonic()))
+
+    class House(Application):
+        global_frequency = 1 / 86400
+
+    assert House(main=Main).simulate(until=3 * month).status == 0
+    assert ended == [("called", month), ("slept", 2 * month)]
+
+
+def test_a_sleep_may_be_longer_than_what_can_be_waited_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wakeup, "MOST", 0.001)
+    flag = wakeup.Wakeup()
+    began = monotonic()
+    assert not flag.wait(0.05)
+    assert monotonic() - began >= 0.05
+    flag.close()
 
 
 def test_one_that_is_longer_than_anybody_can_wait_is_cut_short() -> None:

@@ -155,6 +155,22 @@ def test_so_is_one_that_has_bound_the_signals(start: Any) -> None:
     assert {"death arm", "death main"} <= set(program.said)
 
 
+def test_so_is_one_that_has_blocked_a_signal_at_the_deadline(start: Any) -> None:
+    program = start(
+        house("""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        say("blocked")
+        time.sleep(600)
+        """)
+    )
+    program.wait_for("birth arm")
+    program.wait_for("blocked")
+    program.signal(signal.SIGHUP)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert {"death arm", "death main"} <= set(program.said)
+
+
 def test_a_second_ctrl_c_just_before_it_is_interrupted_leaves_its_death_alone(start: Any) -> None:
     program = start("""
         from gateway.supervision import stop_signals
@@ -261,13 +277,16 @@ def test_the_emergency_brake_gives_it_no_more_time_than_it_had(start: Any) -> No
             def monotonic(self):
                 return time.monotonic() + self.by
         clock = Ahead()
-        gone = threading.Event()
+        lives, gone = threading.Event(), threading.Event()
         class Arm(Loud):
+            def life(self):
+                lives.set()
             def death(self):
                 super().death()
                 gone.set()
         class Main(Loud):
             def life(self):
+                lives.wait()
                 self.application.stop()
                 clock.by += 500
                 self.ebrake("the arm is loose")
@@ -277,7 +296,7 @@ def test_the_emergency_brake_gives_it_no_more_time_than_it_had(start: Any) -> No
         class App(Application):
             shutdown_timeout = 600.0
             def build(self):
-                self.add_process("arm", Arm)
+                self.add_process("arm", Arm, frequency=100)
         say("status", App(main=Main, sockets=SOCKETS, clock=clock).run())
         """)
     program.wait_for("death main")

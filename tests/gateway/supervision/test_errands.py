@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from gateway.application import Application
-from gateway.bus.ledger import KNOWN, Balance
+from gateway.bus.known import KNOWN
+from gateway.bus.ledger import Balance
 from gateway.errors import RefusedError
+from gateway.mail.codec import encode
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.supervision.accounts import Accounts
+from gateway.supervision.errands import Errands
+from gateway.supervision.fork_server import Exited
 from gateway.supervision.member import Member
 from gateway.supervision.restart import RestartPolicy, Restarts
 from gateway.supervision.spec import ProcessSpec
@@ -383,6 +387,46 @@ def test_a_simulation_forks_nothing_and_its_ledger_says_so() -> None:
     assert (worker.accepted, worker.delivered, worker.bounced) == (3, 0, 3)
 
 
+class NotingOffice:
+    """Stands for the bus, on which nothing is sent here."""
+
+    book = None
+
+
+class IdleForkServer:
+    """Forks nothing, and says nothing."""
+
+    def spawn_errand(self, name: str, number: int, task: int, done: int) -> None:
+        return
+
+
+def order(id: str, owner: str = "worker", *, is_counted: bool = False) -> Message:
+    letter = Message(id, id, 1, 0.0, "main", owner, "sum", b"x" * 100)
+    body = {"function": "m:f", "letter": encode(letter), "is_counted": is_counted}
+    return Message("o", "o", 1, 0.0, owner, "boss", "run", body, sender_incarnation=3)
+
+
+def test_a_letter_is_counted_once_however_long_its_other_callbacks_run() -> None:
+    office: Any = NotingOffice()
+    idle: Any = IdleForkServer()
+    counted: list[tuple[str, int, str]] = []
+    told: list[str] = []
+    errands = Errands(
+        office,
+        idle,
+        lambda *known: counted.append(known),
+        lambda letter, error: told.append(letter.message_id),
+    )
+    twice = [order("1"), order("1"), order("1", "idle"), order("2", is_counted=True)]
+    for message in twice:
+        errands.take(message)
+    errands.hear(Exited("", 1, 1))
+    assert counted == [("worker", 3, "1")]
+    errands.end("the application stopped")
+    assert counted == [("worker", 3, "1"), ("idle", 3, "1")]
+    assert told == ["1", "1", "1", "2"], "each of them would have answered"
+
+
 def a_member(lives_before: int = 0) -> Member:
     restarts: Any = Restarts(RestartPolicy(), Random(1))
     return Member(ProcessSpec("worker", Process), restarts, lives_before=lives_before)
@@ -397,7 +441,7 @@ def test_who_handed_a_letter_on_has_it_counted_once_whoever_else_sends_some_back
     accounts = Accounts(office, members)
     for writer in ("worker", "board@worker"):
         accounts.sent_back(writer, 1, "1")
-        for number in range(2 * KNOWN):
+        for number in range(KNOWN + 1):
             accounts.sent_back("busy", 1, f"other {number}")
     assert members["worker"].past == SENT_BACK
 

@@ -16,7 +16,7 @@ from gateway.clock import RealClock
 from gateway.errors import RefusedError
 from gateway.mail.codec import decode
 from gateway.mail.message import UNSOLICITED, Message
-from gateway.supervision.noticeboard import UNTOLD, Noticeboard
+from gateway.supervision.noticeboard import UNSENT, UNTOLD, Noticeboard
 
 NO = RefusedError("not on a Sunday")
 
@@ -87,6 +87,24 @@ def test_whoever_reads_none_is_told_of_so_many(
     assert board.unheard == 2 * UNTOLD - waited
     board.close("writer")
     assert board.statistics()["backlogs"] == 0
+
+
+def test_the_answers_of_the_boss_have_room_of_their_own_and_come_first(
+    board: Noticeboard, box: Mailbox, far: socket.socket
+) -> None:
+    for number in range(UNTOLD):
+        board.send_back(letter(str(number)), NO)
+    for number in range(UNSENT + 1):
+        board.answer(letter(f"question {number}"), None)
+    told = read(far)
+    for _ in range(UNTOLD):
+        assert box.get(0.0) is None
+        told += read(far)
+    questions = [id for id in told if id.startswith("question")]
+    assert questions == [f"question {number}" for number in range(UNSENT)]
+    assert len(told) == UNTOLD + UNSENT
+    assert told[-1] == str(UNTOLD - 1)
+    assert board.unheard == 1
 
 
 def test_whoever_wants_no_answer_gets_none_nor_does_the_writer_of_what_is_no_letter(

@@ -85,7 +85,7 @@ def test_a_brake_between_the_interrupts_takes_none_away() -> None:
 @pytest.mark.parametrize("timeout", [0.0, 0.125])
 def test_its_death_has_some_time_however_short_the_timeout_is(timeout: float) -> None:
     stop = Stop(timeout, 0.0)
-    stop.run()
+    assert stop.run() == timeout + 2 * GRACE
     assert stop.interrupts == [0.0, GRACE]
 
 

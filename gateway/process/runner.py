@@ -7,6 +7,7 @@ after ``death``, to the supervisor that called.
 
 from __future__ import annotations
 
+from gateway.bus.timeout import MOST
 from gateway.process.process import Process
 from gateway.process.stray import heed_forks
 from gateway.process.whereabouts import enter
@@ -81,7 +82,7 @@ def _live(process: Process) -> None:
         if has_life and frames.due is not None:
             now = monotonic()
             until_frame = frames.due - now
-            left = until_frame if left is None else min(left, until_frame)
+            left = min(MOST if left is None else left, until_frame)
             if until_frame <= 0:
                 frames.advance(now)
                 process.life()

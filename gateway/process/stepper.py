@@ -12,6 +12,7 @@ Refused: a process whose mailbox does not ring (`gateway.bus.doorbell`).
 from __future__ import annotations
 
 from gateway.bus.doorbell import Doorbell
+from gateway.bus.timeout import MOST
 from gateway.process.process import Process
 
 AT_ONCE = 64
@@ -72,4 +73,4 @@ class Stepper:
         if not self._has_life or frames.due is None:
             return left
         until_frame = max(0.0, frames.due - monotonic())
-        return until_frame if left is None else min(left, until_frame)
+        return min(MOST if left is None else left, until_frame)

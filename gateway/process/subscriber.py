@@ -188,6 +188,7 @@ class Subscriber(Correspondent):
         self._end(ended)
         if ended and all(known.pattern != pattern for known in self._subscriptions):
             if self._has_spool(pattern):
+                # The book will say so a moment later.
                 self._given_up.add(pattern)
             self._inform_boss("unsubscribe", pattern)
         return len(ended)
@@ -200,7 +201,6 @@ class Subscriber(Correspondent):
 
     def _has_spool(self, pattern: str) -> bool:
         """Tell whether what comes under ``pattern`` waits in files, as for an earlier life."""
-        # The book is a moment late.
         return pattern not in self._given_up and any(
             known.spool is not None and (known.mailbox, known.pattern) == (self.name, pattern)
             for known in self._office.book.subscriptions
@@ -215,6 +215,7 @@ class Subscriber(Correspondent):
         self._end([subscription])
         pattern = subscription.pattern
         if not keeps_row and all(known.pattern != pattern for known in self._subscriptions):
+            self._given_up.add(pattern)
             with contextlib.suppress(GatewayError):
                 self._tell_boss("unsubscribe", pattern)
 

@@ -414,9 +414,13 @@ class Boss:
         self._hears_subscribers = False
 
     def _ends_what_waits(self, message: Message) -> bool:
-        """Tell whether ``message`` ends a subscription that the boss has yet to hear of."""
+        """Tell whether ``message`` ends a subscription that the boss has yet to hear of.
+
+        No other is held up: its mailbox may be closed next.
+        """
         return message.subject == "unsubscribe" and any(
-            waiting.sender == message.sender for waiting in self._subscribing
+            waiting.sender == message.sender and _pattern_of(waiting) == message.body
+            for waiting in self._subscribing
         )
 
     def _until_next(self) -> float | None:
@@ -520,3 +524,8 @@ class Boss:
 
     def _describe(self, member: Member) -> dict[str, Any]:
         return {**member.describe(), "ledger": self._accounts.balance(member)._asdict()}
+
+
+def _pattern_of(message: Message) -> Any:
+    """Return what is subscribed to, or no more; nothing is checked yet."""
+    return message.body.get("pattern") if isinstance(message.body, dict) else message.body

@@ -341,8 +341,39 @@ def test_one_that_came_too_late_is_none_also_where_the_one_before_waited_in_file
     play(scene)
 
 
-def test_what_ends_with_its_mailbox_ends_though_somebody_else_subscribes(
-    held: threading.Event,
+def test_one_that_came_too_late_again_is_none_though_the_book_has_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hear, heard = Boss._hear, threading.Event()
+    steps: list[threading.Event] = [threading.Event(), threading.Event()]
+
+    def held(boss: Boss, message: Message) -> None:
+        if message.subject == "unsubscribe" and not heard.is_set():
+            heard.set()
+            steps[1].wait(60.0)
+        elif message.subject == "hold":
+            steps[0].wait(60.0)
+        hear(boss, message)
+
+    def scene(main: Process) -> None:
+        main._tell_boss("hold", None)
+        with pytest.raises(CallTimeoutError):
+            main.subscribe("a", print, spool=TERMS, timeout=0.0)
+        steps[0].set()
+        assert heard.wait(20.0)
+        assert subscriptions_in(main) == ["a"], "the boss has yet to hear of its end"
+        with pytest.raises(CallTimeoutError):
+            main.subscribe("a", print, spool=TERMS, timeout=0.0)
+        steps[1].set()
+        assert subscriptions(main) == []
+
+    monkeypatch.setattr(Boss, "_hear", held)
+    play(scene)
+
+
+@pytest.mark.parametrize("late", [None, "c"])
+def test_what_ends_with_its_mailbox_ends_whoever_else_subscribes_to_whatever(
+    held: threading.Event, late: str | None
 ) -> None:
     def scene(main: Process) -> None:
         box = main.open_mailbox("board")
@@ -351,6 +382,9 @@ def test_what_ends_with_its_mailbox_ends_though_somebody_else_subscribes(
         assert subscriptions(main, box.name) == ["a"]
         main._tell_boss("hold", None)
         main._tell_boss("subscribe", {"pattern": "b", "spool": None})
+        if late is not None:
+            with pytest.raises(CallTimeoutError):
+                board.subscribe(late, print, timeout=0.0)
         board.unsubscribe("a")
         main.close_mailbox(box)
         held.set()

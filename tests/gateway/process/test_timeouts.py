@@ -231,6 +231,37 @@ def test_a_sleep_may_be_longer_than_what_can_be_waited_at_once(
     flag.close()
 
 
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_a_life_may_be_called_less_than_once_a_month(mode: Mode) -> None:
+    def scene(main: Process) -> None:
+        for _ in range(2):
+            asked = main.send("rare", "say", "hello")
+            assert main.wait_for_reply(asked).body == "hello"
+
+    rare = AsyncRareEcho if mode == "asyncio" else RareEcho
+    play(scene, rare=(rare, mode))
+
+
+class RareEcho(Echo):
+    """Has a frame every 100 days."""
+
+    def birth(self) -> None:
+        super().birth()
+        self.frequency = 1e-7
+
+    def life(self) -> None: ...
+
+
+class AsyncRareEcho(AsyncProcess):
+    """The like of it on a loop."""
+
+    async def birth(self) -> None:
+        self.frequency = 1e-7
+        self.add_filter(subject="^say$", callback=lambda m: self.reply(m, m.body))
+
+    async def life(self) -> None: ...
+
+
 def test_one_that_is_longer_than_anybody_can_wait_is_cut_short() -> None:
     def scene(main: Process) -> None:
         called: list[str] = []

@@ -43,7 +43,7 @@ from typing import Any, get_args
 from gateway.bus.directory import BOSS
 from gateway.bus.doorbell import Doorbell
 from gateway.bus.lanes import Order, Policy
-from gateway.bus.ledger import SharedLedgers
+from gateway.bus.ledger import ROWS, SharedLedgers
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.rings import Rings
@@ -60,6 +60,7 @@ from gateway.process.stepper import Stepper
 from gateway.process.wakeup import Wakeup
 from gateway.supervision.boss import Boss
 from gateway.supervision.child import Child
+from gateway.supervision.death_watch import DeathWatch
 from gateway.supervision.errand import run_errand
 from gateway.supervision.fork_server import ForkServer
 from gateway.supervision.lives import LOOPS, Lives
@@ -69,6 +70,7 @@ from gateway.supervision.order_desk import OrderDesk
 from gateway.supervision.program import Program
 from gateway.supervision.recruit import data_of, spec_of, usual_restart
 from gateway.supervision.restart import RestartPolicy
+from gateway.supervision.robust_locks import RobustLocks
 from gateway.supervision.simulation import Outcome, Simulation
 from gateway.supervision.sockets_folder import claim
 from gateway.supervision.spec import ProcessSpec, WhenStuck, class_named, refuse_in_simulation
@@ -157,6 +159,7 @@ class Application:
         self._lives: Lives | None = None
         self._folder: Path
         self._ledgers: SharedLedgers
+        self._locks: RobustLocks
         self._rings: Rings
         self._temporary: Path
         self._office: Office
@@ -495,6 +498,7 @@ class Application:
         folder = claim(self._sockets, stack)
         self._folder, self._temporary = folder.bus, folder.temporary
         self._ledgers = SharedLedgers()
+        self._locks = RobustLocks(ROWS)
         self._rings = Rings()
         stack.callback(self._rings.close)
         if any(spec.spools for spec in self._specs.values()):
@@ -537,7 +541,9 @@ class Application:
         if any(spec.mode in LOOPS for spec in self._specs.values()):
             lives.make_loops()
         with folder.explained():
-            boss = self._make_boss(order, fork_server, lives, mailboxes)
+            death_watch = DeathWatch(self._locks)
+            stack.callback(death_watch.close)
+            boss = self._make_boss(order, fork_server, death_watch, lives, mailboxes)
             self._boss = boss
             if self._stop_asked:
                 boss.expect_stop()
@@ -550,6 +556,7 @@ class Application:
         self,
         order: list[list[str]],
         fork_server: ForkServer,
+        death_watch: DeathWatch,
         lives: Lives,
         mailboxes: Mapping[str, type[Mailbox]],
     ) -> Boss:
@@ -565,6 +572,7 @@ class Application:
             patience=self.shutdown_timeout,
             systemd=self._systemd,
             mailboxes=mailboxes,
+            death_watch=death_watch,
         )
 
     def _start_boss(self, boss: Boss) -> None:
@@ -649,6 +657,7 @@ class Application:
                 folder=self._folder,
                 clock=self._clock,
                 ledgers=self._ledgers,
+                locks=self._locks,
                 rings=self._rings,
                 self_pipe=self._self_pipe,
                 application=self,

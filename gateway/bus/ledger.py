@@ -62,6 +62,9 @@ what its OS process wrote to others: lost there, and waiting there for room.
 ROW = 16
 """Counts of 64 bits that a row has room for."""
 
+ROWS = 4096
+"""Mailboxes at the most, in OS processes of their own, that one gateway has books for."""
+
 
 class Counts(Protocol):
     """One row; whoever writes to it holds its mailbox's lock.
@@ -160,7 +163,7 @@ class SharedLedgers:
     releases rows.
     """
 
-    def __init__(self, rows: int = 4096) -> None:
+    def __init__(self, rows: int = ROWS) -> None:
         self._memory = memoryview(mmap.mmap(-1, rows * ROW * 8)).cast("q")
         self._free = list(range(rows - 1, -1, -1))
 

@@ -2,9 +2,10 @@
 
 It reads its own mailbox on a thread of its own. Each change of the crew or of
 the subscriptions makes a new `Book`, which goes to every OS process at once;
-so a death, noticed by pidfd in about a millisecond, ends the waits for whoever
-died. A process that ended is judged by its restart policy. The stop goes in
-waves, against the dependencies, under one deadline; then TERM, then KILL.
+so a death, noticed within a millisecond by a lock that the kernel lets go of,
+or else by pidfd, ends the waits for whoever died. A process that ended is
+judged by its restart policy. The stop goes in waves, against the dependencies,
+under one deadline; then TERM, then KILL.
 
 A crew member's OS process registers, is given the book with the answer, hears
 of every newer one, and says how it ended; by then, or without it, its pidfd
@@ -40,6 +41,7 @@ from gateway.process.wakeup import Wakeup
 from gateway.process.whereabouts import enter, handles_letters
 from gateway.supervision.accounts import Accounts
 from gateway.supervision.clerk import Clerk
+from gateway.supervision.death_watch import DeathWatch
 from gateway.supervision.deaths import Deaths
 from gateway.supervision.ending import Ending, send_signal
 from gateway.supervision.errands import Errands
@@ -81,13 +83,15 @@ class Boss:
         patience: float = 10.0,
         systemd: Systemd | None = None,
         mailboxes: Mapping[str, type[Mailbox]] | None = None,
+        death_watch: DeathWatch | None = None,
     ) -> None:
         """Supervise what ``specs`` say; ``order`` has the names in waves, the main one's last.
 
         Without a ``fork_server``, as in a simulation, there are threads alone.
         ``temporary`` is where folders are made for those that want one.
         ``patience`` is how long one process may take to end by order, and all at the stop, in
-        seconds. ``mailboxes`` names those that want a mailbox of another kind.
+        seconds. ``mailboxes`` names those that want a mailbox of another kind. ``death_watch``,
+        which stays its maker's, tells of forked processes before their pidfds do.
         """
         self._office = office
         self._monotonic = office.clock.monotonic
@@ -103,6 +107,7 @@ class Boss:
         )
         self._ending = Ending(office, self._board, self._accounts)
         self._clerk = Clerk(self.members, self._board, self._accounts, self._catch_up)
+        self._death_watch = death_watch
         self._subscribing = deque[Message]()
         self._hears_subscribers = False
         self._deaths = Deaths(
@@ -112,6 +117,7 @@ class Boss:
             self._accounts,
             self._clerk,
             self.members,
+            death_watch=death_watch,
             temporary=temporary,
             is_stopping=lambda: self._shutdown is not None,
             on_bound_end=self._bound_end,
@@ -209,6 +215,8 @@ class Boss:
         self._board.tell_book()
         if self._fork_server is not None:
             self._box.watch(self._fork_server.fileno(), self._hear_fork_server)
+        if (watch := self._death_watch) is not None:
+            self._box.watch(watch.fileno(), lambda _: self._deaths.begun(watch.take()))
         self._thread.start()
 
     def expect_stop(self) -> None:
@@ -461,6 +469,8 @@ class Boss:
         if member is not None:
             member.pid = message.body
             member.registered = True
+            if self._death_watch is not None and member.row is not None:
+                self._death_watch.watch(member.pid, member.row)
             self._board.answer(message, encode(self._office.book))
 
     def _level(self, message: Message) -> None:

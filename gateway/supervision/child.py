@@ -41,6 +41,7 @@ from gateway.rpc.serving import serve_commands
 from gateway.supervision.life import end_of
 from gateway.supervision.notices import heed
 from gateway.supervision.pulse import STACKS, Reporter
+from gateway.supervision.robust_locks import RobustLocks
 from gateway.supervision.spec import ProcessSpec
 from gateway.supervision.stack_file import make_stack_file
 from gateway.supervision.temporary import folder_of
@@ -69,6 +70,7 @@ class Child:
         folder: Path,
         clock: Clock,
         ledgers: SharedLedgers,
+        locks: RobustLocks,
         rings: Rings,
         self_pipe: SelfPipe,
         application: Any,
@@ -78,6 +80,8 @@ class Child:
         # What the log shows.
         threading.main_thread().name = spec.name
         rename_os_process(spec.name)
+        # This thread's, whose end is that of the life.
+        locks.hold(row)
         self._process: Process | None = None
         self._die_early = False
         stacks = make_stack_file() if spec.stuck_after else 2

@@ -52,7 +52,7 @@ class Clerk:
         member = self._members.get(message.sender)
         if member is None or member.incarnation != message.sender_incarnation:
             return None
-        return member
+        return member if member.runs else None
 
     def _goes_on(self, message: Message) -> bool:
         """Tell whether the mailbox in whose name ``message`` was written is open still."""
@@ -61,6 +61,7 @@ class Clerk:
         return (
             member is not None
             and member.incarnation == message.sender_incarnation
+            and member.runs
             and (name == member.spec.name or name in member.mailboxes)
         )
 

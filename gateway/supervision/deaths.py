@@ -2,7 +2,8 @@
 
 Of a forked life three things tell, in any order: its own last letter, the
 pidfd of its OS process, which counts, and the fork server that reaped it and
-knows the status. A life of another mode says so itself.
+knows the status. A life of another mode says so itself. The lock that a forked one
+held tells before its pidfd that it is about to end: nobody waits for it from then on.
 
 The boss's thread is the only user. Refused: what is said of a life that is over.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from gateway.bus.mailbox import Mailbox
@@ -19,9 +20,10 @@ from gateway.bus.office import Office
 from gateway.mail.message import Message
 from gateway.supervision.accounts import Accounts
 from gateway.supervision.clerk import Clerk
+from gateway.supervision.death_watch import DeathWatch, has_ended
 from gateway.supervision.exit_status import in_words
 from gateway.supervision.fork_server import Exited, Failed
-from gateway.supervision.member import Member
+from gateway.supervision.member import KILLED, Member
 from gateway.supervision.noticeboard import Noticeboard
 from gateway.supervision.restart import Verdict
 from gateway.supervision.temporary import remove_folder
@@ -29,8 +31,7 @@ from gateway.supervision.temporary import remove_folder
 log = logging.getLogger(__name__)
 
 _BY_ITSELF = "it ended by itself"
-_SILENT = "its OS process was killed, crashed, or left by os._exit"
-"""What is known of it until it was reaped."""
+_GOES_ON = "it became another program, or its OS process cannot end"
 
 
 class Deaths:
@@ -45,6 +46,7 @@ class Deaths:
         clerk: Clerk,
         members: Mapping[str, Member],
         *,
+        death_watch: DeathWatch | None,
         temporary: Path | None,
         is_stopping: Callable[[], bool],
         on_bound_end: Callable[[Member, str], None],
@@ -57,6 +59,7 @@ class Deaths:
         self._accounts = accounts
         self._clerk = clerk
         self._members = members
+        self._death_watch = death_watch
         self._temporary = temporary
         self._on_bound_end = on_bound_end
         self._is_stopping = is_stopping
@@ -65,17 +68,48 @@ class Deaths:
 
     # Who tells
 
+    def begun(self, pids: Collection[int]) -> None:
+        """OS processes have begun to end, as their locks say: nobody waits for them any longer.
+
+        Their books stay open, and nobody is started anew, until the kernel has taken them
+        apart. In that millisecond the boss hears nobody: who knows of the death, and asks
+        for a successor at once, finds the life ended.
+        """
+        self._clerk.catch_up()
+        found = [
+            member
+            for member in self._members.values()
+            if member.pid in pids and member.pidfd >= 0 and not member.said_dead
+        ]
+        for member in found:
+            member.unread = member.why or KILLED
+        if found:
+            self._board.tell_book()
+        for member in found:
+            if has_ended(member.pidfd, member.pid):
+                self._judge(member)
+            else:
+                member.unread = _GOES_ON
+                self._board.tell_book()
+                log.warning("%s takes no mail any more: %s", member.spec.name, _GOES_ON)
+
     def child_died(self, member: Member) -> None:
         """An OS process has ended, as its pidfd says."""
+        self._clerk.catch_up()
+        self._judge(member)
+
+    def _judge(self, member: Member) -> None:
+        """End a life whose OS process has ended, by what is known of it."""
         self._box.unwatch(member.pidfd)
+        if self._death_watch is not None:
+            self._death_watch.forget(member.pid)
         os.close(member.pidfd)
         member.pidfd = -1
-        self._clerk.catch_up()
         if member.said_dead:
             self.gone(member, member.cause, failed=member.cause != _BY_ITSELF)
         else:
             reaped = member.exit_status
-            cause = _SILENT if reaped is None else _cause_of(reaped)
+            cause = KILLED if reaped is None else _cause_of(reaped)
             is_torn = member.level == "dying" and reaped != 0
             # Who is stopped by force has no time for its death, nor has a service: so they want it.
             if is_torn and self._is_stopping() and not member.spec.is_killed_in_death:
@@ -114,7 +148,7 @@ class Deaths:
         if member is None or member.incarnation != told.incarnation:
             return
         member.exit_status = told.status
-        if not member.runs and member.cause == _SILENT:
+        if not member.runs and member.cause == KILLED:
             # Now it is known how.
             self._board.move(member, member.state, _cause_of(told.status))
 

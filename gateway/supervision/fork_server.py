@@ -26,7 +26,15 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.errors import GatewayError
-from gateway.supervision.forking import PACKET, Data, flush_streams, is_errand, let_go, serve
+from gateway.supervision.forking import (
+    PACKET,
+    Data,
+    flush_streams,
+    give_memory_back,
+    is_errand,
+    let_go,
+    serve,
+)
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +101,7 @@ class ForkServer:
         """Fork the server."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         flush_streams()
+        give_memory_back()
         try:
             self.pid = os.fork()
         except OSError as error:

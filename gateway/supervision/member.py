@@ -25,6 +25,9 @@ State = Literal[
 
 DOES_NOT_END = "does not end"
 
+KILLED = "its OS process was killed, crashed, or left by os._exit"
+"""What is known of a life that did not say how it ended, until it was reaped."""
+
 
 @dataclass
 class Member:
@@ -59,6 +62,8 @@ class Member:
     """What returns the task that blocks its loop since it was told to end, where it has one."""
     said_dead: bool = False
     """Whether this life reported that its `death` has run."""
+    unread: str = ""
+    """Why nobody reads its mail any more, though its OS process is there; empty otherwise."""
     level: RunLevel = "unborn"
     """How far the present life has come, as it says: ``dying`` for good where `death` raised."""
     told_to_die: bool = False
@@ -100,8 +105,15 @@ class Member:
         return self.state in ("starting", "living", "stopping")
 
     @property
+    def takes_mail(self) -> bool:
+        """Whether a life of it is under way, or about to begin, that its mail is for."""
+        return (self.runs or self.state == "waiting") and not self.unread
+
+    @property
     def absence(self) -> str:
-        """Why it takes no mail, while no life of it is under way."""
+        """Why it takes no mail, while there is nobody who does."""
+        if self.unread:
+            return self.unread
         return f"{self.cause}; it is to be started again" if self.due is not None else self.cause
 
     def hindrance(self) -> str:
@@ -117,6 +129,7 @@ class Member:
         """Forget how the last life went: the next one begins."""
         self.incarnation += 1
         self.said_dead = self.told_to_die = self.stuck = self.registered = False
+        self.unread = ""
         self.after, self.why, self.level = "judge", "", "unborn"
         self.stop_by = self.until = self.pulse = self.exit_status = None
         self.pressed = 0
@@ -124,7 +137,7 @@ class Member:
     def forget_life(self) -> None:
         """Let go of what the life had that is over."""
         self.stop_by = self.until = None
-        self.stuck = False
+        self.stuck, self.unread = False, ""
         self.process = self.thread = None
         self.hurry = self.call_soon = self.held_up_by = self.interrupt = None
         self.pid = 0

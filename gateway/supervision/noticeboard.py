@@ -87,7 +87,7 @@ class Noticeboard:
         old = self._office.book
         incarnations = {BOSS: 1}
         for name, member in self._members.items():
-            if member.runs or member.state == "waiting":
+            if member.takes_mail:
                 incarnations[name] = member.incarnation
                 incarnations.update(dict.fromkeys(member.mailboxes, member.incarnation))
         policies: dict[str, Policy] = {
@@ -114,7 +114,7 @@ class Noticeboard:
         here = [name for name, each in self._members.items() if each.spec.mode != "fork"]
         heed(self._office, [BOSS, *here])
         for member in self._members.values():
-            if member.spec.mode == "fork" and member.runs and member.pid:
+            if member.spec.mode == "fork" and member.runs and member.takes_mail and member.pid:
                 self._send_book(member)
 
     def carry(self, name: str) -> None:

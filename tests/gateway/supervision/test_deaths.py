@@ -6,6 +6,8 @@ import json
 import os
 import select
 import signal
+from collections import Counter
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -60,6 +62,92 @@ def test_who_waits_for_a_killed_process_gets_a_typed_error_and_its_successor_ans
     first, second = (program.wait_for(f"life {number}") for number in (1, 2))
     assert first != second
     assert program.said.count("death worker") == 1, "the first life was killed"
+
+
+WAITING = dedent("""
+    class Worker(Process):
+        def birth(self):
+            self.add_filter(subject="pid", callback=lambda m: self.reply(m, os.getpid()))
+            self.add_filter(subject="silence", callback=lambda m: None)
+            self.add_filter(subject="change", callback=lambda m: os.execv("/bin/sleep", SLEEP))
+    class Main(Process):
+        def ask(self, subject):
+            try:
+                return self.wait_for_reply(self.send("worker", subject), 20).body
+            except GatewayError as error:
+                return f"{type(error).__name__} {error}"
+        def state(self):
+            (found,) = [each for each in self.wait_for_reply(self.send("boss", "ps")).body
+                        if each["name"] == "worker"]
+            return found["state"]
+    class App(Application):
+        def build(self):
+            self.add_process("worker", Worker, mode="fork", restart=POLICY)
+    SLEEP = ["sleep", "3600"]
+""")
+
+
+@pytest.mark.parametrize("kernel", ["tells at once", "has no futex_waitv"])
+def test_who_knows_of_a_death_finds_it_to_be_over(start: Any, kernel: str) -> None:
+    program = start(
+        WAITING
+        + dedent(f"""
+        POLICY = ONCE
+        from gateway.supervision import death_watch
+        if {kernel == "has no futex_waitv"}:
+            death_watch._FUTEX_WAITV = 9999
+        class Asking(Main):
+            def life(self):
+                for life in range(1, 21):
+                    worker = self.ask("pid")
+                    killer = threading.Timer(0.01, os.kill, (worker, signal.SIGKILL))
+                    killer.start()
+                    say("waited", self.ask("silence"))
+                    say("wrote", self.ask("silence"))
+                    say("state", self.state())
+                    killer.join()
+                    self.start_process("worker")
+                self.die()
+        sys.exit(App(main=Asking, sockets=SOCKETS).run())
+        """)
+    )
+    assert program.end() == 0, program.complaints()
+    killed = "RecipientGoneError 'worker' is away: its OS process was killed, crashed, or left by"
+    assert Counter(line[: len(f"wrote {killed}")] for line in program.said) == {
+        "waited RecipientGoneError 'worker' died before it answered 'silence'": 20,
+        f"wrote {killed}": 20,
+        "state failed": 20,
+    }
+
+
+def test_a_life_that_became_another_program_takes_no_mail_and_goes_on(start: Any) -> None:
+    program = start(
+        WAITING
+        + dedent("""
+        POLICY = SOON
+        class Asking(Main):
+            def life(self):
+                worker = self.ask("pid")
+                say("waited", self.ask("change"))
+                say("state", self.state())
+                say("wrote", self.ask("pid"))
+                os.kill(worker, signal.SIGTERM)
+                while self.state() != "living" or not isinstance(self.ask("pid"), int):
+                    self.light_sleep(0.01)
+                say("anew", self.ask("pid") != worker)
+                self.die()
+        sys.exit(App(main=Asking, sockets=SOCKETS).run())
+        """)
+    )
+    assert program.end() == 0, program.complaints()
+    away = "it became another program, or its OS process cannot end"
+    assert program.said == [
+        "waited RecipientGoneError 'worker' died before it answered 'change'",
+        "state living",
+        f"wrote RecipientGoneError 'worker' is away: {away}",
+        "anew True",
+    ]
+    assert f"worker takes no mail any more: {away}" in program.complaints()
 
 
 def test_who_waits_beside_the_boss_has_its_error_before_the_boss_tells_the_others(

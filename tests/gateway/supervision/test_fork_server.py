@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from gateway.errors import GatewayError
+from gateway.supervision import forking
 from gateway.supervision.fork_server import Exited, Failed, ForkServer, Started
+from gateway.supervision.forking import give_memory_back
 
 
 def test_the_folder_is_free_as_soon_as_main_is_killed(start: Any, sockets: Path) -> None:
@@ -381,3 +383,23 @@ def test_a_machine_that_forks_no_more_says_so_and_nothing_is_left_open(
     with pytest.raises(GatewayError, match="cannot fork"):
         server.start()
     assert server.stop()
+
+
+def test_what_is_free_in_the_heap_is_nobodys() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    freed = [bytearray(2000) for _ in range(20_000)]
+    last = bytearray(2000)  # beyond them, so that the heap cannot end before it
+    del freed
+    before = resident()
+    give_memory_back()
+    assert before - resident() > 20_000_000
+    assert last
+
+
+def test_a_c_library_that_gives_nothing_back_forks_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forking, "_libc", object())
+    give_memory_back()

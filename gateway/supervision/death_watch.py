@@ -120,7 +120,7 @@ class DeathWatch:
         self._is_over = True
         if self._thread.ident is not None:
             self._ring()
-            self._thread.join()
+            self._thread.join(PATIENCE)
         event, self._event = self._event, -1
         os.close(event)
 

@@ -18,12 +18,13 @@ import select
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 
-from gateway.supervision.robust_locks import RobustLocks, held_by
+from gateway.supervision.robust_locks import LET_GO, RobustLocks, held_by
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ SOON = 0.02
 """Seconds within which nearly every OS process has ended that has begun to."""
 
 PATIENCE = 1.0
-"""Seconds that the others are waited for: the machine is busy, or a device holds a thread up."""
+"""Seconds that the rest is waited for: the machine is busy, or a device holds a thread up."""
 
 _PF_EXITING = 4
 _FLAGS = 6
@@ -91,7 +92,9 @@ class DeathWatch:
 
         Of one that holds none nothing is told.
         """
-        if self._futex is None or self._is_over or not self._locks.word(row):
+        if self._futex is None or self._is_over:
+            return
+        if self._locks.word(row) not in (held_by(pid), LET_GO):
             return
         self._rows[pid] = row
         if self._thread.ident is None:
@@ -100,12 +103,16 @@ class DeathWatch:
 
     def forget(self, pid: int) -> None:
         """Watch it no longer: its row is somebody else's next. One that is not watched is fine."""
-        self._rows.pop(pid, None)
+        if self._rows.pop(pid, None) is not None and len(self._rows) >= MOST:
+            # There is room for one that was not watched so far.
+            self._ring()
         with suppress(ValueError):
             self._ending.remove(pid)
 
     def take(self) -> list[int]:
         """Return who has begun to end since this was asked last, and was not forgotten."""
+        if self._event < 0:
+            return []
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
         taken = []
@@ -141,27 +148,28 @@ class DeathWatch:
     # The thread
 
     def _run(self) -> None:
-        while not self._is_over:
-            # Before the list is read: what joins it meanwhile has rung by the time of the sleep.
+        while True:
+            # First: who changes anything of what is read below rings afterwards.
             rung = self._bell.value
+            if self._is_over:
+                return
             watched = list(islice(self._rows.copy().items(), MOST))
-            if not self._tell([pid for pid, row in watched if self._is_let_go(pid, row)]):
+            changed = [(pid, row) for pid, row in watched if self._locks.word(row) != held_by(pid)]
+            if changed:
+                self._tell(changed)
+            else:
                 error = self._sleep(rung, watched)
                 if error and error not in _GOES_ON:
                     log.info("deaths are told of a little later: %s", os.strerror(error))
                     self._is_over = True
 
-    def _is_let_go(self, pid: int, row: int) -> bool:
-        return self._locks.word(row) != held_by(pid)
-
-    def _tell(self, pids: list[int]) -> bool:
-        """Tell of ``pids``, each once and unless it was forgotten; say whether there were any."""
-        for pid in pids:
-            if self._rows.pop(pid, None) is not None:
+    def _tell(self, changed: list[tuple[int, int]]) -> None:
+        """Tell of those who let go of their lock, each once and unless it was forgotten."""
+        for pid, row in changed:
+            # A word that makes no sense, as where somebody wrote over it, is watched no more.
+            if self._rows.pop(pid, None) is not None and self._locks.word(row) == LET_GO:
                 self._ending.append(pid)
-        if pids:
-            os.eventfd_write(self._event, 1)
-        return bool(pids)
+        os.eventfd_write(self._event, 1)
 
     def _sleep(self, rung: int, watched: list[tuple[int, int]]) -> int:
         """Sleep until the bell rings or a lock is let go of; return the error's number, or 0."""
@@ -176,16 +184,29 @@ class DeathWatch:
         return ctypes.get_errno() if found < 0 else 0
 
 
-def has_ended(pidfd: int, pid: int) -> bool:
-    """Wait for the OS process whose first thread let go of its lock; tell whether it has ended.
+def ends_of(pids: Mapping[int, int]) -> Iterator[int]:
+    """Wait for OS processes that have let go of their locks; yield each that has ended.
 
-    One that became another program has not, and is not waited for.
+    ``pids`` are theirs by their pidfds, and the pidfds are what is yielded. One that became
+    another program is not waited for.
     """
+    left = dict(pids)
     poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    if poller.poll(SOON * 1000):
-        return True
-    return _is_exiting(pid) and bool(poller.poll(PATIENCE * 1000))
+    for pidfd in left:
+        poller.register(pidfd, select.POLLIN)
+    for seconds in (SOON, PATIENCE):
+        deadline = monotonic() + seconds
+        while left:
+            ended = poller.poll(max(0.0, deadline - monotonic()) * 1000)
+            for pidfd, _ in ended:
+                poller.unregister(pidfd)
+                del left[pidfd]
+                yield pidfd
+            if not ended:
+                break
+        for pidfd in [pidfd for pidfd, pid in left.items() if not _is_exiting(pid)]:
+            poller.unregister(pidfd)
+            del left[pidfd]
 
 
 def _is_exiting(pid: int) -> bool:

@@ -20,7 +20,7 @@ from gateway.bus.office import Office
 from gateway.mail.message import Message
 from gateway.supervision.accounts import Accounts
 from gateway.supervision.clerk import Clerk
-from gateway.supervision.death_watch import DeathWatch, has_ended
+from gateway.supervision.death_watch import DeathWatch, ends_of
 from gateway.supervision.exit_status import in_words
 from gateway.supervision.fork_server import Exited, Failed
 from gateway.supervision.member import KILLED, Member
@@ -72,26 +72,27 @@ class Deaths:
         """OS processes have begun to end, as their locks say: nobody waits for them any longer.
 
         Their books stay open, and nobody is started anew, until the kernel has taken them
-        apart. In that millisecond the boss hears nobody: who knows of the death, and asks
-        for a successor at once, finds the life ended.
+        apart. In that millisecond, or second at the most, the boss hears nobody: who knows
+        of the death, and asks for a successor at once, finds the life ended.
         """
         self._clerk.catch_up()
-        found = [
-            member
+        ending = {
+            member.pidfd: member
             for member in self._members.values()
             if member.pid in pids and member.pidfd >= 0 and not member.said_dead
-        ]
-        for member in found:
+        }
+        if not ending:
+            return
+        for member in ending.values():
             member.unread = member.why or KILLED
-        if found:
+        self._board.tell_book()
+        for pidfd in ends_of({pidfd: member.pid for pidfd, member in ending.items()}):
+            self._judge(ending.pop(pidfd))
+        for member in ending.values():
+            member.unread = _GOES_ON
             self._board.tell_book()
-        for member in found:
-            if has_ended(member.pidfd, member.pid):
-                self._judge(member)
-            else:
-                member.unread = _GOES_ON
-                self._board.tell_book()
-                log.warning("%s takes no mail any more: %s", member.spec.name, _GOES_ON)
+            self._board.move(member, member.state, _GOES_ON)
+            log.warning("%s takes no mail any more: %s", member.spec.name, _GOES_ON)
 
     def child_died(self, member: Member) -> None:
         """An OS process has ended, as its pidfd says."""

@@ -26,6 +26,8 @@ SPACE = 64
 
 WAITERS = 0x80000000
 OWNER_DIED = 0x40000000
+LET_GO = OWNER_DIED | WAITERS
+"""The word of a lock that was held, and whose owner died."""
 
 _ROBUST = _SHARED = 1
 _WORDS = SPACE // 4
@@ -53,6 +55,7 @@ class RobustLocks:
         address, word = self.address(row), row * _WORDS
         self._words[word : word + _WORDS] = _UNLOCKED
         if not self._make_locked(address) or self._words[word] != get_native_id():
+            self._words[word] = 0
             return False
         # In this thread, so that its death comes before this or after it.
         self._words[word] |= WAITERS
@@ -102,5 +105,7 @@ def _find_mutex() -> MakeLocked:
     trial = ctypes.addressof(scratch)
     if any(steps) or not make_locked(trial):
         return lambda address: False
+    owner = ctypes.c_uint32.from_buffer(scratch).value
     unlock(trial)
-    return make_locked
+    # Another C library may have something else come first.
+    return make_locked if owner == get_native_id() else lambda address: False

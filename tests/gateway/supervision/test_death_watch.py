@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -20,7 +21,7 @@ from unittest.mock import Mock
 import pytest
 
 from gateway.supervision import death_watch
-from gateway.supervision.death_watch import MOST, DeathWatch, has_ended
+from gateway.supervision.death_watch import MOST, DeathWatch, ends_of
 from gateway.supervision.robust_locks import OWNER_DIED, RobustLocks, held_by
 
 PATIENCE = 20.0
@@ -165,7 +166,7 @@ def test_a_row_that_is_not_there_is_refused(locks: RobustLocks) -> None:
             locks.hold(row)
 
 
-@pytest.mark.parametrize("how", ["missing", "failing", "another word"])
+@pytest.mark.parametrize("how", ["missing", "failing", "another word", "another layout"])
 def test_a_c_library_without_such_a_lock_leaves_everybody_without(
     monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -176,7 +177,10 @@ def test_a_c_library_without_such_a_lock_leaves_everybody_without(
         def __getattr__(self, name: str) -> Any:
             if how == "missing":
                 raise AttributeError(name)
-            return Mock(return_value=errno.ENOTSUP if how == "failing" else 0)
+            status = errno.ENOTSUP if how == "failing" else 0
+            if name == "pthread_mutex_init" and how == "another layout":
+                return lambda mutex, _: ctypes.memset(mutex, 4, 1) and 0
+            return Mock(return_value=status)
 
     monkeypatch.setattr(ctypes, "CDLL", Libc)
     locks = RobustLocks(1)
@@ -344,35 +348,94 @@ def test_nothing_is_left_of_a_watch_that_is_closed(owner: Make, locks: RobustLoc
         os.fstat(descriptor)
 
 
+def test_a_word_that_makes_no_sense_is_nobodys_death(
+    locks: RobustLocks, owner: Make, watch: DeathWatch
+) -> None:
+    strange, other = owner(0), owner(1)
+    for row, each in enumerate((strange, other)):
+        watch.watch(each.pid, row)
+    locks._words[0] = 132
+    watch.watch(strange.pid, 0)
+    other.kill()
+    told = told_by(watch)
+    assert (told or told_by(watch)) == [other.pid]
+    assert strange.pid not in watch._rows
+
+
+def test_who_closes_it_as_its_thread_is_about_to_sleep_waits_for_nothing(
+    owner: Make, locks: RobustLocks
+) -> None:
+    class ClosedThen(DeathWatch):
+        over = False
+
+        @property
+        def _is_over(self) -> bool:
+            was, self.over = self.over, self.over or threading.current_thread() is self._thread
+            if self.over and not was:
+                self._ring()
+            return was
+
+        @_is_over.setter
+        def _is_over(self, value: bool) -> None:
+            self.over = value
+
+    watch = ClosedThen(locks)
+    watch.watch(owner(0).pid, 0)
+    watch._thread.join(PATIENCE)
+    assert not watch._thread.is_alive()
+    watch.close()
+    assert watch.take() == []
+
+
 # What ends
+
+
+def have_ended(*owners: Owner) -> list[int]:
+    return sorted(ends_of({each.pidfd: each.pid for each in owners}))
 
 
 def test_a_killed_one_has_ended(owner: Make) -> None:
     killed = owner(0)
     killed.kill()
-    assert has_ended(killed.pidfd, killed.pid)
+    assert has_exited(killed.pidfd)
+    assert have_ended(killed) == [killed.pidfd]
 
 
 def test_a_reaped_one_has_ended(owner: Make) -> None:
     killed = owner(0)
     killed.kill()
     killed.reap()
-    assert has_ended(killed.pidfd, killed.pid)
+    assert have_ended(killed) == [killed.pidfd]
 
 
 def test_one_that_became_another_program_is_not_waited_for(
     owner: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(death_watch, "PATIENCE", 3600.0)
-    lives = owner(0)
-    assert not has_ended(lives.pidfd, lives.pid)
+    assert have_ended(owner(0)) == []
 
 
-def test_one_that_takes_its_time_is_waited_for(owner: Make, monkeypatch: Any) -> None:
-    lives = owner(0)
+def test_those_that_take_their_time_are_waited_for_together(
+    owner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lasting = [owner(row) for row in range(3)]
     monkeypatch.setattr(death_watch, "SOON", 0.0)
+    monkeypatch.setattr(death_watch, "PATIENCE", PATIENCE)
+    # To the kernel they live.
     monkeypatch.setattr(death_watch, "_PF_EXITING", -1)
-    killer = threading.Timer(0.05, lives.kill)
-    killer.start()
-    assert has_ended(lives.pidfd, lives.pid)
-    killer.join()
+    ends = ends_of({each.pidfd: each.pid for each in lasting})
+    for each in reversed(lasting):
+        threading.Timer(0.05, each.kill).start()
+        assert next(ends) == each.pidfd
+    assert list(ends) == []
+
+
+def test_those_that_cannot_end_are_waited_for_so_long_in_all(
+    owner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lasting = [owner(row) for row in range(20)]
+    monkeypatch.setattr(death_watch, "PATIENCE", 0.2)
+    monkeypatch.setattr(death_watch, "_PF_EXITING", -1)
+    began = monotonic()
+    assert have_ended(*lasting) == []
+    assert monotonic() - began < 2.0, "20 of them one after the other would take 4 s"

@@ -6,16 +6,24 @@ import json
 import os
 import select
 import signal
+import subprocess
 from collections import Counter
+from collections.abc import Iterator
+from random import Random
 from textwrap import dedent
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from gateway.application import Application
+from gateway.clock import RealClock
 from gateway.mail.message import Message
 from gateway.process.process import Process
-from gateway.supervision.restart import RestartPolicy
+from gateway.supervision.deaths import Deaths
+from gateway.supervision.member import KILLED, Member
+from gateway.supervision.restart import RestartPolicy, Restarts
+from gateway.supervision.spec import ProcessSpec
 
 
 def test_who_waits_for_a_killed_process_gets_a_typed_error_and_its_successor_answers(
@@ -79,7 +87,7 @@ WAITING = dedent("""
         def state(self):
             (found,) = [each for each in self.wait_for_reply(self.send("boss", "ps")).body
                         if each["name"] == "worker"]
-            return found["state"]
+            return found["state"], found["cause"]
     class App(Application):
         def build(self):
             self.add_process("worker", Worker, mode="fork", restart=POLICY)
@@ -104,7 +112,7 @@ def test_who_knows_of_a_death_finds_it_to_be_over(start: Any, kernel: str) -> No
                     killer.start()
                     say("waited", self.ask("silence"))
                     say("wrote", self.ask("silence"))
-                    say("state", self.state())
+                    say("state", self.state()[0])
                     killer.join()
                     self.start_process("worker")
                 self.die()
@@ -112,10 +120,10 @@ def test_who_knows_of_a_death_finds_it_to_be_over(start: Any, kernel: str) -> No
         """)
     )
     assert program.end() == 0, program.complaints()
-    killed = "RecipientGoneError 'worker' is away: its OS process was killed, crashed, or left by"
-    assert Counter(line[: len(f"wrote {killed}")] for line in program.said) == {
+    away = "wrote RecipientGoneError 'worker' is away: "
+    assert Counter(away if line.startswith(away) else line for line in program.said) == {
         "waited RecipientGoneError 'worker' died before it answered 'silence'": 20,
-        f"wrote {killed}": 20,
+        away: 20,
         "state failed": 20,
     }
 
@@ -129,10 +137,10 @@ def test_a_life_that_became_another_program_takes_no_mail_and_goes_on(start: Any
             def life(self):
                 worker = self.ask("pid")
                 say("waited", self.ask("change"))
-                say("state", self.state())
+                say("state", *self.state())
                 say("wrote", self.ask("pid"))
                 os.kill(worker, signal.SIGTERM)
-                while self.state() != "living" or not isinstance(self.ask("pid"), int):
+                while self.state()[0] != "living" or not isinstance(self.ask("pid"), int):
                     self.light_sleep(0.01)
                 say("anew", self.ask("pid") != worker)
                 self.die()
@@ -143,7 +151,7 @@ def test_a_life_that_became_another_program_takes_no_mail_and_goes_on(start: Any
     away = "it became another program, or its OS process cannot end"
     assert program.said == [
         "waited RecipientGoneError 'worker' died before it answered 'change'",
-        "state living",
+        f"state living {away}",
         f"wrote RecipientGoneError 'worker' is away: {away}",
         "anew True",
     ]
@@ -805,3 +813,91 @@ def test_an_end_in_order_is_told_as_that_however_often(limit: float | None) -> N
     assert not {"failed", "degraded"} & {state for state, _ in told}
     cause = "it ended by itself" if limit is None else "its limit of 8 s was over"
     assert told.count(("ended", cause)) == 10
+
+
+# The lock of an OS process has told
+
+
+class Told:
+    """`Deaths` of one member with an OS process, and what it was said to do, in order."""
+
+    def __init__(self) -> None:
+        self.popen = subprocess.Popen(["sleep", "3600"])
+        self.member = Member(ProcessSpec("worker", Process), Restarts(RestartPolicy(), Random(1)))
+        self.member.state, self.member.pid = "living", self.popen.pid
+        self.member.pidfd = os.pidfd_open(self.popen.pid)
+        self.done = Mock()
+        self.deaths = Deaths(
+            Mock(clock=RealClock()),
+            Mock(),
+            self.done.board,
+            self.done.accounts,
+            self.done.clerk,
+            {"worker": self.member},
+            death_watch=self.done.watch,
+            temporary=None,
+            is_stopping=lambda: False,
+            on_bound_end=self.done.bound_end,
+        )
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+
+    def calls(self) -> list[str]:
+        return [name for name, _, _ in self.done.mock_calls]
+
+    def close(self) -> None:
+        self.kill()
+        if self.member.pidfd >= 0:
+            os.close(self.member.pidfd)
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    made = Told()
+    yield made
+    made.close()
+
+
+def test_everybody_is_told_of_a_death_before_its_os_process_has_ended(told: Told) -> None:
+    def tell_book() -> None:
+        if not told.member.unread:
+            return
+        assert not told.member.takes_mail
+        assert told.member.absence == KILLED
+        assert told.popen.poll() is None, "it has not ended yet"
+        told.kill()
+
+    told.done.board.tell_book.side_effect = tell_book
+    pid = told.member.pid
+    told.deaths.begun([pid])
+    assert told.calls()[:3] == ["clerk.catch_up", "board.tell_book", "watch.forget"]
+    told.done.watch.forget.assert_called_once_with(pid)
+    told.done.clerk.catch_up.assert_called_once_with()
+    told.done.accounts.close.assert_called_once_with(told.member)
+    assert (told.member.state, told.member.unread) == ("failed", "")
+
+
+def test_what_a_life_said_of_its_end_comes_before_its_lock(told: Told) -> None:
+    def catch_up() -> None:
+        told.member.said_dead = True
+
+    told.done.clerk.catch_up.side_effect = catch_up
+    told.deaths.begun([told.member.pid])
+    assert told.calls() == ["clerk.catch_up"]
+    assert told.member.takes_mail
+
+
+def test_a_death_is_left_to_the_pidfd_where_that_is_on_its_way(told: Told) -> None:
+    os.close(told.member.pidfd)
+    told.member.pidfd = -1
+    told.deaths.begun([told.member.pid])
+    assert told.calls() == ["clerk.catch_up"]
+    assert told.member.takes_mail
+
+
+def test_the_lock_of_somebody_else_is_nobodys_death(told: Told) -> None:
+    told.deaths.begun([told.member.pid + 1])
+    assert told.calls() == ["clerk.catch_up"]
+    assert told.member.takes_mail

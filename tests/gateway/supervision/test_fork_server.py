@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.supervision import forking
+from gateway.supervision import fork_server, forking
 from gateway.supervision.fork_server import Exited, Failed, ForkServer, Started
 from gateway.supervision.forking import give_memory_back
 
@@ -403,3 +403,21 @@ def test_a_c_library_that_gives_nothing_back_forks_all_the_same(
 ) -> None:
     monkeypatch.setattr(forking, "_libc", object())
     give_memory_back()
+
+
+def test_the_server_is_forked_when_the_heap_has_given_back_what_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+    forked = os.fork
+
+    def fork() -> int:
+        done.append("forked")
+        return forked()
+
+    monkeypatch.setattr(fork_server, "give_memory_back", lambda: done.append("gave back"))
+    monkeypatch.setattr(os, "fork", fork)
+    server = ForkServer(lambda *_: 0, lambda *_: 0)
+    server.start()
+    server.stop()
+    assert done == ["gave back", "forked"]

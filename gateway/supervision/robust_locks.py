@@ -55,7 +55,6 @@ class RobustLocks:
         address, word = self.address(row), row * _WORDS
         self._words[word : word + _WORDS] = _UNLOCKED
         if not self._make_locked(address) or self._words[word] != get_native_id():
-            self._words[word] = 0
             return False
         # In this thread, so that its death comes before this or after it.
         self._words[word] |= WAITERS

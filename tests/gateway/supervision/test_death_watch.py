@@ -228,6 +228,7 @@ def test_one_that_died_before_it_was_watched_is_told_of(owner: Make, watch: Deat
 def test_who_holds_no_lock_is_not_watched(owner: Make, watch: DeathWatch) -> None:
     free, other = owner(0), owner(1)
     watch.watch(free.pid, 7)
+    assert watch._thread.ident is None, "nobody is watched yet"
     watch.watch(other.pid, 1)
     free.kill()
     free.reap()

@@ -36,7 +36,7 @@ class Author:
         self.environment = {
             **environment,
             "PYTHONPATH": f"{self.site}{os.pathsep}{ROOT}",
-            "GATEWAY_SOCKET": str(folder / "gateway.sock"),
+            "GATEWAY_SOCKET": str(folder / "sockets" / "gateway.sock"),
         }
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -94,21 +94,15 @@ def test_the_pages_commands_are_the_gateways(author: Author) -> None:
 
 @pytest.fixture
 def gateway(author: Author) -> Iterator[Author]:
-    """The gateway of the page, with the simulated board at another place than /tmp."""
+    """The gateway of the page, with its sockets and the simulated board in a folder of their own."""
     options = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
     pip = ["install", "--quiet", "--no-deps", *options, "--target", str(author.site)]
     installed = author.run("pip", *pip, "./greenhouse")
     assert installed.returncode == 0, installed.stderr
     port = author.folder / "board"
-    text = (
-        blocks("toml")[0]
-        .text.replace("/tmp/greenhouse", str(port))
-        .replace(
-            "[routes.unix_socket]",
-            f'[routes.unix_socket]\npath = "{author.environment["GATEWAY_SOCKET"]}"',
-        )
-    )
-    (author.folder / "gateway.toml").write_text(text)
+    text = blocks("toml")[0].text.replace("/tmp/greenhouse", str(port))
+    ours = f'[gateway]\nsockets = "{author.folder / "sockets"}"\n\n'
+    (author.folder / "gateway.toml").write_text(ours + text)
     simulator = ["greenhouse_driver.simulator", "--link", str(port)]
     started = [author.start(*simulator), author.start("gateway", "run", "-c", "gateway.toml")]
     try:

@@ -42,7 +42,6 @@ _WAKE = 1
 _WORD_OF_32_BITS = 2
 _GOES_ON = (errno.EAGAIN, errno.EINTR)
 
-
 SOON = 0.02
 """Seconds within which nearly every OS process has ended that has begun to."""
 

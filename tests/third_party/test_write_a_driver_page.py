@@ -94,7 +94,7 @@ def test_the_pages_commands_are_the_gateways(author: Author) -> None:
 
 @pytest.fixture
 def gateway(author: Author) -> Iterator[Author]:
-    """The gateway of the page, with its sockets and the simulated board in a folder of their own."""
+    """The gateway of the page, with its sockets and the simulated board in another folder."""
     options = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
     pip = ["install", "--quiet", "--no-deps", *options, "--target", str(author.site)]
     installed = author.run("pip", *pip, "./greenhouse")

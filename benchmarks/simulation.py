@@ -142,12 +142,12 @@ def bare_batons(hours: float) -> float:
 def measure(hours: float) -> dict[str, Any]:
     """Return every figure of one run."""
     days, ratios = [], []
-    short = min(hours, 1.0) / 2
+    half = min(hours, 1.0) / 2
     for run in (day, day, day_elsewhere):
-        bare = bare_batons(short)
+        before = bare_batons(half)
         days.append(run(hours))
-        bare += bare_batons(short)
-        ratios.append(days[-1].seconds / (bare * hours / (2 * short)))
+        bare = (before + bare_batons(half)) / (2 * half)
+        ratios.append(days[-1].seconds / hours / bare)
     first = days[0]
     counts = list(first.ledger.values())
     total = {name: sum(ledger[name] for ledger in counts) for name in counts[0]}

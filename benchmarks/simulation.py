@@ -7,8 +7,8 @@ of mail must be the same each time.
 
 ``day_vs_bare_batons`` is the median of ``run_vs_bare_batons``: each run over
 what twenty bare threads need that hand on a lock as often, with no letter, no
-supervisor and no process; half an hour of it before the run and half an hour
-after it, scaled, so that a machine that was slow meanwhile is slow in both.
+supervisor and no process. They run after each virtual hour, for a twentieth of
+what that handed on, so that a machine that is slow for a while is slow in both.
 """
 
 from __future__ import annotations
@@ -29,10 +29,14 @@ from benchmarks.measure import pinned, show
 from gateway.application import Application
 from gateway.mail.message import Message
 from gateway.process.process import Process
+from gateway.supervision.simulation import as_batch_on_one_core
 
 PROCESSES = 20
 SEED = 1
 HASH_SEEDS = ("1", "271828")
+HOUR = 3600.0
+BARE = 0.05
+"""Of what each virtual hour handed on, the part that bare threads hand on after it."""
 
 
 class Neighbour(Process):
@@ -63,11 +67,28 @@ class Street(Application):
             )
 
 
+class Stopwatch:
+    """Adds up what each ``with`` of it takes."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.cpu_seconds = 0.0
+
+    def __enter__(self) -> None:
+        self.seconds -= perf_counter()
+        self.cpu_seconds -= process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += perf_counter()
+        self.cpu_seconds += process_time()
+
+
 class Day(NamedTuple):
     """What one run took and what it came to."""
 
     seconds: float
     cpu_seconds: float
+    bare_seconds: float
     digest: str
     events: int
     ledger: dict[str, dict[str, int]]
@@ -80,13 +101,21 @@ class Day(NamedTuple):
 
 def day(hours: float) -> Day:
     """Simulate ``hours`` and return what they came to."""
-    began, cpu_began = perf_counter(), process_time()
-    outcome = Street().simulate(until=hours * 3600.0, seed=SEED)
-    seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began
+    watch, bare_seconds = Stopwatch(), 0.0
+    with watch:
+        simulation = Street().simulation(until=hours * HOUR, seed=SEED)
+    with simulation:
+        while not simulation.has_ended:
+            with watch:
+                simulation.run_until(simulation.time + HOUR)
+            bare_seconds += bare_batons(BARE * min(hours, 1.0)) / BARE
+        outcome = simulation.outcome()
     if outcome.status:
         raise SystemExit("the application failed; see the log above")
     ledger = {name: dict(balance._asdict()) for name, balance in outcome.ledger.items()}
-    return Day(seconds, cpu_seconds, outcome.digest, outcome.events, ledger)
+    return Day(
+        watch.seconds, watch.cpu_seconds, bare_seconds, outcome.digest, outcome.events, ledger
+    )
 
 
 def day_elsewhere(hours: float) -> Day:
@@ -113,7 +142,7 @@ def bare_batons(hours: float) -> float:
     done = allocate_lock()
     for lock in (*turns, done):
         lock.acquire()
-    frames = int(hours * 3600.0 * 1.5)
+    frames = int(hours * HOUR * 1.5)
 
     def live(number: int, turn: LockType, following: LockType) -> None:
         for _ in range(frames):
@@ -128,8 +157,9 @@ def bare_batons(hours: float) -> float:
         Thread(target=live, args=(number, turns[number], turns[(number + 1) % PROCESSES]))
         for number in range(PROCESSES)
     ]
-    for thread in threads:
-        thread.start()
+    with as_batch_on_one_core():
+        for thread in threads:
+            thread.start()
     began = perf_counter()
     turns[0].release()
     done.acquire()
@@ -141,13 +171,8 @@ def bare_batons(hours: float) -> float:
 
 def measure(hours: float) -> dict[str, Any]:
     """Return every figure of one run."""
-    days, ratios = [], []
-    half = min(hours, 1.0) / 2
-    for run in (day, day, day_elsewhere):
-        before = bare_batons(half)
-        days.append(run(hours))
-        bare = (before + bare_batons(half)) / (2 * half)
-        ratios.append(days[-1].seconds / hours / bare)
+    days = [run(hours) for run in (day, day, day_elsewhere)]
+    ratios = [each.seconds / each.bare_seconds for each in days]
     first = days[0]
     counts = list(first.ledger.values())
     total = {name: sum(ledger[name] for ledger in counts) for name in counts[0]}

@@ -79,10 +79,10 @@ def _live(process: Process) -> None:
         if agenda.is_busy:
             process._do_what_is_due()
             left = agenda.left(monotonic())
-        if has_life and frames.due is not None:
+        due = frames.due
+        if has_life and due is not None:
             now = monotonic()
-            until_frame = frames.due - now
-            left = min(MOST if left is None else left, until_frame)
+            until_frame = due - now
             if until_frame <= 0:
                 frames.advance(now)
                 process.life()
@@ -91,6 +91,8 @@ def _live(process: Process) -> None:
                 if process._child_error is not None:
                     raise process._child_error
                 continue
+            if left is None or until_frame < left:
+                left = min(MOST, until_frame)
         message = box.get(left)
         if message is not None:
             handle(message)

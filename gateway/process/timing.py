@@ -77,13 +77,17 @@ class Frames:
         frequency = self.frequency
         if not frequency:
             return
-        following = self._index + 1
-        earliest = int((now - self._start) * frequency) + 1
-        if earliest > following:
-            self.missed += earliest - following
-            following = earliest
+        self._index = following = self._index + 1
+        self.due = due = self._start + following / frequency
+        if due <= now:
+            self._skip(now)
+
+    def _skip(self, now: float) -> None:
+        """Plan the first frame after ``now``, and count those before it as missed."""
+        following = int((now - self._start) * self.frequency) + 1
+        self.missed += following - self._index
         self._index = following
-        self.due = self._start + following / frequency
+        self._plan()
 
     def _plan(self) -> None:
         self.due = self._start + self._index / self.frequency if self.frequency else None

@@ -128,7 +128,7 @@ class Simulation:
 
         self._stop = stop
         self._main = self.baton.thread(main, name="main")
-        with _pinned():
+        with as_batch_on_one_core():
             self._main.start()
 
     def note_failure(self, process: str, error: str) -> None:
@@ -264,7 +264,7 @@ class Simulation:
 
 
 @contextmanager
-def _pinned() -> Iterator[None]:
+def as_batch_on_one_core() -> Iterator[None]:
     """Have the threads that are started here stay on one core, as a batch.
 
     Only one of them runs at a time. Who is woken on another core costs four

@@ -49,7 +49,6 @@ from gateway.bus.office import Office
 from gateway.bus.rings import Rings
 from gateway.bus.self_pipe import SelfPipe
 from gateway.bus.spool_terms import SpoolTerms
-from gateway.bus.timeout import MOST
 from gateway.clock import Clock, RealClock
 from gateway.errors import ConfigError, GatewayError, in_words
 from gateway.process.context import Mode
@@ -78,6 +77,7 @@ from gateway.supervision.stop_signals import StopSignals
 from gateway.supervision.systemd import Systemd
 from gateway.supervision.temporary import clear
 from gateway.supervision.undoing import Undoing
+from gateway.timeout import MOST
 
 log = logging.getLogger(__name__)
 

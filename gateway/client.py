@@ -28,9 +28,10 @@ from typing import Any, Self
 
 from gateway.client_exchange import Exchange
 from gateway.client_following import Copy, Publication, Tail, Tap
-from gateway.client_line import LARGEST, VARIABLE, Line
+from gateway.client_line import LARGEST, VARIABLE
 from gateway.errors import ProtocolError
 from gateway.mail.body import checked
+from gateway.timeout import USUAL, in_seconds
 
 __all__ = ["LARGEST", "SOCKET", "VARIABLE", "Client", "Copy", "Publication", "Tail", "Tap"]
 
@@ -45,17 +46,20 @@ class Client:
     """A program's way into the gateway that listens at ``path``.
 
     Without ``path`` it is what `VARIABLE` says, or `SOCKET`. ``timeout`` is how
-    long, in seconds, the gateway may take for what concerns no recipient.
+    long, in seconds, the gateway may take for what concerns no recipient. As every
+    time-out it is a `TypeError` where it is no number, a `ValueError` as inf or nan.
 
     All methods raise a `GatewayError` that says what to do:
     `RecipientGoneError` where nobody listens or the gateway ended,
     `RefusedError` where the user may not, `CallTimeoutError` at the deadline.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, timeout: float = 5.0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, timeout: float = USUAL
+    ) -> None:
         self.path = Path(path or os.environ.get(VARIABLE) or SOCKET)
-        self._timeout = timeout
-        self.exchange = Exchange(self.path, timeout)
+        self._timeout = in_seconds(timeout)
+        self.exchange = Exchange(self.path, self._timeout)
         """What carries the requests."""
         self.calls: Any = None
         """The calls that this program has made, if any; see `gateway.rpc`."""
@@ -71,12 +75,13 @@ class Client:
     ) -> None:
         self.close()
 
-    def ask(self, to: str, subject: str, body: Any = None, *, timeout: float = 5.0) -> Any:
+    def ask(self, to: str, subject: str, body: Any = None, *, timeout: float = USUAL) -> Any:
         """Write a letter and return the body of its answer, within ``timeout`` seconds.
 
         Raises the error with which the recipient, or whatever is on the way
         to it, declined.
         """
+        timeout = in_seconds(timeout)
         request = {
             "op": "send",
             "to": to,
@@ -108,7 +113,7 @@ class Client:
         seconds without a publication. None is for ever.
         """
         request = {"op": "tail", "pattern": pattern}
-        return Tail(Line(self.path, self._timeout), request, self._timeout, patience)
+        return Tail(self.path, request, self._timeout, patience)
 
     def tap(
         self,
@@ -133,7 +138,7 @@ class Client:
             "subject": subject,
             "kinds": list(kinds),
         }
-        return Tap(Line(self.path, self._timeout), request, self._timeout, patience)
+        return Tap(self.path, request, self._timeout, patience)
 
     def log_level(self, level: str = "", name: str = "") -> dict[str, Any]:
         """Log ``name``, a process, a logger or ``""`` for all, from ``level`` upwards.

@@ -9,12 +9,14 @@ Refused: to be followed without an end, where there is a patience (`CallTimeoutE
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from gateway.client_line import Line
 from gateway.errors import error_from
+from gateway.timeout import in_seconds
 
 
 class Publication(NamedTuple):
@@ -58,13 +60,18 @@ class Copy(NamedTuple):
 
 
 class Followed:
-    """What comes of itself on a line of its own; close it, or use it as a context."""
+    """What comes of itself on a line of its own to ``path``; close it, or use it as a context.
+
+    The gateway may take ``timeout`` seconds to say that it stands, and ``patience`` for each
+    that follows; None is for ever.
+    """
 
     def __init__(
-        self, line: Line, request: dict[str, Any], timeout: float, patience: float | None
+        self, path: Path, request: dict[str, Any], timeout: float, patience: float | None
     ) -> None:
-        self._line = line
-        self._patience = patience
+        # First: what is refused here leaves no connection.
+        self._patience = None if patience is None else in_seconds(patience, "patience")
+        self._line = line = Line(path, timeout)
         deadline = monotonic() + timeout
         try:
             if not line.write({"id": 1, **request}, deadline):

@@ -3,7 +3,7 @@
 Any thread may wait, and reads meanwhile. A wait ends with the reply, at its
 deadline, or as soon as whoever was asked is known to be dead.
 
-Refused: to wait without a deadline (`gateway.bus.timeout`).
+Refused: to wait without a deadline (`gateway.timeout`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from gateway.bus.intake import LOOK_EVERY, Intake
 from gateway.bus.lanes import Call, Turn
 from gateway.bus.leading import Standing, release
 from gateway.bus.ledger import PASSED_ON, TAKING
-from gateway.bus.timeout import MOST, USUAL, in_seconds
 from gateway.errors import CallTimeoutError, RecipientGoneError
 from gateway.mail.message import Message, error_in
+from gateway.timeout import MOST, USUAL, in_seconds
 
 
 class ReplyWaits(Intake):

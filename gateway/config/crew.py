@@ -41,7 +41,7 @@ ClassName = Annotated[
     Meta(pattern=r"^[\w.]+:[\w.]+\Z", description="a class of a module, as module:qualname"),
 ]
 LONGEST = 2_000_000
-"""Seconds, some 23 days: nobody waits for longer (`gateway.bus.timeout`)."""
+"""Seconds, some 23 days: nobody waits for longer (`gateway.timeout`)."""
 Seconds = Annotated[float, Meta(gt=0, le=LONGEST)]
 Hertz = Annotated[float, Meta(ge=0, le=10_000)]
 Letters = Annotated[int, Meta(ge=1)]

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
-from gateway.bus.timeout import MOST
+from gateway.timeout import MOST
 
 Callback = Callable[[], object]
 

@@ -23,9 +23,9 @@ from contextlib import (
 )
 from typing import Any
 
-from gateway.bus.timeout import in_seconds
 from gateway.errors import CallTimeoutError
 from gateway.process.locks import Locks
+from gateway.timeout import in_seconds
 
 Owner = int | asyncio.Task[Any]
 """The identifier of a thread, or a task."""

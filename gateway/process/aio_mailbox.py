@@ -15,8 +15,8 @@ import asyncio
 from typing import Any
 
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.timeout import USUAL, in_seconds
 from gateway.mail.message import Message
+from gateway.timeout import USUAL, in_seconds
 
 IN_A_ROW = 16
 """Letters that one process handles before the others on its loop get a turn."""

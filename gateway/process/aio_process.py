@@ -45,7 +45,6 @@ from math import inf
 from threading import get_ident
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from gateway.bus.timeout import FAR, USUAL, in_seconds
 from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.address import Address
 from gateway.mail.filters import Callback, Run, in_turn
@@ -60,6 +59,7 @@ from gateway.process.porters import Porters
 from gateway.process.process import Process
 from gateway.process.subscription import Subscription
 from gateway.process.tasks import ChildTasks
+from gateway.timeout import FAR, USUAL, in_seconds
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,6 @@ from typing import Any, Protocol
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.bus.timeout import FAR, in_seconds
 from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
 from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_short, in_turn
 from gateway.mail.message import MAP, UNSOLICITED, Message, bounce_of, is_solicited
@@ -32,6 +31,7 @@ from gateway.process.agenda import Agenda, Alarm
 from gateway.process.subscription import Subscription
 from gateway.process.whereabouts import handles_letters
 from gateway.process.writer import Writer
+from gateway.timeout import FAR, in_seconds
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager
 from time import monotonic
 from typing import Protocol
 
-from gateway.bus.timeout import in_seconds
 from gateway.errors import CallTimeoutError
+from gateway.timeout import in_seconds
 
 
 class Lock(Protocol):

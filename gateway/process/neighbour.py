@@ -16,10 +16,10 @@ from typing import Any
 from gateway.bus.directory import BOSS
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.shortage import SHORT, short_for
-from gateway.bus.timeout import in_seconds
 from gateway.errors import GatewayError
 from gateway.mail.address import Address
 from gateway.process.subscriber import Subscriber
+from gateway.timeout import in_seconds
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.bus.timeout import in_seconds
 from gateway.errors import RecipientGoneError
 from gateway.mail.filters import Callback, Run, in_turn
 from gateway.process.callback_threads import CallbackThreads
@@ -26,6 +25,7 @@ from gateway.process.locks import Lock, Locks
 from gateway.process.neighbour import Neighbour
 from gateway.process.signals import SignalCallback, Signals, signal_names
 from gateway.process.threads import ChildThreads
+from gateway.timeout import in_seconds
 
 _THREAD = "_thread_"
 

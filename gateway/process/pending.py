@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Generator
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from gateway.bus.timeout import in_seconds
+from gateway.timeout import in_seconds
 
 T = TypeVar("T")
 

@@ -25,13 +25,13 @@ from math import inf
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gateway.bus.timeout import FAR, in_seconds
 from gateway.mail.message import Message
 from gateway.process.callbacks import DEVICE_EVENTS, Callbacks, Event, EventCallback
 from gateway.process.context import Context, RunLevel
 from gateway.process.marks import marks_of
 from gateway.process.owner import Owner
 from gateway.process.timing import Frames, TimeFrame
+from gateway.timeout import FAR, in_seconds
 
 
 class Process(Owner):

@@ -7,10 +7,10 @@ after ``death``, to the supervisor that called.
 
 from __future__ import annotations
 
-from gateway.bus.timeout import MOST
 from gateway.process.process import Process
 from gateway.process.stray import heed_forks
 from gateway.process.whereabouts import enter
+from gateway.timeout import MOST
 
 BETWEEN_FRAMES = 64
 """Letters that are handled at once between two frames, where there are as many."""

@@ -12,8 +12,8 @@ Refused: a process whose mailbox does not ring (`gateway.bus.doorbell`).
 from __future__ import annotations
 
 from gateway.bus.doorbell import Doorbell
-from gateway.bus.timeout import MOST
 from gateway.process.process import Process
+from gateway.timeout import MOST
 
 AT_ONCE = 64
 """Letters that one step handles at the most."""

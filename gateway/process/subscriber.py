@@ -19,7 +19,6 @@ from msgspec import to_builtins
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.spool_terms import SpoolTerms
-from gateway.bus.timeout import in_seconds
 from gateway.errors import GatewayError
 from gateway.mail.body import checked
 from gateway.mail.codec import decode, encode
@@ -28,6 +27,7 @@ from gateway.mail.message import NORMAL, Message
 from gateway.mail.topic import check_pattern, check_topic
 from gateway.process.correspondent import Correspondent
 from gateway.process.subscription import Subscription
+from gateway.timeout import in_seconds
 
 if TYPE_CHECKING:
     from gateway.bus.spool import SpoolReader

@@ -15,7 +15,7 @@ from math import inf
 from time import monotonic
 
 from gateway.bus.self_pipe import SelfPipe
-from gateway.bus.timeout import MOST
+from gateway.timeout import MOST
 
 
 class Wakeup:

@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from gateway.bus.known import Known
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.bus.timeout import MOST, USUAL, in_seconds
 from gateway.errors import (
     BodyError,
     GatewayError,
@@ -30,6 +29,7 @@ from gateway.errors import (
 from gateway.mail.body import PLAIN, checked, unicode
 from gateway.mail.codec import encode
 from gateway.mail.message import BULK, NORMAL, URGENT, Message, bounce_of, is_solicited, reply_to
+from gateway.timeout import MOST, USUAL, in_seconds
 
 log = logging.getLogger(__name__)
 

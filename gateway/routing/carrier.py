@@ -18,12 +18,12 @@ from typing import Any
 
 import msgspec
 
-from gateway.bus.timeout import in_seconds
 from gateway.errors import RefusedError
 from gateway.mail.address import Address
 from gateway.mail.body import checked
 from gateway.mail.message import CANCEL, NORMAL, UNSOLICITED, Message, reply_to
 from gateway.routing.router import Router
+from gateway.timeout import in_seconds
 
 AT_ONCE = 0.2
 """Seconds that one who reads nothing may hold up the mail of all others."""

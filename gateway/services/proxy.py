@@ -30,7 +30,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
-from gateway.bus.timeout import in_seconds
 from gateway.errors import AddressError, GatewayError, RecipientGoneError
 from gateway.mail.message import Message
 from gateway.rpc.stream import Answer
@@ -38,6 +37,7 @@ from gateway.rpc.terms import Terms
 from gateway.services.anatomy import Kind
 from gateway.services.finder import found_here
 from gateway.services.service_line import ServiceLine, ServiceRemote
+from gateway.timeout import in_seconds
 
 T = TypeVar("T")
 

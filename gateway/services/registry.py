@@ -26,7 +26,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
-from gateway.bus.timeout import in_seconds
 from gateway.errors import (
     AddressError,
     CallTimeoutError,
@@ -46,6 +45,7 @@ from gateway.services.host import ServiceHost
 from gateway.services.proxy import ABOUT, Proxy, end, tell_to_end
 from gateway.services.remote_functions import LOCAL, NAMES, RemoteFunction
 from gateway.services.start_terms import StartTerms, member_data, name_of
+from gateway.timeout import in_seconds
 
 P = ParamSpec("P")
 T = TypeVar("T")

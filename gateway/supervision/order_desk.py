@@ -14,8 +14,8 @@ from typing import Any
 
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
-from gateway.bus.timeout import in_seconds
 from gateway.errors import ConfigError
+from gateway.timeout import in_seconds
 
 
 class OrderDesk:

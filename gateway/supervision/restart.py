@@ -24,8 +24,8 @@ from random import Random
 from typing import Literal, NamedTuple, get_args
 
 from gateway.backoff import Backoff
-from gateway.bus.timeout import MOST
 from gateway.errors import ConfigError
+from gateway.timeout import MOST
 
 Kind = Literal["permanent", "transient", "temporary"]
 

@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args
 
 from gateway.bus.lanes import Order, Policy
 from gateway.bus.spool_terms import SpoolTerms
-from gateway.bus.timeout import MOST
 from gateway.config.qualname import named
 from gateway.errors import AddressError, ConfigError
 from gateway.mail.address import LIMIT, Address
@@ -24,6 +23,7 @@ from gateway.process.process import Process
 from gateway.process.timing import HIGHEST
 from gateway.supervision.program import Program
 from gateway.supervision.restart import RestartPolicy
+from gateway.timeout import MOST
 
 WhenStuck = Literal["report", "restart"]
 

@@ -146,12 +146,12 @@ def test_the_environment_names_the_socket(house: House, monkeypatch: pytest.Monk
     assert Client().path == Path("/run/gateway/gateway.sock")
 
 
-def test_it_needs_no_more_than_mail_and_errors() -> None:
+def test_it_needs_no_more_than_mail_errors_and_timeouts() -> None:
     code = (
         "import sys, gateway.client\n"
         "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('gateway.')}\n"
         "own = {room for room in rooms if room.partition('_')[0] == 'client'}\n"
-        "sys.exit(str(rooms) if rooms - own != {'errors', 'mail'} else 0)"
+        "sys.exit(str(rooms) if rooms - own != {'errors', 'mail', 'timeout'} else 0)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
@@ -271,6 +271,27 @@ def test_a_gateway_that_says_nothing_is_given_up(tmp_path: Path) -> None:
             ):
                 other.hello()
     path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("timeout", "kind"),
+    [(float("nan"), ValueError), (float("inf"), ValueError), ("5", TypeError)],
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda path, timeout: Client(path, timeout=timeout),
+        lambda path, timeout: Client(path).ask("x", "y", timeout=timeout),
+        lambda path, timeout: Client(path).tail(patience=timeout),
+        lambda path, timeout: Client(path).tap(patience=timeout),
+    ],
+    ids=["client", "ask", "tail", "tap"],
+)
+def test_a_wait_without_an_end_is_refused_before_anybody_is_asked(
+    tmp_path: Path, use: Callable[[Path, Any], Any], timeout: Any, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match="a number of seconds"):
+        use(tmp_path / "none.sock", timeout)
 
 
 def test_nobody_there_is_said_with_what_to_do(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import pytest
 
 from gateway import plugins
 from gateway.appliance import Appliance
-from gateway.bus.timeout import MOST
 from gateway.config.crew import LONGEST, CrewMember, Held, Restart
 from gateway.config.loading import load
 from gateway.config.mistake import ConfigErrors
 from gateway.config.schema import Configuration
 from gateway.errors import ConfigError
 from gateway.process.process import Process
+from gateway.timeout import MOST
 
 Load = Callable[[str], Configuration]
 Mistakes = Callable[[str], list[str]]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.bus.timeout import MOST, in_seconds
+from gateway.timeout import MOST, in_seconds
 
 
 @pytest.mark.parametrize("timeout", [None, "5", b"5", True, False, 1j, [5.0]])

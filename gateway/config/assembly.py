@@ -123,11 +123,7 @@ class _Assembly:
             return None
         self._routers[name] = cls
         beside, wanted = RouteHead.__struct_fields__, _settings_of(cls)
-        own = {field.encode_name for field in msgspec.structs.fields(wanted)}
-        for key in sorted(taken := own.intersection(beside)):
-            problem = f"every route has {key!r}, so the router {kind!r} would never hear of its own"
-            self._checker.mistake(path, problem, "rename that field in its Settings")
-        if taken:
+        if self._hides(wanted, beside, path, "route", kind):
             return None
         fitted = self._checker.struct(settings, wanted, path, beside=beside)
         if fitted is None or fitted_head is None:
@@ -243,9 +239,22 @@ class _Assembly:
                 at, f"the route {route!r} hosts no devices", "name one that does, such as serial"
             )
             return None
-        beside = ("driver", "route", "settings")
+        beside = (*_DeviceHead.__struct_fields__, "settings")
+        if self._hides(cls, beside, path, "device", route):
+            return None
         fitted: msgspec.Struct | None = self._checker.struct(table, cls, path, beside=beside)
         return fitted
+
+    def _hides(
+        self, wanted: type[msgspec.Struct], beside: tuple[str, ...], path: Path, noun: str, of: str
+    ) -> bool:
+        """Note each field of ``wanted`` that would never be read, as the key means another."""
+        own = {field.encode_name for field in msgspec.structs.fields(wanted)}
+        for key in sorted(hidden := own.intersection(beside)):
+            problem = f"every {noun} has {key!r}, so the router {of!r} would never hear of its own"
+            where = "Settings" if noun == "route" else "DeviceSettings"
+            self._checker.mistake(path, problem, f"rename that field in its {where}")
+        return bool(hidden)
 
     def _is_route_type(self, name: str) -> bool:
         try:

@@ -47,6 +47,18 @@ class Greedy:
     Settings: ClassVar[type[msgspec.Struct]] = GreedySettings
 
 
+class GrabbySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    port: str = ""
+    driver: str = "usb"
+    inner: int = msgspec.field(default=0, name="settings")
+
+
+class Grabby:
+    """Says how a device is reached in keys that every device has."""
+
+    DeviceSettings: ClassVar[type[msgspec.Struct] | None] = GrabbySettings
+
+
 class BoardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: Annotated[int, Meta(ge=0, le=100)] = 10
 
@@ -63,6 +75,7 @@ PLUGINS: dict[tuple[str, str], type[Any]] = {
     ("gateway.routes", "serial"): Line,
     ("gateway.routes", "mqtt"): Broker,
     ("gateway.routes", "greedy"): Greedy,
+    ("gateway.routes", "grabby"): Grabby,
     ("gateway.drivers", "board"): Board,
     ("gateway.drivers", "lamp"): Lamp,
     ("module:qualname", "robot.wheels:Wheel"): Lamp,

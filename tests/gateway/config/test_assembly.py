@@ -238,3 +238,14 @@ def test_a_router_with_a_setting_that_every_route_has_is_told_to_rename_it(
     found = mistakes("[routes.greedy]")
     assert len(found) == 2
     assert all(said.endswith("; rename that field in its Settings") for said in found)
+
+
+def test_a_router_with_a_key_that_every_device_has_is_told_to_rename_it(
+    mistakes: Mistakes,
+) -> None:
+    found = mistakes("[routes.own]\ntype = 'grabby'\n[devices.a]\ndriver = 'lamp'\nroute = 'own'")
+    told = ", so the router 'own' would never hear of its own; rename that field in its"
+    assert found == [
+        f"3: devices.a: every device has {key!r}{told} DeviceSettings"
+        for key in ("driver", "settings")
+    ]

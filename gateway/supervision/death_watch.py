@@ -120,13 +120,20 @@ class DeathWatch:
         return taken
 
     def close(self) -> None:
-        """End the thread and give the descriptor back; twice is fine."""
+        """End the thread and give the descriptor back; twice is fine.
+
+        A thread that does not end within `PATIENCE` keeps it, until this is called again.
+        """
         if self._event < 0:
             return
         self._is_over = True
         if self._thread.ident is not None:
             self._ring()
             self._thread.join(PATIENCE)
+            if self._thread.is_alive():
+                # It may write to its descriptor yet, which has to be nobody else's by then.
+                log.warning("the death watch does not end; its descriptor stays open")
+                return
         event, self._event = self._event, -1
         os.close(event)
 

@@ -349,6 +349,30 @@ def test_nothing_is_left_of_a_watch_that_is_closed(owner: Make, locks: RobustLoc
         os.fstat(descriptor)
 
 
+def test_a_thread_that_hangs_keeps_its_descriptor_until_it_has_ended(
+    owner: Make, watch: DeathWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> int:
+        hangs.set()
+        assert goes_on.wait(PATIENCE)
+        return 0
+
+    monkeypatch.setattr(watch, "_sleep", hang)
+    monkeypatch.setattr(death_watch, "PATIENCE", 0.01)
+    watch.watch(owner().pid, 0)
+    assert hangs.wait(PATIENCE)
+    descriptor = watch.fileno()
+    watch.close()
+    os.eventfd_write(descriptor, 1)
+    goes_on.set()
+    watch._thread.join(PATIENCE)
+    watch.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
 def test_a_word_that_makes_no_sense_is_nobodys_death(
     locks: RobustLocks, owner: Make, watch: DeathWatch
 ) -> None:

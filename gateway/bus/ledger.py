@@ -164,7 +164,9 @@ class SharedLedgers:
     """
 
     def __init__(self, rows: int = ROWS) -> None:
-        self._memory = memoryview(mmap.mmap(-1, rows * ROW * 8)).cast("q")
+        self._memory = memoryview(mmap.mmap(-1, (rows + 1) * ROW * 8)).cast("q")
+        self.edition = self.row(rows)
+        """Behind them, its first number: the version of the newest address book."""
         self._free = list(range(rows - 1, -1, -1))
 
     def claim(self) -> int:

@@ -18,7 +18,7 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from time import sleep
@@ -113,6 +113,9 @@ class Office:
         self._id_prefix = os.urandom(5).hex() + "-"
         self._id_numbers = count(1)
         self._pid = os.getpid()
+        # Where another OS process writes the book: the version of its newest.
+        self._edition: Sequence[int] = (0,)
+        self._read_book: Callable[[], object] = bool
         self.can_fork = True
         """Whether the boss has letters handled in forked processes."""
 
@@ -294,6 +297,24 @@ class Office:
             listener()
         return has_ended
 
+    def announce(self) -> None:
+        """Have every OS process know that there is a newer book, once it was sent to all."""
+        if self.ledgers is not None:
+            self.ledgers.edition[0] = self.book.version
+
+    def heed_announcements(self, read: Callable[[], object]) -> None:
+        """Have ``read()`` take in what is newer before anything is written by an older book.
+
+        So who keeps a loop of its own, and reads no mail, writes to those who are there now.
+        """
+        if self.ledgers is not None:
+            self._edition, self._read_book = self.ledgers.edition, read
+
+    def catch_up(self) -> None:
+        """Take in the newest book where this office has an older one, and it has come."""
+        if self._edition[0] > self.book.version:
+            self._read_book()
+
     def give_way(self) -> None:
         """Have the threads run that were woken just now, before this one goes on."""
         # Only while it sleeps is the interpreter's lock theirs.
@@ -314,6 +335,8 @@ class Office:
 
     def target(self, recipient: str) -> Mailbox | Outlet:
         """Return what delivers to ``recipient``; raise `AddressError` for nobody."""
+        if self._edition[0] > self.book.version:
+            self._read_book()
         # Taken before the book is read: what is found in an older book than
         # the newest ends up in a table that was thrown away.
         targets = self._targets
@@ -435,6 +458,7 @@ class Office:
 
     def publish(self, message: Message) -> None:
         """Hand a publication to every subscriber; a full one drops its oldest."""
+        self.catch_up()
         topic = message.subject
         subscribers = self._subscribers
         audience = subscribers.get(topic)

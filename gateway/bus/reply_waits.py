@@ -183,6 +183,12 @@ class ReplyWaits(Intake):
             raise
         return True
 
+    def read_announcements(self) -> None:
+        """Do what `read_replies` does, wherever this is called, also in a signal's handler."""
+        # Who holds the lock may be the thread that the handler interrupted.
+        if not self._lock.locked():
+            self.read_replies()
+
     def _drain_replies(self) -> None:
         lead = self._lead
         for fd, _ in lead.replies.poll(0, 3):

@@ -212,6 +212,7 @@ class Process(Owner):
         (True, False)
         """
         seconds = inf if seconds == inf else in_seconds(seconds, "a sleep", FAR)
+        self._office.catch_up()
         return not self._ending.wait(seconds)
 
     # Ending

@@ -161,6 +161,7 @@ class Child:
                     raise
             else:
                 self._take_in(answer.body)
+                self.office.heed_announcements(self.box.read_announcements)
                 return
 
     def _report(self, level: RunLevel) -> None:

@@ -13,7 +13,7 @@ import logging
 import signal
 
 from gateway.bus.office import Office
-from gateway.errors import GatewayError, RecipientGoneError
+from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.supervision.accounts import Accounts
 from gateway.supervision.member import Member
 from gateway.supervision.noticeboard import Noticeboard
@@ -45,6 +45,9 @@ class Ending:
             except RecipientGoneError:
                 # It is on its way out, as when everybody was sent a TERM at once.
                 log.debug("%s ends already", member.spec.name)
+            except MailboxFullError:
+                # It reads nothing, and hears the signal.
+                log.debug("%s reads nothing as it is told to end", member.spec.name)
             except (GatewayError, OSError) as error:
                 # As where this OS process has no descriptor left; a TERM needs none.
                 # As text: a record that is kept would keep what the error's frames hold.

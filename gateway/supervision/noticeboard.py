@@ -116,6 +116,7 @@ class Noticeboard:
         for member in self._members.values():
             if member.spec.mode == "fork" and member.runs and member.takes_mail and member.pid:
                 self._send_book(member)
+        self._office.announce()
 
     def carry(self, name: str) -> None:
         """Have ``name`` take the mail for other gateways; `RefusedError` where another does."""

@@ -106,9 +106,10 @@ def day(hours: float) -> Day:
         simulation = Street().simulation(until=hours * HOUR, seed=SEED)
     with simulation:
         while not simulation.has_ended:
+            began = simulation.time
             with watch:
-                simulation.run_until(simulation.time + HOUR)
-            bare_seconds += bare_batons(BARE * min(hours, 1.0)) / BARE
+                simulation.run_until(began + HOUR)
+            bare_seconds += bare_batons(BARE * (simulation.time - began) / HOUR) / BARE
         outcome = simulation.outcome()
     if outcome.status:
         raise SystemExit("the application failed; see the log above")

@@ -301,7 +301,9 @@ class Intake:
                 room = lanes.size - len(lanes.letters)
                 most = self._share(room)
             crowd = self._drain(inlet, most, room) > 1
-            self._apart = 0 if crowd else min(2 * self._apart + 1, SINGLES)
+            # Not where the urgent ones come first: those are found by looking alone.
+            alone = not crowd and lanes.fifo is not None
+            self._apart = min(2 * self._apart + 1, SINGLES) if alone else 0
             self._singles = self._apart
             return None
         self._singles -= 1

@@ -458,7 +458,6 @@ class Office:
 
     def publish(self, message: Message) -> None:
         """Hand a publication to every subscriber; a full one drops its oldest."""
-        self.catch_up()
         topic = message.subject
         subscribers = self._subscribers
         audience = subscribers.get(topic)

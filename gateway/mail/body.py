@@ -91,6 +91,15 @@ bytes, list, dict, datetime or a registered Struct
     return _copy(body, "body", DEPTH), ""
 
 
+def check_flag(value: object, name: str) -> None:
+    """Raise `TypeError` where what is said of a letter is neither True nor False.
+
+    A reader in another OS process could not read it.
+    """
+    if value is not True and value is not False:
+        raise TypeError(f"{name} is True or False, not {value!r}")
+
+
 def unicode(text: str, where: str) -> str:
     """Return ``text``; raise `BodyError` where it is no Unicode, and so no letter carries it.
 

@@ -4,7 +4,8 @@
 section 4.7). Matching is pure; who subscribed to what is the directory's.
 
 Refused: empty topics, wildcards in a topic, wildcards that do not fill their
-level, ``#`` before the end, NUL, text that is no Unicode, more than 65,535 bytes.
+level, ``#`` before the end, NUL, text that is no Unicode, more than 65,535 bytes
+(`ValueError`), and what is no text (`TypeError`).
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def matches(pattern: str, topic: str) -> bool:
 
 
 def _check(text: str) -> None:
+    if type(text) is not str:
+        raise TypeError(f"a topic is text (a plain str), not {text!r}")
     if not text or "\0" in text:
         raise ValueError(f"{text!r} is no topic: it is empty or holds NUL")
     try:

@@ -20,7 +20,7 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import GatewayError
-from gateway.mail.body import checked
+from gateway.mail.body import check_flag, checked
 from gateway.mail.codec import decode, encode
 from gateway.mail.filters import Callback
 from gateway.mail.message import NORMAL, Message
@@ -58,6 +58,7 @@ class Subscriber(Correspondent):
         """
         body, body_type = checked(body)
         check_topic(topic)
+        check_flag(retain, "retain")
         office = self._office
         message_id = office.new_id()
         message = Message(
@@ -80,6 +81,7 @@ class Subscriber(Correspondent):
             self._route,
             body_type,
         )
+        office.catch_up()
         version = office.book.version
         office.publish(message)
         if retain:

@@ -20,16 +20,17 @@ from gateway.bus.known import Known
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.errors import (
+    AddressError,
     BodyError,
     GatewayError,
     RecipientGoneError,
     RefusedError,
     ShortageError,
 )
-from gateway.mail.body import PLAIN, checked, unicode
+from gateway.mail.body import PLAIN, check_flag, checked, unicode
 from gateway.mail.codec import encode
 from gateway.mail.message import BULK, NORMAL, URGENT, Message, bounce_of, is_solicited, reply_to
-from gateway.timeout import MOST, USUAL, in_seconds
+from gateway.timeout import FAR, MOST, USUAL, in_seconds
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Writer:
     ) -> Message:
         """Deliver a letter and return it.
 
-        ``expires_in`` is in seconds from now. ``timeout`` says how long to
+        ``expires_in`` is in seconds from now, at least 0. ``timeout`` says how long to
         wait, in seconds, before a full mailbox raises `MailboxFullError`. Less than 0 is 0, more
         than 2,000,000 (23 days) is that; what is no number is a `TypeError`, inf or nan a
         `ValueError`, here as in `wait_for_reply`.
@@ -108,6 +109,14 @@ class Writer:
         # Mostly nobody has said how long.
         if timeout is not USUAL and (type(timeout) is not float or not 0.0 <= timeout <= MOST):
             timeout = in_seconds(timeout)
+        if type(recipient) is not str:
+            raise AddressError(f"an address is text (a plain str), not {recipient!r}")
+        if receipt is not False:
+            check_flag(receipt, "receipt")
+        if expires_in is not None:
+            expires_in = in_seconds(expires_in, "expires_in", FAR)
+        if thread is not None and type(thread) is not Message:
+            raise TypeError(f"a thread is continued by a letter of it, not {thread!r}")
         target = office.target(recipient)
         # Mostly it is the one of before, or a constant.
         if (

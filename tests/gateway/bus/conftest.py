@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.bus.directory import Book
+from gateway.bus.lanes import Order
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.bus.pump import Pump
@@ -164,14 +165,14 @@ def offices(tmp_path: Path, stack: ExitStack) -> Callable[..., tuple[Office, Off
     named for it, 0 or 1, in its first life.
     """
 
-    def make(**homes: int) -> tuple[Office, Office]:
+    def make(*, order: Order = "fifo", **homes: int) -> tuple[Office, Office]:
         pair = tuple(Office(tmp_path / "bus", clock=RealClock()) for _ in range(2))
         book = Book(1, dict.fromkeys(homes, 1))
         for office in pair:
             stack.callback(office.shut)
             office.update(book)
         for name, home in homes.items():
-            pair[home].open(name, 1, pair[home].bind(name, 1))
+            pair[home].open(name, 1, pair[home].bind(name, 1), order=order)
         return pair[0], pair[1]
 
     return make

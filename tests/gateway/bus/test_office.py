@@ -21,7 +21,7 @@ from gateway.bus.spool_terms import SpoolTerms
 from gateway.bus.spool_writer import SpoolWriter
 from gateway.bus.wire import ANNOUNCEMENT, INLINE, Outlet
 from gateway.errors import AddressError, RecipientGoneError, RefusedError
-from gateway.mail.message import Message, bounce_of, reply_to
+from gateway.mail.message import BULK, NORMAL, URGENT, Message, bounce_of, reply_to
 
 Make = Callable[..., Message]
 Offices = Callable[..., tuple[Office, Office]]
@@ -61,6 +61,21 @@ def test_a_letter_and_its_reply_find_their_way(letter: Make, offices: Offices, h
     assert (arrived is asked) is (home == 0), "by reference at home, as a datagram elsewhere"
     there.answer(reply_to(asked, "2", 0.0, "done"))
     assert box_of(pair[0], "main").wait_for(asked, 5.0).body == "done"
+
+
+@pytest.mark.parametrize("before", [0, 1, 4, 63, 69])
+def test_the_urgent_come_first_also_after_a_quiet_time(
+    letter: Make, offices: Offices, before: int
+) -> None:
+    here, there = offices(main=0, worker=1, order="priority")
+    target, box = here.target("worker"), box_of(there, "worker")
+    for number in range(before):
+        target.deliver(letter(str(number), incarnation=1), 1.0)
+        assert box.get(5.0) is not None
+    for priority in (BULK, NORMAL, URGENT) * 3:
+        target.deliver(letter("crowd", priority=priority, incarnation=1), 1.0)
+    found = [box.get(0.0) for _ in range(9)]
+    assert [read and read.priority for read in found] == [URGENT] * 3 + [NORMAL] * 3 + [BULK] * 3
 
 
 def test_threads_that_write_first_at_the_same_moment_share_an_outlet(

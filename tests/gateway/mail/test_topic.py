@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +19,10 @@ patterns = (
     .map(lambda parts: "/".join([*parts[0], *parts[1]]))
     .filter(bool)
 )
+
+
+class Place(StrEnum):
+    KITCHEN = "kitchen"
 
 
 def naive(pattern: list[str], topic: list[str]) -> bool:
@@ -64,3 +72,10 @@ def test_a_topic_has_no_wildcards(text: str) -> None:
 def test_wildcards_fill_a_level_and_the_hash_ends(text: str) -> None:
     with pytest.raises(ValueError, match="no pattern"):
         check_pattern(text)
+
+
+@pytest.mark.parametrize("text", [5, None, b"weather", Place.KITCHEN])
+@pytest.mark.parametrize("check", [check_topic, check_pattern])
+def test_what_is_no_text_is_refused(check: Callable[[Any], None], text: object) -> None:
+    with pytest.raises(TypeError, match="a topic is text"):
+        check(text)

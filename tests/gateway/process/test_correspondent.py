@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from gateway.bus.directory import Book
 from gateway.bus.office import Office
 from gateway.clock import RealClock
-from gateway.errors import RecipientGoneError, RefusedError
+from gateway.errors import AddressError, RecipientGoneError, RefusedError
 from gateway.mail.message import Message
 from gateway.process.correspondent import STATISTICS, Correspondent
 
@@ -64,6 +65,36 @@ def test_what_a_callback_refuses_bounces_and_is_counted(correspondent: Make) -> 
     with pytest.raises(RefusedError, match="Sunday"):
         main.wait_for_reply(asked, 0.0)
     assert worker.statistics()["refused"] == 1
+
+
+class Name(StrEnum):
+    WORKER = "worker"
+
+
+@pytest.mark.parametrize(
+    ("option", "kind", "why"),
+    [
+        ({"receipt": 1}, TypeError, "receipt is True or False, not 1"),
+        ({"receipt": None}, TypeError, "receipt is True or False, not None"),
+        ({"expires_in": 1j}, TypeError, "expires_in is a number of seconds"),
+        ({"expires_in": "5"}, TypeError, "expires_in is a number of seconds"),
+        ({"expires_in": float("nan")}, ValueError, "expires_in is a number of seconds that end"),
+        ({"expires_in": float("inf")}, ValueError, "expires_in is a number of seconds that end"),
+        ({"thread": 5}, TypeError, "continued by a letter of it, not 5"),
+        ({"recipient": 5}, AddressError, "an address is text"),
+        ({"recipient": Name.WORKER}, AddressError, "an address is text"),
+    ],
+)
+def test_what_a_reader_elsewhere_could_not_read_is_refused_whoever_reads(
+    correspondent: Make, option: dict[str, Any], kind: type[Exception], why: str
+) -> None:
+    worker, main = correspondent("worker"), correspondent("main")
+    worker.add_filter(callback=lambda message: None)
+    with pytest.raises(kind, match=why):
+        main.send(**{"recipient": "worker", "subject": "lift", **option})
+    assert worker.mailman() == 0
+    main.send("worker", "lift", receipt=True, expires_in=5)
+    assert worker.mailman() == 1
 
 
 def test_who_is_told_that_the_recipient_is_dead_keeps_no_way_to_it(

@@ -56,6 +56,20 @@ def test_nothing_arrives_after_the_end_also_of_what_lies_in_the_mailbox() -> Non
     assert play(scene) == [1]
 
 
+@pytest.mark.parametrize("retain", [1, 0, None, "yes"])
+def test_what_is_retained_is_said_by_true_or_false(retain: Any) -> None:
+    def scene(main: Process) -> list[Any]:
+        heard: list[Any] = []
+        main.subscribe("a/+", lambda message: heard.append(message.body))
+        with pytest.raises(TypeError, match="retain is True or False"):
+            main.publish("a/b", 1, retain=retain)
+        main.publish("a/b", 2, retain=True)
+        main.mailman()
+        return heard
+
+    assert play(scene) == [2]
+
+
 def test_the_boss_keeps_it_until_the_last_of_a_pattern_goes() -> None:
     def scene(main: Process) -> None:
         heard: list[str] = []

@@ -492,14 +492,17 @@ class Intake:
         return left
 
     def _take_rest(self, inlets: list[Inlet], ending: list[RingReader]) -> None:
-        """Take out what lies in sockets, which are closed, and in rings: lost with the reader."""
+        """Take out what lies in sockets, which are closed, and in rings: lost with the reader.
+
+        What its boss told it, such as to end, is no letter.
+        """
         lanes, left = self._lanes, self._left
         counts = lanes.counts
         for inlet in inlets:
             for message in inlet.rest():
                 if message is None:
                     counts[GARBAGE] += 1
-                else:
+                elif message.kind != "control" or self._control is None:
                     counts[ACCEPTED] += 1
                     counts[LOST] += 1
                     left.append(message)

@@ -78,6 +78,19 @@ def test_the_urgent_come_first_also_after_a_quiet_time(
     assert [read and read.priority for read in found] == [URGENT] * 3 + [NORMAL] * 3 + [BULK] * 3
 
 
+def test_what_its_boss_told_a_mailbox_that_is_closed_is_no_letter_that_was_lost(
+    letter: Make, offices: Offices
+) -> None:
+    here, there = offices(main=0, worker=1)
+    box = box_of(there, "worker")
+    box.obey_also(lambda message: True)
+    for kind in ("control", "letter"):
+        here.target("worker").deliver(letter("book", kind=kind, incarnation=1), 1.0)
+    there.close(box)
+    found = box.statistics()
+    assert (found.accepted, found.lost_with_reader, found.is_balanced) == (1, 1, True)
+
+
 def test_threads_that_write_first_at_the_same_moment_share_an_outlet(
     offices: Offices, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

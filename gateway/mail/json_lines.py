@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.errors import BodyError, GatewayError, ProtocolError, described
+from gateway.mail.body import checked
 from gateway.mail.codec import from_json, to_json
 
 Id = int | Annotated[str, Meta(max_length=64)] | None
@@ -61,13 +62,14 @@ def parse(line: bytes, requests: type[T], *, example: str, operations: str = "")
         return msgspec.convert(said, requests)
     except msgspec.ValidationError as error:
         hint = f"; op is {operations}" if operations and "op`" in str(error) else ""
-        return Refusal(_id_of(said), ProtocolError(f"no request: {error}{hint}"))
+        return Refusal(id_of(said), ProtocolError(f"no request: {error}{hint}"))
 
 
-def _id_of(said: dict[str, Any]) -> Id:
+def id_of(said: dict[str, Any]) -> Id:
+    """Return the id that the request ``said`` bears; None where no answer could bear it."""
     try:
-        found: Id = msgspec.convert(said.get("id"), Id)
-    except msgspec.ValidationError:
+        found: Id = checked(msgspec.convert(said.get("id"), Id))[0]
+    except (msgspec.ValidationError, BodyError):
         return None
     return found
 

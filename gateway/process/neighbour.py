@@ -16,7 +16,7 @@ from typing import Any
 from gateway.bus.directory import BOSS
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.shortage import SHORT, short_for
-from gateway.errors import GatewayError
+from gateway.errors import LONGEST, GatewayError, writable
 from gateway.mail.address import Address
 from gateway.process.subscriber import Subscriber
 from gateway.timeout import in_seconds
@@ -140,8 +140,11 @@ class Neighbour(Subscriber):
         timeout = in_seconds(timeout)
         self._box.wait_for(self._tell_boss(verb, name), timeout)
 
-    def ebrake(self, reason: str) -> None:
+    def ebrake(self, reason: object) -> None:
         """Stop the whole application at once, as failed, and say why.
+
+        It brakes whatever ``reason`` is: an exception, text that is no Unicode, or
+        of any length. Told are the first `LONGEST` characters of what it says.
 
         >>> from gateway import Application, Process
         >>> class Main(Process):
@@ -151,8 +154,9 @@ class Neighbour(Subscriber):
         >>> application.run(), application.brake
         (1, 'main: the arm is loose')
         """
-        log.critical("%s pulled the emergency brake: %s", self.name, reason)
-        self._tell_boss("ebrake", reason)
+        said = told_of(reason)
+        log.critical("%s pulled the emergency brake: %s", self.name, said)
+        self._tell_boss("ebrake", said)
 
     # Further mailboxes
 
@@ -194,3 +198,12 @@ class Neighbour(Subscriber):
         self._office.close(box)
         # From now on the boss gives its row of the ledger to others.
         self._inform_boss("close", box.name)
+
+
+def told_of(reason: object) -> str:
+    """Return what ``reason`` says, so that a letter can carry it; its class where it cannot."""
+    try:
+        said = str(reason) or repr(reason)
+        return writable(said if len(said) <= LONGEST else f"{said[:LONGEST]}…")
+    except Exception:  # noqa: BLE001 - nothing that is wrong with the reason holds up the brake
+        return f"a {type(reason).__name__} that cannot say why"

@@ -29,11 +29,13 @@ The gateway tells::
 Bytes within are ``{"$bytes": base64}``, times are RFC 3339, ``timeout`` is in
 seconds and ``time`` in seconds since 1970. No I/O and no clock here. Refused,
 as a `Refusal` that says why: what is no JSON object, unknown operations and
-keys, wrong types, lines over `LONGEST` bytes.
+keys, wrong types, lines over `LONGEST` bytes. An ``ebrake`` brakes whatever
+else stands in its object, and whatever its reason is.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -54,6 +56,9 @@ LONGEST = 1024 * 1024
 
 PATIENCE = 600.0
 """Seconds that a program may have a request wait."""
+
+NO_REASON = "it says no reason"
+"""Why the brake was pulled, where nobody says it."""
 
 Seconds = Annotated[float, Meta(ge=0, le=PATIENCE)]
 
@@ -115,7 +120,7 @@ class Subscribe(_Request, frozen=True, tag_field="op", tag="subscribe"):
 class Ebrake(_Request, frozen=True, tag_field="op", tag="ebrake"):
     """Stop the whole application at once, as failed."""
 
-    reason: str
+    reason: Any = NO_REASON
 
 
 class Die(_Request, frozen=True, tag_field="op", tag="die"):
@@ -135,7 +140,23 @@ def parse(line: bytes) -> Request | Refusal:
     """
     requests: Any = Request
     found: Request | Refusal = json_lines.parse(line, requests, example='{"op":"die"}')
+    if isinstance(found, Refusal) and b"ebrake" in line:
+        return _brake_in(line) or found
     return found
+
+
+def _brake_in(line: bytes) -> Ebrake | None:
+    """Return the brake that ``line`` pulls, though no request stands in it; None for none.
+
+    Many write the name of a file as JSON that is no Unicode, Python among them.
+    """
+    try:
+        said = json.loads(line.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict) or said.get("op") != "ebrake":
+        return None
+    return Ebrake(reason=said.get("reason", NO_REASON), id=json_lines.id_of(said))
 
 
 def hello(name: str, parameters: Mapping[str, Any]) -> bytes:

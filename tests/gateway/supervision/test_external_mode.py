@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from gateway.mail.json_lines import Refusal
+from gateway.process.neighbour import told_of
+from gateway.supervision.external_protocol import Ebrake, done, parse
+
 PAGE = Path(__file__).parents[3] / "docs" / "external.md"
 
 HEAD = """
@@ -272,6 +276,7 @@ def build(app):
         ("incoming.close(); gateway.close(); time.sleep(100)", "it closed its socket and runs on"),
         ('tell(op="die"); assert hear()["op"] == "die"', "it ended by itself"),
         ('tell(op="ebrake", reason="fire"); hear()', "the application stops"),
+        ('tell(op="ebrake", reason="fire\\udce9"); hear()', "the application stops"),
     ],
 )
 def test_how_it_ended_is_told(start: Any, source: str, cause: str) -> None:
@@ -296,9 +301,40 @@ say("brake", app.brake)
     )
     assert program.end() == 0, program.complaints()
     if "ebrake" in source:
-        assert program.said[-1] == "brake brief: fire"
+        assert program.said[-1].startswith("brake brief: fire")
     else:
         assert program.said[0] == cause
+
+
+@pytest.mark.parametrize(
+    ("said", "brake"),
+    [
+        (r'{"op":"ebrake","reason":"caf\udce9"}', r"caf\udce9"),
+        (b'{"op":"ebrake","reason":"caf\xe9","id":5}', r"caf\udce9"),
+        (r'{"op":"ebrake","reason":5,"id":"\udce9"}', "5"),
+        ('{"op":"ebrake","reason":NaN,"id":{}}', "nan"),
+        ('{"op":"ebrake"}', "it says no reason"),
+        ('{"op":"ebrake","reason":"loose","what":"arm"}', "loose"),
+    ],
+)
+def test_a_brake_works_whatever_the_reason(said: str | bytes, brake: str) -> None:
+    found = parse(said if isinstance(said, bytes) else said.encode())
+    assert isinstance(found, Ebrake)
+    assert told_of(found.reason) == brake
+    assert done(found.id), "it can be answered"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"ebrake",
+        b'["ebrake"]',
+        b'{"op":"die","reason":"ebrake \xe9"}',
+        b'{"op":"ebrake","reason":' + b"[" * 100_000,
+    ],
+)
+def test_what_only_speaks_of_the_brake_pulls_none(said: bytes) -> None:
+    assert isinstance(parse(said), Refusal)
 
 
 def test_what_cannot_be_run_fails_by_name_and_leaves_nothing_open(start: Any) -> None:

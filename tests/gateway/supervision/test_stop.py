@@ -245,6 +245,68 @@ def test_the_emergency_brake_stops_everything_as_failed(start: Any) -> None:
     assert {"death worker", "death other", "death main"} <= set(program.said)
 
 
+REASONS = """
+class Mute:
+    def __str__(self):
+        raise ValueError("not a word")
+    __repr__ = __str__
+REASONS = {
+    "no Unicode": "cannot open /dev/caf\\udce9",
+    "an error": OSError("motor"),
+    "an error of no Unicode": FileNotFoundError(2, "No such file", "caf\\udce9"),
+    "an error that is silent": ZeroDivisionError(),
+    "what cannot say it": Mute(),
+    "megabytes": "\\udce9" * 3_000_000,
+    "a set": {1},
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("reason", "brake"),
+    [
+        ("no Unicode", r"arm: cannot open /dev/caf\udce9"),
+        ("an error", "arm: motor"),
+        ("an error of no Unicode", r"arm: [Errno 2] No such file: 'caf\udce9'"),
+        ("an error that is silent", "arm: ZeroDivisionError()"),
+        ("what cannot say it", "arm: a Mute that cannot say why"),
+        ("megabytes", "arm: " + r"\udce9" * 4000 + "…"),
+        ("a set", "arm: {1}"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_the_emergency_brake_stops_everything_whatever_its_reason(
+    start: Any, mode: str, reason: str, brake: str
+) -> None:
+    program = start(
+        REASONS
+        + f"""
+class Arm(Process):
+    def birth(self):
+        self.add_filter(subject="^reach$", callback=self.on_reach)
+    def on_reach(self, message):
+        self.ebrake(REASONS[{reason!r}])
+class Main(Process):
+    def life(self):
+        try:
+            say("answer", self.wait_for_reply(self.send("arm", "reach"), 20.0))
+        except GatewayError as error:
+            say("answer", type(error).__name__)
+        self.light_sleep(60)
+class App(Application):
+    def build(self):
+        self.add_process("arm", Arm, mode={mode!r})
+app = App(main=Main, sockets=SOCKETS)
+status = app.run()
+say("brake", app.brake)
+sys.exit(status)
+"""
+    )
+    program.wait_for("answer RecipientGoneError")
+    assert program.end() == 1
+    assert program.said[-1] == f"brake {brake}"
+
+
 @pytest.mark.parametrize("deaf", ["to letters", "to TERM too"])
 def test_who_does_not_end_is_ended_within_the_deadline(start: Any, deaf: str) -> None:
     program = start(f"""

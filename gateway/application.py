@@ -385,12 +385,13 @@ class Application:
         """Begin a run in virtual time and return it, to be stepped; it is a context manager.
 
         ``limits`` are those of `Simulation`. Raises `ConfigError` for a
-        process that is no thread.
+        process that is no thread, and what `Simulation` raises for its limits.
         """
+        # First: where its limits are wrong this may be called again.
+        simulation = Simulation(seed=seed, **limits)
         order = self._build()
         for spec in self._specs.values():
             refuse_in_simulation(spec)
-        simulation = Simulation(seed=seed, **limits)
         self._clock, self._office = simulation.clock, simulation.office
         self._random = simulation.random("restarts")
         self._go.close()

@@ -13,7 +13,9 @@ Refused, by `SimulationError` that names who did it: a bug in a process (unless
 ``fail_fast`` is off: then its restart policy decides), everybody waiting for
 ever, more events than are allowed, a process that neither waits nor writes,
 threads that the simulation does not know, real descriptors. Whatever happens,
-every thread has ended afterwards, but for one that is stuck in a real wait.
+every thread has ended afterwards, but for one that is stuck in a real wait. A
+time or a limit that is no number is a `TypeError`; nan and what is negative,
+for which time would never come, a `ValueError`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
+from numbers import Real
 from random import Random
 from threading import Thread
 from typing import Any
@@ -36,6 +39,7 @@ from gateway.process.locks import Lock
 from gateway.process.simulated_lock import SimulatedLock
 from gateway.process.simulated_wakeup import SimulatedWakeup
 from gateway.process.wakeup import Wakeup
+from gateway.timeout import MOST
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Simulation:
     ``until`` is the virtual second at which the application is stopped, in
     order. ``most_events`` bounds the waits and letters in all and ``at_once``
     those at one instant; ``patience`` is how many seconds of real time a
-    process may go without either.
+    process may go without either. Each is a number from 0; inf is fine.
     """
 
     def __init__(
@@ -84,6 +88,10 @@ class Simulation:
         patience: float = PATIENCE,
         fail_fast: bool = True,
     ) -> None:
+        until = _from_0(until, "until", "virtual seconds")
+        _from_0(most_events, "most_events", "waits and letters")
+        _from_0(at_once, "at_once", "waits and letters")
+        patience = _from_0(patience, "patience", "real seconds")
         self._seed = seed
         self._until = until
         self._fail_fast = fail_fast
@@ -93,7 +101,7 @@ class Simulation:
             self.random("order"),
             most=most_events,
             at_once=at_once,
-            patience=patience,
+            patience=min(patience, MOST),
         )
         self.office = SimulatedOffice(self.baton, self.random("ids"))
         self._failures: list[Failure] = []
@@ -158,8 +166,9 @@ class Simulation:
         be done again.
         """
         if tock is not None:
-            if not 0 <= tock < inf:
-                raise ValueError(f"a step takes some seconds, not {tock}")
+            tock = _from_0(tock, "a step", "virtual seconds")
+            if tock == inf:
+                raise ValueError("a step is a number of virtual seconds that end, not inf")
             return self.run_until(self.time + tock)
         if self.has_ended:
             return self.time
@@ -174,6 +183,7 @@ class Simulation:
         With inf it goes on to the end of the application, and raises
         `SimulationError` where that would never come.
         """
+        time = _from_0(time, "a time", "virtual seconds")
         if time < self.time:
             raise ValueError(f"it is {self.time:g} s already, and time never goes back to {time:g}")
         if self.has_ended:
@@ -261,6 +271,19 @@ class Simulation:
         names = ", ".join(repr(strand.name) for strand in self.baton.strands)
         self.close()
         return SimulationError(f"nothing will ever happen again: {names} wait for ever")
+
+
+def _from_0(given: Any, what: str, unit: str) -> float:
+    """Return ``given`` as a float from 0 to inf; errors say that ``what`` is so many ``unit``."""
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise TypeError(f"{what} is a number of {unit}, not {given!r}")
+    # Whatever nan is compared with, it is not less.
+    if given < 0 or not given <= inf:
+        raise ValueError(f"{what} is a number of {unit} from 0, not {given!r}")
+    try:
+        return float(given)
+    except OverflowError:
+        return inf
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +124,62 @@ def test_stepping_goes_from_instant_to_instant_or_by_a_tock() -> None:
         assert simulation.run_until(5.0) == simulation.time == 5.0
         with pytest.raises(ValueError, match="never goes back"):
             simulation.run_until(4.0)
-        with pytest.raises(ValueError, match="a step takes some seconds"):
-            simulation.step(-1.0)
         assert simulation.stop() == 0
         assert simulation.has_ended
         assert simulation.step() == simulation.step(9.0) == simulation.run_until(99.0) == 5.0
+
+
+WRONG = [
+    ("5", TypeError, "is a number of virtual seconds, not '5'"),
+    (None, TypeError, "is a number of virtual seconds, not None"),
+    (True, TypeError, "is a number of virtual seconds, not True"),
+    (nan, ValueError, "is a number of virtual seconds from 0, not nan"),
+    (-1, ValueError, "is a number of virtual seconds from 0, not -1"),
+    (-inf, ValueError, "is a number of virtual seconds from 0, not -inf"),
+]
+
+
+@pytest.mark.parametrize(("time", "error", "match"), WRONG)
+def test_a_time_that_never_comes_is_refused(time: Any, error: type[Exception], match: str) -> None:
+    app = application()
+    with pytest.raises(error, match=f"until {match}"):
+        app.simulate(until=time)
+    # It was refused before anything began, and can still be had.
+    with app.simulation() as simulation:
+        with pytest.raises(error, match=f"a time {match}"):
+            simulation.run_until(time)
+        if time is not None:
+            with pytest.raises(error, match=f"a step {match}"):
+                simulation.step(time)
+        assert simulation.run_until(2.0) == 2.0
+
+
+@pytest.mark.parametrize("time", [inf, 10**400])
+def test_a_step_ends(time: float) -> None:
+    with (
+        application().simulation() as simulation,
+        pytest.raises(ValueError, match="a step is a number of virtual seconds that end"),
+    ):
+        simulation.step(time)
+
+
+@pytest.mark.parametrize(
+    ("limit", "unit"),
+    [
+        ("most_events", "waits and letters"),
+        ("at_once", "waits and letters"),
+        ("patience", "real seconds"),
+    ],
+)
+def test_a_limit_that_bounds_nothing_is_refused(limit: str, unit: str) -> None:
+    wrong: Any
+    for wrong in (nan, -1):
+        with pytest.raises(ValueError, match=f"{limit} is a number of {unit} from 0, not {wrong}"):
+            application().simulation(**{limit: wrong})
+    with pytest.raises(TypeError, match=f"{limit} is a number of {unit}, not '5'"):
+        application().simulation(**{limit: "5"})
+    endless: dict[str, Any] = {limit: inf}
+    assert application().simulate(until=3.0, **endless).time == 3.0
 
 
 def test_until_stops_a_stepped_application_in_order() -> None:

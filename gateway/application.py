@@ -233,6 +233,8 @@ class Application:
             raise ConfigError(f"{name!r} has depends={depends!r}: use a list of names")
         if not isinstance(parameters, Mapping | None):
             raise ConfigError(f"{name!r} has parameters={parameters!r}: use a dict, by name")
+        if not isinstance(spools, Mapping | None):
+            raise ConfigError(f"{name!r} has spools={spools!r}: use a dict, SpoolTerms by pattern")
         if (mode == "external") != (command is not None):
             raise ConfigError(f"{name!r}: a command and the mode 'external' belong together")
         if command is not None and not isinstance(command, Program):
@@ -247,7 +249,7 @@ class Application:
             size,
             order,
             self.mailbox_policy if mailbox_policy is None else mailbox_policy,
-            restart or usual_restart(bound_shutdown=bound_shutdown),
+            usual_restart(bound_shutdown=bound_shutdown) if restart is None else restart,
             route,
             dict(parameters or {}),
             command,
@@ -257,7 +259,7 @@ class Application:
             limit,
             temporary_folder,
             self.stuck_after if stuck_after is None else stuck_after,
-            when_stuck or self.when_stuck,
+            self.when_stuck if when_stuck is None else when_stuck,
             spools=dict(spools or {}),
         )
         if not self._started:

@@ -227,6 +227,13 @@ def in_turn(callbacks: Sequence[Callback]) -> Callback:
     return call_all
 
 
+def check_words(**words: str | None) -> None:
+    """Raise `TypeError` where one of a filter's ``words``, such as its id, is no text."""
+    for name, word in words.items():
+        if not isinstance(word, str | None):
+            raise TypeError(f"the {name} of a filter is text, not {word!r}")
+
+
 def check_patterns(patterns: dict[str, str]) -> None:
     """Raise `ValueError` for a broken expression, `TypeError` for a header that is none."""
     for name, pattern in patterns.items():

@@ -25,7 +25,15 @@ from typing import Any, Protocol
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.errors import GatewayError, MailboxFullError, UnknownApiError
-from gateway.mail.filters import Callback, FilterTable, FilterView, Run, in_short, in_turn
+from gateway.mail.filters import (
+    Callback,
+    FilterTable,
+    FilterView,
+    Run,
+    check_words,
+    in_short,
+    in_turn,
+)
 from gateway.mail.message import MAP, UNSOLICITED, Message, bounce_of, is_solicited
 from gateway.process.agenda import Agenda, Alarm
 from gateway.process.subscription import Subscription
@@ -205,7 +213,8 @@ class Correspondent(Writer):
         unless None, is the reply. One letter more than may wait bounces
         (`MailboxFullError`). What runs elsewhere keeps no order between
         letters. Raises `ValueError` for what cannot stand, and `TypeError` for
-        a header that is nearly one of the letter's, as ``subjct``, or ``body``.
+        a header that is nearly one of the letter's, as ``subjct``, or ``body``,
+        and for an ``id`` or a ``route`` that is no text.
 
         >>> from gateway import Process
         >>> from gateway.testing.stage import play
@@ -217,6 +226,7 @@ class Correspondent(Writer):
         >>> play(lambda main: main.wait_for_reply(main.send("arm", "STOP")).body, arm=Arm)
         'stopped'
         """
+        check_words(id=id, route=route)
         callbacks = callback if isinstance(callback, Sequence) else [callback]
         if route is not None:
             patterns["route"] = rf"^{re.escape(route)}\Z"

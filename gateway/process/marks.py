@@ -5,7 +5,8 @@ overrides a marked one takes its place under the same filters, unless it is
 marked itself: then its own marks count. Set to None, it takes nothing.
 
 Refused (`ValueError`), when the class is made: broken patterns, and
-``run="fork"``, since a method belongs to its process.
+``run="fork"``, since a method belongs to its process. Likewise (`TypeError`)
+an id or a route that is no text.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from gateway.mail.filters import Callback, Run, check_patterns
+from gateway.mail.filters import Callback, Run, check_patterns, check_words
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +46,7 @@ def on(
     """
     if run == "fork":
         raise ValueError("a method cannot run in a forked process: add_filter takes functions")
+    check_words(id=id, route=route)
     check_patterns(patterns)
     options: dict[str, Any] = {
         "id": id,

@@ -137,6 +137,8 @@ class Process(Owner):
     def frequency(self) -> float:
         """Frames a second, in hertz; 0 where `life` never runs.
 
+        What is no number is a `TypeError`, what is not within 0 and 10,000 a `ValueError`.
+
         >>> from gateway.testing.stage import play
         >>> def scene(main):
         ...     main.frequency = 50

@@ -8,7 +8,8 @@ they are counted, and nothing is caught up in a burst. Pure: time is handed in.
 from __future__ import annotations
 
 from math import inf
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 HIGHEST = 10_000.0
 """Frames a second at the most, in hertz."""
@@ -93,6 +94,11 @@ class Frames:
         self.due = self._start + self._index / self.frequency if self.frequency else None
 
 
-def _check(frequency: float | None) -> None:
-    if frequency is not None and not 0 <= frequency <= HIGHEST:
-        raise ValueError(f"a frequency is between 0 and {HIGHEST:,.0f} Hz, not {frequency}")
+def _check(frequency: Any) -> None:
+    if frequency is None:
+        return
+    said = f"a frequency is a number of hertz from 0 to {HIGHEST:,.0f}, not {frequency!r}"
+    if isinstance(frequency, bool) or not isinstance(frequency, Real):
+        raise TypeError(said)
+    if frequency < 0 or not frequency <= HIGHEST:
+        raise ValueError(said)

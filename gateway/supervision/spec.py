@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from gateway.bus.lanes import Order, Policy
 from gateway.bus.spool_terms import SpoolTerms
@@ -18,6 +18,7 @@ from gateway.config.qualname import named
 from gateway.errors import AddressError, ConfigError
 from gateway.mail.address import LIMIT, Address
 from gateway.mail.filters import in_short
+from gateway.mail.topic import check_pattern
 from gateway.process.context import Context, Mode
 from gateway.process.process import Process
 from gateway.process.timing import HIGHEST
@@ -35,8 +36,13 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
+_SWITCHES = ("autostart", "bound_shutdown", "force_stop", "temporary_folder", "ephemeral")
+
+
 def _is_within(value: object, least: float, most: float = MOST) -> bool:
-    return isinstance(value, int | float) and least <= value <= most
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return least <= value <= most
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,13 @@ class ProcessSpec:
             if (value := getattr(self, key)) not in known:
                 words = f"{', '.join(known[:-1])} or {known[-1]}"
                 self._refuse(f"{key}={value!r}: use {words}")
+        for key in _SWITCHES:
+            # Any text is true, "no" as well.
+            if not isinstance(value := getattr(self, key), bool):
+                self._refuse(f"{key}={value!r}: use True or False")
+        if not isinstance(self.route, str):
+            self._refuse(f"route={self.route!r}: use the name of a route, which is text")
+        self._check_spools()
         if type(self.mailbox_size) is not int or self.mailbox_size < 1:
             size = repr(self.mailbox_size)
             self._refuse(f"mailbox_size={size}: use a whole number of letters from 1")
@@ -123,6 +136,19 @@ class ProcessSpec:
         else:
             self._check(self.factory)
 
+    def _check_spools(self) -> None:
+        pattern: object
+        terms: object
+        for pattern, terms in self.spools.items():
+            if not isinstance(terms, SpoolTerms):
+                self._refuse(f"spools[{pattern!r}]={terms!r}: use SpoolTerms(limit=…)")
+            if not isinstance(pattern, str):
+                self._refuse(f"spools[{pattern!r}]: use a pattern of topics, such as 'devices/#'")
+            try:
+                check_pattern(pattern)
+            except ValueError as error:
+                self._refuse(f"spools[{pattern!r}]: {error}")
+
     def _check(self, factory: object) -> None:
         if not (isinstance(factory, type) and issubclass(factory, Process)):
             self._refuse(f"{factory!r}, which is no class of processes: derive it from Process")
@@ -131,7 +157,7 @@ class ProcessSpec:
         ):
             self._refuse("coroutines for its life: give it the mode 'asyncio'")
 
-    def _refuse(self, what: str) -> None:
+    def _refuse(self, what: str) -> NoReturn:
         raise ConfigError(f"the process {self.name!r} has {what}")
 
     @property

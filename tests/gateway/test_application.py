@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from gateway.application import Application
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import (
     AddressError,
     BodyError,
@@ -588,6 +589,18 @@ def test_what_cannot_stand_is_refused_before_anything_starts() -> None:
         ),
         ({"parameters": [1]}, "use a dict"),
         ({"depends": 5}, "use a list of names"),
+        ({"frequency": True}, "frequency=True: use 0 to"),
+        ({"autostart": "no"}, "'a' has autostart='no': use True or False"),
+        ({"bound_shutdown": "x"}, "'a' has bound_shutdown='x': use True or False"),
+        ({"force_stop": "x"}, "'a' has force_stop='x': use True or False"),
+        ({"temporary_folder": 3}, "'a' has temporary_folder=3: use True or False"),
+        ({"route": 5}, "'a' has route=5: use the name of a route"),
+        ({"restart": 0}, "'a' has restart=0: use a policy"),
+        ({"when_stuck": ""}, "'a' has when_stuck='': use report or restart"),
+        ({"spools": {"a": 1}}, r"'a' has spools\['a'\]=1: use SpoolTerms"),
+        ({"spools": {5: SpoolTerms(limit=1)}}, r"'a' has spools\[5\]: use a pattern"),
+        ({"spools": {"a+": SpoolTerms(limit=1)}}, r"'a' has spools\['a\+'\]: .* no pattern"),
+        ({"spools": ["a"]}, r"'a' has spools=\['a'\]: use a dict"),
     ):
         refused(partial(adding, Echo, **given), advice)
     for none in (int, Echo.birth):

@@ -16,6 +16,7 @@ from gateway.clock import RealClock
 from gateway.errors import AddressError, RecipientGoneError, RefusedError
 from gateway.mail.message import Message
 from gateway.process.correspondent import STATISTICS, Correspondent
+from gateway.process.marks import on
 
 Make = Callable[..., Correspondent]
 
@@ -132,3 +133,20 @@ def test_who_is_sent_to_twice_takes_no_more_than_its_time(
     assert main.send("worker", "ask", timeout=2.0).incarnation == 2
     assert main.send("worker", "ask", timeout=1.0).incarnation == 2
     assert left == [2.0, 0.5, 1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"id": 5}, "the id of a filter is text, not 5"),
+        ({"route": 5}, "the route of a filter is text, not 5"),
+        ({"route": b"serial"}, "the route of a filter is text, not b'serial'"),
+    ],
+)
+def test_a_filters_words_are_text(correspondent: Make, given: dict[str, Any], match: str) -> None:
+    worker = correspondent("worker")
+    with pytest.raises(TypeError, match=match):
+        worker.add_filter(callback=print, **given)
+    with pytest.raises(TypeError, match=match):
+        on(**given)
+    assert not list(worker.list_filters())

@@ -51,11 +51,13 @@ def parse(line: bytes, requests: type[T], *, example: str, operations: str = "")
     Die(id=7)
     >>> str(parse(b"5", Die, example='{"op":"die"}').error)
     'no request: write an object, like {"op":"die"}'
+    >>> parse(b'{"op":"die","id":7,"body":{"$bytes":"!"}}', Die, example="").id
+    7
     """
     try:
         said = from_json(line)
     except BodyError as error:
-        return Refusal(None, ProtocolError(f"no request: {error}"))
+        return Refusal(_id_in(line), ProtocolError(f"no request: {error}"))
     if not isinstance(said, dict):
         return Refusal(None, ProtocolError(f"no request: write an object, like {example}"))
     try:
@@ -72,6 +74,22 @@ def id_of(said: dict[str, Any]) -> Id:
     except (msgspec.ValidationError, BodyError):
         return None
     return found
+
+
+class _Bearer(msgspec.Struct):
+    """What is read of a request whose body no letter carries."""
+
+    id: Any = None
+
+
+_bearer_decoder = msgspec.json.Decoder(_Bearer)
+
+
+def _id_in(line: bytes) -> Id:
+    try:
+        return id_of({"id": _bearer_decoder.decode(line).id})
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def done(id: Id, **told: Any) -> bytes:

@@ -24,6 +24,7 @@ from itertools import count
 from typing import Any
 
 from gateway.errors import BodyError, GatewayError, ProtocolError, RecipientGoneError, RefusedError
+from gateway.mail.filters import in_short
 from gateway.mail.json_lines import Id, Refusal, failure
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
@@ -120,7 +121,11 @@ class External(AsyncProcess):
         try:
             line = protocol.publication(id, message)
         except BodyError as error:
-            line = failure(id, error)
+            # Not under the id of the subscription: that stands, or is yet to be answered.
+            topic = in_short(message.subject)
+            line = failure(
+                None, BodyError(f"no line can tell what was published on {topic}: {error}")
+            )
         await self._tell(line)
 
     async def _say(self, line: bytes) -> None:

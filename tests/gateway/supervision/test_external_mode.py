@@ -88,7 +88,11 @@ BAD = '''
 letter = hear()["message_id"]
 said = []
 for line in (b"sing", b"[]", b"{}", b'{"op":"sing","id":1}', b'{"op":"send","id":2}', b"\\\\xff",
-             b'{"op":"publish","topic":"a","extra":1,"id":"x"}', b"[" * 100000, b"1" * 3000000):
+             b'{"op":"publish","topic":"a","extra":1,"id":"x"}', b"[" * 100000, b"1" * 3000000,
+             b'{"op":"publish","topic":"a","id":3,"body":123456789012345678901234567890}',
+             b'{"op":"publish","topic":"a","id":4,"body":{"$bytes":"!!"}}',
+             b'{"op":"publish","topic":"a","id":5,"body":' + b"[" * 40 + b"]" * 40 + b"}",
+             b'{"op":"publish","topic":"a","id":123456789012345678901234567890}'):
     gateway.sendall(line + b"\\\\n")
     said.append(hear())
 for request in (
@@ -128,12 +132,59 @@ def build(app):
         "None protocol",
         "x protocol",
         *["None protocol"] * 2,
+        "3 protocol",
+        "4 protocol",
+        "5 protocol",
+        "None protocol",
         "10 protocol",
         "None protocol",
         "12 protocol",
         "13 unknown_address",
         "14 timeout",
-        "bad lines 9 True",
+        "bad lines 13 True",
+    ]
+
+
+def test_a_subscription_is_answered_once_whatever_is_published(start: Any) -> None:
+    program = start(
+        HEAD
+        + """
+HEARER = '''
+assert hear()["subject"] == "begin"
+tell(op="subscribe", id=24, pattern="weather/#")
+said = [hear(), hear(), hear()]
+tell(op="send", to="main", subject="go")
+tell(op="send", to="main", subject="told", body=[*said, hear()])
+hear()
+'''
+class Main(Process):
+    def birth(self):
+        self.publish("weather/fine", 1, retain=True)
+        self.publish("weather/odd", float("nan"), retain=True)
+        self.add_filter(subject="^go$", callback=self.on_go)
+        self.add_filter(subject="^told$", callback=self.on_told)
+        self.send("hearer", "begin")
+    def on_go(self, message):
+        self.publish("weather/odd", float("inf"))
+    def on_told(self, message):
+        *told, answer, late = message.body
+        for each in sorted(told, key=str):
+            say(each.get("op"), each["id"], each.get("error", {}).get("reason"))
+        say(answer)
+        say(late["id"], late["error"]["code"], late["error"]["reason"])
+        self.die()
+def build(app):
+    app.add_process("hearer", mode="external", command=python(HEARER))
+"""
+        + RUN
+    )
+    assert program.end() == 0, program.complaints()
+    refused = "no line can tell what was published on 'weather/odd': body['body'] is"
+    assert program.said == [
+        f"None None {refused} nan: JSON has no such number",
+        "publication 24 None",
+        "{'id': 24, 'ok': True}",
+        f"None bad_body {refused} inf: JSON has no such number",
     ]
 
 

@@ -47,6 +47,26 @@ def test_no_object_is_more_than_refused_with_a_reason(said: dict[str, object]) -
         assert json.loads(failure(parsed.id, parsed.error))["error"]["reason"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [str(2**64), "1e999", '{"$bytes":"!"}', '{"$bytes":"AAE"}', "[" * 40 + "]" * 40],
+)
+@pytest.mark.parametrize("id", [7, "seven", None])
+def test_a_request_whose_body_is_none_is_refused_under_its_id(
+    body: str, id: int | str | None
+) -> None:
+    parsed = parse(f'{{"op":"send","body":{body},"id":{json.dumps(id)}}}'.encode())
+    assert isinstance(parsed, Refusal)
+    assert parsed.id == id
+
+
+@pytest.mark.parametrize("id", [str(2**64), "{}", "true", '"' + "x" * 65 + '"', r'"\ud800"'])
+def test_an_id_that_is_none_comes_back_as_null(id: str) -> None:
+    parsed = parse(f'{{"op":"send","body":[{2**64}],"id":{id}}}'.encode())
+    assert isinstance(parsed, Refusal)
+    assert parsed.id is None
+
+
 @given(IDS, st.text(), st.text(), BODIES, st.floats(0.001, 600))
 def test_what_was_asked_is_what_was_meant(id, to, subject, body, timeout) -> None:
     said = {"op": "send", "id": id, "to": to, "subject": subject, "body": body, "timeout": timeout}

@@ -8,8 +8,9 @@ answered at once, since it could not go on otherwise. A pill is a stop that the
 main process may be given too, and that is answered with how its life ended; it may
 say which life it means.
 
-A start brings up what the process depends on, where that was stopped. A stop
-or a restart leaves those alone who depend on it: they see who is gone. An end
+A start or a restart brings up what the process depends on, directly or not, where
+that is over; who waits for one that is over again is told so. A stop or a restart
+leaves those alone who depend on it: they see who is gone. An end
 that takes longer than the application's ``shutdown_timeout`` is a KILL; a
 thread cannot be killed, and the order fails; so it does where a coroutine that
 was cancelled twice goes on. The program of an external one is killed.
@@ -89,12 +90,12 @@ class Orders:
         """Bring a process up."""
         member = self._named(message)
         if member.state == "stopping":
-            member.after = "restart"
-            self._note(message, member, "living", member.incarnation + 1)
+            self._restart(message, member)
             return
-        if not member.runs and member.state != "waiting":
-            self._begin(member)
-            self._board.tell_book()
+        if not member.runs:
+            if member.state != "waiting":
+                self._begin([member])
+            self._begin_needed(member)
         self._note(message, member, "living", member.incarnation)
 
     def stop(self, message: Message) -> None:
@@ -122,9 +123,8 @@ class Orders:
         if not member.runs:
             self.start(message)
             return
-        member.after = "restart"
         self.end(member, "it was told to restart")
-        self._note(message, member, "living", member.incarnation + 1)
+        self._restart(message, member)
 
     def end(self, member: Member, why: str) -> None:
         """Have ``member`` end in order, or be killed when it has had the time for it."""
@@ -200,14 +200,38 @@ class Orders:
             self._board.move(member, "stopped", why)
             self._board.tell_book()
 
-    def _begin(self, member: Member) -> None:
-        """Open ``member`` and whatever it depends on that was not started."""
-        member.due = None
-        self._open_member(member)
-        for name in member.spec.depends:
-            other = self._members[name]
-            if other.state == "stopped" and other.due is None:
-                self._begin(other)
+    def _restart(self, message: Message, member: Member) -> None:
+        """Have another life follow that of ``member``, which ends."""
+        member.after = "restart"
+        self._begin_needed(member)
+        self._note(message, member, "living", member.incarnation + 1)
+
+    def _begin_needed(self, member: Member) -> None:
+        """Bring up whatever ``member`` depends on that would not come by itself."""
+        missing = self._missing(member)
+        for other in missing:
+            if other.state == "stopping":
+                other.after = "restart"
+        self._begin([other for other in missing if other.is_over])
+
+    def _begin(self, members: list[Member]) -> None:
+        for member in members:
+            member.due = None
+            self._open_member(member)
+        if members:
+            self._board.tell_book()
+
+    def _missing(self, member: Member) -> list[Member]:
+        """Return what ``member`` depends on, directly or not, and has to be waited for."""
+        found: dict[str, Member] = {}
+        open_ends = [member]
+        while open_ends:
+            for name in open_ends.pop().spec.depends:
+                other = self._members[name]
+                if name not in found and other.state not in ("starting", "living"):
+                    found[name] = other
+                    open_ends.append(other)
+        return list(found.values())
 
     def _note(
         self,
@@ -235,6 +259,12 @@ class Orders:
             return self._failed(order, f"{name!r} ended: {member.cause}")
         elif member.state in ("ended", "failed", "degraded", "stopped"):
             return self._failed(order, f"{name!r} does not live: {member.cause}")
+        elif member.state == "waiting":
+            for other in self._missing(member):
+                if other.is_over:
+                    needed = f"{other.spec.name!r}, which does not live: {other.cause}"
+                    return self._failed(order, f"{name!r} waits for {needed}")
+            return False
         elif member.state != "living":
             return False
         self.done += 1

@@ -257,6 +257,9 @@ class Orders:
             if member.runs or member.state == "waiting" or member.due is not None:
                 return False
             return self._failed(order, f"{name!r} ended: {member.cause}")
+        elif member.state == "stopped" and member.due is not None:
+            # Somebody else had it restarted meanwhile.
+            return False
         elif member.state in ("ended", "failed", "degraded", "stopped"):
             return self._failed(order, f"{name!r} does not live: {member.cause}")
         elif member.state == "waiting":

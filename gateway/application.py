@@ -101,7 +101,8 @@ class Application:
     shutdown_timeout: float = 10.0
     """Seconds that all the deaths may take together, before TERM and KILL.
 
-    As many has main before, from when it is told to end, until it is interrupted.
+    As many has main before, from when it is told to end or its own death begins, until it is
+    interrupted.
     """
 
     mailbox_size: int = 256

@@ -159,7 +159,7 @@ class Boss:
         self._is_left = False
         self._patience = patience
         self._main_by: float | None = None
-        """When nobody waits for main any longer, on the monotonic clock; None until it is told."""
+        """When nobody waits for main any longer, monotonic; None until it ends or is told to."""
         self._beginning = threading.Lock()
         self._unknown = 0
         self._failed = False
@@ -220,7 +220,7 @@ class Boss:
         self._thread.start()
 
     def expect_stop(self) -> None:
-        """Know that main has been told to end: where it does not, the rest does without it.
+        """Know that main ends, or has been told to: where it does not, the rest does without it.
 
         So it is when its time is over, and at once after the emergency brake. For any
         thread, and safe in a signal handler.
@@ -478,6 +478,9 @@ class Boss:
         if member is None:
             return
         member.level = message.body
+        if message.body == "dying" and member.spec.name == self._main:
+            # Whatever ends it: a death that hangs would hold up everybody for ever.
+            self.expect_stop()
         if message.body == "living" and member.state == "starting":
             self._board.move(member, "living", "its birth is over")
 

@@ -28,7 +28,13 @@ class Main(Loud):
 class Arm(Loud):
     def birth(self):
         self.add_filter(subject="^silence$", callback=lambda message: None)
+        self.add_filter(subject="^poison$", callback=self.on_poison)
         super().birth()
+    def on_poison(self, message):
+        try:
+            self.poison_pill("main")
+        except RefusedError:
+            say("it holds out")
     def life(self):
         if {pulls} and os.path.exists(SOCKETS + "/pull"):
             self.ebrake("the arm is loose")
@@ -66,6 +72,46 @@ def test_so_it_is_in_its_death(start: Any) -> None:
     program.wait_for("status 1")
     assert program.end() == 0
     assert "death arm" in program.said
+
+
+ENDS = {
+    "die": "self.die()",
+    "a bug": "1 / 0",
+    "a pill": 'self.send("arm", "poison"); self.light_sleep(600)',
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_so_it_is_in_its_death_whatever_brought_that(start: Any, how: str) -> None:
+    source = house("time.sleep(600)", where="death").replace("self.die()", ENDS[how])
+    program = start(source)
+    program.wait_for("busy")
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert "death arm" in program.said
+    assert "main does not end: it is interrupted\n" in program.complaints()
+
+
+def test_so_it_is_in_its_death_after_a_loop_of_the_programs_own(start: Any) -> None:
+    program = start("""
+        class Main(Loud):
+            def death(self):
+                say("busy")
+                time.sleep(600)
+        class App(Application):
+            shutdown_timeout = 0.3
+            def build(self):
+                self.add_process("arm", Loud, mode="fork")
+        app = App(main=Main, sockets=SOCKETS)
+        try:
+            with app.running():
+                say("left")
+        except KeyboardInterrupt:
+            say("status", app.status)
+        """)
+    program.wait_for("status 1")
+    assert program.end() == 0
+    assert {"left", "busy", "death arm"} <= set(program.said)
 
 
 def test_so_it_is_in_the_death_that_follows(start: Any) -> None:

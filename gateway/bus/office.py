@@ -18,7 +18,7 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from time import sleep
@@ -44,6 +44,7 @@ from gateway.bus.wire import Folder, Outlet, socket_name
 from gateway.clock import Clock
 from gateway.errors import (
     AddressError,
+    CallTimeoutError,
     GatewayError,
     MailboxFullError,
     RecipientGoneError,
@@ -410,7 +411,7 @@ class Office:
             raise MailboxFullError(f"{bounce.recipient!r} reads no answers at present")
         self.answer(bounce, 0.0)
 
-    def tell_boss(self, box: Mailbox, subject: str, body: Any) -> Message:
+    def tell_boss(self, box: Mailbox, subject: str, body: Any, *, timeout: float = 5.0) -> Message:
         """Write a control letter to the boss in the name of ``box``, and return it.
 
         Raises `RefusedError` in a child of ``os.fork()``, whose answer its parent would read.
@@ -434,8 +435,29 @@ class Office:
             incarnation=1,
             sender_incarnation=box.incarnation,
         )
-        self.target(BOSS).deliver(message, 5.0)
+        self.target(BOSS).deliver(message, timeout)
         return message
+
+    @contextlib.contextmanager
+    def ordering(
+        self,
+        box: Mailbox,
+        subject: str,
+        body: Any,
+        given_up: tuple[type[BaseException], ...] = (CallTimeoutError,),
+    ) -> Iterator[Message]:
+        """Give the boss an order to wait for within; where one of ``given_up`` ends that, tell it.
+
+        The order is carried out all the same, and not answered.
+        """
+        ordered = self.tell_boss(box, subject, body)
+        try:
+            yield ordered
+        except given_up:
+            # It is over for who asked, whatever the boss can be told.
+            with contextlib.suppress(GatewayError, OSError):
+                self.tell_boss(box, "give-up", ordered.message_id, timeout=0.0)
+            raise
 
     def give_up(self, message: Message, error: GatewayError) -> None:
         """Tell the sender that an accepted letter failed, where it asked for a receipt."""

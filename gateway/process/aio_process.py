@@ -45,7 +45,7 @@ from math import inf
 from threading import get_ident
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
+from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.address import Address
 from gateway.mail.filters import Callback, Run, in_turn
 from gateway.mail.message import NORMAL, Message
@@ -331,7 +331,9 @@ class AsyncProcess(Process):
         timeout = in_seconds(timeout)
 
         async def order() -> Any:
-            return (await self.letters.wait_for(self._tell_boss(verb, name), timeout)).body
+            given_up = (CallTimeoutError, asyncio.CancelledError)
+            with self._office.ordering(self._box, verb, name, given_up) as ordered:
+                return (await self.letters.wait_for(ordered, timeout)).body
 
         return self.pending(said, order)
 

@@ -84,7 +84,7 @@ class Neighbour(Subscriber):
         Address.parse(name)
         if name == self.name:
             raise ValueError(f"{name!r} takes no poison of its own: use die()")
-        ended: str = self._box.wait_for(self._tell_boss("poison_pill", name), timeout).body
+        ended: str = self._order("poison_pill", name, timeout)
         return ended
 
     def start_process(self, name: str, *, timeout: float = 10.0) -> None:
@@ -136,9 +136,10 @@ class Neighbour(Subscriber):
         """
         self._order("restart", name, timeout)
 
-    def _order(self, verb: str, name: str, timeout: float) -> None:
+    def _order(self, verb: str, name: str, timeout: float) -> Any:
         timeout = in_seconds(timeout)
-        self._box.wait_for(self._tell_boss(verb, name), timeout)
+        with self._office.ordering(self._box, verb, name) as ordered:
+            return self._box.wait_for(ordered, timeout).body
 
     def ebrake(self, reason: object) -> None:
         """Stop the whole application at once, as failed, and say why.

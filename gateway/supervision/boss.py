@@ -183,6 +183,7 @@ class Boss:
             "start": self._orders.start,
             "stop": self._orders.stop,
             "restart": self._orders.restart,
+            "give-up": self._orders.give_up,
             "add": self._starting.add,
             "run": self._errands.take,
             "poison_pill": self._orders.poison,

@@ -102,6 +102,7 @@ BODIES: dict[str, Any] = {
     "stop": str,
     "restart": str,
     "poison_pill": str | Pill,
+    "give-up": str,
     "add": dict[str, Any],
     "run": Errand,
     "sent-back": str,

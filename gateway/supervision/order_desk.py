@@ -53,7 +53,8 @@ class OrderDesk:
         _refuse_on_a_loop()
         timeout = in_seconds(timeout)
         office, box = self._opened(timeout)
-        return box.wait_for(office.tell_boss(box, subject, body), timeout).body
+        with office.ordering(box, subject, body) as ordered:
+            return box.wait_for(ordered, timeout).body
 
     def _opened(self, timeout: float) -> tuple[Office, Mailbox]:
         self._decided.wait(timeout)

@@ -126,6 +126,15 @@ class Orders:
         self.end(member, "it was told to restart")
         self._restart(message, member)
 
+    def give_up(self, message: Message) -> None:
+        """Owe no answer to an order that nobody waits for any longer; it is carried out."""
+        given_up = message.sender, message.body
+        self._open = [
+            order
+            for order in self._open
+            if (order.message.sender, order.message.message_id) != given_up
+        ]
+
     def end(self, member: Member, why: str) -> None:
         """Have ``member`` end in order, or be killed when it has had the time for it."""
         if not member.told_to_die:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf, nan
 from typing import Any
 
@@ -19,9 +21,10 @@ class Office:
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
 
-    def tell_boss(self, box: Any, subject: str, body: Any) -> str:
+    @contextmanager
+    def ordering(self, box: Any, subject: str, body: Any) -> Iterator[str]:
         self.told.append((subject, body))
-        return subject
+        yield subject
 
 
 class Box:

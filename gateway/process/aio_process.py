@@ -43,7 +43,7 @@ from inspect import isawaitable
 from itertools import count
 from math import inf
 from threading import get_ident
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NamedTuple, NoReturn, TypeVar
 
 from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.address import Address
@@ -59,11 +59,22 @@ from gateway.process.porters import Porters
 from gateway.process.process import Process
 from gateway.process.subscription import Subscription
 from gateway.process.tasks import ChildTasks
+from gateway.process.whereabouts import handles_letters, letter_in_hand, within
 from gateway.timeout import FAR, USUAL, in_seconds
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class Due(NamedTuple):
+    """What a callback wants awaited before the next letter is handled."""
+
+    message: Message | None
+    """The letter that is being handled, if any."""
+    awaited: Awaitable[Any]
+    bounces: bool = True
+    """Whether a `GatewayError` goes back to who wrote the letter; otherwise it is a bug."""
 
 
 class AsyncProcess(Process):
@@ -83,7 +94,7 @@ class AsyncProcess(Process):
         self._task: asyncio.Task[Any] | None = None
         self._child_tasks = ChildTasks(self.name, self._child_failed)
         self._porters = Porters(self.name, self._child_threads)
-        self._due: deque[tuple[Message | None, Awaitable[Any]]] = deque()
+        self._due: deque[Due] = deque()
         self._gathered: list[Pending[None]] | None = None
         self._late_answers = count(1)
         self._follows = count(1)
@@ -391,7 +402,7 @@ class AsyncProcess(Process):
     ) -> Pending[T]:
         """Return what stands for ``begin()``, called ``name``, until it is awaited."""
         dropped = None if droppable else self._child_failed
-        return Pending(name, begin, self._loop, self._loop_thread, dropped)
+        return Pending(name, begin, self.name, self._loop, self._loop_thread, dropped)
 
     def _call(self, callback: Callback, message: Message) -> None:
         """Call a filter's callback; what it wants awaited is due when the plain ones have run."""
@@ -401,7 +412,7 @@ class AsyncProcess(Process):
             self._refused(message, error)
         else:
             if isawaitable(result):
-                self._due.append((message, result))
+                self._due.append(Due(message, result))
 
     def _have_looked_at(self) -> None:
         # Several tasks share the thread, and the one that reads may sleep.
@@ -425,11 +436,11 @@ class AsyncProcess(Process):
         """Call ``callback()`` on the loop's thread, soon; from any thread."""
         with contextlib.suppress(RuntimeError):
             # A loop that is closed by now has nothing left to be told.
-            self._loop.call_soon_threadsafe(callback)
+            self._loop.call_soon_threadsafe(callback, context=within(self.name))
 
     def await_later(self, message: Message, due: Awaitable[Any]) -> None:
         """Have ``due`` awaited, which came of ``message``, before the next letter is handled."""
-        self._due.append((message, due))
+        self._due.append(Due(message, due))
 
     def _refused(self, message: Message, error: GatewayError) -> None:
         log.info("%s refused %r of %s: %s", self.name, message.subject, message.sender, error)
@@ -443,7 +454,7 @@ class AsyncProcess(Process):
         def call(about: Any) -> None:
             result = callback(about)
             if isawaitable(result):
-                self._due.append((None, result))
+                self._due.append(Due(letter_in_hand(), result, bounces=False))
                 if asyncio.current_task() is not self._task:
                     self._box.wake()
 
@@ -458,13 +469,17 @@ class AsyncProcess(Process):
 
     async def _finish(self) -> None:
         while self._due:
-            message, due = self._due.popleft()
-            try:
-                await due
-            except GatewayError as error:
-                if message is None:
-                    raise
-                self._refused(message, error)
+            due = self._due.popleft()
+            await self._go_on(due.message, due)
+
+    @handles_letters
+    async def _go_on(self, message: Message | None, due: Due) -> None:
+        try:
+            await due.awaited
+        except GatewayError as error:
+            if message is None or not due.bounces:
+                raise
+            self._refused(message, error)
 
     def _answer_patiently(self, answer: Message, timeout: float = 5.0) -> None:
         """Deliver a reply or a bounce; where its reader is slow, beside the loop."""
@@ -497,9 +512,9 @@ class AsyncProcess(Process):
         """End what this process owns here, within some seconds; then watch nothing more."""
         self._told_to_end.set()
         self._close_ends()
-        for _, due in self._due:
-            if asyncio.iscoroutine(due):
-                due.close()
+        for due in self._due:
+            if asyncio.iscoroutine(due.awaited):
+                due.awaited.close()
         self._due.clear()
         try:
             await self._child_tasks.end(2.0)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine, Generator
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from gateway.process.whereabouts import within
 from gateway.timeout import in_seconds
 
 T = TypeVar("T")
@@ -26,18 +27,23 @@ T = TypeVar("T")
 class Pending(Generic[T]):
     """A call that begins when it is awaited."""
 
-    __slots__ = ("_begin", "_loop", "_name", "_on_dropped", "_taken", "_thread")
+    __slots__ = ("_begin", "_loop", "_name", "_on_dropped", "_owner", "_taken", "_thread")
 
     def __init__(
         self,
         name: str,
         begin: Callable[[], Coroutine[Any, Any, T]],
+        owner: str,
         loop: asyncio.AbstractEventLoop,
         thread: int,
         on_dropped: Callable[[BaseException], None] | None,
     ) -> None:
-        """Stand for ``begin()``, called ``name``, on ``loop``, which runs in ``thread``."""
+        """Stand for ``begin()``, called ``name``, of the process ``owner``.
+
+        It is awaited on ``loop``, which runs in ``thread``.
+        """
         self._name = name
+        self._owner = owner
         self._begin = begin
         self._loop = loop
         self._thread = thread
@@ -59,7 +65,9 @@ class Pending(Generic[T]):
             self._refuse()
         self._taken = True
         timeout = in_seconds(timeout)
-        future = asyncio.run_coroutine_threadsafe(self._begin(), self._loop)
+        # Whoever asks: what it calls, and logs, is its process's.
+        context = within(self._owner)
+        future = context.run(asyncio.run_coroutine_threadsafe, self._begin(), self._loop)
         try:
             return future.result(timeout)
         except TimeoutError:

@@ -1,6 +1,7 @@
 """The child tasks of one asyncio process.
 
-Each is named, started here, and cancelled here when the process ends. A task
+Each is named, started here, and cancelled here when the process ends. It works for
+that process, whoever had it started, and for no letter. A task
 that raises is a bug of its process, which is told. One that does not end when
 it is cancelled is left to the loop.
 """
@@ -11,6 +12,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
+
+from gateway.process.whereabouts import within
 
 
 class ChildTasks:
@@ -27,7 +30,9 @@ class ChildTasks:
         if name in self._tasks:
             work.close()
             raise ValueError(f"{self._owner!r} runs a task {name!r} already")
-        task = self._tasks[name] = self._loop.create_task(work, name=f"{self._owner}/{name}")
+        task = self._tasks[name] = self._loop.create_task(
+            work, name=f"{self._owner}/{name}", context=within(self._owner)
+        )
         task.add_done_callback(partial(self._ended, name))
 
     def alive(self) -> list[str]:

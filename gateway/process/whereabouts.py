@@ -1,9 +1,10 @@
 """Where in the gateway this code runs: in which process, for which device, on which letter.
 
 The log says so of every record. What changes seldom, process and device, is
-noted once, where a life or a thread begins. The letter is not noted at all:
-who handles letters is marked by `handles_letters`, and the stack of whoever
-asks is searched for it. So a letter costs nothing, and only a record does.
+noted once, where a life, a thread or a task begins. The letter is not noted at
+all: who handles letters is marked by `handles_letters`, and the stack of whoever
+asks is searched for it. So a letter costs nothing, and only a record does. Who
+awaits stands on the stack of what it awaits, so that coroutines are marked too.
 
 Nothing is refused here but a function that could never be found.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from types import CodeType
 from typing import Any, NamedTuple, TypeVar
 
@@ -54,6 +55,19 @@ def enter(process: str = "", device: str = "") -> None:
     _device.set(device)
 
 
+def within(process: str) -> Context:
+    """Return a copy of the present context, in which the work is for ``process``.
+
+    For what somebody else may begin on its behalf.
+
+    >>> within("serial").run(here).process
+    'serial'
+    """
+    context = copy_context()
+    context.run(enter, process)
+    return context
+
+
 def rename_os_process(name: str) -> None:
     """Say for whom threads of this OS process work that have not entered anything."""
     _os_process[0] = name
@@ -69,13 +83,19 @@ def here() -> Whereabouts:
 
 
 def _mail_thread() -> str:
+    message = letter_in_hand()
+    return "" if message is None else message.thread_id
+
+
+def letter_in_hand() -> Message | None:
+    """Return the letter that is being handled here; None where none is."""
     frame = sys._getframe(1)
     while frame is not None:
         if id(frame.f_code) in _handlers:
             message = frame.f_locals.get("message")
             if isinstance(message, Message):
-                return message.thread_id
+                return message
         if frame.f_back is None:
             break
         frame = frame.f_back
-    return ""
+    return None

@@ -8,15 +8,16 @@ What is no coroutine runs as in every mode, on threads where there are workers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from inspect import isasyncgen
+from inspect import isasyncgen, iscoroutine
 from typing import Any
 
 from gateway.errors import CallCancelledError, GatewayError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
+from gateway.process.whereabouts import handles_letters
 from gateway.rpc.aio_stream_desk import AsyncStreamDesk, LoopStream, is_to_end
 from gateway.rpc.api import Api
 from gateway.rpc.call import doing
@@ -91,7 +92,10 @@ class AsyncDesk(Desk):
         id = message.message_id
         self._in_hand.begin(message)
         before = doing.set((self, message))
-        task = self._tasks[id] = asyncio.ensure_future(result)
+        task = self._tasks[id] = asyncio.ensure_future(_handled(result, message))
+        if iscoroutine(result):
+            # One that is taken back before its turn came has not begun.
+            task.add_done_callback(lambda task: result.close())
         if self._in_hand.is_taken_back(message):
             task.cancel()
         try:
@@ -130,3 +134,9 @@ class AsyncDesk(Desk):
         if task is not None:
             # Control mail may be read on another thread than the loop's.
             self._asyncio.call_on_loop(task.cancel)
+
+
+@handles_letters
+async def _handled(result: Awaitable[Any], message: Message) -> Any:
+    """Return what a handler's coroutine does, on a task of its own."""
+    return await result

@@ -14,6 +14,7 @@ from typing import Any
 from gateway.errors import GatewayError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
+from gateway.process.whereabouts import handles_letters
 from gateway.rpc.answers import Answers
 from gateway.rpc.call import Desk, doing
 from gateway.rpc.in_hand import InHand
@@ -49,6 +50,7 @@ class AsyncStreamDesk(StreamDesk):
         self._in_hand.end(message)
         self._answers.fail(message, error)
 
+    @handles_letters
     async def _step_later(self, stream: LoopStream, most: int, message: Message) -> None:
         told: dict[str, Any] = {}
         before = doing.set((Stepped(self._desk, stream), message))

@@ -18,6 +18,7 @@ from gateway.errors import in_words
 from gateway.process.aio_process import AsyncProcess, with_loop
 from gateway.process.aio_runner import run
 from gateway.process.context import Context
+from gateway.process.whereabouts import enter
 from gateway.supervision.child import tell_end
 from gateway.supervision.external import External
 from gateway.supervision.life import exit_in_words, log_bug
@@ -63,6 +64,8 @@ class Loops:
     async def _live(
         self, member: Member, context: Context, pressed: list[Callable[[signal.Signals], None]]
     ) -> None:
+        # Its task was made by the boss; what it starts itself is its own.
+        enter(context.name)
         task = asyncio.current_task()
         assert task is not None
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import CORO_CLOSED, getcoroutinestate
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from gateway.errors import (
     RefusedError,
     RemoteError,
 )
+from gateway.mail.message import Message
+from gateway.process.whereabouts import here
 from gateway.rpc import (
     command,
     current_call,
@@ -28,6 +31,8 @@ from gateway.rpc import (
     using,
     watch_connection,
 )
+from gateway.rpc.aio_desk import AsyncDesk
+from gateway.rpc.in_hand import owner_of
 from gateway.testing.stage import play
 from tests.gateway.rpc.robot import Robot, retained
 
@@ -400,6 +405,19 @@ class Careless(AsyncProcess):
             yield current_call().path
 
     @command
+    async def where(self) -> list[str]:
+        """Return for whom and on which letter it runs, and on which it should."""
+        await asyncio.sleep(0)
+        return [here().process, here().mail_thread, current_call().id.letter]
+
+    @command
+    async def wheres(self) -> AsyncIterator[list[str]]:
+        """Yield for whom and on which letter it runs."""
+        for _ in range(2):
+            await asyncio.sleep(0)
+            yield [here().process, here().mail_thread]
+
+    @command
     def indirect(self) -> Any:
         """Return a coroutine, being none."""
         return asyncio.sleep(0, "slept")
@@ -445,6 +463,32 @@ def test_an_asynchronous_generator_knows_of_its_call(kind: Any) -> None:
         return list(remote(main, "careless", timeout=3).paths())
 
     assert play(scene, careless=(kind, "asyncio")) == ["paths"] * 3
+
+
+@BOTH
+def test_a_coroutine_is_on_the_thread_of_its_call(kind: Any) -> None:
+    def scene(main: Process) -> list[Any]:
+        careless = remote(main, "careless", timeout=3)
+        return [careless.where(), *careless.wheres()]
+
+    (process, mail_thread, letter), *wheres = play(scene, careless=(kind, "asyncio"))
+    assert (process, mail_thread) == ("careless", letter)
+    # Each part on that of the letter which asked for it.
+    assert [process for process, _ in wheres] == ["careless"] * 2
+    assert len({letter, *(mail_thread for _, mail_thread in wheres)} - {""}) == 3
+
+
+def test_a_coroutine_that_is_taken_back_before_its_turn_is_closed() -> None:
+    async def scene(actor: AsyncProcess) -> str:
+        desk = AsyncDesk(actor)
+        letter = Message("1", "1", 1, 0.0, "robot", actor.name, "rest")
+        desk._in_hand.begin(letter)
+        assert desk._in_hand.take_back("1", owner_of(letter))
+        result = asyncio.sleep(60)
+        await desk._answer_when_done(result, letter)
+        return getcoroutinestate(result)
+
+    assert played(scene, (Robot, "thread")) == CORO_CLOSED
 
 
 @BOTH

@@ -99,6 +99,53 @@ def test_levels_reach_forks_threads_and_those_that_are_restarted(start: Start) -
     ]
 
 
+ON_A_LOOP = """
+    import asyncio
+    from gateway import AsyncProcess
+    from gateway.process.logbook import start_logging
+
+    log = logging.getLogger("talk.show")
+
+    class Talker(AsyncProcess):
+        async def birth(self):
+            self.add_filter(callback=self.on_talk, subject="^talk$")
+        async def on_talk(self, message):
+            await asyncio.sleep(0)
+            log.debug(message.thread_id)
+            self.reply(message)
+
+    class Main(Process):
+        def birth(self):
+            for level in ("default", "debug", "default"):
+                self.set_log_level(level, "one")
+                for name in ("one", "other"):
+                    self.wait_for_reply(self.send(name, "talk"), 10.0)
+            self.die()
+
+    # It says something, and reads until it is told to die.
+    PROGRAM = "echo it is cold here >&2; head -n 2 <&$GATEWAY_SOCKET_FD >/dev/null"
+
+    class Show(Application):
+        def build(self):
+            self.add_process("program", mode="external", command=["sh", "-c", PROGRAM])
+            self.add_process("one", Talker, mode="asyncio")
+            self.add_process("other", Talker, mode="asyncio")
+
+    start_logging("warning", form="json")
+    raise SystemExit(Show(main=Main, sockets=SOCKETS).run())
+"""
+
+
+def test_those_on_a_loop_have_levels_and_names_of_their_own(start: Start) -> None:
+    show = start(ON_A_LOOP)
+    assert show.end() == 0
+    records: list[dict[str, Any]] = [json.loads(line) for line in show.complaints().splitlines()]
+    (said,) = [record for record in records if record["logger"] == "talk.show"]
+    assert (said["process"], said["thread"]) == ("one", said["message"])
+    (cold,) = [record for record in records if record["message"] == "program: it is cold here"]
+    assert cold["process"] == "program"
+
+
 JOURNAL = """
     from gateway.process.logbook import start_logging
 

@@ -16,7 +16,7 @@ OS process, which must never wait for one of them::
 Callbacks are plain functions or coroutine functions. One letter is handled at
 a time: while a callback awaits, the others on the loop go on, and this
 process's own mail stays in its order. Where a letter matches several filters
-the plain callbacks run first.
+the plain callbacks run first; of several in one filter those before the first coroutine.
 
 What would wait is awaited here: `wait_for_reply`, `subscribe`, `light_sleep`,
 `register_callbacks`, `join_child_threads`, `start_process`, `stop_process`,
@@ -37,7 +37,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from inspect import isawaitable
 from itertools import count
@@ -73,6 +73,8 @@ class Due(NamedTuple):
     message: Message | None
     """The letter that is being handled, if any."""
     awaited: Awaitable[Any]
+    results: Iterable[Any] = ()
+    """Of the callbacks whose turn is after it, each called as its result is asked for."""
     bounces: bool = True
     """Whether a `GatewayError` goes back to who wrote the letter; otherwise it is a bug."""
 
@@ -379,14 +381,17 @@ class AsyncProcess(Process):
             return super()._carried(callbacks, run)
         if len(callbacks) < 2:
             return in_turn(callbacks)
-
-        async def call_all(message: Message) -> None:
-            for callback in callbacks:
-                result = callback(message)
-                if isawaitable(result):
-                    await result
-
         in_turn(callbacks)  # refuses what cannot be called
+        called = tuple(callbacks)
+
+        def call_all(message: Message) -> None:
+            results = (callback(message) for callback in called)
+            for result in results:
+                if isawaitable(result):
+                    # The others have to wait for it.
+                    self._due.append(Due(message, result, results))
+                    return
+
         return call_all
 
     def statistics(self) -> dict[str, Any]:
@@ -476,6 +481,9 @@ class AsyncProcess(Process):
     async def _go_on(self, message: Message | None, due: Due) -> None:
         try:
             await due.awaited
+            for result in due.results:
+                if isawaitable(result):
+                    await result
         except GatewayError as error:
             if message is None or not due.bounces:
                 raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from gateway.errors import CallTimeoutError, MailboxFullError, RecipientGoneError, RefusedError
 from gateway.mail.filters import Callback
 from gateway.mail.message import Message
+from gateway.process.aio_process import AsyncProcess
 from gateway.process.callback_threads import AT_ONCE, WAITING
 from gateway.process.process import Process
 from gateway.testing.stage import play
@@ -165,3 +168,71 @@ def test_a_filter_of_a_route_takes_what_came_over_it_and_nothing_else() -> None:
         return taken
 
     assert play(scene) == [": ", "None: ", "mqtt: mqtt", "None: mqtt", "None: mqtt2"]
+
+
+class Turns(Process):
+    """Notes in which order its callbacks were called."""
+
+    def birth(self) -> None:
+        self.heard: list[str] = []
+        plain = [partial(self.note, word) for word in ("one", "two")]
+        self.add_filter(subject="^plain$", callback=plain)
+        self.add_filter(subject="^plain$", callback=partial(self.note, "three"))
+        self.add_filter(subject="^heard$", callback=lambda asked: self.reply(asked, self.heard))
+
+    def note(self, word: str, message: Message) -> None:
+        self.heard.append(word)
+
+
+class TurnsOnLoop(AsyncProcess, Turns):
+    """Does so on a loop, where some of them are coroutines."""
+
+    async def birth(self) -> None:  # type: ignore[override]  # it is awaited
+        Turns.birth(self)
+        mixed = [self.one, self.two, self.three, self.four]
+        self.add_filter(subject="^mixed$", callback=mixed)
+        self.add_filter(subject="^mixed$", callback=self.refuse)
+        self.add_filter(subject="^mixed$", callback=partial(self.note, "other"))
+
+    def one(self, message: Message) -> None:
+        self.note("one", message)
+
+    def two(self, message: Message) -> Any:
+        # It cannot be told beforehand that this is to be awaited.
+        return self.two_later(message)
+
+    async def two_later(self, message: Message) -> None:
+        await asyncio.sleep(0)
+        self.note("two", message)
+
+    def three(self, message: Message) -> None:
+        self.note("three", message)
+
+    async def four(self, message: Message) -> None:
+        await asyncio.sleep(0)
+        self.note("four", message)
+
+    async def refuse(self, message: Message) -> None:
+        self.note("refuse", message)
+        raise RefusedError("no")
+
+
+@pytest.mark.parametrize(
+    "role", [(Turns, "thread"), (Turns, "fork"), (Turns, "asyncio"), (TurnsOnLoop, "asyncio")]
+)
+def test_plain_callbacks_are_called_in_the_order_of_their_filters(role: Any) -> None:
+    def scene(main: Process) -> Any:
+        main.send("turns", "plain")
+        return main.wait_for_reply(main.send("turns", "heard")).body
+
+    assert play(scene, turns=role) == ["one", "two", "three"]
+
+
+def test_several_callbacks_are_in_turn_whichever_are_coroutines() -> None:
+    def scene(main: Process) -> Any:
+        with pytest.raises(RefusedError):
+            main.wait_for_reply(main.send("turns", "mixed"))
+        return main.wait_for_reply(main.send("turns", "heard")).body
+
+    heard = play(scene, turns=(TurnsOnLoop, "asyncio"))
+    assert heard == ["one", "other", "two", "three", "four", "refuse"]

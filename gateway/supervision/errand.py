@@ -22,7 +22,8 @@ from gateway.mail.body import checked
 from gateway.mail.codec import decode
 from gateway.mail.message import Message, bounce_of, is_solicited, reply_to
 from gateway.process.forked_callback import function_at
-from gateway.supervision.life import log_bug
+from gateway.supervision.exit_status import status_of
+from gateway.supervision.life import exit_in_words, log_bug
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -
     """Do what stands in the memory file ``task``, note in ``done`` how it ended; return the status.
 
     A bug of the function is logged, and told to whoever asked: the application may be over soon
-    after that.
+    after that. One that leaves by ``sys.exit()`` has nothing to say; whether it failed, its
+    status tells.
     """
     threading.main_thread().name = name
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -55,6 +57,12 @@ def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -
         office.update(_book_decoder.decode(book))
         try:
             ending = _answer(office, letter, function)
+        except SystemExit as leaving:
+            status = status_of(leaving)
+            if status:
+                exit_in_words(name, leaving)
+                return status
+            ending = REPLIED
         except Exception as bug:  # noqa: BLE001 - it is logged, and told
             log_bug(name, bug)
             if letter.kind == "letter":

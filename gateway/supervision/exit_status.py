@@ -1,4 +1,4 @@
-"""What the exit status of an OS process means, in words."""
+"""The exit status of an OS process: what it means, in words, and what ``sys.exit()`` makes it."""
 
 from __future__ import annotations
 
@@ -18,3 +18,17 @@ def in_words(status: int) -> str:
     except ValueError:
         # Most real-time signals have a number and no name.
         return f"killed by signal {-status}"
+
+
+def status_of(leaving: SystemExit) -> int:
+    """Return the status with which an OS process ends that called ``sys.exit()``.
+
+    Only eight bits of a number are told; one that is not 0 stays a failure.
+
+    >>> [status_of(SystemExit(code)) for code in (None, 0, 3, -1, 256, "no camera")]
+    [0, 0, 3, 255, 1, 1]
+    """
+    code = leaving.code
+    if not code:
+        return 0
+    return (code & 0xFF) or 1 if isinstance(code, int) else 1

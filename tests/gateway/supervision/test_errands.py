@@ -39,7 +39,7 @@ def on_kill(message):
     os.kill(os.getpid(), 9)
 
 def on_exit(message):
-    sys.exit(3)
+    sys.exit(3 if message.body is None else message.body)
 
 def on_unserialisable(message):
     return {1, 2}
@@ -112,8 +112,10 @@ class Main(Asking):
         for size in (1, 200_000):
             pid, body = self.ask("pid", "x" * size)
             say("pid", pid not in (before, os.getpid()), len(body))
-        for subject in ("refuse", "bug", "kill", "exit", "unserialisable"):
+        for subject in ("refuse", "bug", "kill", "unserialisable"):
             say(subject, self.ask(subject))
+        for code in (3, "no camera"):
+            say("exit", code, self.ask("exit", code))
         self.send("worker", "nothing", 7)
         say("same", before == self.ask("alive"))
 sys.exit(App(main=Main, sockets=SOCKETS).run())
@@ -125,7 +127,10 @@ sys.exit(App(main=Main, sockets=SOCKETS).run())
     bounced = "RecipientGoneError: __main__:on_{0}@worker did not answer: {1}".format
     assert f"bug {bounced('bug', 'ZeroDivisionError: in a fork')}" in program.said
     assert f"kill {bounced('kill', 'killed by SIGKILL')}" in program.said
-    assert f"exit {bounced('exit', 'exit status 1')}" in program.said
+    assert f"exit 3 {bounced('exit', 'exit status 3')}" in program.said
+    assert f"exit no camera {bounced('exit', 'exit status 1')}" in program.said
+    assert "on_exit@worker failed: it called exit('no camera')" in program.complaints()
+    assert "outside of its life" not in program.complaints()
     assert program.wait_for("unserialisable BodyError: body is a set")
     assert "same True" in program.said
     assert program.complaints().count("ZeroDivisionError: in a fork") == 1
@@ -143,6 +148,23 @@ sys.exit(App(main=Main, sockets=SOCKETS).run())
     timed_out, said = sorted(program.said)
     assert said == "nothing 7"
     assert timed_out.startswith("CallTimeoutError")
+
+
+def test_who_exits_in_order_has_not_failed(start: Any) -> None:
+    program = start(f"""MODE = "thread"
+{HEAD}
+class Main(Asking):
+    def play(self):
+        self.begin()
+        say(self.ask("exit", 0, seconds=0.5))
+        say(self.ledger(0))
+sys.exit(App(main=Main, sockets=SOCKETS).run())
+""")
+    assert program.end() == 0, program.complaints()
+    timed_out, ledger = program.said
+    assert timed_out.startswith("CallTimeoutError")
+    assert ledger == "(0, 1)"
+    assert program.complaints() == ""
 
 
 def test_only_so_many_run_and_wait_and_the_stop_waits_for_none(start: Any) -> None:

@@ -25,10 +25,10 @@ def status_of(leaving: SystemExit) -> int:
 
     Only eight bits of a number are told; one that is not 0 stays a failure.
 
-    >>> [status_of(SystemExit(code)) for code in (None, 0, 3, -1, 256, "no camera")]
-    [0, 0, 3, 255, 1, 1]
+    >>> [status_of(SystemExit(code)) for code in (None, 0, 3, -1, 256, "no camera", "")]
+    [0, 0, 3, 255, 1, 1, 1]
     """
     code = leaving.code
-    if not code:
+    if code is None:
         return 0
-    return (code & 0xFF) or 1 if isinstance(code, int) else 1
+    return (code & 0xFF) or int(code != 0) if isinstance(code, int) else 1

@@ -64,7 +64,7 @@ class External(AsyncProcess):
         self.add_filter(callback=self._hand_over, description="all mail goes to the program")
         running = self._running = OsProcess(self.name, self._program)
         self._tell_boss("pid", running.pid)
-        await self._say(protocol.hello(self.name, self.parameters))
+        await self._tell(protocol.hello(self.name, self.parameters))
         self.add_child_task("listen", self._listen(running))
         self.add_child_task("watch", self._watch(running))
 

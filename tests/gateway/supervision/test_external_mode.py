@@ -357,6 +357,37 @@ say("brake", app.brake)
         assert program.said[0] == cause
 
 
+@pytest.mark.parametrize(("status", "cause"), [(0, "it ended by itself"), (3, "exit status 3")])
+def test_one_that_ended_before_it_was_greeted_is_told_by_its_status(
+    start: Any, status: int, cause: str
+) -> None:
+    program = start(
+        HEAD
+        + f"""
+from gateway.supervision.external import External
+say_at_once = External._say
+async def say_late(self, line):
+    await self._running.exited.wait()
+    await say_at_once(self, line)
+External._say = say_late
+class Main(Process):
+    def birth(self):
+        self.subscribe("processes/brief/state", self.on_state)
+    def on_state(self, message):
+        if message.body["state"] in ("failed", "stopped", "stopping"):
+            say(message.body["cause"])
+            self.die()
+def build(app):
+    app.add_process("brief", mode="external", command=["sh", "-c", "exit {status}"], restart=ONCE)
+sys.exit(type("App", (Application,), dict(build=build, shutdown_timeout=1.0))(
+    main=Main, sockets=SOCKETS
+).run())
+"""
+    )
+    assert program.end() == 0, program.complaints()
+    assert program.said[0] == cause
+
+
 @pytest.mark.parametrize(
     ("said", "brake"),
     [

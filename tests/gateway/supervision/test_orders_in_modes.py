@@ -32,6 +32,13 @@ class LoudOnLoop(AsyncProcess):
         say("death", self.name)
 """
 
+PATIENT = [
+    "sh",
+    "-c",
+    'while read line; do case "$line" in *die*) exit;; esac; done <&$GATEWAY_SOCKET_FD',
+]
+"""A program that lives until it is told to end."""
+
 
 def test_lives_on_a_loop_join_at_run_time_and_obey_orders(start: Any, tmp_path: Any) -> None:
     (tmp_path / "late_module.py").write_text(
@@ -49,8 +56,8 @@ def test_lives_on_a_loop_join_at_run_time_and_obey_orders(start: Any, tmp_path: 
                 app = self.application
                 app.add_process("one", "late_module:Late", mode="asyncio",
                                 parameters={{"colour": "red"}})
-                app.add_process("cat", mode="external", command=["cat"])
-                app.add_member({{"name": "dog", "mode": "external", "command": ["cat"],
+                app.add_process("cat", mode="external", command={PATIENT!r})
+                app.add_member({{"name": "dog", "mode": "external", "command": {PATIENT!r},
                                 "autostart": False}})
                 for name in ("one", "cat", "dog"):
                     self.start_process(name)
@@ -70,7 +77,7 @@ def test_lives_on_a_loop_join_at_run_time_and_obey_orders(start: Any, tmp_path: 
     assert program.said == [
         "red",
         "red",
-        "('cat', 'cat', 1, 'stopped') ('dog', 'cat', 2, 'living') ('one', 'Late', 2, 'living')",
+        "('cat', 'sh', 1, 'stopped') ('dog', 'sh', 2, 'living') ('one', 'Late', 2, 'living')",
     ]
 
 

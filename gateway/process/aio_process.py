@@ -409,6 +409,7 @@ class AsyncProcess(Process):
         dropped = None if droppable else self._child_failed
         return Pending(name, begin, self.name, self._loop, self._loop_thread, dropped)
 
+    @handles_letters
     def _call(self, callback: Callback, message: Message) -> None:
         """Call a filter's callback; what it wants awaited is due when the plain ones have run."""
         try:

@@ -312,6 +312,7 @@ class Correspondent(Writer):
         for known in found:
             self._call(known.callback, message)
 
+    @handles_letters
     def _call(self, callback: Callback, message: Message) -> None:
         try:
             callback(message)

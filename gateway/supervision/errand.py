@@ -22,6 +22,7 @@ from gateway.mail.body import checked
 from gateway.mail.codec import decode
 from gateway.mail.message import Message, bounce_of, is_solicited, reply_to
 from gateway.process.forked_callback import function_at
+from gateway.process.whereabouts import enter, handles_letters, rename_os_process
 from gateway.supervision.exit_status import status_of
 from gateway.supervision.life import exit_in_words, log_bug
 
@@ -45,6 +46,10 @@ def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -
     status tells.
     """
     threading.main_thread().name = name
+    # What it logs is logged by the process whose callback it is.
+    owner = name.partition("@")[2]
+    rename_os_process(owner)
+    enter(owner)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -76,19 +81,20 @@ def run_errand(name: str, task: int, done: int, *, folder: Path, clock: Clock) -
     return 0
 
 
-def _answer(office: Office, letter: Message, function: str) -> bytes:
+@handles_letters
+def _answer(office: Office, message: Message, function: str) -> bytes:
     try:
-        body = function_at(function)(letter)
+        body = function_at(function)(message)
         if body is None:
             return REPLIED
         body, body_type = checked(body)
         office.answer(
-            reply_to(letter, office.new_id(), office.clock.time(), body, body_type=body_type)
+            reply_to(message, office.new_id(), office.clock.time(), body, body_type=body_type)
         )
     except GatewayError as error:
-        log.info("%s refused %r of %s: %s", function, letter.subject, letter.sender, error)
-        if letter.kind == "letter":
-            _bounce(office, letter, error)
+        log.info("%s refused %r of %s: %s", function, message.subject, message.sender, error)
+        if message.kind == "letter":
+            _bounce(office, message, error)
         return SENT_BACK
     return REPLIED
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.mail.filters import Run
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.callbacks import Event
@@ -60,6 +61,27 @@ def test_a_letter_within_a_letter_has_its_own_thread_and_gives_the_outer_one_bac
     outer, inner = writer.send("nosy", "nest"), writer.send("nosy", "hello")
     threads = [nosy.seen.get(timeout=PATIENCE).mail_thread for _ in range(2)]
     assert threads == [inner.thread_id, outer.thread_id]
+
+
+def tell_whereabouts(message: Message) -> list[str]:
+    return list(here())
+
+
+@pytest.mark.parametrize("run", ["here", "thread", "fork"])
+def test_a_callback_works_for_its_process_and_letter_wherever_it_runs(run: Run) -> None:
+    class Told(Process):
+        def birth(self) -> None:
+            callback = tell_whereabouts if run == "fork" else self.on_letter
+            self.add_filter(subject="^where$", callback=callback, run=run)
+
+        def on_letter(self, message: Message) -> None:
+            self.reply(message, tell_whereabouts(message))
+
+    def scene(main: Process) -> None:
+        asked = main.send("told", "where")
+        assert main.wait_for_reply(asked).body == ["told", "", asked.thread_id]
+
+    play(scene, told=Told)
 
 
 def test_a_child_thread_works_for_its_process():

@@ -92,10 +92,11 @@ def test_so_it_is_in_its_death_whatever_brought_that(start: Any, how: str) -> No
     assert "main does not end: it is interrupted\n" in program.complaints()
 
 
-def test_so_it_is_in_its_death_after_a_loop_of_the_programs_own(start: Any) -> None:
-    program = start("""
+def loop_of_its_own(where: str) -> str:
+    """Return a program with a loop of its own, whose main is busy in its birth or death."""
+    return f"""
         class Main(Loud):
-            def death(self):
+            def {where}(self):
                 say("busy")
                 time.sleep(600)
         class App(Application):
@@ -105,13 +106,17 @@ def test_so_it_is_in_its_death_after_a_loop_of_the_programs_own(start: Any) -> N
         app = App(main=Main, sockets=SOCKETS)
         try:
             with app.running():
-                say("left")
+                say("born")
         except KeyboardInterrupt:
             say("status", app.status)
-        """)
+        """
+
+
+def test_so_it_is_in_its_death_after_a_loop_of_the_programs_own(start: Any) -> None:
+    program = start(loop_of_its_own("death"))
     program.wait_for("status 1")
     assert program.end() == 0
-    assert {"left", "busy", "death arm"} <= set(program.said)
+    assert {"born", "busy", "death arm"} <= set(program.said)
 
 
 def test_so_it_is_in_the_death_that_follows(start: Any) -> None:
@@ -160,22 +165,7 @@ STUBBORN = """
 
 
 def test_so_is_its_birth_there(start: Any) -> None:
-    program = start("""
-        class Main(Loud):
-            def birth(self):
-                say("busy")
-                time.sleep(600)
-        class App(Application):
-            shutdown_timeout = 0.3
-            def build(self):
-                self.add_process("arm", Loud, mode="fork")
-        app = App(main=Main, sockets=SOCKETS)
-        try:
-            with app.running():
-                say("born")
-        except KeyboardInterrupt:
-            say("status", app.status)
-        """)
+    program = start(loop_of_its_own("birth"))
     program.wait_for("birth arm")
     program.wait_for("busy")
     program.signal(signal.SIGTERM)

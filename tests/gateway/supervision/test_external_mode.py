@@ -318,6 +318,17 @@ def build(app):
     program.end()
 
 
+TELLS_THE_END = """
+class Main(Process):
+    def birth(self):
+        self.subscribe("processes/brief/state", self.on_state)
+    def on_state(self, message):
+        if message.body["state"] in ("failed", "stopped", "stopping"):
+            say(message.body["cause"])
+            self.die()
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "cause"),
     [
@@ -333,14 +344,8 @@ def build(app):
 def test_how_it_ended_is_told(start: Any, source: str, cause: str) -> None:
     program = start(
         HEAD
+        + TELLS_THE_END
         + f"""
-class Main(Process):
-    def birth(self):
-        self.subscribe("processes/brief/state", self.on_state)
-    def on_state(self, message):
-        if message.body["state"] in ("failed", "stopped", "stopping"):
-            say(message.body["cause"])
-            self.die()
 def build(app):
     app.add_process("brief", mode="external", command=python({source!r}), restart=ONCE)
 app = type("App", (Application,), dict(build=build, shutdown_timeout=1.0))(
@@ -363,6 +368,7 @@ def test_one_that_ended_before_it_was_greeted_is_told_by_its_status(
 ) -> None:
     program = start(
         HEAD
+        + TELLS_THE_END
         + f"""
 from gateway.supervision.external import External
 say_at_once = External._say
@@ -370,13 +376,6 @@ async def say_late(self, line):
     await self._running.exited.wait()
     await say_at_once(self, line)
 External._say = say_late
-class Main(Process):
-    def birth(self):
-        self.subscribe("processes/brief/state", self.on_state)
-    def on_state(self, message):
-        if message.body["state"] in ("failed", "stopped", "stopping"):
-            say(message.body["cause"])
-            self.die()
 def build(app):
     app.add_process("brief", mode="external", command=["sh", "-c", "exit {status}"], restart=ONCE)
 sys.exit(type("App", (Application,), dict(build=build, shutdown_timeout=1.0))(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import inf
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 USUAL = 5.0
 """Seconds that are waited where nobody says how long; this very object need not be checked."""
@@ -17,6 +17,15 @@ MOST = 2_000_000.0
 
 FAR = 1e12
 """Seconds after which something is due at the latest, some 30 thousand years."""
+
+
+def is_number(given: object) -> TypeGuard[float]:
+    """Tell whether ``given`` is a real number; True and False are none.
+
+    >>> is_number(5), is_number(True), is_number("5")
+    (True, False, False)
+    """
+    return isinstance(given, Real) and not isinstance(given, bool)
 
 
 def in_seconds(timeout: Any, what: str = "a timeout", most: float = MOST) -> float:
@@ -29,7 +38,7 @@ def in_seconds(timeout: Any, what: str = "a timeout", most: float = MOST) -> flo
     """
     if type(timeout) in (int, float) and 0 <= timeout <= most:
         return float(timeout)
-    if isinstance(timeout, bool) or not isinstance(timeout, Real):
+    if not is_number(timeout):
         raise TypeError(f"{what} is a number of seconds, not {timeout!r}")
     if not timeout < inf:
         raise ValueError(f"{what} is a number of seconds that end, not {timeout!r}")

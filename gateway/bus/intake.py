@@ -502,7 +502,7 @@ class Intake:
             for message in inlet.rest():
                 if message is None:
                     counts[GARBAGE] += 1
-                elif message.kind != "control" or self._control is None:
+                elif message.kind != "control":
                     counts[ACCEPTED] += 1
                     counts[LOST] += 1
                     left.append(message)

@@ -336,6 +336,7 @@ class Office:
 
     def target(self, recipient: str) -> Mailbox | Outlet:
         """Return what delivers to ``recipient``; raise `AddressError` for nobody."""
+        # What `catch_up` does, spelled out: all mail comes by here.
         if self._edition[0] > self.book.version:
             self._read_book()
         # Taken before the book is read: what is found in an older book than

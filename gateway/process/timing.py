@@ -8,8 +8,9 @@ they are counted, and nothing is caught up in a burst. Pure: time is handed in.
 from __future__ import annotations
 
 from math import inf
-from numbers import Real
 from typing import Any, NamedTuple
+
+from gateway.timeout import is_number
 
 HIGHEST = 10_000.0
 """Frames a second at the most, in hertz."""
@@ -98,7 +99,7 @@ def _check(frequency: Any) -> None:
     if frequency is None:
         return
     said = f"a frequency is a number of hertz from 0 to {HIGHEST:,.0f}, not {frequency!r}"
-    if isinstance(frequency, bool) or not isinstance(frequency, Real):
+    if not is_number(frequency):
         raise TypeError(said)
     if frequency < 0 or not frequency <= HIGHEST:
         raise ValueError(said)

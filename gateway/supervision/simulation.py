@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
-from numbers import Real
 from random import Random
 from threading import Thread
 from typing import Any
@@ -39,7 +38,7 @@ from gateway.process.locks import Lock
 from gateway.process.simulated_lock import SimulatedLock
 from gateway.process.simulated_wakeup import SimulatedWakeup
 from gateway.process.wakeup import Wakeup
-from gateway.timeout import MOST
+from gateway.timeout import MOST, is_number
 
 
 @dataclass(frozen=True)
@@ -275,7 +274,7 @@ class Simulation:
 
 def _from_0(given: Any, what: str, unit: str) -> float:
     """Return ``given`` as a float from 0 to inf; errors say that ``what`` is so many ``unit``."""
-    if isinstance(given, bool) or not isinstance(given, Real):
+    if not is_number(given):
         raise TypeError(f"{what} is a number of {unit}, not {given!r}")
     # Whatever nan is compared with, it is not less.
     if given < 0 or not given <= inf:

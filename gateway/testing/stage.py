@@ -35,6 +35,27 @@ def play(scene: Callable[[Process], T], **roles: Role) -> T:
     >>> play(scene, echo=(Echo, "fork"))
     'hello'
     """
+
+    def build(application: Application) -> None:
+        for name, role in roles.items():
+            factory, mode = role if isinstance(role, tuple) else (role, "thread")
+            application.add_process(name, factory, mode=mode)
+
+    status, result = play_in(build, scene)
+    assert status == 0, "the application failed after the scene; the log says how"
+    return result
+
+
+def play_in(build: Callable[[Application], None], scene: Callable[[Process], T]) -> tuple[int, T]:
+    """Return the status of the application that ``build`` fills, and what the scene returned.
+
+    For roles that need more than a name, and for what fails on purpose.
+
+    >>> def build(application):
+    ...     application.add_process("echo", Echo, depends=[])
+    >>> play_in(build, lambda main: main.wait_for_reply(main.send("echo", "say", "hello")).body)
+    (0, 'hello')
+    """
     results: list[T] = []
     failures: list[BaseException] = []
 
@@ -48,15 +69,12 @@ def play(scene: Callable[[Process], T], **roles: Role) -> T:
 
     class Play(Application):
         def build(self) -> None:
-            for name, role in roles.items():
-                factory, mode = role if isinstance(role, tuple) else (role, "thread")
-                self.add_process(name, factory, mode=mode)
+            build(self)
 
     status = Play(main=Main).run()
     if failures:
         raise failures[0]
-    assert status == 0, "the application failed after the scene; the log says how"
-    return results[0]
+    return status, results[0]
 
 
 class Echo(Process):

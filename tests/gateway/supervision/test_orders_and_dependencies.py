@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Event
 from typing import Any
 
@@ -13,7 +12,7 @@ from gateway.errors import RefusedError
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.supervision.restart import RestartPolicy
-from gateway.testing.stage import Echo
+from gateway.testing.stage import Echo, play_in
 
 SOON = RestartPolicy(first=0.01, ceiling=0.01, most=1000)
 
@@ -26,29 +25,6 @@ class Fragile(Process):
 
     def on_fail(self, message: Message) -> None:
         raise ZeroDivisionError
-
-
-def play(build: Callable[[Application], None], scene: Callable[[Process], None]) -> None:
-    """Have main play ``scene`` in the application that ``build`` makes."""
-    played: list[BaseException | None] = []
-
-    class Main(Process):
-        def birth(self) -> None:
-            try:
-                scene(self)
-                played.append(None)
-            except BaseException as failure:  # noqa: BLE001 - raised where it is played
-                played.append(failure)
-            self.die()
-
-    class House(Application):
-        def build(self) -> None:
-            build(self)
-
-    House(main=Main).run()
-    [failure] = played
-    if failure is not None:
-        raise failure
 
 
 def until(main: Process, name: str, state: str) -> None:
@@ -74,7 +50,7 @@ def test_one_that_waits_is_started_with_what_it_waits_for(mode: Any, verb: str) 
         assert main.recipients() == ["boss", "main", "patrol", "power", "wheels"]
         assert main.application.statistics()["orders_open"] == 0
 
-    play(build, scene)
+    play_in(build, scene)
 
 
 def test_one_that_failed_while_what_it_needs_was_away_is_started_with_it() -> None:
@@ -90,7 +66,7 @@ def test_one_that_failed_while_what_it_needs_was_away_is_started_with_it() -> No
         main.start_process("arm")
         assert "base" in main.recipients()
 
-    play(build, scene)
+    play_in(build, scene)
 
 
 def test_what_is_needed_and_failed_for_good_is_started_again() -> None:
@@ -105,7 +81,7 @@ def test_what_is_needed_and_failed_for_good_is_started_again() -> None:
         main.start_process("arm")
         assert "base" in main.recipients()
 
-    play(build, scene)
+    play_in(build, scene)
 
 
 def test_a_restart_brings_up_what_is_needed_as_well() -> None:
@@ -119,7 +95,7 @@ def test_a_restart_brings_up_what_is_needed_as_well() -> None:
         main.restart_process("arm")
         assert "base" in main.recipients()
 
-    play(build, scene)
+    play_in(build, scene)
 
 
 class Slow(Process):
@@ -152,7 +128,7 @@ def test_whoever_ends_just_then_comes_up_again(slow: str) -> None:
         main.wait_for_reply(started, 20.0)
         assert main.recipients() == ["arm", "base", "boss", "main"]
 
-    play(build, scene)
+    play_in(build, scene)
 
 
 class Broken(Process):
@@ -173,7 +149,7 @@ def test_who_waits_for_one_that_cannot_live_is_told_so() -> None:
             main.start_process("arm")
         assert main.application.statistics()["orders_open"] == 0
 
-    play(build, scene)
+    play_in(build, scene)
 
 
 class Unborn(Process):
@@ -200,4 +176,4 @@ def test_who_waits_for_one_that_is_stopped_is_told_so() -> None:
         with pytest.raises(RefusedError, match="waits for 'base', which does not live"):
             main.wait_for_reply(started, 20.0)
 
-    play(build, scene)
+    play_in(build, scene)

@@ -53,6 +53,15 @@ def members(group: int) -> list[int]:
     return sorted(found)
 
 
+def is_gone(pid: int) -> bool:
+    """Tell whether ``pid`` has ended.
+
+    Its state tells. An empty command line does not: a process that is just becoming
+    another program has one too.
+    """
+    return _state_and_group(pid)[0] in "ZX"
+
+
 def wait_until_gone(group: int, seconds: float) -> list[int]:
     """Wait until nobody of ``group`` lives; return who still does at the deadline."""
     deadline = time.monotonic() + seconds

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 
-from tests.lab.os_processes import held_up, holdings, waits_for_a_core
+from tests.lab.os_processes import held_up, holdings, is_gone, waits_for_a_core
 
 
 def test_a_descriptor_that_goes_meanwhile_hides_no_other() -> None:
@@ -35,6 +36,15 @@ def test_a_process_that_is_gone_holds_nothing_and_has_not_waited() -> None:
     os.waitpid(child, 0)
     assert not holdings(child).descriptors
     assert waits_for_a_core([child]) == {child: {}}
+
+
+def test_a_process_lives_from_its_start_until_it_has_ended_and_not_until_it_is_waited_for() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+        assert not is_gone(child.pid)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert is_gone(child.pid)
+    assert is_gone(child.pid)
 
 
 def test_work_is_held_up_by_the_most_patient_thread_of_each_process() -> None:

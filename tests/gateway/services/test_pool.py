@@ -27,7 +27,7 @@ from gateway.services.pool import SimulationPool
 from gateway.services.pool_events import PoolEvent
 from gateway.services.progress_line import ProgressLine
 from gateway.services.simulation import Simulation
-from tests.lab.os_processes import until
+from tests.lab.os_processes import is_gone, until
 
 SOON = 10.0
 
@@ -129,14 +129,6 @@ def house() -> Iterator[Services]:
 def pool(house: Services) -> Iterator[SimulationPool]:
     with SimulationPool(house, workers=2, report_every=0.02) as pool:
         yield pool
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        # What has ended and was not waited for by whoever inherits it has no command line.
-        return not Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def end(pid: int) -> bool:

@@ -23,7 +23,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from gateway.bus.inlet import Inlet, NoBodyError, new_buffer
-from gateway.bus.lanes import NOWHERE, Lanes, Source
+from gateway.bus.lanes import NOWHERE, Lanes, Receipts, Source
 from gateway.bus.leading import Lead, Place, Standing, WatchCallback
 from gateway.bus.ledger import ACCEPTED, GARBAGE, LOST, TAKEN_IN, TAKING
 from gateway.bus.reserve import Reserve
@@ -363,6 +363,8 @@ class Intake:
                 break
             found += 1
             if message.kind == "letter":
+                if message.receipt:
+                    lanes.receipts.note(message)
                 inlet.held = None
                 taken += 1
                 counts[TAKEN_IN] = taken
@@ -376,7 +378,7 @@ class Intake:
         if self._flowing and inlet is self._mail_inlet:
             flowing = self._flowing
             for ring in flowing:
-                taken = ring.take(letters, counts, taken, room - len(letters))
+                taken = ring.take(letters, counts, taken, room - len(letters), lanes.receipts)
             # Each is the first in its turn: one that is never empty leaves no room to others.
             first = flowing[0]
             del flowing[0]
@@ -437,6 +439,8 @@ class Intake:
         """Put what came from a socket into its lane, lock held."""
         lanes, source = self._lanes, self._source
         if message.kind == "letter":
+            if message.receipt:
+                lanes.receipts.note(message)
             lanes.push_letter(message, source)
         elif message.kind == "publication":
             lanes.push_publication(message, source)
@@ -449,6 +453,11 @@ class Intake:
                 if call is not None:
                     call.end()
         lanes.counts[TAKING] = 0
+
+    @property
+    def receipts(self) -> Receipts:
+        """Where letters with a receipt are noted that would be lost with this OS process."""
+        return self._lanes.receipts
 
     def obey_also(self, control: Callable[[Message], bool]) -> None:
         """Have ``control`` see control mail as well, before who sees it already."""

@@ -81,6 +81,44 @@ NOWHERE: Source = _Nowhere()
 """The source of what a thread of this OS process has handed over."""
 
 
+class Receipts(Protocol):
+    """What is held of letters with a receipt, for whoever takes stock of a reader that died."""
+
+    places: dict[str, Any]
+    """Where each is noted, by its id; empty most of the time."""
+
+    def note(self, message: Message) -> None:
+        """Note a letter that comes from elsewhere, before it is queued; twice is fine."""
+        ...
+
+    def strike(self, message: Message) -> None:
+        """Strike a letter out that was taken out of its queue; one that is not noted is fine."""
+        ...
+
+    def close(self) -> None:
+        """Forget all, since everybody was told."""
+        ...
+
+
+class _NoReceipts:
+    """Of a reader that dies with the memory of whoever takes stock of it."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, Any] = {}
+
+    def note(self, message: Message) -> None:
+        pass
+
+    def strike(self, message: Message) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+NO_RECEIPTS: Receipts = _NoReceipts()
+
+
 class Turn(Protocol):
     """What is released to wake whoever waits: a thread's lock, or the like of it on a loop."""
 
@@ -166,21 +204,31 @@ class Lanes:
         "drained",
         "fifo",
         "letters",
+        "noted",
         "policy",
         "publications_dropped",
+        "receipts",
         "size",
         "taken_in",
         "waiting",
     )
 
     def __init__(
-        self, size: int, order: Order, policy: Policy = "block", counts: Counts | None = None
+        self,
+        size: int,
+        order: Order,
+        policy: Policy = "block",
+        counts: Counts | None = None,
+        receipts: Receipts = NO_RECEIPTS,
     ) -> None:
         self.size = size
         self.taken_in = 0
         """Of those that the ledger counts as taken in: all that have come to a lane."""
         self.policy = policy
         self.counts = empty_row() if counts is None else counts
+        self.receipts = receipts
+        self.noted = receipts.places
+        """Those of the letters that are to be struck out when they are taken out."""
         self.publications_dropped = 0
         """Of what the ledger counts as dropped: publications that gave way to newer ones."""
         self.waiting: deque[Waiting] = deque()
@@ -248,10 +296,13 @@ class Lanes:
         # Counted before it is taken out: in between no signal's handler gets in.
         counts[DROPPED] += 1
         try:
-            return queue.popleft()
+            message = queue.popleft()
         except IndexError:
             counts[DROPPED] -= 1
             return None
+        if self.noted:
+            self.receipts.strike(message)
+        return message
 
     def push_publication(self, message: Message, source: Source = NOWHERE) -> None:
         """Queue a publication, at the cost of an older one where there is no room."""
@@ -342,6 +393,8 @@ class Lanes:
             assert queue is not None
             counts[HANDED_OUT] += 1
             message = queue.popleft()
+            if self.noted:
+                self.receipts.strike(message)
             if self.waiting:
                 self.let_in()
         else:

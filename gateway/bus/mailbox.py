@@ -24,7 +24,7 @@ from math import inf
 from time import sleep
 
 from gateway.bus.intake import HANDOVER, LOOK_EVERY
-from gateway.bus.lanes import Lanes, Order, Policy, Waiting
+from gateway.bus.lanes import NO_RECEIPTS, Lanes, Order, Policy, Receipts, Waiting
 from gateway.bus.leading import Lead, Standing, release
 from gateway.bus.ledger import (
     BOUNCED,
@@ -66,6 +66,7 @@ class Mailbox(ReplyWaits):
     were accepted and not handed out, as those that became too old; a reader who
     answers every letter puts its own there. ``counts`` is the row of the ledger,
     where others see it too. ``reserve`` lends a descriptor where there is none left.
+    ``receipts`` is where whoever takes stock of a reader that was killed finds whom to tell.
     """
 
     def __init__(
@@ -84,10 +85,11 @@ class Mailbox(ReplyWaits):
         lead: Lead | None = None,
         rings: Rings | None = None,
         reserve: Reserve | None = None,
+        receipts: Receipts = NO_RECEIPTS,
     ) -> None:
         if size < 1:
             raise ValueError(f"a mailbox holds at least one letter, not {size}")
-        lanes = Lanes(size, order, policy, counts)
+        lanes = Lanes(size, order, policy, counts, receipts)
         super().__init__(
             name, incarnation, clock, lanes, sockets or (), control, lead, rings, reserve
         )
@@ -220,6 +222,8 @@ class Mailbox(ReplyWaits):
                     # It gave way to a newer one, or the mailbox was closed.
                     lanes.counts[HANDED_OUT] -= 1
                 else:
+                    if lanes.noted:
+                        lanes.receipts.strike(message)
                     if lanes.waiting:
                         with self._lock:
                             lanes.let_in()
@@ -265,6 +269,8 @@ class Mailbox(ReplyWaits):
                         assert letters is not None
                         lanes.counts[HANDED_OUT] += 1
                         message = letters.popleft()
+                        if lanes.noted:
+                            lanes.receipts.strike(message)
                     else:
                         self._source.held = None
                         lanes.counts[PASSED_ON] += 1

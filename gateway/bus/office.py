@@ -29,12 +29,13 @@ from msgspec.structs import replace
 
 from gateway.bus.directory import BOSS, Book
 from gateway.bus.inlet import Inlet, new_buffer
-from gateway.bus.lanes import Order, Policy
+from gateway.bus.lanes import NO_RECEIPTS, Order, Policy, Receipts
 from gateway.bus.ledger import SharedLedgers, empty_row
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.outlets import outlet_to
 from gateway.bus.patience import Patience
 from gateway.bus.pump import Pump
+from gateway.bus.receipt_book import ReceiptBook, noted
 from gateway.bus.ring import RingReader
 from gateway.bus.rings import Rings
 from gateway.bus.self_pipe import SelfPipe
@@ -174,6 +175,10 @@ class Office:
         ``row`` is where its supervisor reads its counts; ``kind`` makes a
         mailbox of another kind than is usual here.
         """
+        receipts: Receipts = NO_RECEIPTS
+        if row is not None and BOSS not in self._boxes:
+            # Whoever takes stock of its reader has another memory.
+            receipts = ReceiptBook(self._folder, socket_name(name, incarnation, "mail"))
         box = (kind or self._mailbox)(
             name,
             incarnation,
@@ -187,6 +192,7 @@ class Office:
             counts=None if row is None or self.ledgers is None else self.ledgers.row(row),
             rings=self._rings,
             reserve=self._folder.reserve,
+            receipts=receipts,
         )
         if self._self_pipe is not None:
             box.hear_signals(self._self_pipe)
@@ -205,6 +211,8 @@ class Office:
         self.unlink(box.name, box.incarnation)
         for message in left:
             self.give_up(message, RecipientGoneError(f"{box.name!r} ended before it read this"))
+        # Last: whoever asked for a receipt is told by somebody, whatever ends this OS process.
+        box.receipts.close()
 
     def inherit(
         self,
@@ -216,9 +224,10 @@ class Office:
     ) -> int:
         """Take what a dead reader left in its sockets and rings; return how many letters that were.
 
-        They are bounced where that was asked for. What its boss told it, such as to
-        end, is no letter. From here on the writers are told that it is gone. Without
-        ``sockets`` it is the rings alone. It ``unlinks`` the files, where nobody else has.
+        They are bounced where that was asked for, and so is what it had in its memory, which is
+        not counted here. What its boss told it, such as to end, is no letter. From here on the
+        writers are told that it is gone. Without ``sockets`` it is the rings alone. It
+        ``unlinks`` the files, and reads its book of receipts, where nobody else has.
         """
         left: list[Message] = []
         buffer, reserve = new_buffer(), self._folder.reserve
@@ -241,9 +250,15 @@ class Office:
             self._rings.ending(socket_name(name, incarnation, "mail"), take_stock)
         else:
             take_stock([])
+        known = {message.message_id for message in left}
+        held: list[Message] = []
         if unlinks:
             self.unlink(name, incarnation)
-        for message in left:
+            # One that it was about to take from a ring may be in its book already.
+            found = noted(self._folder, socket_name(name, incarnation, "mail"))
+            held = [message for message in found if message.message_id not in known]
+            held.sort(key=lambda message: message.time)
+        for message in (*held, *left):
             self.give_up(message, RecipientGoneError(f"{name!r} died before it read this"))
         return sum(message.kind != "control" for message in left)
 

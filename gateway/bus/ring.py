@@ -20,6 +20,7 @@ from time import monotonic, sleep
 from zlib import crc32
 
 from gateway.bus.attempts import Attempts
+from gateway.bus.lanes import NO_RECEIPTS, Receipts
 from gateway.bus.ledger import GARBAGE, TAKEN_IN, Counts
 from gateway.errors import ProtocolError
 from gateway.mail.codec import BROKEN, decode, unpack
@@ -370,10 +371,18 @@ class RingReader(Ring):
         # Last: it may be another's by now, whose first letter opens it, and lies there until then.
         return words[_TAIL] == tail
 
-    def take(self, letters: list[Message], counts: Counts, taken: int, most: int) -> int:
+    def take(
+        self,
+        letters: list[Message],
+        counts: Counts,
+        taken: int,
+        most: int,
+        receipts: Receipts = NO_RECEIPTS,
+    ) -> int:
         """Move up to ``most`` letters into ``letters``; return ``taken``, counted on.
 
-        Each is counted as taken in, one at a time, so that no more than one is in doubt.
+        Each is counted as taken in, one at a time, so that no more than one is in doubt, and
+        those with a receipt are noted before.
         """
         if not self.is_ready:
             return taken
@@ -381,11 +390,13 @@ class RingReader(Ring):
         words[self._at_it] = 1
         try:
             # Its writer may have taken it back meanwhile.
-            return self._take(letters, counts, taken, most) if self.is_ready else taken
+            return self._take(letters, counts, taken, most, receipts) if self.is_ready else taken
         finally:
             words[self._at_it] = 0
 
-    def _take(self, letters: list[Message], counts: Counts, taken: int, most: int) -> int:
+    def _take(
+        self, letters: list[Message], counts: Counts, taken: int, most: int, receipts: Receipts
+    ) -> int:
         self._quiet_since = None
         words, data, is_signed = self._words, self._data, self._is_signed
         tail, head = self._tail, words[_HEAD]
@@ -414,6 +425,8 @@ class RingReader(Ring):
             elif self._looks < LOOKS and not self._is_left:
                 self._looks += 1
                 break
+            if message is not None and message.receipt:
+                receipts.note(message)
             tail += 1
             words[_TAIL] = self._tail = tail
             if message is None:

@@ -25,10 +25,12 @@ import array
 import contextlib
 import errno
 import fcntl
+import mmap
 import os
 import socket
 import termios
 import threading
+from functools import partial
 from pathlib import Path
 from struct import Struct
 from time import monotonic
@@ -121,6 +123,29 @@ class Folder:
             made.close()
             raise
         return made
+
+    def map(self, name: str, size: int) -> mmap.mmap:
+        """Return the file ``name`` as memory of ``size`` bytes, zeros at first.
+
+        Whoever else maps it sees the same. Raises `OSError` where it has no room: later, whoever
+        writes there would be killed for that.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=self._fd)
+        try:
+            os.posix_fallocate(fd, 0, size)
+            return mmap.mmap(fd, size)
+        finally:
+            os.close(fd)
+
+    def take(self, name: str) -> bytes:
+        """Return what the file ``name`` holds, and remove it; nothing where there is none."""
+        try:
+            with open(name, "rb", opener=partial(os.open, dir_fd=self._fd)) as file:
+                self.unlink(name)
+                return file.read()
+        except FileNotFoundError:
+            return b""
 
     def unlink(self, name: str) -> None:
         """Remove the socket file ``name``; one that is not there is fine."""

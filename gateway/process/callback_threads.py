@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from gateway.bus.lanes import NO_RECEIPTS, Receipts
 from gateway.errors import MailboxFullError, RecipientGoneError
 from gateway.mail.filters import Callback
 from gateway.mail.message import Message
@@ -38,8 +39,12 @@ class CallbackThreads:
         name: str = "callback",
         at_once: int = AT_ONCE,
         waiting: int = WAITING,
+        receipts: Receipts = NO_RECEIPTS,
     ) -> None:
-        """Run each callback by ``call``, on a thread among ``threads`` that is called ``name``."""
+        """Run each callback by ``call``, on a thread among ``threads`` that is called ``name``.
+
+        In ``receipts`` is noted what waits, for who takes stock should the process be killed.
+        """
         if at_once < 1 or waiting < 0:
             raise ValueError(f"{at_once} threads and {waiting} that wait: use 1 and 0 or more")
         self._threads = threads
@@ -47,6 +52,7 @@ class CallbackThreads:
         self._name = name
         self._at_once = at_once
         self._waiting = waiting
+        self._receipts = receipts
         self._lock = threading.Lock()
         self._queue: deque[tuple[Callback, Message]] = deque()
         self._running = 0
@@ -66,6 +72,8 @@ class CallbackThreads:
                 raise RecipientGoneError("its process ended before a thread was free for it")
             if self._running >= self._at_once and len(self._queue) >= self._waiting:
                 raise MailboxFullError(f"{len(self._queue)} letters wait for a thread already")
+            if message.receipt:
+                self._receipts.note(message)
             self._queue.append((callback, message))
             if self._running >= self._at_once:
                 return
@@ -87,4 +95,6 @@ class CallbackThreads:
                     self._running -= 1
                     return
                 callback, message = self._queue.popleft()
+            if message.receipt:
+                self._receipts.strike(message)
             self._call(callback, message)

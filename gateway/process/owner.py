@@ -51,7 +51,9 @@ class Owner(Neighbour):
             monotonic=self._clock.monotonic,
             make_thread=make_thread,
         )
-        self._callback_threads = CallbackThreads(self._child_threads, self._call)
+        self._callback_threads = CallbackThreads(
+            self._child_threads, self._call, receipts=mailbox.receipts
+        )
         self._locks = Locks(make_lock=make_lock, monotonic=self._clock.monotonic)
         self._signals = Signals(name, mailbox)
 
@@ -153,7 +155,12 @@ class Owner(Neighbour):
         ``waiting`` letters wait for one at the most. Whoever asked for it closes it.
         """
         return CallbackThreads(
-            self._child_threads, self._call, name=name, at_once=at_once, waiting=waiting
+            self._child_threads,
+            self._call,
+            name=name,
+            at_once=at_once,
+            waiting=waiting,
+            receipts=self._box.receipts,
         )
 
     def _child_failed(self, error: BaseException) -> None:

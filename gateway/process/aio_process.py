@@ -19,9 +19,10 @@ process's own mail stays in its order. Where a letter matches several filters
 the plain callbacks run first; of several in one filter those before the first coroutine.
 
 What would wait is awaited here: `wait_for_reply`, `subscribe`, `light_sleep`,
-`register_callbacks`, `join_child_threads`, `start_process`, `stop_process`,
-`restart_process` and `poison_pill` return a `Pending`, `ask` writes and waits
-at once, and locks are taken by ``async with self.get_locks(...)``. `send`
+`frequency_sleep`, `register_callbacks`, `join_child_threads`, `start_process`,
+`stop_process`, `restart_process`, `poison_pill`, `process_names`,
+`active_subprocesses` and `set_log_level` return a `Pending`, `ask` writes and
+waits at once, and locks are taken by ``async with self.get_locks(...)``. `send`
 never waits on the loop's thread, whatever its ``timeout``: a full mailbox
 raises `MailboxFullError` at once, and `send_patiently` is what waits for room.
 On other threads `send` waits as ever.
@@ -45,6 +46,7 @@ from math import inf
 from threading import get_ident
 from typing import Any, ClassVar, NamedTuple, NoReturn, TypeVar
 
+from gateway.bus.directory import BOSS
 from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.address import Address
 from gateway.mail.filters import Callback, Run, in_turn
@@ -54,6 +56,7 @@ from gateway.process.aio_locks import LoopLocks, PendingLocks
 from gateway.process.aio_mailbox import LoopMailbox
 from gateway.process.callbacks import EventCallback
 from gateway.process.context import Context
+from gateway.process.neighbour import Crew, names_in, os_processes_in
 from gateway.process.pending import Pending
 from gateway.process.porters import Porters
 from gateway.process.process import Process
@@ -132,6 +135,13 @@ class AsyncProcess(Process):
 
         On the loop's thread ``timeout`` is not waited for: a full mailbox
         raises `MailboxFullError` at once.
+
+        >>> from gateway.testing.stage import Echo, play_on_loop
+        >>> async def scene(actor):
+        ...     letter = actor.send("echo", "say", "hello")
+        ...     return (await actor.wait_for_reply(letter)).body
+        >>> play_on_loop(scene, echo=Echo)
+        'hello'
         """
         # Mostly nobody has said how long.
         if timeout is not USUAL:
@@ -156,6 +166,13 @@ class AsyncProcess(Process):
 
         ``how`` is what `send` takes besides. A thread of this process waits
         where that is needed, so that only this coroutine does.
+
+        >>> from gateway.testing.stage import Echo, play_on_loop
+        >>> async def scene(actor):
+        ...     letter = await actor.send_patiently("echo", "say", "hello", timeout=2.0)
+        ...     return letter.recipient
+        >>> play_on_loop(scene, echo=Echo)
+        'echo'
         """
         deliver = super().send
         if timeout is not USUAL:
@@ -176,6 +193,12 @@ class AsyncProcess(Process):
 
         ``how`` is what `send` takes besides. Raises what `send` and
         `wait_for_reply` raise.
+
+        >>> from gateway.testing.stage import Echo, play_on_loop
+        >>> async def scene(actor):
+        ...     return (await actor.ask("echo", "say", "hello", timeout=2.0)).body
+        >>> play_on_loop(scene, echo=Echo)
+        'hello'
         """
         if timeout is not USUAL:
             timeout = in_seconds(timeout)
@@ -186,15 +209,39 @@ class AsyncProcess(Process):
     def wait_for_reply(  # type: ignore[override]  # it is awaited
         self, message: Message, timeout: float = USUAL
     ) -> Pending[Message]:
-        """Await the reply to ``message``; raises as `Process.wait_for_reply` does."""
+        """Await the reply to ``message``; raises as `Process.wait_for_reply` does.
+
+        >>> from gateway.testing.stage import Echo, play_on_loop
+        >>> async def scene(actor):
+        ...     letters = [actor.send("echo", "say", number) for number in range(3)]
+        ...     return [(await actor.wait_for_reply(letter)).body for letter in letters]
+        >>> play_on_loop(scene, echo=Echo)
+        [0, 1, 2]
+        """
         return self.pending("wait_for_reply", partial(self.letters.wait_for, message, timeout))
 
     def mailman(self, timeout: float = 0.0) -> NoReturn:
-        """Refuse: here the loop hands the mail out."""
+        """Refuse: here the loop hands the mail out.
+
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     actor.mailman()
+        >>> play_on_loop(scene)
+        Traceback (most recent call last):
+        RuntimeError: mailman is for threads: the loop hands an asyncio process its mail
+        """
         raise RuntimeError("mailman is for threads: the loop hands an asyncio process its mail")
 
     def open_mailbox(self, local: str, *, size: int = 64, timeout: float = 5.0) -> NoReturn:
-        """Refuse: such a mailbox is read by a thread of its own."""
+        """Refuse: such a mailbox is read by a thread of its own.
+
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     actor.open_mailbox("near")
+        >>> play_on_loop(scene)
+        Traceback (most recent call last):
+        RuntimeError: open_mailbox needs a thread that reads: run the process in mode thread or fork
+        """
         raise RuntimeError(
             "open_mailbox needs a thread that reads: run the process in mode thread or fork"
         )
@@ -202,7 +249,15 @@ class AsyncProcess(Process):
     def subscribe(  # type: ignore[override]  # it is awaited
         self, pattern: str, callback: Callback, *, timeout: float = 5.0
     ) -> Pending[None]:
-        """Await the subscription; what is retained has been handed to ``callback`` then."""
+        """Await the subscription; what is retained has been handed to ``callback`` then.
+
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     actor.publish("door", "open", retain=True)
+        ...     await actor.subscribe("door", lambda message: print(message.body))
+        >>> play_on_loop(scene)
+        open
+        """
         timeout = in_seconds(timeout)
         check_pattern(pattern)
 
@@ -228,7 +283,18 @@ class AsyncProcess(Process):
         return pending
 
     def follow(self, pattern: str, callback: Callback) -> None:
-        """Subscribe, as every mode can: it stands a little later."""
+        """Subscribe, as every mode can: it stands a little later.
+
+        >>> import asyncio
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     heard = asyncio.Event()
+        ...     actor.publish("door", "open", retain=True)
+        ...     actor.follow("door", lambda message: heard.set())
+        ...     return await heard.wait()
+        >>> play_on_loop(scene)
+        True
+        """
 
         async def stand() -> None:
             await self.subscribe(pattern, callback)
@@ -240,7 +306,15 @@ class AsyncProcess(Process):
     def register_callbacks(  # type: ignore[override]  # it is awaited
         self, device: str = "", **callbacks: EventCallback
     ) -> Pending[None]:
-        """Name who is called for events; await it where they are a device's."""
+        """Name who is called for events; await it where they are a device's.
+
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     actor.register_callbacks(full=lambda event: print(event.details))
+        ...     actor.callback_event("full", paper=0)
+        >>> play_on_loop(scene)
+        {'paper': 0}
+        """
         gathered = self._gathered = []
         try:
             noted = {event: self._noting(callback) for event, callback in callbacks.items()}
@@ -257,21 +331,52 @@ class AsyncProcess(Process):
     # Time
 
     def light_sleep(self, seconds: float) -> Pending[bool]:  # type: ignore[override]
-        """Await ``seconds``, or the end of the process; the result tells whether it goes on."""
+        """Await ``seconds``, or the end of the process; the result tells whether it goes on.
+
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     rested = await actor.light_sleep(0.01)
+        ...     actor.die()
+        ...     return rested, await actor.light_sleep(3600)
+        >>> play_on_loop(scene)
+        (True, False)
+        """
         seconds = inf if seconds == inf else in_seconds(seconds, "a sleep", FAR)
+        return self.pending("light_sleep", partial(self._sleep, seconds))
+
+    def frequency_sleep(self) -> Pending[bool]:  # type: ignore[override]  # it is awaited
+        """Await the next frame, and begin it; the result tells whether the process goes on.
+
+        For a life, or a task, that keeps a loop of its own. Raises `ValueError` where
+        there is no frequency.
+
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     actor.frequency = 100
+        ...     return await actor.frequency_sleep(), actor.current_frame
+        >>> play_on_loop(scene)
+        (True, 1)
+        """
+        self._until_next_frame()
 
         async def sleep() -> bool:
-            if not self._ending.is_set and seconds > 0:
-                try:
-                    async with asyncio.timeout(seconds):
-                        await self._told_to_end.wait()
-                except TimeoutError:
-                    return not self._ending.is_set
-            else:
-                await asyncio.sleep(0)
-            return not self._ending.is_set
+            goes_on = await self._sleep(self._until_next_frame())
+            if goes_on:
+                self._frames.advance(self._clock.monotonic())
+            return goes_on
 
-        return self.pending("light_sleep", sleep)
+        return self.pending("frequency_sleep", sleep)
+
+    async def _sleep(self, seconds: float) -> bool:
+        if not self._ending.is_set and seconds > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._told_to_end.wait()
+            except TimeoutError:
+                return not self._ending.is_set
+        else:
+            await asyncio.sleep(0)
+        return not self._ending.is_set
 
     # Children
 
@@ -279,13 +384,34 @@ class AsyncProcess(Process):
         """Run ``work`` beside the mail; this process owns it, cancels it, and dies of its errors.
 
         Raises `ValueError` where a task of that name runs already.
+
+        >>> import asyncio
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     done = asyncio.Event()
+        ...     async def work():
+        ...         await actor.light_sleep(0.01)
+        ...         done.set()
+        ...     actor.add_child_task("work", work())
+        ...     return await done.wait()
+        >>> play_on_loop(scene)
+        True
         """
         self._child_tasks.start(name, work)
 
     def join_child_threads(  # type: ignore[override]  # it is awaited
         self, timeout: float = 2.0
     ) -> Pending[list[str]]:
-        """Await the child threads; the result names those that still run."""
+        """Await the child threads; the result names those that still run.
+
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     actor.add_child_thread("greeter", lambda: print("hello"))
+        ...     return await actor.join_child_threads()
+        >>> play_on_loop(scene)
+        hello
+        []
+        """
         join, timeout = super().join_child_threads, in_seconds(timeout)
         return self.pending("join_child_threads", partial(asyncio.to_thread, join, timeout))
 
@@ -298,14 +424,12 @@ class AsyncProcess(Process):
         threads, which share these locks, write ``with`` as ever, which raises
         `RuntimeError` on the loop's thread. Otherwise as `Process.get_locks`.
 
-        >>> from gateway import AsyncProcess
-        >>> from gateway.testing.stage import play
-        >>> class Robot(AsyncProcess):
-        ...     async def birth(self):
-        ...         self.add_locks("arm", "camera")
-        ...         async with self.get_locks("camera", "arm", timeout=1.0):
-        ...             print("both are ours")
-        >>> play(lambda main: None, robot=(Robot, "asyncio"))
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     actor.add_locks("arm", "camera")
+        ...     async with actor.get_locks("camera", "arm", timeout=1.0):
+        ...         print("both are ours")
+        >>> play_on_loop(scene)
         both are ours
         """
         return PendingLocks(self._locks, names, timeout, self._loop_thread)
@@ -315,25 +439,57 @@ class AsyncProcess(Process):
     def start_process(  # type: ignore[override]  # it is awaited
         self, name: str, *, timeout: float = 10.0
     ) -> Pending[None]:
-        """Await the start of the process ``name``; raises as `Process.start_process` does."""
+        """Await the start of the process ``name``; raises as `Process.start_process` does.
+
+        >>> from gateway.testing.stage import Echo, play_on_loop
+        >>> async def scene(actor):
+        ...     await actor.stop_process("echo")
+        ...     await actor.start_process("echo")
+        ...     return (await actor.ask("echo", "say", "again")).body
+        >>> play_on_loop(scene, echo=Echo)
+        'again'
+        """
         return self._ordered("start_process", "start", name, timeout)
 
     def stop_process(  # type: ignore[override]  # it is awaited
         self, name: str, *, timeout: float = 15.0
     ) -> Pending[None]:
-        """Await the end of the process ``name``."""
+        """Await the end of the process ``name``.
+
+        >>> from gateway.testing.stage import Echo, play_on_loop
+        >>> async def scene(actor):
+        ...     await actor.stop_process("echo")
+        ...     return actor.recipients()
+        >>> play_on_loop(scene, echo=Echo)
+        ['actor', 'boss', 'main']
+        """
         return self._ordered("stop_process", "stop", name, timeout)
 
     def restart_process(  # type: ignore[override]  # it is awaited
         self, name: str, *, timeout: float = 25.0
     ) -> Pending[None]:
-        """Await the end of the process ``name`` and its next start."""
+        """Await the end of the process ``name`` and its next start.
+
+        >>> from gateway.testing.stage import Echo, play_on_loop
+        >>> async def scene(actor):
+        ...     await actor.restart_process("echo")
+        ...     return (await actor.ask("echo", "say", "again")).body
+        >>> play_on_loop(scene, echo=Echo)
+        'again'
+        """
         return self._ordered("restart_process", "restart", name, timeout)
 
     def poison_pill(  # type: ignore[override]  # it is awaited
         self, name: str, *, timeout: float = 10.0
     ) -> Pending[str]:
-        """Await how the process ``name`` ended of it; raises as `Process.poison_pill` does."""
+        """Await how the process ``name`` ended of it; raises as `Process.poison_pill` does.
+
+        >>> from gateway.testing.stage import Echo, play_on_loop
+        >>> async def scene(actor):
+        ...     return await actor.poison_pill("echo")
+        >>> play_on_loop(scene, echo=Echo)
+        'it ended by itself'
+        """
         timeout = in_seconds(timeout)
         Address.parse(name)
         if name == self.name:
@@ -350,23 +506,64 @@ class AsyncProcess(Process):
 
         return self.pending(said, order)
 
-    # What waits, and has no form to be awaited
+    def process_names(  # type: ignore[override]  # it is awaited
+        self, *, timeout: float = 5.0
+    ) -> Pending[list[str]]:
+        """Await the names of the application's processes, whether they live or not.
 
-    def frequency_sleep(self) -> NoReturn:
-        """Refuse: it would hold up everybody on the loop."""
-        raise _waits("frequency_sleep")
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     return await actor.process_names()
+        >>> play_on_loop(scene)
+        ['actor', 'main']
+        """
+        return self._of_the_crew("process_names", names_in, timeout)
 
-    def process_names(self, *, timeout: float = 5.0) -> NoReturn:
-        """Refuse: it would hold up everybody on the loop."""
-        raise _waits("process_names")
+    def active_subprocesses(  # type: ignore[override]  # it is awaited
+        self, *, timeout: float = 5.0
+    ) -> Pending[dict[str, int]]:
+        """Await the process id of each process that runs in an OS process of its own.
 
-    def active_subprocesses(self, *, timeout: float = 5.0) -> NoReturn:
-        """Refuse: it would hold up everybody on the loop."""
-        raise _waits("active_subprocesses")
+        >>> from gateway.testing.stage import Echo, play_on_loop
+        >>> async def scene(actor):
+        ...     await actor.ask("far", "say")
+        ...     return list(await actor.active_subprocesses())
+        >>> play_on_loop(scene, near=Echo, far=(Echo, "fork"))
+        ['far']
+        """
+        return self._of_the_crew("active_subprocesses", os_processes_in, timeout)
 
-    def set_log_level(self, level: str, name: str = "", *, timeout: float = 5.0) -> NoReturn:
-        """Refuse: it would hold up everybody on the loop."""
-        raise _waits("set_log_level")
+    def _of_the_crew(self, said: str, told: Callable[[Crew], T], timeout: float) -> Pending[T]:
+        timeout = in_seconds(timeout)
+
+        async def look() -> T:
+            return told((await self.ask(BOSS, "ps", timeout=timeout)).body)
+
+        return self.pending(said, look)
+
+    # Settings
+
+    def set_log_level(  # type: ignore[override]  # it is awaited
+        self, level: str, name: str = "", *, timeout: float = 5.0
+    ) -> Pending[dict[str, Any]]:
+        """Await that the whole gateway logs from ``level`` upwards, as `Process.set_log_level`.
+
+        >>> from gateway.testing.stage import Echo, play_on_loop
+        >>> async def scene(actor):
+        ...     levels = await actor.set_log_level("debug", "echo")
+        ...     await actor.set_log_level("default", "echo")
+        ...     return levels["processes"]
+        >>> play_on_loop(scene, echo=Echo)
+        {'echo': 'debug'}
+        """
+        timeout = in_seconds(timeout)
+
+        async def tell() -> dict[str, Any]:
+            asked = self._tell_boss("log-level", {"name": name, "level": level})
+            levels: dict[str, Any] = (await self.letters.wait_for(asked, timeout)).body
+            return levels
+
+        return self.pending("set_log_level", tell)
 
     # Within
 
@@ -547,10 +744,4 @@ def with_loop(factory: type[Process]) -> type[AsyncProcess]:
         factory.__name__,
         (factory, AsyncProcess),
         {"__module__": factory.__module__, "__qualname__": factory.__qualname__},
-    )
-
-
-def _waits(name: str) -> RuntimeError:
-    return RuntimeError(
-        f"{name} waits, and would hold up every process of the loop: ask a process of another mode"
     )

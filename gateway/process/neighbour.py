@@ -23,6 +23,9 @@ from gateway.timeout import in_seconds
 
 log = logging.getLogger(__name__)
 
+Crew = list[dict[str, Any]]
+"""What the boss tells of each process, for who asks who is there."""
+
 
 class Neighbour(Subscriber):
     """Who lives among others and may ask the boss about them; see the module's head."""
@@ -43,7 +46,7 @@ class Neighbour(Subscriber):
         >>> play(lambda main: main.process_names(), echo=Echo)
         ['echo', 'main']
         """
-        return sorted(member["name"] for member in self._ask_who_is_there(timeout))
+        return names_in(self._ask_who_is_there(timeout))
 
     def active_subprocesses(self, *, timeout: float = 5.0) -> dict[str, int]:
         """Return the process id of each process that runs in an OS process of its own.
@@ -55,15 +58,11 @@ class Neighbour(Subscriber):
         >>> play(scene, near=Echo, far=(Echo, "fork"))
         ['far']
         """
-        return {
-            member["name"]: member["pid"]
-            for member in self._ask_who_is_there(timeout)
-            if member["pid"]
-        }
+        return os_processes_in(self._ask_who_is_there(timeout))
 
-    def _ask_who_is_there(self, timeout: float) -> list[dict[str, Any]]:
+    def _ask_who_is_there(self, timeout: float) -> Crew:
         asked = self.send(BOSS, "ps", timeout=timeout)
-        found: list[dict[str, Any]] = self._box.wait_for(asked, timeout).body
+        found: Crew = self._box.wait_for(asked, timeout).body
         return found
 
     def poison_pill(self, name: str, *, timeout: float = 10.0) -> str:
@@ -208,3 +207,13 @@ def told_of(reason: object) -> str:
         return writable(said if len(said) <= LONGEST else f"{said[:LONGEST]}…")
     except Exception:  # noqa: BLE001 - nothing that is wrong with the reason holds up the brake
         return f"a {type(reason).__name__} that cannot say why"
+
+
+def names_in(crew: Crew) -> list[str]:
+    """Return the names of the processes that the boss told of."""
+    return sorted(member["name"] for member in crew)
+
+
+def os_processes_in(crew: Crew) -> dict[str, int]:
+    """Return the process id of each that runs in an OS process of its own, by its name."""
+    return {member["name"]: member["pid"] for member in crew if member["pid"]}

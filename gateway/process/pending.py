@@ -5,10 +5,10 @@ On the loop's thread it is awaited, on any other `Pending.result` waits for it::
     going_on = await self.light_sleep(0.5)
 
 Refused by name, with a `RuntimeError`: to take it for the result itself
-(``while self.light_sleep(1):``), and `Pending.result` on the loop's thread,
-which would block everybody there. One that is dropped without having been
-awaited is reported to its process, which dies of it: nothing is skipped
-silently.
+(``while self.light_sleep(1):``, ``for name in self.process_names():``), and
+`Pending.result` on the loop's thread, which would block everybody there. One
+that is dropped without having been awaited is reported to its process, which
+dies of it: nothing is skipped silently.
 """
 
 from __future__ import annotations
@@ -83,6 +83,18 @@ class Pending(Generic[T]):
         def __getattr__(self, name: str) -> NoReturn:
             if name.startswith("__"):
                 raise AttributeError(name)
+            self._refuse()
+
+        def __iter__(self) -> NoReturn:
+            self._refuse()
+
+        def __contains__(self, item: object) -> NoReturn:
+            self._refuse()
+
+        def __getitem__(self, key: object) -> NoReturn:
+            self._refuse()
+
+        def __len__(self) -> NoReturn:  # noqa: PLE0303 - it only ever raises
             self._refuse()
 
     def __del__(self) -> None:

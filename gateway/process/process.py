@@ -192,13 +192,17 @@ class Process(Owner):
         >>> play(scene)
         (True, 1)
         """
-        due = self._frames.due
-        if due is None:
-            raise ValueError(f"{self.name!r} has no frequency to sleep by: give it one")
-        goes_on = self.light_sleep(due - self._clock.monotonic())
+        goes_on = self.light_sleep(self._until_next_frame())
         if goes_on:
             self._frames.advance(self._clock.monotonic())
         return goes_on
+
+    def _until_next_frame(self) -> float:
+        """Return the seconds until the next frame is due; less than 0 where it is late."""
+        due = self._frames.due
+        if due is None:
+            raise ValueError(f"{self.name!r} has no frequency to sleep by: give it one")
+        return due - self._clock.monotonic()
 
     def light_sleep(self, seconds: float) -> bool:
         """Sleep, but wake at once when the process is to end; tell whether it goes on.
@@ -298,9 +302,15 @@ class Process(Owner):
         takes back what was set, or empty, which only asks; ``name`` a process,
         a logger, or ``""`` for all. Returns all levels that were set. Raises
         `ConfigError` for a level that is none, `AddressError` for a name that
-        nobody bears::
+        nobody bears.
 
-            self.set_log_level("debug", "serial")
+        >>> from gateway.testing.stage import Echo, play
+        >>> def scene(main):
+        ...     levels = main.set_log_level("debug", "echo")
+        ...     main.set_log_level("default", "echo")
+        ...     return levels["processes"]
+        >>> play(scene, echo=Echo)
+        {'echo': 'debug'}
         """
         timeout = in_seconds(timeout)
         asked = self._tell_boss("log-level", {"name": name, "level": level})

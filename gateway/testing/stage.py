@@ -10,15 +10,19 @@ Refused: roles whose names clash with the application's own (`ConfigError`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from gateway.application import Application
 from gateway.mail.message import Message
+from gateway.process.aio_process import AsyncProcess
 from gateway.process.context import Mode
 from gateway.process.process import Process
 
 T = TypeVar("T")
+
+LONGEST = 3600.0
+"""Seconds that a scene on a loop may take."""
 
 Role = type[Process] | tuple[type[Process], Mode]
 """A process class, in thread mode or in the mode beside it."""
@@ -75,6 +79,39 @@ def play_in(build: Callable[[Application], None], scene: Callable[[Process], T])
     if failures:
         raise failures[0]
     return status, results[0]
+
+
+def play_on_loop(scene: Callable[[AsyncProcess], Awaitable[T]], **roles: Role) -> T:
+    """Return what ``await scene(actor)`` returns, played by an asyncio process called actor.
+
+    Otherwise as `play`.
+
+    >>> async def scene(actor):
+    ...     return (await actor.ask("echo", "say", "hello")).body
+    >>> play_on_loop(scene, echo=(Echo, "fork"))
+    'hello'
+    """
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    class Actor(AsyncProcess):
+        async def birth(self) -> None:
+            self.add_filter(subject="^play$", callback=self.on_play)
+
+        async def on_play(self, message: Message) -> None:
+            try:
+                results.append(await scene(self))
+            except BaseException as failure:  # noqa: BLE001 - raised where the scene was played
+                failures.append(failure)
+            self.reply(message)
+
+    def watch(main: Process) -> None:
+        main.wait_for_reply(main.send("actor", "play"), LONGEST)
+
+    play(watch, actor=(Actor, "asyncio"), **roles)
+    if failures:
+        raise failures[0]
+    return results[0]
 
 
 class Echo(Process):

@@ -17,7 +17,7 @@ from gateway.process import wakeup
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.context import Mode
 from gateway.process.process import Process
-from gateway.testing.stage import Echo, play
+from gateway.testing.stage import Echo, play, play_on_loop
 
 ENOUGH = 1000
 """Letters for which no mailbox here has room, unless somebody reads."""
@@ -141,6 +141,26 @@ def test_it_is_refused_on_a_loop(timeout: Any) -> None:
 
     assert House().run() == 0
     assert said == ["hello", "all refused"]
+
+
+@pytest.mark.parametrize("timeout", NO_TIMEOUT)
+def test_on_a_loop_it_is_refused_before_anything_is_awaited(timeout: Any) -> None:
+    async def scene(actor: AsyncProcess) -> None:
+        for call in (
+            lambda: actor.start_process("echo", timeout=timeout),
+            lambda: actor.stop_process("echo", timeout=timeout),
+            lambda: actor.restart_process("echo", timeout=timeout),
+            lambda: actor.poison_pill("echo", timeout=timeout),
+            lambda: actor.subscribe("a", print, timeout=timeout),
+            lambda: actor.set_log_level("", timeout=timeout),
+            lambda: actor.process_names(timeout=timeout),
+            lambda: actor.active_subprocesses(timeout=timeout),
+            lambda: actor.join_child_threads(timeout),
+        ):
+            with pytest.raises((TypeError, ValueError), match="a timeout is a number of seconds"):
+                call()
+
+    play_on_loop(scene, echo=Echo)
 
 
 @pytest.mark.parametrize("timeout", NO_TIMEOUT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
 
 WORDS = [
@@ -58,9 +59,25 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("word", WORDS)
+ON_LOOPS = ["send_patiently", "ask", "add_child_task", "follow", "open_mailbox", "set_log_level"]
+"""Words besides that asyncio processes have alone, or have otherwise."""
+
+
+@pytest.mark.parametrize("word", [*WORDS, "set_log_level"])
 def test_a_word_has_an_example_that_runs(word: str) -> None:
     assert ">>> play(" in getattr(Process, word).__doc__ or word == "ebrake"
+
+
+def test_a_word_that_is_awaited_on_a_loop_has_an_example_that_runs_there() -> None:
+    words = [
+        word
+        for word, value in vars(AsyncProcess).items()
+        if callable(value) and (word in WORDS or word in ON_LOOPS)
+    ]
+    assert len(words) >= 20
+    for word in words:
+        doc = getattr(AsyncProcess, word).__doc__
+        assert ">>> play_on_loop(" in doc or word == "statistics", word
 
 
 def test_birth_life_and_death_are_in_the_example_of_the_class() -> None:

@@ -60,6 +60,7 @@ def test_what_would_block_the_loop_is_refused_by_name(start: Any) -> None:
         + """
 class Worker(LoudOnLoop):
     async def birth(self):
+        self.frequency = 1
         self.add_filter(subject="^forget$", callback=self.on_forget)
         asked = self.send("echo", "echo")
         self.add_locks("arm")
@@ -73,7 +74,10 @@ class Worker(LoudOnLoop):
             "stop": lambda: bool(self.stop_process("echo")),
             "again": lambda: bool(self.restart_process("echo")),
             "locks": lambda: self.get_locks("arm").__enter__(),
-            "names": lambda: self.process_names(),
+            "names": lambda: sorted(self.process_names()),
+            "pids": lambda: self.active_subprocesses()["echo"],
+            "level": lambda: self.set_log_level("")["default"],
+            "frame": lambda: bool(self.frequency_sleep()),
             "whole": lambda: self.application.restart_process("echo"),
             "count": lambda: self.application.statistics(),
         }
@@ -103,7 +107,6 @@ def build(app):
     )
     assert program.end() == 0, program.complaints()
     hint = "must not block the loop that an asyncio process shares: write `await self."
-    waits = "waits, and would hold up every process of the loop: ask a process of another mode"
     application = (
         "an order to the application waits, and would hold up everybody on this event loop:"
         " in an asyncio process write `await self.start_process(...)` and the like,"
@@ -119,7 +122,10 @@ def build(app):
         f"stop stop_process {hint}stop_process(...)`",
         f"again restart_process {hint}restart_process(...)`",
         f"locks get_locks {hint.replace('await', 'async with')}get_locks(...)`",
-        f"names process_names {waits}",
+        f"names process_names {hint}process_names(...)`",
+        f"pids active_subprocesses {hint}active_subprocesses(...)`",
+        f"level set_log_level {hint}set_log_level(...)`",
+        f"frame frequency_sleep {hint}frequency_sleep(...)`",
         f"whole {application}",
         f"count {application}",
         "still here",

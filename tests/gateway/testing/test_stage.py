@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from gateway.errors import ConfigError
+from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
-from gateway.testing.stage import Echo, play
+from gateway.testing.stage import Echo, play, play_on_loop
 
 
 def test_it_runs_on_the_calling_thread_and_returns_what_the_scene_returns() -> None:
@@ -27,6 +28,21 @@ def test_what_the_scene_raises_is_raised_and_the_roles_have_ended() -> None:
 
     with pytest.raises(ZeroDivisionError, match="in the scene"):
         play(scene, mortal=Mortal)
+    assert ended.is_set()
+
+
+def test_what_a_scene_on_a_loop_raises_is_raised_and_the_roles_have_ended() -> None:
+    ended = threading.Event()
+
+    class Mortal(Process):
+        def death(self) -> None:
+            ended.set()
+
+    async def scene(actor: AsyncProcess) -> None:
+        raise ZeroDivisionError("in the scene")
+
+    with pytest.raises(ZeroDivisionError, match="in the scene"):
+        play_on_loop(scene, mortal=Mortal)
     assert ended.is_set()
 
 

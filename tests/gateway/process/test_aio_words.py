@@ -1,0 +1,103 @@
+"""The words that wait, in a process on a loop: awaited, while the others on it go on."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from gateway.errors import AddressError, ConfigError
+from gateway.mail.message import Message
+from gateway.process.aio_process import AsyncProcess
+from gateway.process.process import Process
+from gateway.testing.stage import Echo, play, play_on_loop
+
+
+class Counting(AsyncProcess):
+    """Keeps a loop of its own by its frequency, until it is told to end."""
+
+    async def birth(self) -> None:
+        self.frequency = 200.0
+        self.add_filter(subject="^frames$", callback=self.on_frames)
+
+    async def on_frames(self, message: Message) -> None:
+        began, frames = monotonic(), self.current_frame
+        while await self.frequency_sleep() and self.current_frame < frames + 20:
+            pass
+        self.reply(message, [self.current_frame - frames, monotonic() - began])
+
+
+def test_a_loop_of_its_own_keeps_the_frequency() -> None:
+    def scene(main: Process) -> Any:
+        return main.wait_for_reply(main.send("counting", "frames")).body
+
+    frames, seconds = play(scene, counting=(Counting, "asyncio"))
+    assert frames == 20
+    # The first may be due at once, and begin late.
+    assert seconds >= 18 / 200.0
+
+
+def test_the_end_wakes_who_sleeps_until_the_next_frame() -> None:
+    async def scene(actor: AsyncProcess) -> tuple[bool, int]:
+        actor.frequency = 0.001
+        actor._loop.call_later(0.01, actor.die)
+        return await actor.frequency_sleep(), actor.current_frame
+
+    assert play_on_loop(scene) == (False, 0)
+
+
+def test_without_a_frequency_there_is_no_frame_to_sleep_until() -> None:
+    async def scene(actor: AsyncProcess) -> None:
+        actor.frequency = None
+        actor.frequency_sleep()
+
+    with pytest.raises(ValueError, match="'actor' has no frequency to sleep by: give it one"):
+        play_on_loop(scene)
+
+
+def test_the_loop_goes_on_while_one_asks_who_is_there() -> None:
+    async def scene(actor: AsyncProcess) -> tuple[list[str], list[str], bool]:
+        went_on = asyncio.Event()
+        actor._loop.call_soon(went_on.set)
+        names = await actor.process_names()
+        await actor.ask("far", "say")
+        return names, list(await actor.active_subprocesses()), went_on.is_set()
+
+    assert play_on_loop(scene, near=Echo, far=(Echo, "fork")) == (
+        ["actor", "far", "main", "near"],
+        ["far"],
+        True,
+    )
+
+
+def test_a_child_thread_has_the_result() -> None:
+    async def scene(actor: AsyncProcess) -> list[list[str]]:
+        found: list[list[str]] = []
+        actor.add_child_thread("ask", lambda: found.append(actor.process_names().result(5.0)))
+        await actor.join_child_threads(5.0)
+        return found
+
+    assert play_on_loop(scene) == [["actor", "main"]]
+
+
+@pytest.mark.parametrize(
+    ("level", "name", "error"), [("loud", "", ConfigError), ("debug", "nobody", AddressError)]
+)
+def test_a_level_or_a_name_that_is_none_is_refused(
+    level: str, name: str, error: type[Exception]
+) -> None:
+    async def scene(actor: AsyncProcess) -> None:
+        await actor.set_log_level(level, name)
+
+    with pytest.raises(error):
+        play_on_loop(scene)
+
+
+def test_a_level_holds_for_who_is_named_until_it_is_taken_back() -> None:
+    async def scene(actor: AsyncProcess) -> list[dict[str, str]]:
+        told = [await actor.set_log_level(level, "echo") for level in ("debug", "default")]
+        return [levels["processes"] for levels in told]
+
+    assert play_on_loop(scene, echo=Echo) == [{"echo": "debug"}, {}]

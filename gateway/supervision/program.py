@@ -2,7 +2,8 @@
 
 Nothing is started here. Refused, with `ConfigError`: a command that is empty or
 one text (it would need a shell; write ``["sh", "-c", text]`` where one is
-wanted), and an environment that is not made of texts.
+wanted), an environment that is not made of texts, and a patience that is no
+time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.errors import ConfigError, GatewayError
+from gateway.timeout import MOST, is_number
 
 UNITS = frozenset(
     ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
@@ -42,13 +44,19 @@ class Program:
 
     def __post_init__(self) -> None:
         command = self.command
-        if isinstance(command, str | bytes) or not command:
+        if isinstance(command, str | bytes) or not (isinstance(command, Sequence) and command):
             raise ConfigError(f'a command is a list like ["prog", "--flag"], not {command!r}')
+        if not isinstance(self.environment, Mapping):
+            raise ConfigError(f"an environment is names and texts, not {self.environment!r}")
+        if not isinstance(self.folder, Path | str | None):
+            raise ConfigError(f"a folder is a path, not {self.folder!r}")
         for text in (*command, *self.environment, *self.environment.values()):
             if not isinstance(text, str) or "\0" in text:
                 raise ConfigError(f"a command and its environment are texts, not {text!r}")
-        if not self.patience > 0:
-            raise ConfigError(f"the patience is more than 0 seconds, not {self.patience!r}")
+        if not (is_number(self.patience) and 0 < self.patience <= MOST):
+            raise ConfigError(
+                f"the patience is more than 0 seconds, up to {MOST:,.0f}, not {self.patience!r}"
+            )
 
     def surroundings(self) -> dict[str, str]:
         """Return the whole environment, the additions included.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from gateway.supervision.external_lines import Lines
 from gateway.supervision.program import Program
 
 
+NO_PATIENCE = [0, -1.0, inf, nan, 1e7, "5", True, None]
+
+
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
@@ -22,7 +26,10 @@ from gateway.supervision.program import Program
         ({"command": ["a", 1]}, "are texts, not 1"),
         ({"command": ["a\0b"]}, "are texts"),
         ({"command": ["a"], "environment": {"A": 1}}, "are texts, not 1"),
-        ({"command": ["a"], "patience": 0}, "more than 0 seconds"),
+        ({"command": 5}, "a command is a list"),
+        ({"command": ["a"], "environment": ["A=1"]}, "names and texts"),
+        ({"command": ["a"], "folder": 5}, "a folder is a path"),
+        *(({"command": ["a"], "patience": p}, "more than 0 seconds") for p in NO_PATIENCE),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_it_is_tried(given: dict[str, Any], hint: str) -> None:

@@ -14,7 +14,6 @@ from gateway.process.process import Process
 from gateway.supervision.external_lines import Lines
 from gateway.supervision.program import Program
 
-
 NO_PATIENCE = [0, -1.0, inf, nan, 1e7, "5", True, None]
 
 

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import logging
 import mmap
-from _thread import allocate_lock
 from collections.abc import Iterator
 from struct import Struct
+from threading import RLock
 
 from msgspec.structs import replace
 
@@ -50,7 +50,8 @@ class ReceiptBook:
     def __init__(self, folder: Folder, name: str) -> None:
         self.places: dict[str, tuple[_Places, int]] = {}
         """Where each letter is noted, by its id."""
-        self._lock = allocate_lock()
+        # A signal's handler may read while its thread is in here.
+        self._lock = RLock()
         self._files = [_Places(folder, f"{name}.{kind}", size) for kind, size in PLACES.items()]
         self._is_closed = self._is_short = False
 
@@ -127,8 +128,11 @@ class _Places:
         before = 0 if self._memory is None else len(self._memory)
         after = 2 * before or max(self._size, AT_FIRST // self._size * self._size)
         # What was mapped before is let go of by whoever still writes there: it is the same file.
-        self._memory = self._folder.map(self._name, after)
-        self._free.extend(range(after - self._size, before - self._size, -self._size))
+        memory = self._folder.map(self._name, after)
+        if self._memory is None or len(self._memory) < after:
+            # Otherwise a signal's handler was faster.
+            self._memory = memory
+            self._free.extend(range(after - self._size, before - self._size, -self._size))
         return self._memory
 
 

@@ -323,6 +323,8 @@ class Intake:
                 room = lanes.size - len(lanes.letters)
                 self._drain(inlet, self._share(room), room)
             return None
+        if message.receipt and message.kind == "letter":
+            lanes.receipts.note(message)
         return message
 
     def _share(self, room: int) -> int:
@@ -439,8 +441,6 @@ class Intake:
         """Put what came from a socket into its lane, lock held."""
         lanes, source = self._lanes, self._source
         if message.kind == "letter":
-            if message.receipt:
-                lanes.receipts.note(message)
             lanes.push_letter(message, source)
         elif message.kind == "publication":
             lanes.push_publication(message, source)

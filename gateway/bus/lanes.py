@@ -88,11 +88,14 @@ class Receipts(Protocol):
     """Where each is noted, by its id; empty most of the time."""
 
     def note(self, message: Message) -> None:
-        """Note a letter that comes from elsewhere, before it is queued; twice is fine."""
+        """Note a letter that comes from elsewhere, before it is queued; twice is fine.
+
+        For who holds no lock.
+        """
         ...
 
-    def strike(self, message: Message) -> None:
-        """Strike a letter out that was taken out of its queue; one that is not noted is fine."""
+    def strike(self, id: str) -> None:
+        """Strike out a letter that was handed out, or whose bounce has left, by its id."""
         ...
 
     def close(self) -> None:
@@ -109,7 +112,7 @@ class _NoReceipts:
     def note(self, message: Message) -> None:
         pass
 
-    def strike(self, message: Message) -> None:
+    def strike(self, id: str) -> None:
         pass
 
     def close(self) -> None:
@@ -301,7 +304,7 @@ class Lanes:
             counts[DROPPED] -= 1
             return None
         if self.noted:
-            self.receipts.strike(message)
+            self.receipts.strike(message.message_id)
         return message
 
     def push_publication(self, message: Message, source: Source = NOWHERE) -> None:
@@ -394,7 +397,7 @@ class Lanes:
             counts[HANDED_OUT] += 1
             message = queue.popleft()
             if self.noted:
-                self.receipts.strike(message)
+                self.receipts.strike(message.message_id)
             if self.waiting:
                 self.let_in()
         else:

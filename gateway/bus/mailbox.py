@@ -223,7 +223,7 @@ class Mailbox(ReplyWaits):
                     lanes.counts[HANDED_OUT] -= 1
                 else:
                     if lanes.noted:
-                        lanes.receipts.strike(message)
+                        lanes.receipts.strike(message.message_id)
                     if lanes.waiting:
                         with self._lock:
                             lanes.let_in()
@@ -270,12 +270,14 @@ class Mailbox(ReplyWaits):
                         lanes.counts[HANDED_OUT] += 1
                         message = letters.popleft()
                         if lanes.noted:
-                            lanes.receipts.strike(message)
+                            lanes.receipts.strike(message.message_id)
                     else:
                         self._source.held = None
                         lanes.counts[PASSED_ON] += 1
                         lanes.counts[TAKING] = 0
                         message = read
+                        if lanes.noted:
+                            lanes.receipts.strike(message.message_id)
                 else:
                     with self._lock:
                         # First: without the lead others read, and need no lock to take it.

@@ -50,7 +50,6 @@ from gateway.errors import (
     MailboxFullError,
     RecipientGoneError,
     RefusedError,
-    ShortageError,
 )
 from gateway.mail.body import PLAIN, checked
 from gateway.mail.codec import encode
@@ -107,10 +106,10 @@ class Office:
         self._subscribers: dict[str, _Audience] = {}
         self._spools: dict[tuple[str, bool], SpoolWriter] = {}
         self._spool_lock = threading.Lock()
-        self._is_shut = False
+        self._is_ending = self._is_shut = False
         self._unwritten: Counter[str] = Counter()
         self._listeners: list[Callable[[], None]] = []
-        self._pump = Pump(self.give_up)
+        self._pump = Pump(self.give_up, self._bounce_left)
         self._patience = Patience()
         self._id_prefix = os.urandom(5).hex() + "-"
         self._id_numbers = count(1)
@@ -205,14 +204,15 @@ class Office:
         """Close a mailbox of this OS process; what it leaves is bounced where asked for."""
         self._patience.remove(box)
         left = box.close()
-        if self._boxes.get(box.name) is box:
-            del self._boxes[box.name]
         self._forget_routes()
         self.unlink(box.name, box.incarnation)
         for message in left:
             self.give_up(message, RecipientGoneError(f"{box.name!r} ended before it read this"))
-        # Last: whoever asked for a receipt is told by somebody, whatever ends this OS process.
-        box.receipts.close()
+        if self._boxes.get(box.name) is box:
+            del self._boxes[box.name]
+            self._forget_routes()
+        if not self._is_ending:
+            box.receipts.close()
 
     def inherit(
         self,
@@ -269,9 +269,13 @@ class Office:
 
     def shut(self) -> None:
         """Close everything that is open here."""
-        self._pump.stop()
+        # What bounces do not leave in time stands in the books of receipts, which are left to
+        # whoever takes stock of this OS process.
+        self._is_ending = True
+        self._pump.settle()
         for box in list(self._boxes.values()):
             self.close(box)
+        self._pump.stop()
         self._outlets = {}
         self._patience.close()
         self._forget_routes()
@@ -288,8 +292,8 @@ class Office:
             self._pump.counts = self.ledgers.row(row)
 
     def settle(self) -> dict[str, int]:
-        """Send on nothing more; return what was lost here before it left, by mailbox."""
-        self._pump.stop()
+        """Send no mail on any more; return what was lost here before it left, by mailbox."""
+        self._pump.settle()
         return dict(self._pump.dropped_by)
 
     def clean(self) -> int:
@@ -408,13 +412,17 @@ class Office:
         goes to a successor. Where it was no life of ours that asked (0), but
         somebody behind a router, the router's present life takes it there.
         """
+        self._who_asked(message).deliver(message, timeout)
+
+    def _who_asked(self, answer: Message) -> Mailbox | Outlet:
+        """Return what delivers ``answer``; raise `RecipientGoneError` where that life is over."""
         try:
-            target = self.target(message.recipient)
+            target = self.target(answer.recipient)
         except AddressError as error:
-            raise RecipientGoneError(f"{message.recipient!r} is gone") from error
-        if message.incarnation != target.incarnation and message.incarnation:
-            raise RecipientGoneError(f"{message.recipient!r} was restarted since it asked")
-        target.deliver(message, timeout)
+            raise RecipientGoneError(f"{answer.recipient!r} is gone") from error
+        if answer.incarnation != target.incarnation and answer.incarnation:
+            raise RecipientGoneError(f"{answer.recipient!r} was restarted since it asked")
+        return target
 
     def mention(self, bounce: Message) -> None:
         """Deliver a bounce to who may be waiting for it, and takes no room from other answers.
@@ -479,20 +487,33 @@ class Office:
         """Tell the sender that an accepted letter failed, where it asked for a receipt."""
         if message.kind == "letter" and message.receipt:
             bounce = bounce_of(message, self.new_id(), self.clock.time(), error)
+            box = self._boxes.get(message.recipient)
+            if box is not None:
+                # Until its bounce has left.
+                box.receipts.note(message)
             try:
-                self.answer(bounce, 0.0)
-            except ShortageError:
-                self.answer_later(bounce)
+                self.bounce(bounce)
             except GatewayError:
-                # Whoever asked is gone or reads nothing: there is nobody to tell.
-                return
+                # Whoever asked is gone, or has left too many answers unread.
+                self._bounce_left(bounce)
 
-    def answer_later(self, bounce: Message) -> None:
-        """Deliver a bounce as soon as descriptors and memory are short no more."""
-        with contextlib.suppress(AddressError):
-            target = self.target(bounce.recipient)
-            if isinstance(target, Outlet):
-                self._pump.queue(target, bounce, encode(bounce))
+    def _bounce_left(self, bounce: Message) -> None:
+        """Strike out the letter of which ``bounce`` tells, where it was noted here."""
+        box = self._boxes.get(bounce.sender)
+        if box is not None and bounce.in_reply_to is not None:
+            box.receipts.strike(bounce.in_reply_to)
+
+    def bounce(self, bounce: Message) -> None:
+        """Deliver a bounce now, or as soon as there is room; raise as `answer` does.
+
+        Its reader may be slow, descriptors or memory may be short: nobody waits for that.
+        """
+        target = self._who_asked(bounce)
+        if isinstance(target, Outlet):
+            self._pump.send(target, bounce, encode(bounce))
+        else:
+            target.deliver(bounce, 0.0)
+            self._bounce_left(bounce)
 
     def publish(self, message: Message) -> None:
         """Hand a publication to every subscriber; a full one drops its oldest."""

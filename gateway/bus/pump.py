@@ -9,8 +9,9 @@ The thread runs only while something waits.
 Where descriptors or memory are short nothing is lost of that alone: it waits as well, and is
 tried again.
 
-Other letters never come here: their writers wait themselves. A bounce does where descriptors
-or memory were short.
+Other letters never come here: their writers wait themselves. **Bounces** do of what was accepted
+and failed later, of which a reader that ends has many at once. They wait apart from the mail, go
+first, and have some time left when everything else is over.
 """
 
 from __future__ import annotations
@@ -34,26 +35,47 @@ log = logging.getLogger(__name__)
 DEPTH = 256
 """Publications and letters that wait for one mailbox at the most."""
 
+BOUNCES = 4 * DEPTH
+"""Bounces that wait for one mailbox at the most."""
+
+LAST = 0.1
+"""Seconds that bounces have in the end, where who is to be told reads nothing.
+
+Then whoever takes stock of their OS process tells what is in its book (`gateway.bus.receipt_book`).
+"""
+
 AGAIN = 0.1
 """Seconds after which it is tried again, where descriptors or memory were short."""
+
+
+_Queues = dict[Outlet, deque[tuple[Message, bytes]]]
+"""What waits, with how it is packed, by who is to get it."""
 
 
 class Pump:
     """Sends what had to wait, in order, to whoever has room. Thread-safe."""
 
     def __init__(
-        self, undeliverable: Callable[[Message, GatewayError], None] = lambda message, error: None
+        self,
+        undeliverable: Callable[[Message, GatewayError], None] = lambda message, error: None,
+        left: Callable[[Message], None] = lambda bounce: None,
     ) -> None:
-        """``undeliverable`` is told of each letter that is lost here, and why."""
+        """``undeliverable`` is told of each letter that is lost here, and why.
+
+        ``left`` is told of each bounce that has left, or has nobody any more to go to.
+        """
         self._undeliverable = undeliverable
+        self._left = left
         self.counts = empty_row()
         """Where what is lost here, and what waits, is counted besides."""
         self.dropped_by: Counter[str] = Counter()
         """Publications lost here, by the mailbox that they were for."""
         self._lock = threading.Lock()
-        self._waiting: dict[Outlet, deque[tuple[Message, bytes]]] = {}
+        self._told = threading.Condition(self._lock)
+        self._bounces: _Queues = {}
+        self._waiting: _Queues = {}
         self._thread: threading.Thread | None = None
-        self._stopped = False
+        self._settled = self._stopped = False
 
     @property
     def dropped(self) -> int:
@@ -62,14 +84,13 @@ class Pump:
 
     def send(self, outlet: Outlet, message: Message, packed: bytes) -> None:
         """Send now where there is room and nothing older waits, else queue."""
-        queue = self._waiting.get(outlet)
-        if queue is None:
+        if outlet not in self._queues_for(message):
             try:
-                if outlet.try_send(message, "mail", packed):
+                if outlet.try_send(message, _lane_of(message), packed):
+                    self._has_left(message)
                     return
             except (RecipientGoneError, BodyError) as error:
-                with self._lock:
-                    self._lose(outlet, 1)
+                self._fail(outlet, message)
                 self._undeliverable(message, error)
                 return
             except OSError as error:
@@ -81,19 +102,20 @@ class Pump:
         """Send as soon as there is room, after what waits already."""
         lost: Message | None
         with self._lock:
-            if self._stopped:
+            if self._stopped or (self._settled and message.kind != "bounce"):
                 lost, why = message, "its writer ends"
                 self._lose(outlet, 1)
             else:
                 lost, why = self._line_up(outlet, message, packed), "it gave way to a newer letter"
         if lost is not None:
+            self._has_left(lost)
             self._undeliverable(lost, MailboxFullError(why))
 
     def _line_up(self, outlet: Outlet, message: Message, packed: bytes) -> Message | None:
         """Put ``message`` behind what waits, lock held; return what has no place any more."""
         given_way: Message | None = None
-        queue = self._waiting.setdefault(outlet, deque())
-        if len(queue) >= DEPTH:
+        queue = self._queues_for(message).setdefault(outlet, deque())
+        if len(queue) >= (BOUNCES if message.kind == "bounce" else DEPTH):
             self._lose(outlet, 1)
             at: int | None = 0
             if queue[0][0].retain and message.kind == "publication":
@@ -114,36 +136,73 @@ class Pump:
         return given_way
 
     def holds(self, outlet: Outlet) -> bool:
-        """Tell whether something waits for the mailbox behind ``outlet``."""
+        """Tell whether mail waits for the mailbox behind ``outlet``."""
         return outlet in self._waiting
 
-    def stop(self, timeout: float = 2.0) -> None:
-        """Drop what still waits and end the thread; wait for it ``timeout`` seconds at most."""
+    def settle(self) -> None:
+        """Drop what waits, and take nothing more, but bounces."""
         with self._lock:
+            self._settled = True
+            self._drop(self._waiting)
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Drop what still waits and end the thread; wait for it ``timeout`` seconds at most.
+
+        Bounces have a moment before.
+        """
+        with self._lock:
+            if self._thread is not None:
+                self._told.wait_for(lambda: not self._bounces, min(timeout, LAST))
             self._stopped = True
-            for outlet, queue in self._waiting.items():
-                self._lose(outlet, len(queue))
-            self._waiting.clear()
-            self.counts[WITHHELD] = 0
+            self._drop(self._waiting)
+            self._bounces.clear()
             thread = self._thread
         if thread is not None:
             thread.join(timeout)
+
+    def _drop(self, queues: _Queues) -> None:
+        """Lose all that waits in ``queues``, lock held."""
+        for outlet, queue in queues.items():
+            self._lose(outlet, len(queue))
+            self.counts[WITHHELD] -= len(queue)
+        queues.clear()
+
+    def _has_left(self, message: Message) -> None:
+        if message.kind == "bounce":
+            self._left(message)
+
+    def _fail(self, outlet: Outlet, message: Message) -> None:
+        """Note that ``message`` has nobody any more to go to."""
+        if message.kind == "bounce":
+            # Who was to be told is gone.
+            self._left(message)
+        else:
+            with self._lock:
+                self._lose(outlet, 1)
 
     def _lose(self, outlet: Outlet, letters: int) -> None:
         """Count what is lost for the mailbox behind ``outlet``, lock held."""
         self.dropped_by[outlet.name] += letters
         self.counts[UNSENT] += letters
 
+    def _queues_for(self, message: Message) -> _Queues:
+        return self._bounces if message.kind == "bounce" else self._waiting
+
     def _run(self) -> None:
         while True:
             with self._lock:
-                outlets = {each: _lane_of(queue[0][0]) for each, queue in self._waiting.items()}
-                if not outlets:
+                waiting = [
+                    (queues, outlet)
+                    for queues in (self._bounces, self._waiting)
+                    for outlet in queues
+                ]
+                if not waiting:
                     self._thread = None
                     return
             poller = select.poll()
             ready = []
-            for outlet, lane in outlets.items():
+            for queues, outlet in waiting:
+                lane: Lane = "urgent" if queues is self._bounces else "mail"
                 try:
                     poller.register(outlet.socket_for(lane), select.POLLOUT)
                 except OSError:
@@ -151,33 +210,38 @@ class Pump:
             # A subscriber that joins the queue meanwhile waits this long at most.
             if not ready:
                 poller.poll(100)
-            short = [outlet for outlet in outlets if self._is_short(outlet)]
+            short = [outlet for queues, outlet in waiting if self._is_short(queues, outlet)]
             if short:
                 sleep(AGAIN)
 
-    def _is_short(self, outlet: Outlet) -> bool:
+    def _is_short(self, queues: _Queues, outlet: Outlet) -> bool:
         """Send what waits for ``outlet``; tell whether descriptors or memory were short."""
         while True:
             with self._lock:
-                queue = self._waiting.get(outlet)
+                queue = queues.get(outlet)
                 if not queue:
-                    self._waiting.pop(outlet, None)
+                    queues.pop(outlet, None)
+                    self._told.notify_all()
                     return False
                 message, packed = queue[0]
                 try:
                     if not outlet.try_send(message, _lane_of(message), packed):
                         return False
                 except (RecipientGoneError, BodyError):
-                    self._lose(outlet, len(queue))
-                    del self._waiting[outlet]
+                    del queues[outlet]
                     self.counts[WITHHELD] -= len(queue)
+                    self._told.notify_all()
                 except OSError:
                     return True
                 else:
                     queue.popleft()
                     self.counts[WITHHELD] -= 1
-                    continue
+                    queue = None
+            if queue is None:
+                self._has_left(message)
+                continue
             for lost, _ in queue:
+                self._fail(outlet, lost)
                 self._undeliverable(lost, RecipientGoneError(f"{outlet.name!r} is gone"))
             return False
 

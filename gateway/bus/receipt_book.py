@@ -9,10 +9,11 @@ The file is made for the first such letter, and is as long as the most of them t
 time: who never gets one has none. Where there is no room for it the letters are read all the same,
 and a warning says that of those nobody would be told.
 
-A letter is noted before it is queued and struck out once it was handed out, with one store each
-that counts, so that a reader that is killed anywhere leaves no more than one that is in doubt. It
-is noted again while it waits for a thread of its process's callbacks
-(`gateway.process.callback_threads`). Any thread may note and strike out.
+A letter is noted before it is queued, and struck out once it was handed out or its bounce has
+left, with one store each that counts, so that a reader that is killed anywhere leaves no more than
+one that is in doubt. It is noted again while it waits for a thread of its process's callbacks
+(`gateway.process.callback_threads`). Any thread may note and strike out, and a signal's handler
+may raise anywhere: whoever notes a letter once more writes where it stands already.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import mmap
 from collections.abc import Iterator
 from struct import Struct
 from threading import RLock
+from time import monotonic
 
 from msgspec.structs import replace
 
@@ -35,17 +37,26 @@ log = logging.getLogger(__name__)
 _SIZE = Struct("<I")
 """What stands before each letter: its size in bytes, 0 where the place is free."""
 
-PLACES = {"receipts": 256, "long-receipts": INLINE + _SIZE.size}
+PLACES = {"receipts": 256, "longer-receipts": 2048, "longest-receipts": INLINE + _SIZE.size}
 """Bytes of each place by the kind of file: nearly all fit into the first."""
 
 AT_FIRST = 16 * 1024
-"""Bytes of a file for short ones at first; each time that it is full it is made twice as long."""
+"""Bytes of a file at first, or one place; each time that it is full it is made twice as long."""
+
+KEPT = 4 * AT_FIRST
+"""Bytes of a file that is kept although nothing is noted there; a longer one is given back."""
+
+AGAIN = 1.0
+"""Seconds after which room is looked for again where there was none."""
+
+QUIET = 60.0
+"""Seconds for which it is not said once more that there is none."""
 
 
 class ReceiptBook:
     """What the reader of one mailbox holds; ``name`` is that of its socket."""
 
-    __slots__ = ("_files", "_is_closed", "_is_short", "_lock", "places")
+    __slots__ = ("_files", "_is_closed", "_lock", "_said", "places")
 
     def __init__(self, folder: Folder, name: str) -> None:
         self.places: dict[str, tuple[_Places, int]] = {}
@@ -53,47 +64,61 @@ class ReceiptBook:
         # A signal's handler may read while its thread is in here.
         self._lock = RLock()
         self._files = [_Places(folder, f"{name}.{kind}", size) for kind, size in PLACES.items()]
-        self._is_closed = self._is_short = False
+        self._is_closed = False
+        self._said = -QUIET
 
     def note(self, message: Message) -> None:
-        """Note ``message``, which was asked a receipt for; twice is fine."""
+        """Note ``message``, which was asked a receipt for; twice is fine.
+
+        For who holds no lock: it may be logged that there is no room.
+        """
         # What is told of it: never what it says.
         stub = encode(replace(message, body=None, body_type="", headers=None))
-        file = next(each for each in self._files if len(stub) <= each.longest)
+        id, places = message.message_id, self.places
         try:
             with self._lock:
-                if not (self._is_closed or message.message_id in self.places):
-                    self.places[message.message_id] = file, file.put(stub)
+                if self._is_closed:
+                    return
+                if id not in places:
+                    file = next(each for each in self._files if len(stub) <= each.longest)
+                    # No handler gets in between where a place is taken and where it is known.
+                    for places[id] in file.taken():
+                        break
+                file, place = places[id]
+                file.write(place, stub)
         except OSError as error:
-            if not self._is_short:
-                self._is_short = True
+            if monotonic() - self._said >= QUIET:
+                self._said = monotonic()
                 log.warning(
                     "who asked %r for a receipt is not told should it be killed: %s",
                     message.recipient,
                     error,
                 )
-        else:
-            self._is_short = False
 
-    def strike(self, message: Message) -> None:
-        """Strike ``message`` out; one that is not noted is fine."""
-        found = self.places.pop(message.message_id, None)
-        if found is not None:
-            file, place = found
-            file.clear(place)
+    def strike(self, id: str) -> None:
+        """Strike the letter ``id`` out; one that is not noted is fine."""
+        with self._lock:
+            found = self.places.get(id)
+            if found is not None:
+                file, place = found
+                # First: from here on it is not there.
+                file.clear(place)
+                del self.places[id]
+                file.give_back(place)
 
     def close(self) -> None:
         """Remove the files, once everybody was told, and note nothing more; twice is fine."""
         with self._lock:
             self._is_closed = True
+            self.places.clear()
             for file in self._files:
                 file.close()
 
 
 class _Places:
-    """A file of places of the same size."""
+    """A file of places of the same size; whoever calls holds its book's lock."""
 
-    __slots__ = ("_folder", "_free", "_memory", "_name", "_size", "longest")
+    __slots__ = ("_folder", "_free", "_memory", "_name", "_short", "_size", "longest")
 
     def __init__(self, folder: Folder, name: str, size: int) -> None:
         self.longest = size - _SIZE.size
@@ -102,38 +127,57 @@ class _Places:
         self._size = size
         self._free: list[int] = []
         self._memory: mmap.mmap | None = None
+        self._short: tuple[float, OSError] | None = None
 
-    def put(self, stub: bytes) -> int:
-        """Write ``stub`` into a free place and return where; raise `OSError` where none is had."""
-        memory = self._lengthened() if self._memory is None or not self._free else self._memory
-        place = self._free.pop()
-        memory[place + _SIZE.size : place + _SIZE.size + len(stub)] = stub
-        # Last: from here on it is there.
-        _SIZE.pack_into(memory, place, len(stub))
-        return place
+    def taken(self) -> Iterator[tuple[_Places, int]]:
+        """Return what gives a free place; raise `OSError` where none is to be had."""
+        if not self._free:
+            self._lengthen()
+        # As C has it, which no handler interrupts.
+        return zip((self,), iter(self._free.pop, None), strict=False)
+
+    def write(self, place: int, stub: bytes) -> None:
+        """Write ``stub`` into ``place``."""
+        memory = self._memory
+        if memory is not None:
+            memory[place + _SIZE.size : place + _SIZE.size + len(stub)] = stub
+            # Last: from here on it is there.
+            _SIZE.pack_into(memory, place, len(stub))
 
     def clear(self, place: int) -> None:
-        """Have ``place`` free again."""
+        """Have nothing stand in ``place``."""
         if self._memory is not None:
             _SIZE.pack_into(self._memory, place, 0)
-            self._free.append(place)
+
+    def give_back(self, place: int) -> None:
+        """Have ``place`` be taken by others."""
+        self._free.append(place)
+        length = 0 if self._memory is None else len(self._memory)
+        if length > KEPT and len(self._free) * self._size >= length:
+            self.close()
 
     def close(self) -> None:
         """Remove the file, where there is one."""
         if self._memory is not None:
             self._memory = None
+            self._free.clear()
             self._folder.unlink(self._name)
 
-    def _lengthened(self) -> mmap.mmap:
+    def _lengthen(self) -> None:
+        if self._short is not None and monotonic() - self._short[0] < AGAIN:
+            raise OSError(*self._short[1].args)
         before = 0 if self._memory is None else len(self._memory)
         after = 2 * before or max(self._size, AT_FIRST // self._size * self._size)
-        # What was mapped before is let go of by whoever still writes there: it is the same file.
-        memory = self._folder.map(self._name, after)
+        try:
+            # What was mapped before is let go of: it is the same file.
+            memory = self._folder.map(self._name, after)
+        except OSError as error:
+            self._short = monotonic(), OSError(*error.args)
+            raise
         if self._memory is None or len(self._memory) < after:
             # Otherwise a signal's handler was faster.
             self._memory = memory
             self._free.extend(range(after - self._size, before - self._size, -self._size))
-        return self._memory
 
 
 def noted(folder: Folder, name: str) -> Iterator[Message]:

@@ -132,9 +132,14 @@ class Folder:
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         fd = os.open(name, flags, 0o600, dir_fd=self._fd)
+        is_new = os.fstat(fd).st_size == 0
         try:
             os.posix_fallocate(fd, 0, size)
             return mmap.mmap(fd, size)
+        except OSError:
+            if is_new:
+                self.unlink(name)
+            raise
         finally:
             os.close(fd)
 
@@ -148,12 +153,12 @@ class Folder:
             return b""
 
     def unlink(self, name: str) -> None:
-        """Remove the socket file ``name``; one that is not there is fine."""
+        """Remove the file ``name``, as that of a socket; one that is not there is fine."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._fd)
 
     def clean(self) -> int:
-        """Remove every socket file that a killed predecessor left; return how many.
+        """Remove every file that a killed predecessor left, as its sockets; return how many.
 
         Folders stay: what waits in a spool is for the next life.
         """

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.bus.lanes import NO_RECEIPTS, Receipts
-from gateway.errors import MailboxFullError, RecipientGoneError
+from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.filters import Callback
 from gateway.mail.message import Message
 from gateway.process.threads import ChildThreads
@@ -67,13 +67,21 @@ class CallbackThreads:
         return hand_over
 
     def _hand_over(self, callback: Callback, message: Message) -> None:
+        if message.receipt:
+            self._receipts.note(message)
+        try:
+            self._line_up(callback, message)
+        except GatewayError:
+            # It is sent back.
+            self._receipts.strike(message.message_id)
+            raise
+
+    def _line_up(self, callback: Callback, message: Message) -> None:
         with self._lock:
             if self._closed:
                 raise RecipientGoneError("its process ended before a thread was free for it")
             if self._running >= self._at_once and len(self._queue) >= self._waiting:
                 raise MailboxFullError(f"{len(self._queue)} letters wait for a thread already")
-            if message.receipt:
-                self._receipts.note(message)
             self._queue.append((callback, message))
             if self._running >= self._at_once:
                 return
@@ -96,5 +104,5 @@ class CallbackThreads:
                     return
                 callback, message = self._queue.popleft()
             if message.receipt:
-                self._receipts.strike(message)
+                self._receipts.strike(message.message_id)
             self._call(callback, message)

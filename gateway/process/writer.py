@@ -234,13 +234,21 @@ class Writer:
         with self._counting:
             self._mail_counts["refused"] += 1
         self._count_as_bounced(message)
+        try:
+            self._tell_sender(message, error)
+        finally:
+            if message.receipt:
+                # It may have waited for a thread.
+                self._box.receipts.strike(message.message_id)
+
+    def _tell_sender(self, message: Message, error: GatewayError) -> None:
         if message.kind not in ("letter", "control") or not is_solicited(message):
             return
         bounce = bounce_of(message, self._office.new_id(), self._clock.time(), error)
         try:
             self._deliver_answer(bounce)
         except ShortageError:
-            self._office.answer_later(bounce)
+            self._office.bounce(bounce)
         except GatewayError as failure:
             log.debug("%s could not bounce to %s: %s", self.name, message.sender, failure)
 

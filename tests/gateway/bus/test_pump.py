@@ -11,7 +11,7 @@ import pytest
 
 from gateway.bus.ledger import UNSENT, WITHHELD, balance_of_the_dead, empty_row
 from gateway.bus.mailbox import Mailbox
-from gateway.bus.pump import DEPTH, Pump
+from gateway.bus.pump import BOUNCES, DEPTH, Pump
 from gateway.bus.wire import Outlet
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
@@ -128,6 +128,82 @@ def test_losses_are_counted_by_subscriber(
             pump.send(outs[name], message, packed)
     assert pump.dropped_by == {"some": 3, "more": 5}
     assert pump.dropped == 8
+
+
+def test_bounces_wait_apart_from_the_mail_and_come_in_their_order(
+    letter: Make, box: Boxes, outlet: Outlets, until: Any
+) -> None:
+    left: list[str] = []
+    pump = Pump(left=lambda bounce: left.append(bounce.subject))
+    target, out = box(), outlet()
+    for number in range(60):
+        message = letter(f"mail {number}", kind="publication")
+        pump.send(out, message, encode(message))
+    for number in range(60):
+        message = letter(f"bounce {number}", kind="bounce")
+        pump.send(out, message, encode(message))
+    assert pump.holds(out)
+    assert 0 < len(left) < 60, "what the socket has room for"
+    found = [target.get(5.0).subject for _ in range(120)]  # type: ignore[union-attr]
+    for kind in ("mail", "bounce"):
+        of_kind = [subject for subject in found if subject.startswith(kind)]
+        assert of_kind == [f"{kind} {number}" for number in range(60)]
+    until(lambda: len(left) == 60)
+    pump.stop()
+
+
+def test_of_too_many_bounces_the_oldest_are_lost_and_counted(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    lost: list[str] = []
+    pump = Pump(left=lambda bounce: lost.append(bounce.subject))
+    counts = pump.counts = empty_row()
+    box()
+    out = outlet()
+    sent = 0
+    while pump.dropped < 3:
+        message = letter(str(sent), kind="bounce")
+        pump.send(out, message, encode(message))
+        sent += 1
+    assert counts[UNSENT] == 3
+    assert counts[WITHHELD] == BOUNCES
+    in_socket = sent - BOUNCES - 3
+    assert lost == [str(number) for number in range(in_socket + 3)]
+    pump.stop(0.0)
+
+
+def test_a_bounce_to_who_is_gone_is_no_loss(letter: Make, box: Boxes, outlet: Outlets) -> None:
+    left: list[str] = []
+    pump = Pump(left=lambda bounce: left.append(bounce.subject))
+    target, out = box(), outlet()
+    target.close()
+    message = letter("1", kind="bounce")
+    pump.send(out, message, encode(message))
+    assert left == ["1"]
+    assert pump.dropped == 0
+
+
+def test_who_ends_gives_bounces_a_moment_and_leaves_the_rest_noted(
+    letter: Make, box: Boxes, outlet: Outlets
+) -> None:
+    left: list[str] = []
+    pump = Pump(left=lambda bounce: left.append(bounce.subject))
+    target, out = box(), outlet()
+    mail, bounces = letter("mail", kind="publication"), []
+    while not pump.holds(out):
+        pump.send(out, mail, encode(mail))
+    for number in range(40):
+        bounces.append(letter(str(number), kind="bounce"))
+        pump.send(out, bounces[-1], encode(bounces[-1]))
+    pump.settle()
+    assert pump.dropped == 1
+    pump.queue(out, mail, encode(mail))
+    assert pump.dropped == 2, "it takes nothing more"
+    pump.stop()
+    assert left == [str(number) for number in range(len(left))]
+    assert len(left) < 40
+    assert pump.dropped == 2
+    target.close()
 
 
 def test_what_finds_no_descriptor_waits_and_comes_in_its_order(

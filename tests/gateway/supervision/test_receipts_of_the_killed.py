@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -219,6 +220,88 @@ def test_killed_at_any_moment_of_a_flood_it_leaves_no_more_than_one_letter_in_do
         application.add_process("reader", Quick, mode="fork", restart=AGAIN)
 
     assert play_in(build, scene)[0] == 0
+
+
+class Asking(Process):
+    """Writes to the reader, and counts what bounces."""
+
+    def birth(self) -> None:
+        self.told: Counter[str | None] = Counter()
+        self.add_filter(kind="^bounce$", callback=self.on_bounce)
+        self.add_filter(subject="^ask$", callback=self.on_ask)
+        self.add_filter(subject="^told$", callback=self.on_told)
+
+    def on_bounce(self, bounce: Message) -> None:
+        self.told[bounce.in_reply_to] += 1
+
+    def on_ask(self, message: Message) -> None:
+        folder, many = message.body
+        self.send("reader", "gate", folder)
+        assert until((Path(folder) / "waits").exists, PATIENCE)
+        (Path(folder) / "open").touch()
+        for number in range(many):
+            self.send("reader", "work", [folder, number, number == 0], receipt=True)
+        self.reply(message)
+
+    def on_told(self, message: Message) -> None:
+        self.reply(message, sorted(self.told.values()))
+
+
+def test_a_writer_in_another_os_process_is_told_of_more_than_its_socket_holds(
+    tmp_path: Path,
+) -> None:
+    def build(application: Application) -> None:
+        application.add_process("reader", Reader, mode="fork", restart=AGAIN)
+        application.add_process("asking", Asking, mode="fork")
+
+    def scene(main: Process) -> None:
+        pid = pid_of(main, "reader")
+        main.wait_for_reply(main.send("asking", "ask", [str(tmp_path), 60]), PATIENCE)
+        assert until(lambda: handled_in(tmp_path) == {0}, PATIENCE)
+        os.kill(pid, signal.SIGKILL)
+        assert pid_of(main, "reader") != pid
+
+        def told() -> list[int]:
+            found: list[int] = main.wait_for_reply(main.send("asking", "told")).body
+            return found
+
+        assert until(lambda: sum(told()) >= 59, PATIENCE)
+        assert told() == [1] * 59
+
+    assert play_in(build, scene)[0] == 0
+
+
+class Stubborn(OnThreads):
+    """Ends what it holds, and then hangs in its death."""
+
+    def death(self) -> None:
+        self.cleanup(timeout=0.1)
+        threading.Event().wait()
+
+
+def test_what_it_has_bounced_itself_before_it_is_killed_is_bounced_once(tmp_path: Path) -> None:
+    def build(application: Application) -> None:
+        application.shutdown_timeout = 1.0
+        application.add_process("reader", Stubborn, mode="fork", restart=AGAIN)
+
+    def scene(main: Process) -> tuple[list[str | None], int]:
+        bounces: list[str | None] = []
+        main.add_filter(kind="^bounce$", callback=lambda each: bounces.append(each.in_reply_to))
+        pid_of(main, "reader")
+        sent = [
+            main.send("reader", "work", [str(tmp_path), number, True], receipt=True).message_id
+            for number in range(20)
+        ]
+        assert until(lambda: len(handled_in(tmp_path)) == AT_ONCE, PATIENCE)
+        with contextlib.suppress(GatewayError):
+            main.stop_process("reader", timeout=PATIENCE)
+        main.mailman()
+        assert set(bounces) <= set(sent)
+        assert books(main) == []
+        return bounces, len(handled_in(tmp_path))
+
+    _, (bounces, handled) = play_in(build, scene)
+    assert len(bounces) == len(set(bounces)) == 20 - handled
 
 
 def test_who_ends_in_order_bounces_what_it_holds_once_and_leaves_no_book(tmp_path: Path) -> None:

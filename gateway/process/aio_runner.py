@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
-from gateway.process.stray import heed_forks
+from gateway.process.stray import end_stray, heed_forks
 
 
 async def run(process: AsyncProcess) -> None:
@@ -26,6 +26,9 @@ async def run(process: AsyncProcess) -> None:
         process._run_level = "living"
         report("living")
         await _live(process)
+    except BaseException as raised:
+        end_stray(process._box, raised)
+        raise
     finally:
         process._run_level = "dying"
         process._ending.set()

@@ -8,7 +8,7 @@ after ``death``, to the supervisor that called.
 from __future__ import annotations
 
 from gateway.process.process import Process
-from gateway.process.stray import heed_forks
+from gateway.process.stray import end_stray, heed_forks
 from gateway.process.whereabouts import enter
 from gateway.timeout import MOST
 
@@ -21,6 +21,9 @@ def run(process: Process) -> None:
     try:
         begin(process)
         _live(process)
+    except BaseException as raised:
+        end_stray(process._box, raised)
+        raise
     finally:
         end(process)
 

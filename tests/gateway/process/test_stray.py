@@ -19,18 +19,26 @@ class Forking(Process):
     def on_fork(self, message):
         if (child := os.fork()) == 0:
             signal.alarm(20)
+            if message.body == "leaves":
+                print("it leaves")
+                sys.exit(7)
+            if message.body == "fails":
+                raise LookupError("in the child")
             if message.body == "asks" and not isinstance(self, AsyncProcess):
                 self.wait_for_reply(self.send("main", "anything"))
             return
         self.reply(message, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
+    def death(self):
+        print("death", flush=True)
+
 class Main(Process):
     def birth(self):
-        for body in ("comes back", "asks"):
-            print(self.wait_for_reply(self.send("forking", "fork", body), 20.0).body)
+        for body in ("comes back", "asks", "leaves", "fails"):
+            print(self.wait_for_reply(self.send("forking", "fork", body), 20.0).body, flush=True)
         for _ in range(20):
             self.wait_for_reply(self.send("forking", "count"))
-        print("all answered")
+        print("all answered", flush=True)
         self.die()
 
 class House(Application):
@@ -50,7 +58,11 @@ def test_a_child_that_comes_back_ends_and_is_named(mode: str) -> None:
         timeout=60,
         check=False,
     )
-    assert run.stdout.splitlines() == ["1", "1", "all answered"]
+    assert run.stdout.splitlines() == [
+        *("1", "1", "it leaves", "7", "1"),
+        *("all answered", "death"),
+    ]
     assert run.returncode == 0
     told = [line for line in run.stderr.splitlines() if "has come back into 'forking'" in line]
     assert len(told) == 2
+    assert "LookupError: in the child" in run.stderr

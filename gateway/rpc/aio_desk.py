@@ -61,6 +61,7 @@ class AsyncDesk(Desk):
         super()._execute(None if awaited else served, work, message)
 
     def _await(self, result: Any, message: Message, served: Served | None) -> None:
+        """Have ``result`` awaited on the loop; the call is in hand until it is answered."""
         if not self._asyncio.is_on_its_thread():
             # What is no coroutine runs on a worker's thread, and may return one.
             self._asyncio.call_on_loop(partial(self._await_there, result, message, served))
@@ -69,7 +70,6 @@ class AsyncDesk(Desk):
         if isasyncgen(result):
             self._streams.open(LoopStream(self._asyncio, message, result, pool))
             return
-        self._in_hand.begin(message)
         work = partial(self._answer_when_done, result, message)
         if pool is None:
             self._asyncio.await_later(message, work())
@@ -80,22 +80,28 @@ class AsyncDesk(Desk):
         try:
             self._await(result, message, served)
         except GatewayError as error:
-            self._answers.fail(message, error)
+            self._drop(result, message, error)
 
     def _drop(self, result: Any, message: Message, error: GatewayError) -> None:
-        """Say why the coroutine ``result`` was not begun."""
-        result.close()
+        """Say why ``result`` was not begun."""
+        if iscoroutine(result):
+            result.close()
         self._in_hand.end(message)
         self._answers.fail(message, error)
 
     async def _answer_when_done(self, result: Any, message: Message) -> None:
+        try:
+            self._in_hand.refuse_unwanted(message, self._asyncio._clock.monotonic())
+        except GatewayError as error:
+            self._drop(result, message, error)
+            return
         id = message.message_id
-        self._in_hand.begin(message)
         before = doing.set((self, message))
         task = self._tasks[id] = asyncio.ensure_future(_handled(result, message))
         if iscoroutine(result):
             # One that is taken back before its turn came has not begun.
             task.add_done_callback(lambda task: result.close())
+        # Another thread may have read of that since.
         if self._in_hand.is_taken_back(message):
             task.cancel()
         try:

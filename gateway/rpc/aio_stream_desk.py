@@ -40,18 +40,28 @@ class AsyncStreamDesk(StreamDesk):
     def _step(self, stream: OpenStream, most: int, message: Message) -> None:
         if not isinstance(stream, LoopStream):
             super()._step(stream, most, message)
-        elif stream.pool is None:
-            self._asyncio.await_later(message, self._step_later(stream, most, message))
+            return
+        # From here on, and as long as it waits, it can be taken back.
+        self._in_hand.begin(message)
+        work = partial(self._step_later, stream, most, message)
+        if stream.pool is None:
+            self._asyncio.await_later(message, work())
         else:
-            work = partial(self._step_later, stream, most, message)
-            stream.pool.run(work, partial(self._drop, message))
+            stream.pool.run(work, partial(self._drop, stream, message))
 
-    def _drop(self, message: Message, error: GatewayError) -> None:
+    def _drop(self, stream: OpenStream, message: Message, error: GatewayError) -> None:
+        """Say why ``stream`` was not stepped, and close it: nobody asks for more."""
         self._in_hand.end(message)
         self._answers.fail(message, error)
+        self.close(stream.id, stream.owner)
 
     @handles_letters
     async def _step_later(self, stream: LoopStream, most: int, message: Message) -> None:
+        try:
+            self._in_hand.refuse_unwanted(message, self._process._clock.monotonic())
+        except GatewayError as error:
+            self._drop(stream, message, error)
+            return
         told: dict[str, Any] = {}
         before = doing.set((Stepped(self._desk, stream), message))
         try:
@@ -66,6 +76,7 @@ class AsyncStreamDesk(StreamDesk):
             self._tell(stream, told, message)
         finally:
             doing.reset(before)
+            self._in_hand.end(message)
 
     def _soon(self, callback: Callable[[], None]) -> None:
         """Have ``callback()`` called on the loop."""

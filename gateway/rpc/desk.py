@@ -21,7 +21,6 @@ from typing import Any
 
 from gateway.errors import (
     CallCancelledError,
-    ExpiredError,
     GatewayError,
     RecipientGoneError,
     RefusedError,
@@ -160,6 +159,7 @@ class Desk:
         """Carry out what most calls are: one checked handler, on the process's own thread."""
         self._in_hand.begin(message)
         before = doing.set((self, message))
+        is_over = True
         try:
             body = message.body
             if type(body) is dict and MARK in body:
@@ -168,37 +168,45 @@ class Desk:
             if message.headers is None and type(result) in _ORDINARY:
                 self._answers.give_plain(message, result)
             else:
-                self._answer_with(result, message, None)
+                is_over = self._answer_with(result, message, None)
         except GatewayError as error:
             self._answers.fail(message, error)
         except Exception as bug:  # noqa: BLE001 - it is the caller's affair
             self._answers.fail(message, as_gateway_error(bug))
         finally:
             doing.reset(before)
-            self._in_hand.end(message)
+            if is_over:
+                self._in_hand.end(message)
 
     @handles_letters
     def _carry_out(self, handlers: tuple[Handler, ...], served: Served, message: Message) -> None:
         self._in_hand.begin(message)
         before = doing.set((self, message))
+        is_over = True
         try:
-            self._answer_with(self._result_of(handlers, message), message, served)
+            is_over = self._answer_with(self._result_of(handlers, message), message, served)
         except GatewayError as error:
             self._answers.fail(message, error)
         except Exception as bug:  # noqa: BLE001 - it is the caller's affair
             self._answers.fail(message, as_gateway_error(bug))
         finally:
             doing.reset(before)
-            self._in_hand.end(message)
+            if is_over:
+                self._in_hand.end(message)
 
-    def _answer_with(self, result: Any, message: Message, served: Served | None) -> None:
-        """Answer with what a handler returned, or with what comes of it."""
+    def _answer_with(self, result: Any, message: Message, served: Served | None) -> bool:
+        """Answer with what a handler returned, or with what comes of it; tell whether that was all.
+
+        Otherwise it stays in hand, of whoever is given the rest of it.
+        """
         if isgenerator(result):
             self._streams.open(OpenStream(message, result, served))
-        elif isawaitable(result) or isasyncgen(result):
+            return False
+        if isawaitable(result) or isasyncgen(result):
             self._await(result, message, served)
-        else:
-            self._answers.give(message, result)
+            return False
+        self._answers.give(message, result)
+        return True
 
     def _await(self, result: Any, message: Message, served: Served | None) -> None:
         """Refuse what is to be awaited: there is no loop here."""
@@ -210,10 +218,7 @@ class Desk:
         )
 
     def _result_of(self, handlers: tuple[Handler, ...], message: Message) -> Any:
-        if message.expiry is not None and message.expiry <= self._process._clock.monotonic():
-            raise ExpiredError("too old when its turn came")
-        if self._in_hand.is_taken_back(message):
-            raise CallCancelledError(f"{message.subject!r} was taken back before it began")
+        self._in_hand.refuse_unwanted(message, self._process._clock.monotonic())
         body = message.body
         if type(body) is dict and MARK in body:
             body = self._answers.found_in(body, message)

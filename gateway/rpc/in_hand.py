@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 
+from gateway.errors import CallCancelledError, ExpiredError
 from gateway.mail.message import Message
 
 EARLY = 1024
@@ -94,6 +95,17 @@ class InHand:
     def is_taken_back(self, message: Message) -> bool:
         """Tell whether nobody wants the answer to ``message`` any more."""
         return message.message_id in self._taken_back
+
+    def refuse_unwanted(self, message: Message, now: float) -> None:
+        """Raise why ``message``, whose turn has come, is not carried out, if it is not.
+
+        `ExpiredError` where it is too old by ``now``, in seconds of the monotonic clock,
+        `CallCancelledError` where it was taken back.
+        """
+        if message.expiry is not None and message.expiry <= now:
+            raise ExpiredError("too old when its turn came")
+        if self.is_taken_back(message):
+            raise CallCancelledError(f"{message.subject!r} was taken back before it began")
 
     def __len__(self) -> int:
         return len(self._running)

@@ -43,11 +43,12 @@ class StreamDesk:
         self._looks_for_idle = False
 
     def open(self, stream: OpenStream) -> None:
-        """Answer the call that made ``stream`` with its first batch."""
+        """Answer the call that made ``stream`` with its first batch; it is in hand until then."""
         message = stream.message
         if not is_solicited(message):
             stream.shut()
             self._answers.count("told")
+            self._in_hand.end(message)
             return
         try:
             self._streams.open(stream)

@@ -27,6 +27,8 @@ MOST = 256
 PATIENCE = 60.0
 """Seconds in which a caller from outside is to pull, until its stream is closed."""
 
+ENDED = "there is no such stream: it ended, or was closed"
+
 
 class Streams:
     """What is open, by the id of the call that opened it. Thread-safe."""
@@ -57,7 +59,7 @@ class Streams:
         with self._lock:
             found = self._open.get(id) if isinstance(id, str) else None
         if found is None or found.owner != owner:
-            raise RefusedError("there is no such stream: it ended, or was closed")
+            raise RefusedError(ENDED)
         return found
 
     def next(self, stream: OpenStream, most: int) -> dict[str, Any]:
@@ -71,7 +73,9 @@ class Streams:
         return told
 
     def begin_step(self, stream: OpenStream) -> None:
-        """Have ``stream`` to step; raise `RefusedError` where somebody has it."""
+        """Have ``stream`` to step; raise `RefusedError` where somebody has it, or it was closed."""
+        if stream.is_closed:
+            raise RefusedError(ENDED)
         if not stream.lock.acquire(blocking=False):
             raise RefusedError("two pull this stream at once")
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +18,7 @@ from gateway import Application, AsyncProcess, Process
 from gateway.errors import (
     CallCancelledError,
     CallTimeoutError,
+    GatewayError,
     MailboxFullError,
     RefusedError,
     RemoteError,
@@ -32,8 +36,10 @@ from gateway.rpc import (
     watch_connection,
 )
 from gateway.rpc.aio_desk import AsyncDesk
+from gateway.rpc.api import Api
 from gateway.rpc.in_hand import owner_of
-from gateway.testing.stage import play
+from gateway.supervision.restart import RestartPolicy
+from gateway.testing.stage import play, play_in
 from tests.gateway.rpc.robot import Robot, retained
 
 
@@ -510,3 +516,146 @@ def test_coroutines_that_wait_when_their_process_ends_are_told_of() -> None:
 
     told = play(scene, careless=(CarelessWithWorkers, "asyncio"))
     assert told == ["its process ended before it was begun"] * 2
+
+
+class OneAtATime(AsyncProcess):
+    """Carries out one call at a time; who calls `hold` has the others wait until it is let go."""
+
+    call_workers = 1
+
+    async def birth(self) -> None:
+        self.begun: list[str] = []
+        self.let_go = asyncio.Event()
+        self.add_filter(subject="^go$", callback=lambda message: self.let_go.set())
+        few = Api()
+        few.add("hold", self.hold)
+        few.add("parts", self.parts)
+        serve(self, few, "few", workers=1, waiting=1)
+
+    @command
+    async def hold(self) -> list[str]:
+        """Wait until it is let go."""
+        await self.let_go.wait()
+        return self.begun
+
+    @command
+    async def note(self, word: str) -> None:
+        """Remember a word."""
+        self.begun.append(word)
+
+    @command
+    async def parts(self, word: str) -> AsyncIterator[str]:
+        """Remember a word, and yield it."""
+        self.begun.append(word)
+        yield word
+
+    @command
+    async def noted(self) -> list[str]:
+        """Return the words that have been noted."""
+        return self.begun
+
+
+def calls_of(main: Process, name: str) -> dict[str, int]:
+    """Return what ``name`` says of the calls that it was written before this was asked."""
+    calls: dict[str, int] = main.wait_for_reply(main.send(name, "$statistics")).body["calls"]
+    return calls
+
+
+WAITING_CALLS = pytest.mark.parametrize("path", ["note", "parts"])
+
+
+def with_one_held(scene: Callable[[Process, Any, Any], Any]) -> Any:
+    """Return what ``scene(main, robot, held)`` returns, one call of the robot being held up."""
+
+    def held_up(main: Process) -> Any:
+        robot = remote(main, "robot", timeout=10)
+        return scene(main, robot, later(robot.hold)())
+
+    def build(application: Application) -> None:
+        application.add_process("robot", OneAtATime, mode="asyncio")
+        application.add_process(
+            "caller", Caller, mode="fork", autostart=False, restart=RestartPolicy("temporary")
+        )
+
+    status, result = play_in(build, held_up)
+    assert status == 0
+    return result
+
+
+def let_go(main: Process, robot: Any, held: Any) -> list[str]:
+    """Have the call that is ``held`` up go on; return which others were begun after it."""
+    main.send("robot", "go")
+    held.result()
+    words: list[str] = robot.noted()
+    return words
+
+
+class Caller(Process):
+    """Calls, and is killed before it has an answer."""
+
+    def birth(self) -> None:
+        robot = remote(self, "robot")
+        for call in (robot.note, robot.parts):
+            later(call)(word="unwanted")
+        # They have come by then.
+        calls_of(self, "robot")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@WAITING_CALLS
+def test_a_coroutine_that_waits_for_a_task_runs_and_is_not_begun_once_it_is_taken_back(
+    path: str,
+) -> None:
+    def scene(main: Process, robot: Any, held: Any) -> None:
+        begun = later(getattr(robot, path))(word="unwanted")
+        assert calls_of(main, "robot")["running"] == 2
+        assert begun.cancel()
+        calls = calls_of(main, "robot")
+        assert (calls["running"], calls["taken_back"]) == (2, 1)
+        assert let_go(main, robot, held) == []
+        calls = calls_of(main, "robot")
+        assert [calls[each] for each in ("running", "streams", "cancelled")] == [0, 0, 1]
+
+    with_one_held(scene)
+
+
+@WAITING_CALLS
+def test_a_coroutine_that_waits_for_a_task_is_not_begun_for_who_gave_up(path: str) -> None:
+    def scene(main: Process, robot: Any, held: Any) -> None:
+        with pytest.raises(CallTimeoutError):
+            getattr(using(robot, timeout=0.1), path)(word="unwanted")
+        assert let_go(main, robot, held) == []
+
+    with_one_held(scene)
+
+
+@WAITING_CALLS
+def test_an_event_that_waits_for_a_task_is_not_begun_once_it_is_too_old(path: str) -> None:
+    def scene(main: Process, robot: Any, held: Any) -> None:
+        tell(getattr(using(robot, timeout=0.05), path))(word="unwanted")
+        main.light_sleep(0.06)
+        assert let_go(main, robot, held) == []
+
+    with_one_held(scene)
+
+
+def test_coroutines_that_wait_for_a_task_are_not_begun_for_who_died() -> None:
+    def scene(main: Process, robot: Any, held: Any) -> None:
+        with contextlib.suppress(GatewayError):
+            main.start_process("caller")
+        assert let_go(main, robot, held) == []
+
+    with_one_held(scene)
+
+
+def test_a_stream_for_which_no_task_has_room_is_not_open() -> None:
+    def scene(main: Process, robot: Any, held: Any) -> None:
+        also_held = later(robot.few.hold)()
+        waits, refused = [later(robot.few.parts)(word="some") for _ in range(2)]
+        with pytest.raises(MailboxFullError):
+            refused.result()
+        assert calls_of(main, "robot")["streams"] == 1
+        let_go(main, robot, also_held)
+        assert list(waits.result()) == ["some"]
+
+    with_one_held(scene)

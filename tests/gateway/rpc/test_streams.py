@@ -413,6 +413,15 @@ def test_only_who_is_outside_has_to_pull_now_and_then() -> None:
     assert (inside.is_closed, outside.is_closed) == (False, True)
 
 
+def test_a_stream_that_was_closed_is_stepped_no_more() -> None:
+    streams = Streams(lambda: 0.0, lambda callback: None)
+    stream = opened(streams, "1", "")
+    # Its generator is closed later, by who may.
+    assert streams.close("1", stream.owner)
+    with pytest.raises(RefusedError, match="it ended, or was closed"):
+        streams.next(stream, 1)
+
+
 def test_what_nobody_outside_pulls_is_closed_although_nobody_comes_by(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

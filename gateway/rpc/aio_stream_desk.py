@@ -93,6 +93,7 @@ class LoopStream(OpenStream):
         super().__init__(message, generator, served=None)
         self._process = process
         self.pool = pool
+        self._is_shut = False
 
     async def batch_later(self, most: int, now: Callable[[], float]) -> dict[str, Any]:
         """Step the generator for up to ``most`` parts; return what is written of them."""
@@ -112,10 +113,14 @@ class LoopStream(OpenStream):
         return self.ended(told)
 
     def shut(self) -> None:
-        """Close the generator soon, on the loop."""
+        """Close the generator soon, on the loop. Twice is fine."""
         self._process.call_on_loop(self._shut)
 
     def _shut(self) -> None:
+        # One that is closed while it is stepped is shut by who steps it, and by who gives it back.
+        if self._is_shut:
+            return
+        self._is_shut = True
         self._process.add_child_task(f"close {self.id}", self._close())
 
     async def _close(self) -> None:

@@ -307,6 +307,40 @@ def test_leaving_the_loop_closes_an_asynchronous_generator() -> None:
     assert play(scene, calm=(Calm, "asyncio")) is True
 
 
+def test_an_asynchronous_generator_that_is_left_as_it_is_stepped_is_closed_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Slow(AsyncProcess):
+        call_workers = 1
+
+        async def birth(self) -> None:
+            self.let_go = asyncio.Event()
+            self.add_filter(subject="^go$", callback=lambda message: self.let_go.set())
+
+        @command
+        async def parts(self) -> AsyncIterator[int]:
+            """Yield a part when it is let go."""
+            self.publish("waiting", True, retain=True)
+            await self.let_go.wait()
+            yield 1
+
+        @command
+        async def ok(self) -> str:
+            """Return at once."""
+            return "ok"
+
+    def scene(main: Process) -> Any:
+        slow = remote(main, "slow")
+        begun = later(slow.parts)()
+        retained(main, "waiting")
+        begun.cancel()
+        main.send("slow", "go")
+        return slow.ok()
+
+    assert play(scene, slow=(Slow, "asyncio")) == "ok"
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
 def test_a_coroutine_in_a_process_without_a_loop_is_refused_with_what_to_do() -> None:
     class Wrong(Process):
         @command

@@ -62,6 +62,10 @@ class Desk(Protocol):
         """Answer ``message`` where it is a call of something that is known here; tell whether."""
         ...
 
+    def obey(self, message: Message) -> bool:
+        """Obey ``message``, which is control mail, where it is for the desk; tell whether."""
+        ...
+
     def refusal(self, message: Message) -> GatewayError | None:
         """Return why a letter that nobody took is no call either; None where nothing is served."""
         ...
@@ -302,6 +306,11 @@ class Correspondent(Writer):
         elif kind == "publication":
             for subscription in self._subscriptions:
                 subscription.offer(message)
+            return
+        elif kind == "control":
+            # It came before there was a desk, which obeys as soon as it is read.
+            if self.desk is not None:
+                self.desk.obey(message)
             return
         elif kind == "bounce" and not is_solicited(message):
             # For who waited. Nobody does, or not yet: then the mailbox remembers it.

@@ -60,7 +60,7 @@ class Desk:
         self._in_hand = InHand()
         self._answers = Answers(process)
         self._streams = self._stream_desk()
-        process._box.obey_also(self._obey)
+        process._box.obey_also(self.obey)
         process._box.on_gone = self._gone
 
     def _stream_desk(self) -> StreamDesk:
@@ -232,7 +232,7 @@ class Desk:
 
     # Taking back
 
-    def _obey(self, message: Message) -> bool:
+    def obey(self, message: Message) -> bool:
         """See control mail, on whatever thread read it; tell whether it was for the desk."""
         if message.subject != CANCEL:
             return False

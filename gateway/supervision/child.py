@@ -172,10 +172,13 @@ class Child:
             log.debug("%s is %s, and has no boss any more", self._spec.name, level)
 
     def _obey(self, message: Message) -> bool:
+        """See control mail, on whatever thread read it; tell whether it was the boss's."""
         if message.subject == "book":
             self._take_in(message.body)
         elif message.subject == "die":
             self._die()
+        else:
+            return False
         return True
 
     def _take_in(self, book: bytes) -> None:

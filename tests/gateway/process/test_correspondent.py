@@ -54,6 +54,15 @@ def test_who_catches_everything_still_tells_its_statistics(correspondent: Make) 
     assert caught == []
 
 
+def test_control_mail_is_no_letter_for_who_catches_everything(correspondent: Make) -> None:
+    worker, main = correspondent("worker"), correspondent("main")
+    caught: list[Message] = []
+    worker.add_filter(callback=caught.append)
+    main.send_control("worker", "$cancel", "1")
+    worker.mailman()
+    assert caught == []
+
+
 def test_what_a_callback_refuses_bounces_and_is_counted(correspondent: Make) -> None:
     worker, main = correspondent("worker"), correspondent("main")
 

@@ -21,7 +21,7 @@ from gateway.errors import (
 from gateway.mail.message import Message, reply_to
 from gateway.rpc import command, later, remote, using
 from gateway.rpc.stream import Stream
-from gateway.testing.stage import Echo, play
+from gateway.testing.stage import Echo, play, play_in
 from tests.gateway.rpc.robot import Robot, retained
 
 
@@ -101,6 +101,29 @@ def test_a_call_that_is_taken_back_before_its_turn_is_not_carried_out() -> None:
         return [robot.noted()[-1], nothing_is_left(main)]
 
     assert play(scene, robot=(Robot, "fork")) == ["the last", True]
+
+
+@pytest.mark.parametrize("mode", ["thread", "fork", "asyncio"])
+def test_a_call_that_is_taken_back_before_its_callee_is_born_is_not_carried_out(mode: Any) -> None:
+    was_taken_back = threading.Event()
+
+    class First(Process):
+        def birth(self) -> None:
+            was_taken_back.wait(10)
+
+    def build(application: Application) -> None:
+        application.add_process("first", First)
+        application.add_process("robot", Robot, mode=mode, depends=["first"])
+
+    def scene(main: Process) -> list[str]:
+        robot = remote(main, "robot")
+        begun = later(robot.note)(word="unwanted")
+        assert begun.cancel()
+        was_taken_back.set()
+        words: list[str] = robot.noted()
+        return words
+
+    assert play_in(build, scene) == (0, [])
 
 
 def test_a_caller_who_gives_up_takes_its_call_back() -> None:

@@ -262,7 +262,7 @@ class AsyncProcess(Process):
         check_pattern(pattern)
 
         async def stand() -> None:
-            subscription = Subscription(pattern, self._noting(callback))
+            subscription = Subscription(pattern, callback, self._noting(callback))
             waits_already, stands = self._has_spool(pattern), False
             try:
                 self._subscriptions = (*self._subscriptions, subscription)

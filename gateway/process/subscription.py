@@ -8,6 +8,9 @@ one after a newer one; what another subscription has seen is no matter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from gateway.mail.filters import Callback
 from gateway.mail.message import Message
 from gateway.mail.topic import matches
@@ -16,11 +19,15 @@ from gateway.mail.topic import matches
 class Subscription:
     """Hands on what falls under its pattern and is news to it."""
 
-    __slots__ = ("_latest", "callback", "pattern")
+    __slots__ = ("_call", "_latest", "callback", "pattern")
 
-    def __init__(self, pattern: str, callback: Callback) -> None:
+    def __init__(
+        self, pattern: str, callback: Callback, call: Callable[[Message], Any] | None = None
+    ) -> None:
+        """Know it by ``callback``; called is ``call`` where that does more than ``callback``."""
         self.pattern = pattern
         self.callback = callback
+        self._call = callback if call is None else call
         self._latest: dict[str, tuple[int, int]] = {}
 
     def offer(self, message: Message) -> None:
@@ -32,11 +39,11 @@ class Subscription:
             if stamp <= self._latest.get(message.subject, (-1, -1)):
                 return
             self._latest[message.subject] = stamp
-        self.callback(message)
+        self._call(message)
 
     def end(self) -> None:
         """Call the callback no more."""
-        self.callback = _nobody
+        self._call = _nobody
 
 
 def _nobody(message: Message) -> None:

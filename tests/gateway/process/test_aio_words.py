@@ -101,3 +101,16 @@ def test_a_level_holds_for_who_is_named_until_it_is_taken_back() -> None:
         return [levels["processes"] for levels in told]
 
     assert play_on_loop(scene, echo=Echo) == [{"echo": "debug"}, {}]
+
+
+def test_one_of_two_callbacks_of_a_pattern_ends_by_itself() -> None:
+    async def second(message: Message) -> None:
+        pass
+
+    async def scene(actor: AsyncProcess) -> list[int]:
+        await actor.subscribe("a", print)
+        await actor.subscribe("a", second)
+        ended = [actor.unsubscribe("a", callback) for callback in (second, second, print)]
+        return [*ended, actor.unsubscribe("a")]
+
+    assert play_on_loop(scene) == [1, 0, 1, 0]

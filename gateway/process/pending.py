@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from gateway.process.whereabouts import within
 from gateway.timeout import in_seconds
@@ -24,10 +24,10 @@ from gateway.timeout import in_seconds
 T = TypeVar("T")
 
 
-class Pending(Generic[T]):
-    """A call that begins when it is awaited."""
+class Pending(Coroutine[Any, Any, T]):
+    """A call that begins when it is awaited, or when its task has its first turn."""
 
-    __slots__ = ("_begin", "_loop", "_name", "_on_dropped", "_owner", "_taken", "_thread")
+    __slots__ = ("_begin", "_begun", "_loop", "_name", "_on_dropped", "_owner", "_taken", "_thread")
 
     def __init__(
         self,
@@ -49,11 +49,33 @@ class Pending(Generic[T]):
         self._thread = thread
         self._on_dropped = on_dropped
         self._taken = False
+        self._begun: Coroutine[Any, Any, T] | None = None
 
     def __await__(self) -> Generator[Any, None, T]:
         """Begin it and wait, while the loop goes on."""
         self._taken = True
         return self._begin().__await__()
+
+    # As a coroutine: one that merely awaited it would never begin where its task is cancelled
+    # before its first turn, and a Pending that nobody began is one that was dropped.
+
+    def send(self, value: Any) -> Any:
+        """Go on until it waits again, as a task has it do."""
+        return self._coroutine().send(value)
+
+    def throw(self, *raised: Any) -> Any:
+        """Raise in it what its task is to raise, as a cancellation."""
+        return self._coroutine().throw(*raised)
+
+    def close(self) -> None:
+        """End it; one that was not begun never is."""
+        self._coroutine().close()
+
+    def _coroutine(self) -> Coroutine[Any, Any, T]:
+        self._taken = True
+        if self._begun is None:
+            self._begun = self._begin()
+        return self._begun
 
     def result(self, timeout: float = 60.0) -> T:
         """Wait for it on another thread than the loop's, ``timeout`` seconds at the most.
@@ -80,10 +102,13 @@ class Pending(Generic[T]):
 
     if not TYPE_CHECKING:
 
-        def __getattr__(self, name: str) -> NoReturn:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            self._refuse()
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith(("cr_", "gi_", "ag_")):
+                # Of its task asyncio tells where it stands.
+                return getattr(self._begun, name)
+            if not name.startswith("__"):
+                self._refuse()
+            raise AttributeError(name)
 
         def __iter__(self) -> NoReturn:
             self._refuse()

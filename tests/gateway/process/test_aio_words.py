@@ -114,3 +114,59 @@ def test_one_of_two_callbacks_of_a_pattern_ends_by_itself() -> None:
         return [*ended, actor.unsubscribe("a")]
 
     assert play_on_loop(scene) == [1, 0, 1, 0]
+
+
+async def _at_once(actor: AsyncProcess) -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(actor.light_sleep(3600), 0)
+
+
+async def _gathered(actor: AsyncProcess) -> None:
+    task = asyncio.ensure_future(_all_of(actor.light_sleep(3600), actor.process_names()))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def _all_of(*pending: Any) -> None:
+    await asyncio.gather(*pending)
+
+
+async def _in_a_group(actor: AsyncProcess) -> None:
+    with pytest.raises(ExceptionGroup, match="unhandled"):
+        await _beside_one_that_fails(actor.light_sleep(3600))
+
+
+async def _beside_one_that_fails(pending: Any) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.wait_for(pending, 60))
+        raise ValueError("on purpose")
+
+
+async def _closed(actor: AsyncProcess) -> None:
+    actor.light_sleep(3600).close()
+
+
+@pytest.mark.parametrize("cancelled", [_at_once, _gathered, _in_a_group, _closed])
+def test_what_is_cancelled_before_its_first_turn_was_not_dropped(cancelled: Any) -> None:
+    async def scene(actor: AsyncProcess) -> BaseException | None:
+        await cancelled(actor)
+        return actor._child_error
+
+    assert play_on_loop(scene) is None
+
+
+def test_a_task_is_made_of_what_is_to_be_awaited() -> None:
+    async def scene(actor: AsyncProcess) -> list[Any]:
+        task = asyncio.create_task(actor.process_names())
+        actor.add_child_task("names", actor.process_names())
+        async with asyncio.TaskGroup() as group:
+            other = group.create_task(actor.light_sleep(0.001))
+            await asyncio.sleep(0)
+            told = repr(other), [frame.f_code.co_name for frame in other.get_stack()]
+        return [await task, await other, *told]
+
+    names, rested, told, frames = play_on_loop(scene)
+    assert (names, rested) == (["actor", "main"], True)
+    assert "Pending" in told
+    assert frames == ["_sleep"]

@@ -20,9 +20,11 @@ from __future__ import annotations
 import socket
 from _thread import allocate_lock, get_ident
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from time import sleep
 
+from gateway.bus.carrying import carried
 from gateway.bus.intake import HANDOVER, LOOK_EVERY
 from gateway.bus.lanes import NO_RECEIPTS, Lanes, Order, Policy, Receipts, Waiting
 from gateway.bus.leading import Lead, Standing, release
@@ -168,6 +170,8 @@ class Mailbox(ReplyWaits):
 
     def _wait_for_room(self, waiting: Waiting, timeout: float) -> None:
         deadline = self._monotonic() + timeout
+        letter = carried()
+        letter.when_off(partial(self._withdraw, waiting))
         while True:
             waiting.lock.acquire(True, max(0.0, deadline - self._monotonic()))
             with self._lock:
@@ -176,6 +180,8 @@ class Mailbox(ReplyWaits):
                 if self.closed:
                     self._lanes.counts[REFUSED] += 1
                     raise RecipientGoneError(f"{self.name!r} is gone")
+                if letter.is_off:
+                    break
                 if self._monotonic() >= deadline:
                     self._lanes.counts[REFUSED] += 1
                     self._lanes.waiting.remove(waiting)
@@ -184,6 +190,13 @@ class Mailbox(ReplyWaits):
             f"{self.name!r} stayed full with {self._lanes.size} letters for {timeout:g} s:"
             " its reader is slow or stuck"
         )
+
+    def _withdraw(self, waiting: Waiting) -> None:
+        """Have a letter that was called off wait no longer, unless it is in; wake who waits."""
+        with self._lock:
+            if not waiting.taken and waiting in self._lanes.waiting:
+                self._lanes.waiting.remove(waiting)
+                release(waiting.lock)
 
     def _take_back(self, message: Message) -> None:
         """Have a letter wait no longer whose writer was interrupted.

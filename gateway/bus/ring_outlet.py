@@ -15,6 +15,7 @@ import select
 from _thread import get_ident
 from time import monotonic, sleep
 
+from gateway.bus.carrying import carried
 from gateway.bus.patience import Patience
 from gateway.bus.ring import LETTER, NOT_IN, QUIET, Packed, RingWriter
 from gateway.bus.rings import Rings
@@ -157,10 +158,11 @@ class RingOutlet(Outlet):
     def _stand_in_line(self, me: int, deadline: float, timeout: float) -> None:
         long = monotonic() + TURN
         deadline, pause = max(deadline, long), SOON
+        letter = carried()
         # Nor is anything made here, which might collect, and so call something.
         while self._holder or (self._first and self._first != me):
             now = monotonic()
-            if now >= deadline:
+            if now >= deadline or letter.is_off:
                 raise self._as_full(timeout)
             if now >= long and not self._first:
                 self._first, pause = me, SOON
@@ -274,8 +276,10 @@ class RingOutlet(Outlet):
     ) -> None:
         """Wait until there is room in the ring, or nothing at all."""
         # Its reader may not see at once that somebody waits: so it is not relied on.
-        longest = QUIET
+        longest, letter = QUIET, carried()
         while ring.largest:
+            if letter.is_off:
+                raise self._full(timeout)
             ring.want_room()
             if ring.is_empty or (ring.make_room() and not until_empty):
                 return
@@ -317,15 +321,15 @@ class RingOutlet(Outlet):
         False as well as soon as whoever is ``told`` has the letter.
         """
         bell = BELL.pack(ANNOUNCEMENT, ring, number)
-        used = self.socket_for("mail")
+        used, letter = self.socket_for("mail"), carried()
         while True:
             try:
                 used.send(bell)
             except BlockingIOError:
                 left = deadline - monotonic()
-                if left <= 0 or (told is not None and told.is_taken(number)):
+                if left <= 0 or letter.is_off or (told is not None and told.is_taken(number)):
                     return False
-                self._patience.sleep(used, left)
+                self._patience.sleep(used, min(left, letter.longest))
                 # As in `Outlet`: its reader is to make more room first.
                 os.sched_yield()
             else:

@@ -39,6 +39,7 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
+from gateway.bus.carrying import carried
 from gateway.bus.parcels import Parcels
 from gateway.bus.patience import Patience
 from gateway.bus.reserve import Reserve
@@ -332,8 +333,11 @@ class Outlet:
         lane = _lane_of(message)
         used = self.socket_for(lane)
         deadline, left = monotonic() + timeout, timeout
+        letter = carried()
         while left > 0:
-            self._patience.sleep(used, left)
+            self._patience.sleep(used, min(left, letter.longest))
+            if letter.is_off:
+                break
             # There is room for one. A reader that shares this core makes more of it first,
             # where every letter would cost two switches otherwise.
             os.sched_yield()

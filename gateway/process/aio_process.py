@@ -700,7 +700,9 @@ class AsyncProcess(Process):
 
     async def _answer_late(self, answer: Message, timeout: float) -> None:
         try:
-            await self._porters.carry(partial(self._office.answer, answer, timeout))
+            answers = partial(self._office.answer, answer, timeout)
+            # It may be the last thing that this process does.
+            await self._porters.carry(answers, to_the_end=True)
         except GatewayError as error:
             log.warning("%s could not answer %s: %s", self.name, answer.recipient, error)
 

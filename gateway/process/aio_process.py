@@ -62,6 +62,7 @@ from gateway.process.porters import Porters
 from gateway.process.process import Process
 from gateway.process.subscription import Subscription
 from gateway.process.tasks import ChildTasks
+from gateway.process.threads import Child
 from gateway.process.whereabouts import handles_letters, letter_in_hand, within
 from gateway.timeout import FAR, USUAL, in_seconds
 
@@ -412,8 +413,28 @@ class AsyncProcess(Process):
         hello
         []
         """
-        join, timeout = super().join_child_threads, in_seconds(timeout)
-        return self.pending("join_child_threads", partial(asyncio.to_thread, join, timeout))
+        timeout = in_seconds(timeout)
+        join = partial(self._join, self._child_threads.children(), timeout, get_ident())
+        return self.pending("join_child_threads", join)
+
+    async def _join(self, children: list[Child], timeout: float, asking: int) -> list[str]:
+        """Wait for ``children``, but for the thread ``asking``, and hold up no thread for it."""
+        ended = asyncio.Event()
+        tell = partial(self.call_on_loop, ended.set)
+        others = [
+            child for child in children if child.thread is not None and child.thread.ident != asking
+        ]
+        self._child_threads.on_end(tell)
+        try:
+            async with asyncio.timeout(timeout):
+                while any(child.runs for child in others):
+                    await ended.wait()
+                    ended.clear()
+        except TimeoutError:
+            pass
+        finally:
+            self._child_threads.forget(tell)
+        return [child.name for child in children if child.runs]
 
     # Locks
 
@@ -726,8 +747,7 @@ class AsyncProcess(Process):
         self._due.clear()
         try:
             await self._child_tasks.end(2.0)
-            if self._child_threads.alive():
-                await asyncio.to_thread(self._child_threads.join, 2.0)
+            await self._join(self._child_threads.children(), 2.0, self._loop_thread)
             for message in self._callback_threads.close():
                 self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
         finally:

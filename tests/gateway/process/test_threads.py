@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from time import monotonic
 
 import pytest
 
+from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
 from gateway.process.threads import ChildThreads
-from gateway.testing.stage import play
+from gateway.testing.stage import play, play_on_loop
 
 
 def test_they_run_are_listed_and_are_joined() -> None:
@@ -100,3 +102,34 @@ class Lamp(Process):
 
 def test_what_is_launched_is_known_by_the_names_that_are_returned() -> None:
     play(lambda main: main.start_process("lamp"), lamp=Lamp)
+
+
+def test_a_join_on_a_loop_takes_no_thread_and_can_be_cancelled() -> None:
+    go = threading.Event()
+
+    async def scene(actor: AsyncProcess) -> list[list[str]]:
+        actor.add_child_thread("long", lambda: go.wait(60.0))
+        running = threading.active_count()
+        joins = [asyncio.ensure_future(actor.join_child_threads(60.0)) for _ in range(50)]
+        found = [await actor.join_child_threads(0.01)]
+        assert threading.active_count() == running
+        joins[0].cancel()
+        await asyncio.wait(joins[:1], timeout=10.0)
+        assert joins[0].cancelled()
+        actor._loop.call_soon(go.set)
+        found += await asyncio.gather(*joins[1:])
+        return [*found, actor.remove_child_threads("long")]
+
+    assert play_on_loop(scene) == [["long"], *[[]] * 49, ["long"]]
+
+
+def test_a_child_thread_that_joins_the_others_is_not_waited_for() -> None:
+    async def scene(actor: AsyncProcess) -> list[str]:
+        found: list[str] = []
+        actor.add_child_thread(
+            "asking", lambda: found.extend(actor.join_child_threads(60.0).result(10.0))
+        )
+        await actor.join_child_threads(20.0)
+        return found
+
+    assert play_on_loop(scene) == ["asking"]

@@ -278,9 +278,11 @@ class AsyncProcess(Process):
                     self._undo(subscription, waits_already)
                 raise
 
-        pending = self.pending("subscribe", stand)
-        if self._gathered is not None:
-            self._gathered.append(pending)
+        gathered = self._gathered
+        # What is gathered is told of as one.
+        pending = self.pending("subscribe", stand, droppable=gathered is not None)
+        if gathered is not None:
+            gathered.append(pending)
         return pending
 
     def follow(self, pattern: str, callback: Callback) -> None:

@@ -26,6 +26,12 @@ class Event:
 EventCallback = Callable[[Event], Any]
 
 
+def check_callback(event: str, callback: object) -> None:
+    """Raise `ValueError` where ``callback``, which is for ``event``, cannot be called."""
+    if not callable(callback):
+        raise ValueError(f"the callback for {event!r} must be callable, not {callback!r}")
+
+
 class Callbacks:
     """Callbacks by event and source; ``+`` as a source stands for all of them.
 
@@ -41,8 +47,7 @@ class Callbacks:
 
     def register(self, source: str, event: str, callback: EventCallback) -> None:
         """Call ``callback`` for each ``event`` of ``source``."""
-        if not callable(callback):
-            raise ValueError(f"the callback for {event!r} must be callable, not {callback!r}")
+        check_callback(event, callback)
         self._table.setdefault((source, event), []).append(callback)
 
     def fire(self, event: Event) -> int:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gateway.mail.message import Message
-from gateway.process.callbacks import DEVICE_EVENTS, Callbacks, Event, EventCallback
+from gateway.process.callbacks import DEVICE_EVENTS, Callbacks, Event, EventCallback, check_callback
 from gateway.process.context import Context, RunLevel
 from gateway.process.marks import marks_of
 from gateway.process.owner import Owner
@@ -108,9 +108,12 @@ class Process(Owner):
         1
         """
         self._refuse_coroutines(*callbacks.values())
+        # All are looked at before the first is registered.
         for event, callback in callbacks.items():
             if device and event not in DEVICE_EVENTS:
                 raise ValueError(f"no device raises {event!r}: use {', '.join(DEVICE_EVENTS)}")
+            check_callback(event, callback)
+        for event, callback in callbacks.items():
             # One table a subscription: what two of them take is not fired twice.
             table = Callbacks() if device else self._callbacks
             table.register(device, event, callback)

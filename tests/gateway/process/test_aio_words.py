@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from time import monotonic
 from typing import Any
 
@@ -170,3 +171,44 @@ def test_a_task_is_made_of_what_is_to_be_awaited() -> None:
     assert (names, rested) == (["actor", "main"], True)
     assert "Pending" in told
     assert frames == ["_sleep"]
+
+
+async def _of_an_event_that_no_device_raises(actor: AsyncProcess) -> None:
+    with pytest.raises(ValueError, match="no device raises 'bogus'"):
+        actor.register_callbacks("arm", connected=print, bogus=print)
+
+
+async def _of_what_cannot_be_called(actor: AsyncProcess) -> None:
+    callbacks: Any = {"connected": print, "disconnected": "print"}
+    with pytest.raises(ValueError, match="must be callable, not 'print'"):
+        actor.register_callbacks("arm", **callbacks)
+
+
+async def _of_none_at_all(actor: AsyncProcess) -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(
+            actor.register_callbacks("arm", connected=print, disconnected=print), 0
+        )
+
+
+@pytest.mark.parametrize(
+    "registered",
+    [_of_an_event_that_no_device_raises, _of_what_cannot_be_called, _of_none_at_all],
+)
+def test_callbacks_for_a_device_that_are_refused_or_cancelled_kill_nobody(registered: Any) -> None:
+    async def scene(actor: AsyncProcess) -> tuple[BaseException | None, int]:
+        await registered(actor)
+        # What was raised holds what was dropped.
+        gc.collect()
+        return actor._child_error, len(actor._subscriptions)
+
+    assert play_on_loop(scene) == (None, 0)
+
+
+def test_of_callbacks_of_which_one_is_refused_none_is_registered_on_a_thread_either() -> None:
+    def scene(main: Process) -> int:
+        with pytest.raises(ValueError, match="no device raises 'bogus'"):
+            main.register_callbacks("arm", connected=print, bogus=print)
+        return len(main._subscriptions)
+
+    assert play(scene) == 0

@@ -486,34 +486,37 @@ class Office:
     def give_up(self, message: Message, error: GatewayError) -> None:
         """Tell the sender that an accepted letter failed, where it asked for a receipt."""
         if message.kind == "letter" and message.receipt:
-            bounce = bounce_of(message, self.new_id(), self.clock.time(), error)
-            box = self._boxes.get(message.recipient)
-            if box is not None:
-                # Until its bounce has left.
-                box.receipts.note(message)
-            try:
-                self.bounce(bounce)
-            except GatewayError:
-                # Whoever asked is gone, or has left too many answers unread.
-                self._bounce_left(bounce)
+            # Whoever asked may be gone, or may have left too many answers unread.
+            with contextlib.suppress(GatewayError):
+                self.send_back(message, error)
+
+    def send_back(self, message: Message, error: GatewayError) -> None:
+        """Tell the sender of ``message`` why it failed, now, or as soon as there is room.
+
+        Its reader may be slow, descriptors or memory may be short: nobody waits for that. Where a
+        receipt was asked for it is in its reader's book until then. Raises as `answer` does.
+        """
+        bounce = bounce_of(message, self.new_id(), self.clock.time(), error)
+        try:
+            target = self._who_asked(bounce)
+            if isinstance(target, Outlet):
+                box = self._boxes.get(message.recipient)
+                if message.receipt and box is not None:
+                    box.receipts.note(message)
+                self._pump.send(target, bounce, encode(bounce))
+                return
+            target.deliver(bounce, 0.0)
+        except BaseException:
+            self._bounce_left(bounce)
+            raise
+        self._bounce_left(bounce)
 
     def _bounce_left(self, bounce: Message) -> None:
-        """Strike out the letter of which ``bounce`` tells, where it was noted here."""
-        box = self._boxes.get(bounce.sender)
-        if box is not None and bounce.in_reply_to is not None:
-            box.receipts.strike(bounce.in_reply_to)
-
-    def bounce(self, bounce: Message) -> None:
-        """Deliver a bounce now, or as soon as there is room; raise as `answer` does.
-
-        Its reader may be slow, descriptors or memory may be short: nobody waits for that.
-        """
-        target = self._who_asked(bounce)
-        if isinstance(target, Outlet):
-            self._pump.send(target, bounce, encode(bounce))
-        else:
-            target.deliver(bounce, 0.0)
-            self._bounce_left(bounce)
+        """Strike out the letter of which ``bounce`` tells, wherever it was noted here."""
+        if bounce.in_reply_to is not None:
+            for box in list(self._boxes.values()):
+                if bounce.in_reply_to in box.receipts.places:
+                    box.receipts.strike(bounce.in_reply_to)
 
     def publish(self, message: Message) -> None:
         """Hand a publication to every subscriber; a full one drops its oldest."""

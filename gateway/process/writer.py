@@ -25,11 +25,10 @@ from gateway.errors import (
     GatewayError,
     RecipientGoneError,
     RefusedError,
-    ShortageError,
 )
 from gateway.mail.body import PLAIN, check_flag, checked, unicode
 from gateway.mail.codec import encode
-from gateway.mail.message import BULK, NORMAL, URGENT, Message, bounce_of, is_solicited, reply_to
+from gateway.mail.message import BULK, NORMAL, URGENT, Message, is_solicited, reply_to
 from gateway.timeout import FAR, MOST, USUAL, in_seconds
 
 log = logging.getLogger(__name__)
@@ -234,21 +233,11 @@ class Writer:
         with self._counting:
             self._mail_counts["refused"] += 1
         self._count_as_bounced(message)
-        try:
-            self._tell_sender(message, error)
-        finally:
-            if message.receipt:
-                # It may have waited for a thread.
-                self._box.receipts.strike(message.message_id)
-
-    def _tell_sender(self, message: Message, error: GatewayError) -> None:
         if message.kind not in ("letter", "control") or not is_solicited(message):
             return
-        bounce = bounce_of(message, self._office.new_id(), self._clock.time(), error)
         try:
-            self._deliver_answer(bounce)
-        except ShortageError:
-            self._office.bounce(bounce)
+            # Whoever reads no answers holds up nobody here.
+            self._office.send_back(message, error)
         except GatewayError as failure:
             log.debug("%s could not bounce to %s: %s", self.name, message.sender, failure)
 

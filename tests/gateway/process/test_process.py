@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
-from gateway.errors import CallTimeoutError
+from gateway.errors import CallTimeoutError, RefusedError
 from gateway.mail.message import Message
 from gateway.process.process import Process
 from gateway.testing.stage import Echo, play
+from tests.lab.os_processes import until
+
+PATIENCE = 20.0
 
 
 def test_a_loop_of_its_own_keeps_the_frequency_and_ends_with_the_process() -> None:
@@ -114,3 +119,49 @@ def test_a_lock_that_stays_taken_bounces_and_the_process_goes_on() -> None:
         return main.wait_for_reply(main.send("arm", "move", 5.0)).body
 
     assert play(scene, arm=Arm) == "moved"
+
+
+class Refusing(Process):
+    def birth(self) -> None:
+        self.add_filter(subject="^no$", callback=self.on_no)
+        self.add_filter(subject="^yes$", callback=self.reply)
+
+    def on_no(self, message: Message) -> None:
+        raise RefusedError("no")
+
+
+class Deaf(Process):
+    """Writes what is refused, and reads nothing until a file is there."""
+
+    def birth(self) -> None:
+        self.told = 0
+        self.add_filter(subject="^write$", callback=self.on_write)
+        self.add_filter(kind="^bounce$", callback=self.on_bounce)
+
+    def on_write(self, message: Message) -> None:
+        for _ in range(40):
+            self.send("refusing", "no")
+        (Path(message.body) / "written").touch()
+        assert until((Path(message.body) / "go on").exists, PATIENCE)
+        self.asked = message
+
+    def on_bounce(self, bounce: Message) -> None:
+        self.told += 1
+        if self.told == 40:
+            self.reply(self.asked, self.told)
+
+
+def test_who_reads_no_answers_holds_up_nobody_who_sends_letters_back(tmp_path: Path) -> None:
+    def scene(main: Process) -> tuple[float, int]:
+        written = main.send("deaf", "write", str(tmp_path))
+        assert until((tmp_path / "written").exists, PATIENCE)
+        began = monotonic()
+        main.wait_for_reply(main.send("refusing", "yes"), PATIENCE)
+        took = monotonic() - began
+        (tmp_path / "go on").touch()
+        told: int = main.wait_for_reply(written, PATIENCE).body
+        return took, told
+
+    took, told = play(scene, refusing=Refusing, deaf=(Deaf, "fork"))
+    assert took < 2.0, "it waited for who reads nothing"
+    assert told == 40

@@ -63,7 +63,7 @@ from gateway.process.process import Process
 from gateway.process.subscription import Subscription
 from gateway.process.tasks import ChildTasks
 from gateway.process.threads import Child
-from gateway.process.whereabouts import handles_letters, letter_in_hand, within
+from gateway.process.whereabouts import handles_letters, letter_in_hand, tasks_for, within
 from gateway.timeout import FAR, USUAL, in_seconds
 
 log = logging.getLogger(__name__)
@@ -700,6 +700,7 @@ class AsyncProcess(Process):
 
     @handles_letters
     async def _go_on(self, message: Message | None, due: Due) -> None:
+        before = tasks_for.set("" if message is None else message.thread_id)
         try:
             await due.awaited
             for result in due.results:
@@ -709,6 +710,8 @@ class AsyncProcess(Process):
             if message is None or not due.bounces:
                 raise
             self._refused(message, error)
+        finally:
+            tasks_for.reset(before)
 
     def _answer_patiently(self, answer: Message, timeout: float = 5.0) -> None:
         """Deliver a reply or a bounce; where its reader is slow, beside the loop."""

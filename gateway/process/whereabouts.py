@@ -1,10 +1,13 @@
 """Where in the gateway this code runs: in which process, for which device, on which letter.
 
 The log says so of every record. What changes seldom, process and device, is
-noted once, where a life, a thread or a task begins. The letter is not noted at
-all: who handles letters is marked by `handles_letters`, and the stack of whoever
-asks is searched for it. So a letter costs nothing, and only a record does. Who
-awaits stands on the stack of what it awaits, so that coroutines are marked too.
+noted once, where a life, a thread or a task begins. The letter is not noted: who
+handles letters is marked by `handles_letters`, and the stack of whoever asks is
+searched for it. So a letter costs nothing, and only a record does. Who awaits
+stands on the stack of what it awaits, so that coroutines are marked too. Who has
+a task made does not: `tasks_for` says for which letter a coroutine makes tasks.
+Those that a plain callback makes go on when its letter has long been handled, and
+are for none.
 
 Nothing is refused here but a function that could never be found.
 """
@@ -24,6 +27,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 _process: ContextVar[str] = ContextVar("process", default="")
 _device: ContextVar[str] = ContextVar("device", default="")
 _os_process = ["main"]
+
+tasks_for: ContextVar[str] = ContextVar("tasks_for", default="")
+"""The thread of the letter for which tasks are made here, or ``""``. Written by who handles it."""
+
 # By identity: to hash a code object is to hash all that it holds.
 _handlers: dict[int, CodeType] = {}
 
@@ -56,7 +63,7 @@ def enter(process: str = "", device: str = "") -> None:
 
 
 def within(process: str) -> Context:
-    """Return a copy of the present context, in which the work is for ``process``.
+    """Return a copy of the present context, in which the work is for ``process`` and no letter.
 
     For what somebody else may begin on its behalf.
 
@@ -65,6 +72,7 @@ def within(process: str) -> Context:
     """
     context = copy_context()
     context.run(enter, process)
+    context.run(tasks_for.set, "")
     return context
 
 
@@ -84,7 +92,7 @@ def here() -> Whereabouts:
 
 def _mail_thread() -> str:
     message = letter_in_hand()
-    return "" if message is None else message.thread_id
+    return tasks_for.get() if message is None else message.thread_id
 
 
 def letter_in_hand() -> Message | None:

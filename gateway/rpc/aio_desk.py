@@ -17,7 +17,7 @@ from gateway.errors import CallCancelledError, GatewayError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
-from gateway.process.whereabouts import handles_letters
+from gateway.process.whereabouts import handles_letters, tasks_for
 from gateway.rpc.aio_stream_desk import AsyncStreamDesk, LoopStream, is_to_end
 from gateway.rpc.api import Api
 from gateway.rpc.call import doing
@@ -145,4 +145,6 @@ class AsyncDesk(Desk):
 @handles_letters
 async def _handled(result: Awaitable[Any], message: Message) -> Any:
     """Return what a handler's coroutine does, on a task of its own."""
+    # For good: the context is that of this task.
+    tasks_for.set(message.thread_id)
     return await result

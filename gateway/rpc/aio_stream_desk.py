@@ -14,7 +14,7 @@ from typing import Any
 from gateway.errors import GatewayError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
-from gateway.process.whereabouts import handles_letters
+from gateway.process.whereabouts import handles_letters, tasks_for
 from gateway.rpc.answers import Answers
 from gateway.rpc.call import Desk, doing
 from gateway.rpc.in_hand import InHand
@@ -63,7 +63,8 @@ class AsyncStreamDesk(StreamDesk):
             self._drop(stream, message, error)
             return
         told: dict[str, Any] = {}
-        before = doing.set((Stepped(self._desk, stream), message))
+        did = doing.set((Stepped(self._desk, stream), message))
+        were_for = tasks_for.set(message.thread_id)
         try:
             self._streams.begin_step(stream)
             try:
@@ -75,7 +76,8 @@ class AsyncStreamDesk(StreamDesk):
         else:
             self._tell(stream, told, message)
         finally:
-            doing.reset(before)
+            tasks_for.reset(were_for)
+            doing.reset(did)
             self._in_hand.end(message)
 
     def _soon(self, callback: Callable[[], None]) -> None:

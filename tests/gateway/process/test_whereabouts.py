@@ -138,12 +138,19 @@ EVERYWHERE = {
     "birth, later": NONE,
     "life": NONE,
     "plain": PLAIN,
+    "task of a plain one": NONE,
     "coroutine": PLAIN,
     "coroutine, later": PLAIN,
+    "gathered": PLAIN,
+    "task group": PLAIN,
+    "waited for": PLAIN,
+    "helping thread": PLAIN,
     "event, later": PLAIN,
     "first": SEVERAL,
     "second, later": SEVERAL,
+    "second, gathered": SEVERAL,
     "news, later": NEWS,
+    "news, gathered": NEWS,
     "child task": NONE,
     "soon": NONE,
     "at a time": NONE,
@@ -180,12 +187,18 @@ class OnLoop(AsyncProcess):
     def on_plain(self, message: Message) -> None:
         self.subjects[message.thread_id] = PLAIN
         self.note("plain")
+        self.task = asyncio.create_task(self.later("task of a plain one"))
 
     async def on_coroutine(self, message: Message) -> None:
         self.note("coroutine")
         await asyncio.sleep(0)
         self.note("coroutine, later")
-        self.add_child_task("child", self.child())
+        await asyncio.gather(self.later("gathered"))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.later("task group"))
+        await asyncio.wait_for(self.later("waited for"), PATIENCE)
+        await asyncio.to_thread(self.note, "helping thread")
+        self.add_child_task("child", self.later("child task"))
         self.add_child_thread("thread", self.thread)
         self.nobodys = threading.Thread(target=self.nobodys_thread)
         self.nobodys.start()
@@ -201,19 +214,21 @@ class OnLoop(AsyncProcess):
     async def on_second(self, message: Message) -> None:
         await asyncio.sleep(0)
         self.note("second, later")
+        await asyncio.gather(self.later("second, gathered"))
 
     async def on_news(self, message: Message) -> None:
         self.subjects[message.thread_id] = NEWS
         await asyncio.sleep(0)
         self.note("news, later")
+        await asyncio.gather(self.later("news, gathered"))
 
     async def on_event(self, event: Event) -> None:
         await asyncio.sleep(0)
         self.note("event, later")
 
-    async def child(self) -> None:
+    async def later(self, what: str) -> None:
         await asyncio.sleep(0)
-        self.note("child task")
+        self.note(what)
 
     def thread(self) -> None:
         self.call_on_loop(lambda: self.note("on the loop"))

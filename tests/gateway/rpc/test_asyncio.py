@@ -458,6 +458,20 @@ class Careless(AsyncProcess):
             yield [here().process, here().mail_thread]
 
     @command
+    async def beside(self) -> list[str]:
+        """Return on which letter its tasks and its helping thread run."""
+        tasks = await asyncio.gather(self.where(), self.where())
+        thread = await asyncio.to_thread(here)
+        return [*(told[1] for told in tasks), thread.mail_thread, current_call().id.letter]
+
+    @command
+    async def besides(self) -> AsyncIterator[list[str]]:
+        """Yield on which letter it runs, and on which its tasks do."""
+        for _ in range(2):
+            (told,) = await asyncio.gather(self.where())
+            yield [here().mail_thread, told[1]]
+
+    @command
     def indirect(self) -> Any:
         """Return a coroutine, being none."""
         return asyncio.sleep(0, "slept")
@@ -516,6 +530,18 @@ def test_a_coroutine_is_on_the_thread_of_its_call(kind: Any) -> None:
     # Each part on that of the letter which asked for it.
     assert [process for process, _ in wheres] == ["careless"] * 2
     assert len({letter, *(mail_thread for _, mail_thread in wheres)} - {""}) == 3
+
+
+@BOTH
+def test_the_tasks_of_a_coroutine_are_on_the_thread_of_its_call(kind: Any) -> None:
+    def scene(main: Process) -> list[Any]:
+        careless = remote(main, "careless", timeout=3)
+        return [careless.beside(), *careless.besides()]
+
+    (*beside, letter), *besides = play(scene, careless=(kind, "asyncio"))
+    assert beside == [letter] * 3
+    for part, of_its_task in besides:
+        assert part == of_its_task != ""
 
 
 def test_a_coroutine_that_is_taken_back_before_its_turn_is_closed() -> None:

@@ -180,11 +180,10 @@ class Mailbox(ReplyWaits):
                 if self.closed:
                     self._lanes.counts[REFUSED] += 1
                     raise RecipientGoneError(f"{self.name!r} is gone")
-                if letter.is_off:
-                    break
-                if self._monotonic() >= deadline:
+                if letter.is_off or self._monotonic() >= deadline:
                     self._lanes.counts[REFUSED] += 1
-                    self._lanes.waiting.remove(waiting)
+                    if waiting in self._lanes.waiting:
+                        self._lanes.waiting.remove(waiting)
                     break
         raise MailboxFullError(
             f"{self.name!r} stayed full with {self._lanes.size} letters for {timeout:g} s:"

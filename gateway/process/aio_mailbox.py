@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.bus.mailbox import Mailbox
 from gateway.mail.message import Message
-from gateway.timeout import USUAL, in_seconds
+from gateway.timeout import MOST, USUAL, in_seconds
 
 IN_A_ROW = 16
 """Letters that one process handles before the others on its loop get a turn."""
@@ -74,8 +74,8 @@ class LoopMailbox:
 
         Raises what `Mailbox.wait_for` raises.
         """
-        # Mostly nobody has said how long.
-        if timeout is not USUAL:
+        # Mostly it is what is left of some seconds, or nobody has said how long.
+        if timeout is not USUAL and (type(timeout) is not float or not 0.0 <= timeout <= MOST):
             timeout = in_seconds(timeout)
         box = self._box
         answered = self._loop.create_future()

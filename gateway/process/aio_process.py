@@ -21,11 +21,11 @@ the plain callbacks run first; of several in one filter those before the first c
 What would wait is awaited here: `wait_for_reply`, `subscribe`, `light_sleep`,
 `frequency_sleep`, `register_callbacks`, `join_child_threads`, `start_process`,
 `stop_process`, `restart_process`, `poison_pill`, `process_names`,
-`active_subprocesses` and `set_log_level` return a `Pending`, `ask` writes and
-waits at once, and locks are taken by ``async with self.get_locks(...)``. `send`
-never waits on the loop's thread, whatever its ``timeout``: a full mailbox
-raises `MailboxFullError` at once, and `send_patiently` is what waits for room.
-On other threads `send` waits as ever.
+`active_subprocesses`, `set_log_level` and `cleanup` return a `Pending`, as do
+`ask`, which writes and waits at once, and `send_patiently`; locks are taken by
+``async with self.get_locks(...)``. `send` never waits on the loop's thread,
+whatever its ``timeout``: a full mailbox raises `MailboxFullError` at once, and
+`send_patiently` is what waits for room. On other threads `send` waits as ever.
 
 Refused by name, with a `RuntimeError`: `mailman` (the loop hands the mail out),
 `open_mailbox` (its reader would be a thread: use the modes thread or fork), and
@@ -57,7 +57,7 @@ from gateway.process.aio_mailbox import LoopMailbox
 from gateway.process.callbacks import EventCallback
 from gateway.process.context import Context
 from gateway.process.neighbour import Crew, names_in, os_processes_in
-from gateway.process.pending import Pending
+from gateway.process.pending import Home, Pending
 from gateway.process.porters import Porters
 from gateway.process.process import Process
 from gateway.process.subscription import Subscription
@@ -102,6 +102,8 @@ class AsyncProcess(Process):
         self._porters = Porters(self.name, self._child_threads)
         self._due: deque[Due] = deque()
         self._gathered: list[Pending[None]] | None = None
+        self._dropped: BaseException | None = None
+        self._home = Home(self.name, self._loop, self._loop_thread, self._has_dropped)
         self._late_answers = count(1)
         self._follows = count(1)
 
@@ -160,9 +162,9 @@ class AsyncProcess(Process):
             awaited=awaited,
         )
 
-    async def send_patiently(
+    def send_patiently(
         self, recipient: str, subject: str, body: Any = None, *, timeout: float = USUAL, **how: Any
-    ) -> Message:
+    ) -> Pending[Message]:
         """Deliver a letter, waiting up to ``timeout`` seconds before a full mailbox.
 
         ``how`` is what `send` takes besides. A thread of this process waits
@@ -175,9 +177,15 @@ class AsyncProcess(Process):
         >>> play_on_loop(scene, echo=Echo)
         'echo'
         """
-        deliver = super().send
         if timeout is not USUAL:
             timeout = in_seconds(timeout)
+        begin = partial(self._send_patiently, recipient, subject, body, timeout, how)
+        return self.pending("send_patiently", begin)
+
+    async def _send_patiently(
+        self, recipient: str, subject: str, body: Any, timeout: float, how: dict[str, Any]
+    ) -> Message:
+        deliver = super().send
         try:
             return deliver(recipient, subject, body, timeout=0.0, **how)
         except MailboxFullError:
@@ -187,9 +195,9 @@ class AsyncProcess(Process):
             partial(deliver, recipient, subject, body, timeout=timeout, **how)
         )
 
-    async def ask(
+    def ask(
         self, recipient: str, subject: str, body: Any = None, *, timeout: float = USUAL, **how: Any
-    ) -> Message:
+    ) -> Pending[Message]:
         """Write a letter and return the reply to it, both within ``timeout`` seconds.
 
         ``how`` is what `send` takes besides. Raises what `send` and
@@ -203,9 +211,19 @@ class AsyncProcess(Process):
         """
         if timeout is not USUAL:
             timeout = in_seconds(timeout)
-        deadline = self._loop.time() + timeout
-        letter = await self.send_patiently(recipient, subject, body, timeout=timeout, **how)
-        return await self.letters.wait_for(letter, deadline - self._loop.time())
+        begin = partial(self._write_and_wait, recipient, subject, body, timeout, how)
+        return Pending("ask", begin, self._home)
+
+    async def _write_and_wait(
+        self, recipient: str, subject: str, body: Any, timeout: float, how: dict[str, Any]
+    ) -> Message:
+        deadline = self._monotonic() + timeout
+        try:
+            # Mostly there is room.
+            letter = super().send(recipient, subject, body, timeout=0.0, **how)
+        except MailboxFullError:
+            letter = await self._send_patiently(recipient, subject, body, timeout, how)
+        return await self.letters.wait_for(letter, deadline - self._monotonic())
 
     def wait_for_reply(  # type: ignore[override]  # it is awaited
         self, message: Message, timeout: float = USUAL
@@ -588,6 +606,32 @@ class AsyncProcess(Process):
 
         return self.pending("set_log_level", tell)
 
+    # Ending
+
+    def cleanup(  # type: ignore[override]  # it is awaited
+        self, timeout: float = 2.0
+    ) -> Pending[list[str]]:
+        """Await the end of what the process was lent, as `Process.cleanup`.
+
+        >>> from gateway.testing.stage import play_on_loop
+        >>> async def scene(actor):
+        ...     actor.add_child_thread("pump", lambda: actor.light_sleep(3600).result())
+        ...     actor.die()
+        ...     return await actor.cleanup()
+        >>> play_on_loop(scene)
+        []
+        """
+        return self.pending("cleanup", partial(self._clean, in_seconds(timeout), get_ident()))
+
+    async def _clean(self, timeout: float, asking: int) -> list[str]:
+        try:
+            self._close_ends()
+            for message in self._callback_threads.close():
+                self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
+            return await self._join(self._child_threads.children(), timeout, asking)
+        finally:
+            self._signals.close()
+
     # Within
 
     def _refuse_coroutines(self, *callbacks: Any) -> None:
@@ -626,8 +670,14 @@ class AsyncProcess(Process):
         self, name: str, begin: Callable[[], Coroutine[Any, Any, T]], *, droppable: bool = False
     ) -> Pending[T]:
         """Return what stands for ``begin()``, called ``name``, until it is awaited."""
-        dropped = None if droppable else self._child_failed
-        return Pending(name, begin, self.name, self._loop, self._loop_thread, dropped)
+        return Pending(
+            name, begin, self._home._replace(on_dropped=None) if droppable else self._home
+        )
+
+    def _has_dropped(self, error: BaseException) -> None:
+        # Also where nobody looks at what its children did any more.
+        self._dropped = error
+        self._child_failed(error)
 
     @handles_letters
     def _call(self, callback: Callback, message: Message) -> None:
@@ -745,18 +795,14 @@ class AsyncProcess(Process):
     async def _leave_loop(self) -> None:
         """End what this process owns here, within some seconds; then watch nothing more."""
         self._told_to_end.set()
-        self._close_ends()
         for due in self._due:
             if asyncio.iscoroutine(due.awaited):
                 due.awaited.close()
         self._due.clear()
         try:
             await self._child_tasks.end(2.0)
-            await self._join(self._child_threads.children(), 2.0, self._loop_thread)
-            for message in self._callback_threads.close():
-                self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
+            await self._clean(2.0, self._loop_thread)
         finally:
-            self._signals.close()
             self._loop.remove_reader(self._ending.fileno())
             self.letters.close()
 

@@ -2,7 +2,8 @@
 
 The same steps as `gateway.process.runner`, with an ``await`` wherever the
 author's methods may want one. `death` runs whatever happened before, a
-cancellation included. An exception is left to rise, after `death`.
+cancellation included. An exception is left to rise, after `death`; so is what
+tells of a `Pending` that was dropped, also in `death` itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gateway.process.stray import end_stray, heed_forks
 async def run(process: AsyncProcess) -> None:
     """Run ``process`` until it is told to die; raise what it raised."""
     report = process._context.report
+    has_failed = True
     process._enter_loop()
     heed_forks(process._box)
     try:
@@ -26,6 +28,7 @@ async def run(process: AsyncProcess) -> None:
         process._run_level = "living"
         report("living")
         await _live(process)
+        has_failed = False
     except BaseException as raised:
         end_stray(process._box, raised)
         raise
@@ -41,6 +44,8 @@ async def run(process: AsyncProcess) -> None:
                 await process._leave_loop()
                 process._run_level = "dead"
                 process._ending.close()
+            if process._dropped is not None and not has_failed:
+                raise process._dropped
             report("dead")
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from gateway.process.whereabouts import within
 from gateway.timeout import in_seconds
@@ -24,30 +24,27 @@ from gateway.timeout import in_seconds
 T = TypeVar("T")
 
 
+class Home(NamedTuple):
+    """Where the calls of one process are awaited."""
+
+    owner: str
+    loop: asyncio.AbstractEventLoop
+    thread: int
+    """The loop's."""
+    on_dropped: Callable[[BaseException], None] | None
+    """Is told of one that nobody awaited; None where that is fine."""
+
+
 class Pending(Coroutine[Any, Any, T]):
     """A call that begins when it is awaited, or when its task has its first turn."""
 
-    __slots__ = ("_begin", "_begun", "_loop", "_name", "_on_dropped", "_owner", "_taken", "_thread")
+    __slots__ = ("_begin", "_begun", "_home", "_name", "_taken")
 
-    def __init__(
-        self,
-        name: str,
-        begin: Callable[[], Coroutine[Any, Any, T]],
-        owner: str,
-        loop: asyncio.AbstractEventLoop,
-        thread: int,
-        on_dropped: Callable[[BaseException], None] | None,
-    ) -> None:
-        """Stand for ``begin()``, called ``name``, of the process ``owner``.
-
-        It is awaited on ``loop``, which runs in ``thread``.
-        """
+    def __init__(self, name: str, begin: Callable[[], Coroutine[Any, Any, T]], home: Home) -> None:
+        """Stand for ``begin()``, called ``name``, of the process at ``home``."""
         self._name = name
-        self._owner = owner
         self._begin = begin
-        self._loop = loop
-        self._thread = thread
-        self._on_dropped = on_dropped
+        self._home = home
         self._taken = False
         self._begun: Coroutine[Any, Any, T] | None = None
 
@@ -83,13 +80,13 @@ class Pending(Coroutine[Any, Any, T]):
         Raises `TimeoutError` then, as where the loop itself is stuck. With a ``timeout``
         that is refused it is not begun.
         """
-        if get_ident() == self._thread:
+        if get_ident() == self._home.thread:
             self._refuse()
         self._taken = True
         timeout = in_seconds(timeout)
         # Whoever asks: what it calls, and logs, is its process's.
-        context = within(self._owner)
-        future = context.run(asyncio.run_coroutine_threadsafe, self._begin(), self._loop)
+        context = within(self._home.owner)
+        future = context.run(asyncio.run_coroutine_threadsafe, self._begin(), self._home.loop)
         try:
             return future.result(timeout)
         except TimeoutError:
@@ -124,8 +121,8 @@ class Pending(Coroutine[Any, Any, T]):
 
     def __del__(self) -> None:
         """Report that nobody awaited it."""
-        if not self._taken and self._on_dropped is not None:
-            self._on_dropped(RuntimeError(self._why()))
+        if not self._taken and self._home.on_dropped is not None:
+            self._home.on_dropped(RuntimeError(self._why()))
 
     def _refuse(self) -> NoReturn:
         self._taken = True

@@ -84,7 +84,8 @@ def play_in(build: Callable[[Application], None], scene: Callable[[Process], T])
 def play_on_loop(scene: Callable[[AsyncProcess], Awaitable[T]], **roles: Role) -> T:
     """Return what ``await scene(actor)`` returns, played by an asyncio process called actor.
 
-    Otherwise as `play`.
+    Otherwise as `play`. What the actor failed of meanwhile is raised as well, as where the
+    scene drops what is to be awaited.
 
     >>> async def scene(actor):
     ...     return (await actor.ask("echo", "say", "hello")).body
@@ -93,14 +94,18 @@ def play_on_loop(scene: Callable[[AsyncProcess], Awaitable[T]], **roles: Role) -
     """
     results: list[T] = []
     failures: list[BaseException] = []
+    actors: list[AsyncProcess] = []
 
     class Actor(AsyncProcess):
         async def birth(self) -> None:
+            actors.append(self)
             self.add_filter(subject="^play$", callback=self.on_play)
 
         async def on_play(self, message: Message) -> None:
             try:
                 results.append(await scene(self))
+                if self._child_error is not None:
+                    failures.append(self._child_error)
             except BaseException as failure:  # noqa: BLE001 - raised where the scene was played
                 failures.append(failure)
             self.reply(message)
@@ -109,6 +114,7 @@ def play_on_loop(scene: Callable[[AsyncProcess], Awaitable[T]], **roles: Role) -
         main.wait_for_reply(main.send("actor", "play"), LONGEST)
 
     play(watch, actor=(Actor, "asyncio"), **roles)
+    failures += [actor._dropped for actor in actors if actor._dropped is not None]
     if failures:
         raise failures[0]
     return results[0]

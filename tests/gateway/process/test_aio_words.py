@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from time import monotonic
 from typing import Any
 
 import pytest
 
+from gateway.application import Application
 from gateway.errors import AddressError, ConfigError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.process import Process
-from gateway.testing.stage import Echo, play, play_on_loop
+from gateway.supervision.restart import RestartPolicy
+from gateway.testing.stage import Echo, play, play_in, play_on_loop
 
 
 class Counting(AsyncProcess):
@@ -212,3 +215,71 @@ def test_of_callbacks_of_which_one_is_refused_none_is_registered_on_a_thread_eit
         return len(main._subscriptions)
 
     assert play(scene) == 0
+
+
+class DroppingInBirth(AsyncProcess):
+    """Drops what is to be awaited, and ends before anybody looks."""
+
+    async def birth(self) -> None:
+        self.light_sleep(1.0)
+        self.die()
+
+
+class DroppingInDeath(AsyncProcess):
+    """Drops what is to be awaited as the last thing that it does."""
+
+    async def death(self) -> None:
+        self.light_sleep(1.0)
+
+
+@pytest.mark.parametrize("dropping", [DroppingInBirth, DroppingInDeath])
+def test_what_is_dropped_as_a_process_ends_makes_its_end_a_failure(
+    dropping: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def build(application: Application) -> None:
+        application.add_process(
+            "dropping", dropping, mode="asyncio", restart=RestartPolicy("temporary")
+        )
+
+    play_in(build, lambda main: main.poison_pill("dropping"))
+    assert "process dropping failed" in caplog.text
+    assert "write `await self.light_sleep(...)`" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        lambda actor: actor.ask("echo", "say"),
+        lambda actor: actor.send_patiently("echo", "say"),
+        lambda actor: actor.cleanup(),
+        lambda actor: actor.light_sleep(1.0),
+    ],
+)
+def test_what_a_scene_drops_is_raised_where_it_is_played(drop: Any) -> None:
+    async def scene(actor: AsyncProcess) -> int:
+        drop(actor)
+        return 5
+
+    with pytest.raises(RuntimeError, match=r"write `await self\.\w+\(...\)`"):
+        play_on_loop(scene, echo=Echo)
+
+
+def test_what_an_actor_drops_as_it_ends_is_raised_as_well() -> None:
+    async def scene(actor: AsyncProcess) -> None:
+        async def death() -> None:
+            actor.light_sleep(1.0)
+
+        actor.death = death  # type: ignore[method-assign]
+
+    with pytest.raises((RuntimeError, AssertionError), match=r"light_sleep|failed after the scene"):
+        play_on_loop(scene)
+
+
+def test_what_was_lent_is_given_back_while_the_loop_goes_on() -> None:
+    async def scene(actor: AsyncProcess) -> tuple[list[str], bool]:
+        go = threading.Event()
+        actor.add_child_thread("until", lambda: go.wait(60.0))
+        actor._loop.call_soon(go.set)
+        return await actor.cleanup(30.0), go.is_set()
+
+    assert play_on_loop(scene) == ([], True)

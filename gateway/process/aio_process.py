@@ -316,11 +316,8 @@ class AsyncProcess(Process):
         >>> play_on_loop(scene)
         True
         """
-
-        async def stand() -> None:
-            await self.subscribe(pattern, callback)
-
-        self.add_child_task(f"follow {pattern} ({next(self._follows)})", stand())
+        name = f"follow {pattern} ({next(self._follows)})"
+        self.add_child_task(name, self.subscribe(pattern, callback))
 
     # Events
 

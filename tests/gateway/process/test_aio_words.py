@@ -283,3 +283,13 @@ def test_what_was_lent_is_given_back_while_the_loop_goes_on() -> None:
         return await actor.cleanup(30.0), go.is_set()
 
     assert play_on_loop(scene) == ([], True)
+
+
+def test_who_follows_what_is_no_pattern_is_told_at_once() -> None:
+    async def scene(actor: AsyncProcess) -> BaseException | None:
+        with pytest.raises(ValueError, match="#"):
+            actor.follow("a/#/b", print)
+        await asyncio.sleep(0)
+        return actor._child_error
+
+    assert play_on_loop(scene) is None

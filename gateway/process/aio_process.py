@@ -46,7 +46,10 @@ from math import inf
 from threading import get_ident
 from typing import Any, ClassVar, NamedTuple, NoReturn, TypeVar
 
+from msgspec import to_builtins
+
 from gateway.bus.directory import BOSS
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError, RecipientGoneError
 from gateway.mail.address import Address
 from gateway.mail.filters import Callback, Run, in_turn
@@ -266,9 +269,17 @@ class AsyncProcess(Process):
         )
 
     def subscribe(  # type: ignore[override]  # it is awaited
-        self, pattern: str, callback: Callback, *, timeout: float = 5.0
+        self,
+        pattern: str,
+        callback: Callback,
+        *,
+        spool: SpoolTerms | None = None,
+        timeout: float = 5.0,
     ) -> Pending[None]:
         """Await the subscription; what is retained has been handed to ``callback`` then.
+
+        With a ``spool`` as `Process.subscribe`. The reader that `open_spool` returns waits for
+        nothing: have the loop, or `watch`, tell when its descriptor is readable.
 
         >>> from gateway.testing.stage import play_on_loop
         >>> async def scene(actor):
@@ -285,9 +296,11 @@ class AsyncProcess(Process):
             waits_already, stands = self._has_spool(pattern), False
             try:
                 self._subscriptions = (*self._subscriptions, subscription)
-                asked = self._tell_boss("subscribe", {"pattern": pattern, "spool": None})
+                terms = {"pattern": pattern, "spool": to_builtins(spool)}
+                asked = self._tell_boss("subscribe", terms)
                 answer = await self.letters.wait_for(asked, timeout)
                 stands = True
+                self._given_up.discard(pattern)
                 self._offer(subscription, answer.body)
                 await self._finish()
             except BaseException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import threading
 from time import monotonic
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.application import Application
+from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import AddressError, ConfigError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
@@ -293,3 +295,23 @@ def test_who_follows_what_is_no_pattern_is_told_at_once() -> None:
         return actor._child_error
 
     assert play_on_loop(scene) is None
+
+
+def test_what_is_published_waits_in_files_for_a_process_on_a_loop() -> None:
+    terms = SpoolTerms(limit=1 << 20)
+
+    async def scene(actor: AsyncProcess) -> list[Any]:
+        await actor.subscribe("a", print, spool=None)
+        actor.unsubscribe("a")
+        await actor.subscribe("weather", print, spool=terms)
+        with contextlib.closing(actor.open_spool(terms)) as reader:
+            is_there = asyncio.Event()
+            actor._loop.add_reader(reader.fileno(), is_there.set)
+            actor.publish("weather", "rain")
+            await is_there.wait()
+            actor._loop.remove_reader(reader.fileno())
+            taken = reader.take(10)
+            reader.confirm(taken)
+        return [each.message.body for each in taken]
+
+    assert play_on_loop(scene) == ["rain"]

@@ -741,7 +741,8 @@ class AsyncProcess(Process):
             result = callback(about)
             if isawaitable(result):
                 self._due.append(Due(letter_in_hand(), result, bounces=False))
-                if asyncio.current_task() is not self._task:
+                # On another thread, as of an event, there is no task at all.
+                if not self.is_on_its_thread() or asyncio.current_task() is not self._task:
                     self._box.wake()
 
         return call

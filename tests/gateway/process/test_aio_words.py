@@ -16,6 +16,7 @@ from gateway.bus.spool_terms import SpoolTerms
 from gateway.errors import AddressError, ConfigError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
+from gateway.process.callbacks import Event
 from gateway.process.process import Process
 from gateway.supervision.restart import RestartPolicy
 from gateway.testing.stage import Echo, play, play_in, play_on_loop
@@ -315,3 +316,26 @@ def test_what_is_published_waits_in_files_for_a_process_on_a_loop() -> None:
         return [each.message.body for each in taken]
 
     assert play_on_loop(scene) == ["rain"]
+
+
+class Alarmed(AsyncProcess):
+    """Is told of an event by a child thread, as its process is at rest."""
+
+    async def birth(self) -> None:
+        self.register_callbacks(full=self.on_full)
+        self.add_filter(subject="^fill$", callback=self.on_fill)
+
+    def on_fill(self, message: Message) -> None:
+        self.letter = message
+        self.add_child_thread("fill", lambda: self.callback_event("full", paper=0))
+
+    async def on_full(self, event: Event) -> None:
+        await asyncio.sleep(0)
+        self.reply(self.letter, [event.details, self.is_on_its_thread(), str(self._child_error)])
+
+
+def test_the_loop_awaits_what_a_child_thread_raised_an_event_for() -> None:
+    def scene(main: Process) -> Any:
+        return main.wait_for_reply(main.send("alarmed", "fill")).body
+
+    assert play(scene, alarmed=(Alarmed, "asyncio")) == [{"paper": 0}, True, "None"]

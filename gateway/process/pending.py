@@ -129,6 +129,11 @@ class Pending(Coroutine[Any, Any, T]):
         raise RuntimeError(self._why())
 
     def _why(self) -> str:
+        if get_ident() != self._home.thread:
+            return (
+                f"{self._name} waits for the loop that an asyncio process shares:"
+                f" on another thread write `self.{self._name}(...).result()`"
+            )
         return (
             f"{self._name} must not block the loop that an asyncio process shares:"
             f" write `await self.{self._name}(...)`"

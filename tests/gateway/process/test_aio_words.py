@@ -318,6 +318,22 @@ def test_what_is_published_waits_in_files_for_a_process_on_a_loop() -> None:
     assert play_on_loop(scene) == ["rain"]
 
 
+def test_on_a_child_thread_one_is_told_to_ask_for_the_result() -> None:
+    async def scene(actor: AsyncProcess) -> str:
+        told: list[str] = []
+
+        def take() -> None:
+            with pytest.raises(RuntimeError) as refused:
+                bool(actor.light_sleep(1.0))
+            told.append(str(refused.value))
+
+        actor.add_child_thread("take", take)
+        await actor.join_child_threads(10.0)
+        return told[0]
+
+    assert play_on_loop(scene).endswith("on another thread write `self.light_sleep(...).result()`")
+
+
 class Alarmed(AsyncProcess):
     """Is told of an event by a child thread, as its process is at rest."""
 

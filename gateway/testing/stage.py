@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from gateway.application import Application
+from gateway.errors import ConfigError
 from gateway.mail.message import Message
 from gateway.process.aio_process import AsyncProcess
 from gateway.process.context import Mode
@@ -109,6 +110,9 @@ def play_on_loop(scene: Callable[[AsyncProcess], Awaitable[T]], **roles: Role) -
             except BaseException as failure:  # noqa: BLE001 - raised where the scene was played
                 failures.append(failure)
             self.reply(message)
+
+    if "actor" in roles:
+        raise ConfigError("the actor plays the scene on the loop: call this role otherwise")
 
     def watch(main: Process) -> None:
         main.wait_for_reply(main.send("actor", "play"), LONGEST)

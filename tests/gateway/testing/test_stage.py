@@ -54,3 +54,11 @@ def test_an_application_that_fails_fails_the_play() -> None:
 def test_a_name_of_the_applications_own_is_refused() -> None:
     with pytest.raises(ConfigError):
         play(lambda main: None, boss=Echo)
+
+
+def test_the_actor_of_a_scene_on_a_loop_is_nobody_else() -> None:
+    async def scene(actor: AsyncProcess) -> None:
+        pass
+
+    with pytest.raises(ConfigError, match="call this role otherwise"):
+        play_on_loop(scene, actor=Echo)

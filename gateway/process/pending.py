@@ -5,10 +5,11 @@ On the loop's thread it is awaited, on any other `Pending.result` waits for it::
     going_on = await self.light_sleep(0.5)
 
 Refused by name, with a `RuntimeError`: to take it for the result itself
-(``while self.light_sleep(1):``, ``for name in self.process_names():``), and
-`Pending.result` on the loop's thread, which would block everybody there. One
-that is dropped without having been awaited is reported to its process, which
-dies of it: nothing is skipped silently.
+(``while self.light_sleep(1):``, ``for name in self.process_names():``),
+`Pending.result` on the loop's thread, which would block everybody there, to
+await it on a loop of another thread, and to have it twice. One that is dropped
+without having been awaited is reported to its process, which dies of it:
+nothing is skipped silently.
 """
 
 from __future__ import annotations
@@ -50,15 +51,20 @@ class Pending(Coroutine[Any, Any, T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         """Begin it and wait, while the loop goes on."""
-        self._taken = True
-        return self._begin().__await__()
+        if self._begun is None and get_ident() == self._home.thread:
+            # What is usual, without a call more than it needs.
+            self._taken = True
+            begun = self._begun = self._begin()
+            return begun.__await__()
+        return self._begin_here().__await__()
 
     # As a coroutine: one that merely awaited it would never begin where its task is cancelled
     # before its first turn, and a Pending that nobody began is one that was dropped.
 
     def send(self, value: Any) -> Any:
         """Go on until it waits again, as a task has it do."""
-        return self._coroutine().send(value)
+        begun = self._begun
+        return (self._begin_here() if begun is None else begun).send(value)
 
     def throw(self, *raised: Any) -> Any:
         """Raise in it what its task is to raise, as a cancellation."""
@@ -67,6 +73,22 @@ class Pending(Coroutine[Any, Any, T]):
     def close(self) -> None:
         """End it; one that was not begun never is."""
         self._coroutine().close()
+
+    def _begin_here(self) -> Coroutine[Any, Any, T]:
+        """Begin it, on its own loop and for the first time, or refuse to."""
+        self._taken = True
+        if get_ident() != self._home.thread:
+            # Begun on another loop it would bind to that what all of its process share.
+            self._refuse()
+        return self._begin_once()
+
+    def _begin_once(self) -> Coroutine[Any, Any, T]:
+        if self._begun is not None:
+            raise RuntimeError(
+                f"{self._name} was begun already: write `{self._name}(...)` again for another one"
+            )
+        self._begun = self._begin()
+        return self._begun
 
     def _coroutine(self) -> Coroutine[Any, Any, T]:
         self._taken = True
@@ -86,7 +108,8 @@ class Pending(Coroutine[Any, Any, T]):
         timeout = in_seconds(timeout)
         # Whoever asks: what it calls, and logs, is its process's.
         context = within(self._home.owner)
-        future = context.run(asyncio.run_coroutine_threadsafe, self._begin(), self._home.loop)
+        begun = self._begin_once()
+        future = context.run(asyncio.run_coroutine_threadsafe, begun, self._home.loop)
         try:
             return future.result(timeout)
         except TimeoutError:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import threading
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -332,6 +333,46 @@ def test_on_a_child_thread_one_is_told_to_ask_for_the_result() -> None:
         return told[0]
 
     assert play_on_loop(scene).endswith("on another thread write `self.light_sleep(...).result()`")
+
+
+def test_on_another_loop_nothing_is_begun() -> None:
+    async def scene(actor: AsyncProcess) -> tuple[list[str], bool]:
+        told: list[str] = []
+
+        async def wait(pending: Any) -> None:
+            await pending
+
+        def begin(run: Any) -> None:
+            with pytest.raises(RuntimeError, match="on another thread write") as refused:
+                asyncio.run(run(actor.light_sleep(0.01)))
+            told.append(str(refused.value))
+
+        for run in (wait, lambda pending: pending):
+            actor.add_child_thread("other", partial(begin, run))
+            await actor.join_child_threads(10.0)
+        return told, await actor.light_sleep(0.01)
+
+    told, rested = play_on_loop(scene)
+    assert (len(told), rested) == (2, True)
+
+
+@pytest.mark.parametrize("takes", ["await", "task", "result"])
+def test_what_is_awaited_is_begun_once(takes: str) -> None:
+    async def scene(actor: AsyncProcess) -> tuple[str, int]:
+        pending: Any = actor.subscribe("a", print)
+        if takes == "task":
+            await asyncio.create_task(pending)
+        elif takes == "result":
+            await asyncio.to_thread(pending.result, 10.0)
+        else:
+            await pending
+        with pytest.raises(RuntimeError) as refused:
+            await pending
+        return str(refused.value), len(actor._subscriptions)
+
+    told, subscriptions = play_on_loop(scene)
+    assert told == "subscribe was begun already: write `subscribe(...)` again for another one"
+    assert subscriptions == 1
 
 
 class Alarmed(AsyncProcess):

@@ -512,6 +512,9 @@ class Intake:
                 if message is None:
                     counts[GARBAGE] += 1
                 elif message.kind != "control":
+                    if message.receipt:
+                        # This OS process may end before anybody is told.
+                        lanes.receipts.note(message, quietly=True)
                     counts[ACCEPTED] += 1
                     counts[LOST] += 1
                     left.append(message)
@@ -519,6 +522,6 @@ class Intake:
         counts[TAKING] = 1
         for ring in ending:
             before = len(left)
-            lanes.taken_in = ring.rest(left, counts, lanes.taken_in)
+            lanes.taken_in = ring.rest(left, counts, lanes.taken_in, lanes.receipts)
             counts[LOST] += len(left) - before
         counts[TAKING] = 0

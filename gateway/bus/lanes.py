@@ -87,19 +87,15 @@ class Receipts(Protocol):
     places: dict[str, Any]
     """Where each is noted, by its id; empty most of the time."""
 
-    def note(self, message: Message) -> None:
+    def note(self, message: Message, *, quietly: bool = False) -> None:
         """Note a letter that comes from elsewhere, before it is queued; twice is fine.
 
-        For who holds no lock.
+        For who holds no lock, unless ``quietly``: it may be logged that there is no room.
         """
         ...
 
     def strike(self, id: str) -> None:
         """Strike out a letter that was handed out, or whose bounce has left, by its id."""
-        ...
-
-    def close(self) -> None:
-        """Forget all, since everybody was told."""
         ...
 
 
@@ -109,13 +105,10 @@ class _NoReceipts:
     def __init__(self) -> None:
         self.places: dict[str, Any] = {}
 
-    def note(self, message: Message) -> None:
+    def note(self, message: Message, *, quietly: bool = False) -> None:
         pass
 
     def strike(self, id: str) -> None:
-        pass
-
-    def close(self) -> None:
         pass
 
 

@@ -18,7 +18,7 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from time import sleep
@@ -106,11 +106,12 @@ class Office:
         self._subscribers: dict[str, _Audience] = {}
         self._spools: dict[tuple[str, bool], SpoolWriter] = {}
         self._spool_lock = threading.Lock()
-        self._is_ending = self._is_shut = False
+        self._is_shut = False
         self._unwritten: Counter[str] = Counter()
         self._listeners: list[Callable[[], None]] = []
         self._pump = Pump(self.give_up, self._bounce_left)
         self._patience = Patience()
+        self._receipts: Receipts = NO_RECEIPTS
         self._id_prefix = os.urandom(5).hex() + "-"
         self._id_numbers = count(1)
         self._pid = os.getpid()
@@ -174,10 +175,9 @@ class Office:
         ``row`` is where its supervisor reads its counts; ``kind`` makes a
         mailbox of another kind than is usual here.
         """
-        receipts: Receipts = NO_RECEIPTS
-        if row is not None and BOSS not in self._boxes:
-            # Whoever takes stock of its reader has another memory.
-            receipts = ReceiptBook(self._folder, socket_name(name, incarnation, "mail"))
+        if row is not None and BOSS not in self._boxes and self._receipts is NO_RECEIPTS:
+            # Whoever takes stock of this OS process has another memory.
+            self._receipts = ReceiptBook(self._folder, socket_name(name, incarnation, "mail"))
         box = (kind or self._mailbox)(
             name,
             incarnation,
@@ -191,7 +191,7 @@ class Office:
             counts=None if row is None or self.ledgers is None else self.ledgers.row(row),
             rings=self._rings,
             reserve=self._folder.reserve,
-            receipts=receipts,
+            receipts=self._receipts,
         )
         if self._self_pipe is not None:
             box.hear_signals(self._self_pipe)
@@ -204,15 +204,12 @@ class Office:
         """Close a mailbox of this OS process; what it leaves is bounced where asked for."""
         self._patience.remove(box)
         left = box.close()
+        if self._boxes.get(box.name) is box:
+            del self._boxes[box.name]
         self._forget_routes()
         self.unlink(box.name, box.incarnation)
         for message in left:
             self.give_up(message, RecipientGoneError(f"{box.name!r} ended before it read this"))
-        if self._boxes.get(box.name) is box:
-            del self._boxes[box.name]
-            self._forget_routes()
-        if not self._is_ending:
-            box.receipts.close()
 
     def inherit(
         self,
@@ -221,13 +218,14 @@ class Office:
         sockets: tuple[socket.socket, ...],
         *,
         unlinks: bool = True,
+        known: Collection[str] = (),
     ) -> int:
         """Take what a dead reader left in its sockets and rings; return how many letters that were.
 
-        They are bounced where that was asked for, and so is what it had in its memory, which is
-        not counted here. What its boss told it, such as to end, is no letter. From here on the
-        writers are told that it is gone. Without ``sockets`` it is the rings alone. It
-        ``unlinks`` the files, and reads its book of receipts, where nobody else has.
+        They are bounced where that was asked for, but for those whose senders ``known`` says were
+        told. What its boss told it, such as to end, is no letter. From here on the
+        writers are told that it is gone. Without ``sockets`` it is the rings alone. It ``unlinks``
+        the files, where nobody else has.
         """
         left: list[Message] = []
         buffer, reserve = new_buffer(), self._folder.reserve
@@ -250,17 +248,24 @@ class Office:
             self._rings.ending(socket_name(name, incarnation, "mail"), take_stock)
         else:
             take_stock([])
-        known = {message.message_id for message in left}
-        held: list[Message] = []
         if unlinks:
             self.unlink(name, incarnation)
-            # One that it was about to take from a ring may be in its book already.
-            found = noted(self._folder, socket_name(name, incarnation, "mail"))
-            held = [message for message in found if message.message_id not in known]
-            held.sort(key=lambda message: message.time)
-        for message in (*held, *left):
-            self.give_up(message, RecipientGoneError(f"{name!r} died before it read this"))
+        for message in left:
+            if message.message_id not in known:
+                self.give_up(message, RecipientGoneError(f"{name!r} died before it read this"))
         return sum(message.kind != "control" for message in left)
+
+    def read_receipts(self, name: str, incarnation: int) -> set[str]:
+        """Bounce what an OS process that is over had in its memory; return the ids of that.
+
+        It is the one whose first mailbox is ``name``. One that it was about to take from a ring
+        may lie there as well.
+        """
+        held = list(noted(self._folder, socket_name(name, incarnation, "mail")))
+        for message in sorted(held, key=lambda message: message.time):
+            gone = RecipientGoneError(f"{message.recipient!r} died before it read this")
+            self.give_up(message, gone)
+        return {message.message_id for message in held}
 
     def unlink(self, name: str, incarnation: int) -> None:
         """Remove the socket files of a life that is over."""
@@ -269,9 +274,8 @@ class Office:
 
     def shut(self) -> None:
         """Close everything that is open here."""
-        # What bounces do not leave in time stands in the books of receipts, which are left to
+        # What bounces do not leave in time stands in the book of receipts, which is left to
         # whoever takes stock of this OS process.
-        self._is_ending = True
         self._pump.settle()
         for box in list(self._boxes.values()):
             self.close(box)
@@ -500,9 +504,8 @@ class Office:
         try:
             target = self._who_asked(bounce)
             if isinstance(target, Outlet):
-                box = self._boxes.get(message.recipient)
-                if message.receipt and box is not None:
-                    box.receipts.note(message)
+                if message.receipt:
+                    self._receipts.note(message)
                 self._pump.send(target, bounce, encode(bounce))
                 return
             target.deliver(bounce, 0.0)
@@ -512,11 +515,9 @@ class Office:
         self._bounce_left(bounce)
 
     def _bounce_left(self, bounce: Message) -> None:
-        """Strike out the letter of which ``bounce`` tells, wherever it was noted here."""
+        """Strike out the letter of which ``bounce`` tells, where it was noted here."""
         if bounce.in_reply_to is not None:
-            for box in list(self._boxes.values()):
-                if bounce.in_reply_to in box.receipts.places:
-                    box.receipts.strike(bounce.in_reply_to)
+            self._receipts.strike(bounce.in_reply_to)
 
     def publish(self, message: Message) -> None:
         """Hand a publication to every subscriber; a full one drops its oldest."""

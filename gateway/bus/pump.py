@@ -84,7 +84,7 @@ class Pump:
 
     def send(self, outlet: Outlet, message: Message, packed: bytes) -> None:
         """Send now where there is room and nothing older waits, else queue."""
-        if outlet not in self._queues_for(message):
+        if not (self._stopped or outlet in self._queues_for(message)):
             try:
                 if outlet.try_send(message, _lane_of(message), packed):
                     self._has_left(message)
@@ -102,7 +102,11 @@ class Pump:
         """Send as soon as there is room, after what waits already."""
         lost: Message | None
         with self._lock:
-            if self._stopped or (self._settled and message.kind != "bounce"):
+            if message.kind == "bounce":
+                lost, why = None, ""
+                if not self._stopped:
+                    lost, why = self._line_up(outlet, message, packed), "it gave way to a newer one"
+            elif self._settled:
                 lost, why = message, "its writer ends"
                 self._lose(outlet, 1)
             else:
@@ -153,7 +157,7 @@ class Pump:
         with self._lock:
             if self._thread is not None:
                 self._told.wait_for(lambda: not self._bounces, min(timeout, LAST))
-            self._stopped = True
+            self._settled = self._stopped = True
             self._drop(self._waiting)
             self._bounces.clear()
             thread = self._thread

@@ -3,7 +3,8 @@
 What a forked reader has taken out of its sockets and rings, and not handed out yet, lies in its
 memory alone, and is lost where it is killed. Of letters whose writers asked for a **receipt** it
 notes who wrote them, and in which thread, in a file that it maps into its memory, beside its
-sockets. Whoever takes stock of a dead reader (`gateway.bus.office`) finds there whom to tell.
+sockets: one book for all mailboxes of its OS process. Whoever takes stock of a dead reader
+(`gateway.bus.office`) finds there whom to tell.
 
 The file is made for the first such letter, and is as long as the most of them that were held at a
 time: who never gets one has none. Where there is no room for it the letters are read all the same,
@@ -54,9 +55,9 @@ QUIET = 60.0
 
 
 class ReceiptBook:
-    """What the reader of one mailbox holds; ``name`` is that of its socket."""
+    """What the readers of one OS process hold; ``name`` is that of its first mailbox's socket."""
 
-    __slots__ = ("_files", "_is_closed", "_lock", "_said", "places")
+    __slots__ = ("_files", "_lock", "_said", "places")
 
     def __init__(self, folder: Folder, name: str) -> None:
         self.places: dict[str, tuple[_Places, int]] = {}
@@ -64,21 +65,18 @@ class ReceiptBook:
         # A signal's handler may read while its thread is in here.
         self._lock = RLock()
         self._files = [_Places(folder, f"{name}.{kind}", size) for kind, size in PLACES.items()]
-        self._is_closed = False
         self._said = -QUIET
 
-    def note(self, message: Message) -> None:
+    def note(self, message: Message, *, quietly: bool = False) -> None:
         """Note ``message``, which was asked a receipt for; twice is fine.
 
-        For who holds no lock: it may be logged that there is no room.
+        For who holds no lock, unless ``quietly``: it may be logged that there is no room.
         """
         # What is told of it: never what it says.
         stub = encode(replace(message, body=None, body_type="", headers=None))
         id, places = message.message_id, self.places
         try:
             with self._lock:
-                if self._is_closed:
-                    return
                 if id not in places:
                     file = next(each for each in self._files if len(stub) <= each.longest)
                     # No handler gets in between where a place is taken and where it is known.
@@ -87,12 +85,12 @@ class ReceiptBook:
                 file, place = places[id]
                 file.write(place, stub)
         except OSError as error:
-            if monotonic() - self._said >= QUIET:
+            if not quietly and monotonic() - self._said >= QUIET:
                 self._said = monotonic()
                 log.warning(
                     "who asked %r for a receipt is not told should it be killed: %s",
                     message.recipient,
-                    error,
+                    str(error),
                 )
 
     def strike(self, id: str) -> None:
@@ -103,38 +101,33 @@ class ReceiptBook:
                 file, place = found
                 # First: from here on it is not there.
                 file.clear(place)
+                # Nothing of ours is called in between, and so no handler.
                 del self.places[id]
-                file.give_back(place)
-
-    def close(self) -> None:
-        """Remove the files, once everybody was told, and note nothing more; twice is fine."""
-        with self._lock:
-            self._is_closed = True
-            self.places.clear()
-            for file in self._files:
-                file.close()
+                file.free.append(place)
+                file.give_back()
 
 
 class _Places:
     """A file of places of the same size; whoever calls holds its book's lock."""
 
-    __slots__ = ("_folder", "_free", "_memory", "_name", "_short", "_size", "longest")
+    __slots__ = ("_folder", "_memory", "_name", "_short", "_size", "free", "longest")
 
     def __init__(self, folder: Folder, name: str, size: int) -> None:
         self.longest = size - _SIZE.size
         self._folder = folder
         self._name = name
         self._size = size
-        self._free: list[int] = []
+        self.free: list[int] = []
+        """The places that may be taken."""
         self._memory: mmap.mmap | None = None
         self._short: tuple[float, OSError] | None = None
 
     def taken(self) -> Iterator[tuple[_Places, int]]:
         """Return what gives a free place; raise `OSError` where none is to be had."""
-        if not self._free:
+        if not self.free:
             self._lengthen()
         # As C has it, which no handler interrupts.
-        return zip((self,), iter(self._free.pop, None), strict=False)
+        return zip((self,), iter(self.free.pop, None), strict=False)
 
     def write(self, place: int, stub: bytes) -> None:
         """Write ``stub`` into ``place``."""
@@ -149,18 +142,12 @@ class _Places:
         if self._memory is not None:
             _SIZE.pack_into(self._memory, place, 0)
 
-    def give_back(self, place: int) -> None:
-        """Have ``place`` be taken by others."""
-        self._free.append(place)
+    def give_back(self) -> None:
+        """Remove the file where it is long, and nothing stands there."""
         length = 0 if self._memory is None else len(self._memory)
-        if length > KEPT and len(self._free) * self._size >= length:
-            self.close()
-
-    def close(self) -> None:
-        """Remove the file, where there is one."""
-        if self._memory is not None:
+        if length > KEPT and len(self.free) * self._size >= length:
             self._memory = None
-            self._free.clear()
+            self.free.clear()
             self._folder.unlink(self._name)
 
     def _lengthen(self) -> None:
@@ -177,7 +164,7 @@ class _Places:
         if self._memory is None or len(self._memory) < after:
             # Otherwise a signal's handler was faster.
             self._memory = memory
-            self._free.extend(range(after - self._size, before - self._size, -self._size))
+            self.free.extend(range(after - self._size, before - self._size, -self._size))
 
 
 def noted(folder: Folder, name: str) -> Iterator[Message]:
@@ -186,7 +173,7 @@ def noted(folder: Folder, name: str) -> Iterator[Message]:
         try:
             content = folder.take(f"{name}.{kind}")
         except OSError as error:
-            log.error("who asked %s for a receipt is not told that it died: %s", name, error)
+            log.error("who asked %s for a receipt is not told that it died: %s", name, str(error))
             continue
         for place in range(0, len(content) - size + 1, size):
             start = place + _SIZE.size

@@ -345,7 +345,13 @@ class RingReader(Ring):
             self._quiet_since = now
         return self._quiet_since is not None and now - self._quiet_since >= QUIET
 
-    def rest(self, letters: list[Message], counts: Counts, taken: int) -> int:
+    def rest(
+        self,
+        letters: list[Message],
+        counts: Counts,
+        taken: int,
+        receipts: Receipts = NO_RECEIPTS,
+    ) -> int:
         """Take all that is left by a reader that is gone, as `take` does.
 
         That is what was rung for, and what followed.
@@ -353,7 +359,7 @@ class RingReader(Ring):
         self._rung = self._words[_BELLED] - 1
         # By now it is visible, or will never be.
         self._is_left = True
-        return self.take(letters, counts, taken, SLOTS)
+        return self.take(letters, counts, taken, SLOTS, receipts)
 
     @property
     def is_over(self) -> bool:
@@ -426,7 +432,7 @@ class RingReader(Ring):
                 self._looks += 1
                 break
             if message is not None and message.receipt:
-                receipts.note(message)
+                receipts.note(message, quietly=self._is_left)
             tail += 1
             words[_TAIL] = self._tail = tail
             if message is None:

@@ -131,18 +131,18 @@ class Folder:
         Whoever else maps it sees the same. Raises `OSError` where it has no room: later, whoever
         writes there would be killed for that.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o600, dir_fd=self._fd)
-        is_new = os.fstat(fd).st_size == 0
-        try:
-            os.posix_fallocate(fd, 0, size)
-            return mmap.mmap(fd, size)
-        except OSError:
-            if is_new:
-                self.unlink(name)
-            raise
-        finally:
-            os.close(fd)
+        # A file object gives its descriptor back whatever a signal's handler raises.
+        with open(
+            name, "a+b", buffering=0, opener=partial(os.open, mode=0o600, dir_fd=self._fd)
+        ) as file:
+            is_new = os.fstat(file.fileno()).st_size == 0
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+                return mmap.mmap(file.fileno(), size)
+            except OSError:
+                if is_new:
+                    self.unlink(name)
+                raise
 
     def take(self, name: str) -> bytes:
         """Return what the file ``name`` holds, and remove it; nothing where there is none."""

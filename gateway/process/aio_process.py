@@ -63,6 +63,7 @@ from gateway.process.neighbour import Crew, names_in, os_processes_in
 from gateway.process.pending import Home, Pending
 from gateway.process.porters import Porters
 from gateway.process.process import Process
+from gateway.process.stray import end_stray
 from gateway.process.subscription import Subscription
 from gateway.process.tasks import ChildTasks
 from gateway.process.threads import Child
@@ -729,6 +730,7 @@ class AsyncProcess(Process):
         self._due.append(Due(message, due))
 
     def _refused(self, message: Message, error: GatewayError) -> None:
+        end_stray(self._box, error)
         log.info("%s refused %r of %s: %s", self.name, message.subject, message.sender, error)
         self.bounce(message, error)
 

@@ -36,6 +36,7 @@ from gateway.mail.filters import (
 )
 from gateway.mail.message import MAP, UNSOLICITED, Message, bounce_of, is_solicited
 from gateway.process.agenda import Agenda, Alarm
+from gateway.process.stray import end_stray
 from gateway.process.subscription import Subscription
 from gateway.process.whereabouts import handles_letters
 from gateway.process.writer import Writer
@@ -326,6 +327,8 @@ class Correspondent(Writer):
         try:
             callback(message)
         except GatewayError as error:
+            # Of a child of os.fork() it is no answer: its parent gives that.
+            end_stray(self._box, error)
             log.info("%s refused %r of %s: %s", self.name, message.subject, message.sender, error)
             self.bounce(message, error)
 

@@ -19,11 +19,13 @@ from gateway.bus.mailbox import Mailbox
 from gateway.bus.office import Office
 from gateway.errors import RecipientGoneError
 from gateway.mail.filters import Callback, Run, in_turn
+from gateway.mail.message import Message
 from gateway.process.callback_threads import CallbackThreads
 from gateway.process.forked_callback import forked
 from gateway.process.locks import Lock, Locks
 from gateway.process.neighbour import Neighbour
 from gateway.process.signals import SignalCallback, Signals, signal_names
+from gateway.process.stray import end_stray, turn_away
 from gateway.process.threads import ChildThreads
 from gateway.timeout import in_seconds
 
@@ -52,7 +54,7 @@ class Owner(Neighbour):
             make_thread=make_thread,
         )
         self._callback_threads = CallbackThreads(
-            self._child_threads, self._call, receipts=mailbox.receipts
+            self._child_threads, self._call_there, receipts=mailbox.receipts
         )
         self._locks = Locks(make_lock=make_lock, monotonic=self._clock.monotonic)
         self._signals = Signals(name, mailbox)
@@ -156,14 +158,20 @@ class Owner(Neighbour):
         """
         return CallbackThreads(
             self._child_threads,
-            self._call,
+            self._call_there,
             name=name,
             at_once=at_once,
             waiting=waiting,
             receipts=self._box.receipts,
         )
 
+    def _call_there(self, callback: Callback, message: Message) -> None:
+        """Call ``callback`` on a thread, to which no child of `os.fork()` comes back."""
+        self._call(callback, message)
+        turn_away(self._box)
+
     def _child_failed(self, error: BaseException) -> None:
+        end_stray(self._box, error)
         self._child_error = error
         self._box.wake()
 

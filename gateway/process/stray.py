@@ -49,6 +49,12 @@ def _turn_away_all() -> None:
             setattr(box, reads, partial(_end, box.name))
 
 
+def turn_away(box: Mailbox) -> None:
+    """End this OS process where it is a child of who reads ``box``, which has come back there."""
+    if box in _of_parents:
+        _end(box.name)
+
+
 def end_stray(box: Mailbox, raised: BaseException) -> None:
     """End this OS process where it is a child of who reads ``box``, and ``raised`` rose out of it.
 

@@ -13,7 +13,7 @@ The boss's thread is the only user.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gateway.bus.known import Known
 from gateway.bus.ledger import (
@@ -63,22 +63,33 @@ class Accounts:
                 member.hands[mailbox] = pair
         return row
 
-    def close_further(self, member: Member, mailbox: str, *, is_dead: bool = False) -> None:
+    def close_further(
+        self,
+        member: Member,
+        mailbox: str,
+        *,
+        is_dead: bool = False,
+        known: Collection[str] = (),
+    ) -> None:
         """Close the row of a further mailbox, which has been closed, or whose reader ``is_dead``.
 
-        Who closed it removed its files, and may have bound the next of its name since.
+        Who closed it removed its files, and may have bound the next of its name since. Of the
+        letters ``known`` their senders were told.
         """
         row = member.mailboxes.pop(mailbox)
         counts = self._row(row)
         hand = member.hands.pop(mailbox, None)
-        self._inherit(mailbox, member, hand, counts, is_dead=is_dead)
+        self._inherit(mailbox, member, hand, counts, known, is_dead=is_dead)
         member.past = member.past.plus(balance_of_the_dead(counts))
         self._release(row)
 
     def close(self, member: Member) -> None:
         """Close the books of a life that is over, and bounce what it left unread."""
         row, counts = member.row, self._row(member.row)
-        self._inherit(member.spec.name, member, member.sockets, counts)
+        known: Collection[str] = ()
+        if member.spec.mode == "fork":
+            known = self._office.read_receipts(member.spec.name, member.incarnation)
+        self._inherit(member.spec.name, member, member.sockets, counts, known)
         member.sockets = None
         member.past = member.past.plus(balance_of_the_dead(counts))
         member.row = None
@@ -89,7 +100,7 @@ class Accounts:
             member.past = member.past.plus(member.box.statistics())
             member.box = None
         for mailbox in list(member.mailboxes):
-            self.close_further(member, mailbox, is_dead=True)
+            self.close_further(member, mailbox, is_dead=True, known=known)
 
     def _inherit(
         self,
@@ -97,13 +108,14 @@ class Accounts:
         member: Member,
         sockets: Pair | None,
         counts: Counts,
+        known: Collection[str],
         *,
         is_dead: bool = True,
     ) -> None:
         """Count what lies unread in sockets and rings of a mailbox whose reader is gone."""
         if sockets is not None or member.spec.mode == "fork":
             found = self._office.inherit(
-                mailbox, member.incarnation, sockets or (), unlinks=is_dead
+                mailbox, member.incarnation, sockets or (), unlinks=is_dead, known=known
             )
             counts[ACCEPTED] += found
             counts[LOST] += found

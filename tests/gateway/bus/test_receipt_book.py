@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import signal
 import tempfile
@@ -37,6 +38,9 @@ class InterruptedNowError(Exception):
     """What the handler raises."""
 
 
+# A file that was just opened says that nobody closed it.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_handler_that_raises_anywhere_leaves_nothing_behind(folder: Folder, letter: Make) -> None:
     book = ReceiptBook(folder, "worker.1")
     interrupted = 0
@@ -53,6 +57,9 @@ def test_a_handler_that_raises_anywhere_leaves_nothing_behind(folder: Folder, le
             except InterruptedNowError:
                 interrupted += 1
 
+    # What comes of a file that is just being opened is not looked at.
+    book.note(first := letter())
+    book.strike(first.message_id)
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         for number in range(20_000):
@@ -73,6 +80,8 @@ def test_a_handler_that_raises_anywhere_leaves_nothing_behind(folder: Folder, le
     (file,) = folder.path.iterdir()
     assert file.stat().st_size <= 4 * AT_FIRST, "places were forgotten"
     assert list(noted(folder, "worker.1")) == []
+    # What was raised held on to where it was raised.
+    gc.collect()
 
 
 def test_a_file_that_grew_long_is_given_back_when_nothing_is_noted(
@@ -155,18 +164,12 @@ def test_its_file_is_as_long_as_the_most_that_were_held_at_a_time(
     assert len(list(noted(folder, "worker.1"))) == places + 1
 
 
-def test_who_takes_stock_and_who_has_told_everybody_remove_it(folder: Folder, letter: Make) -> None:
+def test_who_takes_stock_removes_it(folder: Folder, letter: Make) -> None:
     book = ReceiptBook(folder, "worker.1")
     book.note(letter())
     book.note(letter("s" * 1000))
     assert len(list(folder.path.iterdir())) == 2
-    book.close()
-    book.close()
-    book.note(letter())
-    assert list(folder.path.iterdir()) == []
-    book = ReceiptBook(folder, "worker.2")
-    book.note(letter())
-    assert len(list(noted(folder, "worker.2"))) == 1
+    assert len(list(noted(folder, "worker.1"))) == 2
     assert list(folder.path.iterdir()) == []
 
 
@@ -195,7 +198,6 @@ def test_where_there_is_no_room_a_warning_says_so_once_a_minute_until_there_is(
     later = letter()
     book.note(later)
     assert ids(list(noted(folder, "worker.1"))) == [later.message_id]
-    book.close()
 
 
 def test_what_is_no_letter_is_left_out_and_told_of(
@@ -210,7 +212,6 @@ def test_what_is_no_letter_is_left_out_and_told_of(
     content += b"cut"
     file.write_bytes(content)
     assert ids(list(noted(folder, "worker.1"))) == ["id-1", "id-3"]
-    book.close()
     assert caplog.messages == ["the book of receipts worker.1 holds what is no letter"]
 
 
@@ -260,16 +261,13 @@ class Held:
         self.box: Mailbox | None = None
         self.was_locked: list[bool] = []
 
-    def note(self, message: Message) -> None:
+    def note(self, message: Message, *, quietly: bool = False) -> None:
         assert self.box is not None
         self.was_locked.append(self.box._lock.locked())
         self.places[message.message_id] = None
 
     def strike(self, id: str) -> None:
         self.places.pop(id, None)
-
-    def close(self) -> None:
-        """Nothing to be removed."""
 
 
 @pytest.mark.parametrize("order", ["fifo", "priority"])

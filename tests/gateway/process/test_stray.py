@@ -10,10 +10,12 @@ import pytest
 PROGRAM = """
 import os, signal, sys
 from gateway import Application, AsyncProcess, Process
+from gateway.errors import RefusedError
 
 class Forking(Process):
     def birth(self):
         self.add_filter(subject="fork", callback=self.on_fork)
+        self.add_filter(subject="thread", callback=self.on_fork, run="thread")
         self.add_filter(subject="count", callback=lambda message: self.reply(message, "here"))
 
     def on_fork(self, message):
@@ -22,6 +24,8 @@ class Forking(Process):
             if message.body == "leaves":
                 print("it leaves")
                 sys.exit(7)
+            if message.body == "refuses":
+                raise RefusedError("the child refuses")
             if message.body == "fails":
                 raise LookupError("in the child")
             if message.body == "asks" and not isinstance(self, AsyncProcess):
@@ -34,8 +38,10 @@ class Forking(Process):
 
 class Main(Process):
     def birth(self):
-        for body in ("comes back", "asks", "leaves", "fails"):
+        for body in ("comes back", "asks", "leaves", "fails", "refuses"):
             print(self.wait_for_reply(self.send("forking", "fork", body), 20.0).body, flush=True)
+        for body in ("comes back", "refuses", "fails"):
+            print(self.wait_for_reply(self.send("forking", "thread", body), 20.0).body, flush=True)
         for _ in range(20):
             self.wait_for_reply(self.send("forking", "count"))
         print("all answered", flush=True)
@@ -59,10 +65,11 @@ def test_a_child_that_comes_back_ends_and_is_named(mode: str) -> None:
         check=False,
     )
     assert run.stdout.splitlines() == [
-        *("1", "1", "it leaves", "7", "1"),
+        *("1", "1", "it leaves", "7", "1", "1"),
+        *("1", "1", "1"),
         *("all answered", "death"),
     ]
     assert run.returncode == 0
     told = [line for line in run.stderr.splitlines() if "has come back into 'forking'" in line]
-    assert len(told) == 2
+    assert len(told) == 3
     assert "LookupError: in the child" in run.stderr

@@ -501,18 +501,20 @@ class Office:
         receipt was asked for it is in its reader's book until then. Raises as `answer` does.
         """
         bounce = bounce_of(message, self.new_id(), self.clock.time(), error)
+        waits = False
         try:
             target = self._who_asked(bounce)
             if isinstance(target, Outlet):
                 if message.receipt:
                     self._receipts.note(message)
-                self._pump.send(target, bounce, encode(bounce))
-                return
-            target.deliver(bounce, 0.0)
-        except BaseException:
-            self._bounce_left(bounce)
-            raise
-        self._bounce_left(bounce)
+                packed, waits = encode(bounce), True
+                self._pump.send(target, bounce, packed)
+            else:
+                target.deliver(bounce, 0.0)
+        finally:
+            # Otherwise the pump tells when.
+            if not waits:
+                self._bounce_left(bounce)
 
     def _bounce_left(self, bounce: Message) -> None:
         """Strike out the letter of which ``bounce`` tells, where it was noted here."""

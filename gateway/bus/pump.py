@@ -102,11 +102,10 @@ class Pump:
         """Send as soon as there is room, after what waits already."""
         lost: Message | None
         with self._lock:
-            if message.kind == "bounce":
-                lost, why = None, ""
-                if not self._stopped:
-                    lost, why = self._line_up(outlet, message, packed), "it gave way to a newer one"
-            elif self._settled:
+            if self._stopped and message.kind == "bounce":
+                # It is left to whoever takes stock of this OS process.
+                return
+            if self._settled and message.kind != "bounce":
                 lost, why = message, "its writer ends"
                 self._lose(outlet, 1)
             else:
@@ -172,15 +171,14 @@ class Pump:
         queues.clear()
 
     def _has_left(self, message: Message) -> None:
+        """Tell of a bounce that nothing more is to be done for it."""
         if message.kind == "bounce":
             self._left(message)
 
     def _fail(self, outlet: Outlet, message: Message) -> None:
-        """Note that ``message`` has nobody any more to go to."""
-        if message.kind == "bounce":
-            # Who was to be told is gone.
-            self._left(message)
-        else:
+        """Note that ``message`` has nobody any more to go to: mail is lost, a bounce is over."""
+        self._has_left(message)
+        if message.kind != "bounce":
             with self._lock:
                 self._lose(outlet, 1)
 

@@ -28,8 +28,9 @@ from time import monotonic
 
 from msgspec.structs import replace
 
+from gateway.bus.shortage import SHORT, short_for
 from gateway.bus.wire import INLINE, Folder
-from gateway.errors import ProtocolError
+from gateway.errors import ProtocolError, reason_of
 from gateway.mail.codec import decode, encode
 from gateway.mail.message import Message
 
@@ -90,7 +91,7 @@ class ReceiptBook:
                 log.warning(
                     "who asked %r for a receipt is not told should it be killed: %s",
                     message.recipient,
-                    str(error),
+                    _what_is_short(error),
                 )
 
     def strike(self, id: str) -> None:
@@ -173,7 +174,11 @@ def noted(folder: Folder, name: str) -> Iterator[Message]:
         try:
             content = folder.take(f"{name}.{kind}")
         except OSError as error:
-            log.error("who asked %s for a receipt is not told that it died: %s", name, str(error))
+            log.error(
+                "who asked %s for a receipt is not told that it died: %s",
+                name,
+                _what_is_short(error),
+            )
             continue
         for place in range(0, len(content) - size + 1, size):
             start = place + _SIZE.size
@@ -183,3 +188,8 @@ def noted(folder: Folder, name: str) -> Iterator[Message]:
                     yield decode(content[start : start + length])
                 except ProtocolError:
                     log.error("the book of receipts %s holds what is no letter", name)
+
+
+def _what_is_short(error: OSError) -> str:
+    known = SHORT.get(error.errno or 0)
+    return reason_of(error if known is None else short_for(known, "the book of receipts"))

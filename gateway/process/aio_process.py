@@ -50,7 +50,7 @@ from msgspec import to_builtins
 
 from gateway.bus.directory import BOSS
 from gateway.bus.spool_terms import SpoolTerms
-from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError, RecipientGoneError
+from gateway.errors import CallTimeoutError, GatewayError, MailboxFullError
 from gateway.mail.address import Address
 from gateway.mail.filters import Callback, Run, in_turn
 from gateway.mail.message import NORMAL, Message
@@ -637,8 +637,7 @@ class AsyncProcess(Process):
     async def _clean(self, timeout: float, asking: int) -> list[str]:
         try:
             self._close_ends()
-            for message in self._callback_threads.close():
-                self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
+            self._send_back_what_waits()
             return await self._join(self._child_threads.children(), timeout, asking)
         finally:
             self._signals.close()

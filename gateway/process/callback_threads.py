@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.bus.lanes import NO_RECEIPTS, Receipts
-from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError
+from gateway.errors import MailboxFullError, RecipientGoneError
 from gateway.mail.filters import Callback
 from gateway.mail.message import Message
 from gateway.process.threads import ChildThreads
@@ -68,15 +68,8 @@ class CallbackThreads:
 
     def _hand_over(self, callback: Callback, message: Message) -> None:
         if message.receipt:
+            # Until it is begun, or its bounce has left.
             self._receipts.note(message)
-        try:
-            self._line_up(callback, message)
-        except GatewayError:
-            # It is sent back.
-            self._receipts.strike(message.message_id)
-            raise
-
-    def _line_up(self, callback: Callback, message: Message) -> None:
         with self._lock:
             if self._closed:
                 raise RecipientGoneError("its process ended before a thread was free for it")

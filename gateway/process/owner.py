@@ -165,6 +165,11 @@ class Owner(Neighbour):
             receipts=self._box.receipts,
         )
 
+    def _send_back_what_waits(self) -> None:
+        """Begin no callback on a thread any more, and bounce what waited for one."""
+        for message in self._callback_threads.close():
+            self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
+
     def _call_there(self, callback: Callback, message: Message) -> None:
         """Call ``callback`` on a thread, to which no child of `os.fork()` comes back."""
         self._call(callback, message)
@@ -326,8 +331,7 @@ class Owner(Neighbour):
         timeout = in_seconds(timeout)
         try:
             self._close_ends()
-            for message in self._callback_threads.close():
-                self.bounce(message, RecipientGoneError(f"{self.name!r} ended before it answered"))
+            self._send_back_what_waits()
             return self.join_child_threads(timeout)
         finally:
             self._signals.close()

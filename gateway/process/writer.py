@@ -234,6 +234,8 @@ class Writer:
             self._mail_counts["refused"] += 1
         self._count_as_bounced(message)
         if message.kind not in ("letter", "control") or not is_solicited(message):
+            # Nobody is told of it, now or later.
+            self._box.receipts.strike(message.message_id)
             return
         try:
             # Whoever reads no answers holds up nobody here.

@@ -296,4 +296,3 @@ class Desk:
         for pool in self._catalogue.pools():
             for message in pool.close():
                 self._answers.fail(message, ended)
-                self._process._box.receipts.strike(message.message_id)

@@ -193,7 +193,8 @@ def test_where_there_is_no_room_a_warning_says_so_once_a_minute_until_there_is(
     assert list(folder.path.iterdir()) == []
     assert told == (
         "who asked 'worker' for a receipt is not told should it be killed:"
-        " [Errno 28] No space left on device"
+        " no room is left for the book of receipts:"
+        " free some (df -h and df -i show where there is none)"
     )
     later = letter()
     book.note(later)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from math import inf, nan
 from time import monotonic
 from typing import Any
@@ -143,20 +144,26 @@ def test_it_is_refused_on_a_loop(timeout: Any) -> None:
     assert said == ["hello", "all refused"]
 
 
+def words_that_wait(process: Process, timeout: Any) -> list[Callable[[], object]]:
+    """Return calls that every mode has; on a loop what they return is to be awaited."""
+    return [
+        lambda: process.start_process("echo", timeout=timeout),
+        lambda: process.stop_process("echo", timeout=timeout),
+        lambda: process.restart_process("echo", timeout=timeout),
+        lambda: process.poison_pill("echo", timeout=timeout),
+        lambda: process.subscribe("a", print, timeout=timeout),
+        lambda: process.set_log_level("", timeout=timeout),
+        lambda: process.process_names(timeout=timeout),
+        lambda: process.active_subprocesses(timeout=timeout),
+        lambda: process.join_child_threads(timeout),
+        lambda: process.cleanup(timeout),
+    ]
+
+
 @pytest.mark.parametrize("timeout", NO_TIMEOUT)
 def test_on_a_loop_it_is_refused_before_anything_is_awaited(timeout: Any) -> None:
     async def scene(actor: AsyncProcess) -> None:
-        for call in (
-            lambda: actor.start_process("echo", timeout=timeout),
-            lambda: actor.stop_process("echo", timeout=timeout),
-            lambda: actor.restart_process("echo", timeout=timeout),
-            lambda: actor.poison_pill("echo", timeout=timeout),
-            lambda: actor.subscribe("a", print, timeout=timeout),
-            lambda: actor.set_log_level("", timeout=timeout),
-            lambda: actor.process_names(timeout=timeout),
-            lambda: actor.active_subprocesses(timeout=timeout),
-            lambda: actor.join_child_threads(timeout),
-        ):
+        for call in words_that_wait(actor, timeout):
             with pytest.raises((TypeError, ValueError), match="a timeout is a number of seconds"):
                 call()
 
@@ -176,16 +183,8 @@ def test_it_is_refused_before_anything_is_done(timeout: Any) -> None:
         main._tell_boss = told  # type: ignore[method-assign]
         main.add_locks("arm")
         for call in (
-            lambda: main.start_process("echo", timeout=timeout),
-            lambda: main.stop_process("echo", timeout=timeout),
-            lambda: main.restart_process("echo", timeout=timeout),
-            lambda: main.poison_pill("echo", timeout=timeout),
+            *words_that_wait(main, timeout),
             lambda: main.open_mailbox("tap", timeout=timeout),
-            lambda: main.subscribe("a", print, timeout=timeout),
-            lambda: main.set_log_level("", timeout=timeout),
-            lambda: main.process_names(timeout=timeout),
-            lambda: main.join_child_threads(timeout),
-            lambda: main.cleanup(timeout),
             lambda: main.get_locks("arm", timeout=timeout).__enter__(),
             lambda: main.mailman(timeout),
         ):

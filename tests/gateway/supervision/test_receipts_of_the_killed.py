@@ -230,6 +230,12 @@ def test_killed_at_any_moment_of_a_flood_it_leaves_no_more_than_one_letter_in_do
     assert play_in(build, scene)[0] == 0
 
 
+def told_by(main: Process) -> list[int]:
+    """Return how often whoever is called asking was told of each letter that bounced."""
+    found: list[int] = main.wait_for_reply(main.send("asking", "told")).body
+    return found
+
+
 class Asking(Process):
     """Writes to the reader, and counts what bounces."""
 
@@ -287,12 +293,8 @@ def test_a_writer_in_another_os_process_is_told_of_more_than_its_socket_holds(
         os.kill(pid, signal.SIGKILL)
         assert pid_of(main, "reader") != pid
 
-        def told() -> list[int]:
-            found: list[int] = main.wait_for_reply(main.send("asking", "told")).body
-            return found
-
-        assert until(lambda: sum(told()) >= sent - 21, PATIENCE)
-        assert told() == [1] * (sent - 21)
+        assert until(lambda: sum(told_by(main)) >= sent - 21, PATIENCE)
+        assert told_by(main) == [1] * (sent - 21)
         assert sent > 21
 
     assert play_in(build, scene)[0] == 0
@@ -371,13 +373,9 @@ def test_bounces_that_wait_as_its_os_process_ends_come_once(
         many = main.wait_for_reply(main.send("asking", "flood", body), PATIENCE).body
         assert pid_of(main, "reader") != pid
 
-        def told() -> list[int]:
-            found: list[int] = main.wait_for_reply(main.send("asking", "told")).body
-            return found
-
-        assert until(lambda: len(told()) >= many, PATIENCE)
+        assert until(lambda: len(told_by(main)) >= many, PATIENCE)
         # One at the most was just being bounced.
-        assert sum(told()) <= many + (how == "killed")
+        assert sum(told_by(main)) <= many + (how == "killed")
 
     assert play_in(build, scene)[0] == 0
 

@@ -68,6 +68,7 @@ from gateway.supervision.order import waves
 from gateway.supervision.order_desk import OrderDesk
 from gateway.supervision.program import Program
 from gateway.supervision.recruit import data_of, spec_of, usual_restart
+from gateway.supervision.rehearsal import rehearse
 from gateway.supervision.restart import RestartPolicy
 from gateway.supervision.robust_locks import RobustLocks
 from gateway.supervision.simulation import Outcome, Simulation
@@ -508,6 +509,9 @@ class Application:
         if any(spec.spools for spec in self._specs.values()):
             # SQLite, which few need: here it is loaded once for all that are forked.
             import_module("gateway.bus.spool")
+        if any(spec.mode == "fork" for spec in self._specs.values()):
+            with folder.explained():
+                rehearse(folder.bus, self._clock)
         # What was built stays: the collector need not look at it again, here or in a fork.
         gc.collect()
         gc.freeze()

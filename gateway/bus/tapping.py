@@ -59,12 +59,9 @@ class Tap(msgspec.Struct, frozen=True):
 def follow(office: Office) -> None:
     """Tap the mail of ``office``, or no longer, as its newest book says; after each update."""
     book = office.book
-    data = book.notices.get(NOTICE, {})
-    taps = {
-        id: tap
-        for id, tap in msgspec.convert(data, dict[str, Tap]).items()
-        if tap.mailbox in book.incarnations
-    }
+    found = book.notices.get(NOTICE)
+    noticed = {} if found is None else msgspec.convert(found, dict[str, Tap])
+    taps = {id: tap for id, tap in noticed.items() if tap.mailbox in book.incarnations}
     if isinstance(office, TappedOffice):
         office.tapping.set(taps)
         if not taps:

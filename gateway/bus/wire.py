@@ -95,12 +95,10 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
+        self._fd = _opened(path)
         self.path = path
         self.parcels = Parcels()
         """The large bodies of whoever writes to the sockets here."""
-        self._fd = os.open(path, os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC)
         self.reserve = Reserve()
         """A descriptor for whoever reads the sockets here."""
         self.reserve.keep()
@@ -377,6 +375,22 @@ class Outlet:
                 else:
                     self._mail = used
         return used
+
+
+def _opened(path: Path) -> int:
+    """Return a descriptor of the folder ``path``, which is made where it is not there."""
+    flags = os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, flags)
+    try:
+        os.fchmod(descriptor, 0o700)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def pack(message: Message) -> bytes:

@@ -116,9 +116,17 @@ class Pending(Coroutine[Any, Any, T]):
             future.cancel()
             raise
 
-    def __bool__(self) -> bool:  # noqa: PLE0304 - it only ever raises
-        """Refuse to be taken for an answer."""
-        self._refuse()
+    def __bool__(self) -> bool:
+        """Refuse to be taken for an answer; True where a task has it.
+
+        To show a task, asyncio asks whether it still has a coroutine (from Python 3.13 on).
+        """
+        if self._begun is None and not self._has_a_task():
+            self._refuse()
+        return True
+
+    def _has_a_task(self) -> bool:
+        return any(task.get_coro() is self for task in asyncio.all_tasks(self._home.loop))
 
     if not TYPE_CHECKING:
 

@@ -51,6 +51,8 @@ PACKET = 64 * 1024
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
+# Once: what is looked up in a child is made there.
+_prctl = _libc.prctl
 
 
 def is_errand(name: str) -> bool:
@@ -225,7 +227,7 @@ def _be_child(name: str, run: Callable[[], int], server: int) -> None:
     status = 1
     try:
         # Should the server be killed nobody would be left to end this child.
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != server:
             os._exit(1)
         status = run()

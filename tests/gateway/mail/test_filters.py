@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.mail.filters import CACHED, FilterTable
@@ -179,6 +180,21 @@ def test_the_table_agrees_with_a_naive_one_however_often_it_is_asked(
         }
         hits = [id for id, fallthrough in matching.items() if not fallthrough]
         assert ids(table, message) == (hits or list(matching))
+
+
+WORDS = st.text(st.sampled_from("aZ9_- /:é\n.$^|"), max_size=3)
+
+
+@given(word=WORDS, written=WORDS, more=st.sampled_from(["", "\n", "\n\n", "a", "$"]))
+@example(word="", written="", more="\n")
+def test_a_pattern_for_one_word_finds_what_the_expression_would(
+    word: str, written: str, more: str
+) -> None:
+    table = FilterTable()
+    table.add(nothing, id="found", subject=f"^{word}$")
+    for subject in (written + more, word + more):
+        found = re.search(f"^{word}$", subject) is not None
+        assert ids(table, letter(subject)) == ["found"] * found
 
 
 def test_what_is_remembered_of_letters_is_bounded() -> None:

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Meta
 
 from gateway.errors import RefusedError
-from gateway.mail.signature import Command, Unit, command, commands_of
+from gateway.mail.signature import Command, Unit, command, commands_of, marked_in
 
 Speed = Annotated[int, Meta(ge=-500, le=500), Unit("mm/s")]
 
@@ -52,6 +52,27 @@ SPEED = {"type": "int", "unit": "mm/s", "minimum": -500, "maximum": 500}
 def test_only_marked_methods_are_commands_and_they_are_inherited() -> None:
     assert set(COMMANDS) == {"drive", "beep", "lamp"}
     assert set(commands_of(Rover)) == {"drive", "beep", "lamp", "dig"}
+
+
+def test_a_command_without_an_instance_is_one_and_an_override_has_to_be_marked_again() -> None:
+    class Tool:
+        @staticmethod
+        @command
+        def twice(number: int) -> int:
+            return 2 * number
+
+        @classmethod
+        @command
+        def name(cls) -> str:
+            return cls.__name__
+
+        @command
+        def grip(self) -> None: ...
+
+    class Open(Tool):
+        def grip(self) -> None: ...
+
+    assert (marked_in(Tool), marked_in(Open)) == (["grip", "twice"], ["twice"])
 
 
 def test_the_description_holds_types_units_and_what_is_required() -> None:

@@ -170,12 +170,15 @@ def test_a_task_is_made_of_what_is_to_be_awaited() -> None:
         actor.add_child_task("names", actor.process_names())
         async with asyncio.TaskGroup() as group:
             other = group.create_task(actor.light_sleep(0.001))
+            # From Python 3.13 on that asks whether there is a coroutine.
+            before = repr(other)
             await asyncio.sleep(0)
             told = repr(other), [frame.f_code.co_name for frame in other.get_stack()]
-        return [await task, await other, *told]
+        return [await task, await other, before, *told]
 
-    names, rested, told, frames = play_on_loop(scene)
+    names, rested, before, told, frames = play_on_loop(scene)
     assert (names, rested) == (["actor", "main"], True)
+    assert "Pending" in before
     assert "Pending" in told
     assert frames == ["_sleep"]
 

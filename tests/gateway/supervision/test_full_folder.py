@@ -66,6 +66,26 @@ def test_a_start_says_what_to_do_and_leaves_nothing(start: Any, inodes: int) -> 
     assert "ResourceWarning" not in program.complaints()
 
 
+@pytest.mark.parametrize("inodes", range(4, 8))
+def test_a_start_of_who_forks_says_it_too(start: Any, inodes: int) -> None:
+    program = start(f"""{TINY}
+    mount_tiny({inodes})
+    application = Application(main=Loud, sockets=SOCKETS)
+    application.add_process("forked", Loud, mode="fork")
+    try:
+        say("status", application.run())
+    except ConfigError as error:
+        say("refused", error)
+    import gc
+    gc.collect()
+    say("left", os.listdir(SOCKETS + "/bus"))
+    """)
+    assert program.end() == 0, program.complaints()
+    assert "No space left on device; free room there (df -i shows" in program.said[0]
+    assert program.said[1] == "left []"
+    assert "ResourceWarning" not in program.complaints()
+
+
 def test_a_gateway_that_runs_goes_on_and_who_ended_comes_back_with_the_room(start: Any) -> None:
     program = start(f"""{TINY}
     mount_tiny(40)

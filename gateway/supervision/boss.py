@@ -398,7 +398,11 @@ class Boss:
         Who subscribes comes last, so that what was retained before is in the
         snapshot.
         """
-        self._hear_all(self._box.collect())
+        letters = self._box.collect()
+        if letters:
+            # Whatever waits in `get` for this goes on, and does what they asked for.
+            self._box.interrupt()
+        self._hear_all(letters)
 
     def _hear_all(self, letters: Iterable[Message]) -> None:
         """Hear ``letters``; who subscribes comes after the rest.

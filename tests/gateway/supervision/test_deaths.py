@@ -72,6 +72,34 @@ def test_who_waits_for_a_killed_process_gets_a_typed_error_and_its_successor_ans
     assert program.said.count("death worker") == 1, "the first life was killed"
 
 
+def test_an_order_heard_beside_a_death_that_is_over_is_carried_out_at_once(start: Any) -> None:
+    program = start("""
+        class Main(Process):
+            def life(self):
+                boss, ordered = self.application._boss, []
+                usual = boss._deaths.begun
+                heard = threading.Event()
+                def late(pids):
+                    # Between the moment when the boss looks at its letters and this one.
+                    ordered.append(self._tell_boss("start", "worker"))
+                    usual(pids)
+                    heard.set()
+                boss._deaths.begun = late
+                # As where its pidfd was quicker: nobody is left of whom it tells.
+                os.eventfd_write(boss._death_watch.fileno(), 1)
+                heard.wait()
+                self._box.wait_for(ordered[0], 15.0)
+                say("started")
+                self.die()
+        class App(Application):
+            def build(self):
+                self.add_process("worker", Process, autostart=False)
+        sys.exit(App(main=Main, sockets=SOCKETS).run())
+        """)
+    assert program.end() == 0, program.complaints()
+    assert program.said == ["started"]
+
+
 WAITING = dedent("""
     class Worker(Process):
         def birth(self):

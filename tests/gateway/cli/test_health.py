@@ -20,6 +20,7 @@ from gateway.cli import health
 from gateway.cli.main import main
 from gateway.client import Client, Publication
 from gateway.errors import AddressError, CallTimeoutError, RecipientGoneError, RefusedError
+from tests.lab.os_processes import until
 
 ROOT = Path(__file__).parents[3]
 DEADLINE = 30.0
@@ -62,10 +63,13 @@ def door(
 
 
 def test_it_prints_a_page(door: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["health", "--socket", str(door)]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("lab: ")
-    assert "unix_socket  connected" in said
+    def page() -> str:
+        assert main(["health", "--socket", str(door)]) == 0
+        return capsys.readouterr().out
+
+    assert page().startswith("lab: ")
+    # It listens before it has said so to everybody.
+    assert until(lambda: "unix_socket  connected" in page(), DEADLINE)
 
 
 def test_it_prints_json(door: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 `UdevRoom` makes a sysfs out of recordings (umockdev's format) and runs the machine's own
 udev on it in a mount and network namespace: nothing of the machine's /sys, /dev, /run
-or /etc is touched, and no event of another test's is heard. `test` lets ``udevadm
+or /etc is touched, and no other test is disturbed. `test` lets ``udevadm
 test`` apply all rules to one device and returns what has become of it; `Daemon` is the
 real systemd-udevd, to which the kernel's own events come.
 
@@ -41,6 +41,8 @@ class Outcome:
     links: list[str]
     mode: int
     group: str
+    is_settled: bool
+    """Whether udev was done with the device after these links were there, and before the rest."""
 
     @property
     def complaints(self) -> list[str]:
@@ -156,11 +158,14 @@ class Daemon:
         return _outcome(self._say(node))
 
     def wait_for(self, node: str, *, link: str, there: bool = True) -> Outcome:
-        """Return what has become of ``node`` as soon as ``link`` is among its names, or not."""
+        """Return what has become of ``node`` once ``link`` is among its names, or not.
+
+        The links come before other things that udev does about a device: it waits for those.
+        """
         deadline = time.monotonic() + DEADLINE
         while True:
             outcome = self.look(node)
-            if (link in outcome.links) is there:
+            if outcome.is_settled and (link in outcome.links) is there:
                 return outcome
             assert time.monotonic() < deadline, outcome
 

@@ -60,7 +60,7 @@ def tested(path: str, action: str, numbers: dict[str, tuple[int, int]]) -> dict[
     assert done.returncode == 0, done.stderr
     properties = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     node = properties.get("DEVNAME", "")
-    return {**state_of(node), "log": done.stderr, "properties": properties}
+    return {"is_settled": True, **state_of(node), "log": done.stderr, "properties": properties}
 
 
 def serve(numbers: dict[str, tuple[int, int]], uevents: dict[str, int]) -> None:
@@ -86,10 +86,15 @@ def serve(numbers: dict[str, tuple[int, int]], uevents: dict[str, int]) -> None:
             elif node in numbers:
                 time.sleep(0.02)
                 major, minor = numbers[node]
+                # In this order: what is read of a device once its link is there and udevd has
+                # nothing left to do is all there.
+                links, is_settled = links_of(node), not os.path.exists("/run/udev/queue")
                 state = {
                     **state_of(node),
-                    "log": Path("/run/udevd.log").read_text(),
+                    "links": links,
+                    "is_settled": is_settled,
                     "properties": database(major, minor),
+                    "log": Path("/run/udevd.log").read_text(),
                 }
             print(json.dumps(state), flush=True)
     finally:
@@ -111,16 +116,20 @@ def state_of(node: str) -> dict[str, object]:
     if not node:
         return {"links": [], "mode": 0, "group": ""}
     about = os.stat(node)
-    links = [
-        str(path)
-        for path in Path("/dev").rglob("*")
-        if path.is_symlink() and os.path.realpath(path) == node
-    ]
     return {
-        "links": sorted(link for link in links if not link.startswith("/dev/char/")),
+        "links": links_of(node),
         "mode": stat.S_IMODE(about.st_mode),
         "group": grp.getgrgid(about.st_gid).gr_name,
     }
+
+
+def links_of(node: str) -> list[str]:
+    links = (
+        str(path)
+        for path in Path("/dev").rglob("*")
+        if path.is_symlink() and os.path.realpath(path) == node
+    )
+    return sorted(link for link in links if not link.startswith("/dev/char/"))
 
 
 if __name__ == "__main__":

@@ -127,10 +127,7 @@ class ReplyWaits(Intake):
             raise RecipientGoneError(call.gone)
         if self.closed:
             raise RecipientGoneError(f"{self.name!r} itself was closed")
-        asked = call.message
-        raise CallTimeoutError(
-            f"{asked.recipient!r} did not answer {asked.subject!r} within {timeout:.3g} s"
-        )
+        raise CallTimeoutError(_unanswered(call.message, timeout))
 
     def fail_calls(self, name: str, incarnation: int) -> bool:
         """End every wait for a reply of ``name``'s life ``incarnation``: it died.
@@ -240,3 +237,11 @@ class ReplyWaits(Intake):
         """Forget a call; a reply that comes later is dropped."""
         with self._lock:
             self._lanes.close_call(call.message.message_id)
+
+
+def _unanswered(asked: Message, timeout: float) -> str:
+    who, what, within = repr(asked.recipient), repr(asked.subject), f"within {timeout:.3g} s"
+    if asked.kind == "control" and isinstance(asked.body, str):
+        # The boss is well; whoever the order is about takes its time.
+        return f"{who} has not carried out {what} of {asked.body!r} {within}; the order stands"
+    return f"{who} did not answer {what} {within}"

@@ -40,7 +40,7 @@ def test_one_that_timed_out_is_open_no_more(what: str) -> None:
 
     def scene(main: Process) -> None:
         try:
-            with pytest.raises(CallTimeoutError):
+            with pytest.raises(CallTimeoutError, match=r"of 'unborn' within 0\.01 s; the order"):
                 ASKED[what](main)
             assert main.application.statistics()["orders_open"] == 0
         finally:

@@ -212,7 +212,7 @@ class Session:
         deadline = now + timeout
         if deadline > self.deadline:
             deadline = self.deadline
-        wake = self.wake
+        wake, was_last_look = self.wake, False
         while True:
             answer, until = None, wake
             if deadline < until:
@@ -225,6 +225,13 @@ class Session:
             if answer is not None:
                 return answer
             now = monotonic()
+            if now < until:
+                continue
+            if not was_last_look:
+                # This thread may have been held up: what lies unread is not late.
+                was_last_look = True
+                continue
+            was_last_look = False
             if now >= wake:
                 # `self.wake` stays in the past: a ping is written after this.
                 wake = self._judge_silence(now).wake
@@ -253,23 +260,28 @@ class Session:
         written = [self._framed(request) for request in requests]
         if self._given_up:
             self._settle()
-        now, wake, deadline = self._monotonic(), self.wake, -inf
+        now, wake, deadline, was_last_look = self._monotonic(), self.wake, -inf, False
         try:
             while not pipeline.is_done:
                 for number in pipeline.to_write():
                     self.link.write(written[number])
                     deadline = min(now + timeout, self.deadline)
-                for frame in self.wait(min(deadline, wake) - now):
+                until = min(deadline, wake)
+                for frame in self.wait(until - now):
                     if pipeline.take(frame):
                         deadline = inf  # somebody is there: the time begins anew, below
                     elif not self.is_claimed(frame):
                         self.keep(frame)
                 now = self._monotonic()
-                if now >= wake:
-                    wake = self._judge_silence(now).wake
                 if deadline == inf:
                     deadline = min(now + timeout, self.deadline)
-                elif now >= deadline:
+                elif now >= until and not was_last_look:
+                    was_last_look = True
+                    continue
+                was_last_look = False
+                if now >= wake:
+                    wake = self._judge_silence(now).wake
+                if now >= deadline:
                     raise CallTimeoutError(
                         f"no answer to {pipeline.waiting[0][:40]!r} within {timeout:g} s"
                     )
@@ -281,20 +293,20 @@ class Session:
     def pause(self, until: float) -> None:
         """Let time pass until ``until``, keeping the frames that come."""
         while (left := until - self._monotonic()) > 0:
-            for frame in self.wait(left):
-                if not self.is_claimed(frame):
-                    self.keep(frame)
+            self._take_in(left)
+
+    def _take_in(self, seconds: float) -> None:
+        """Keep what comes, waiting for ``seconds`` at most."""
+        for frame in self.wait(seconds):
+            if not self.is_claimed(frame):
+                self.keep(frame)
 
     def _settle(self) -> None:
         """Before a question: what has come by now answers an earlier one, if any."""
         self._overdue.forget(self._monotonic())
-        for frame in self.wait(0.0):
-            if not self.is_claimed(frame):
-                self.keep(frame)
+        self._take_in(0.0)
         while (left := self._quarantined_until() - self._monotonic()) > 0:
-            for frame in self.wait(left):
-                if not self.is_claimed(frame):
-                    self.keep(frame)
+            self._take_in(left)
 
     def _quarantined_until(self) -> float:
         return min(self._overdue.quarantined_until, self.deadline)
@@ -348,7 +360,11 @@ class Session:
         self.next_tick = -inf
 
     def beat(self, now: float) -> None:
-        """Tell the house of silence and write a ping that is due; call it at `wake`."""
+        """Tell the house of silence and write a ping that is due; call it at `wake`.
+
+        What lies unread is no silence: a command may have held this thread up.
+        """
+        self._take_in(0.0)
         due = self._judge_silence(now)
         self.wake = due.wake
         if due.ping and self._heartbeat is not None and self._heartbeat.ping is not None:

@@ -8,7 +8,7 @@ What is no coroutine runs as in every mode, on threads where there are workers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from inspect import isasyncgen, iscoroutine
 from typing import Any
@@ -38,6 +38,7 @@ class AsyncDesk(Desk):
         super().__init__(process)
         self._pools: dict[str, TaskPool] = {}
         self._tasks: dict[str, asyncio.Future[Any]] = {}
+        self._unbegun: dict[str, Coroutine[Any, Any, Any]] = {}
 
     def _stream_desk(self) -> StreamDesk:
         process = self._asyncio
@@ -70,6 +71,8 @@ class AsyncDesk(Desk):
         if isasyncgen(result):
             self._streams.open(LoopStream(self._asyncio, message, result, pool))
             return
+        if iscoroutine(result):
+            self._unbegun[message.message_id] = result
         work = partial(self._answer_when_done, result, message)
         if pool is None:
             self._asyncio.await_later(message, work())
@@ -86,10 +89,12 @@ class AsyncDesk(Desk):
         """Say why ``result`` was not begun."""
         if iscoroutine(result):
             result.close()
+        self._unbegun.pop(message.message_id, None)
         self._in_hand.end(message)
         self._answers.fail(message, error)
 
     async def _answer_when_done(self, result: Any, message: Message) -> None:
+        self._unbegun.pop(message.message_id, None)
         try:
             self._in_hand.refuse_unwanted(message, self._asyncio._clock.monotonic())
         except GatewayError as error:
@@ -133,6 +138,10 @@ class AsyncDesk(Desk):
         super().close()
         for pool in self._pools.values():
             pool.close()
+        # Their tasks end before they have begun.
+        for result in self._unbegun.values():
+            result.close()
+        self._unbegun.clear()
 
     def _taken_back(self, id: str) -> None:
         super()._taken_back(id)

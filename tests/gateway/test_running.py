@@ -19,6 +19,7 @@ from gateway.errors import ConfigError
 from gateway.process.context import Context
 from gateway.process.process import Process
 from gateway.process.stepper import AT_ONCE, Stepper
+from tests.lab.os_processes import until
 
 PATIENCE = 20.0
 
@@ -207,8 +208,10 @@ def test_a_window_that_is_not_used_is_not_stuck_and_one_that_hangs_is(house: Hou
         told = process.wait_for_reply(process.send("boss", "ps")).body
         assert [each["stuck"] for each in told if each["name"] == "main"] == [False]
         process.send("main", "news", "and nobody steps")
-        # The window hangs for so long; then its loop goes on.
-        process.light_sleep(0.7)
+        # The window hangs until that is found; then its loop goes on.
+        boss: Any = house._boss
+        found = boss._heartbeats.stuck
+        assert until(lambda: boss._heartbeats.stuck > found, PATIENCE)
         turn(main, lambda: asked)
         assert asked[0] == "report"
 

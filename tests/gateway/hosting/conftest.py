@@ -20,6 +20,7 @@ from gateway.hosting.driver_thread import DriverThread
 from gateway.mail.message import Message
 from gateway.testing.fake_link import FakeLink, FakeOpener, answering
 from gateway.testing.fake_outside import FakeOutside
+from tests.lab.os_processes import until
 
 FRAMING = CheckedLine(limit=64)
 ANSWERS = {b"ID": b"ID 1.0", b"LED": b"LED ok", b"P": b"P"}
@@ -187,6 +188,8 @@ class Rig:
 
     def count_turns(self) -> Callable[[], int]:
         """Count from now on how often the thread wakes up."""
+        # Only once it sleeps: after what it has told last it looks round before it does.
+        assert until(lambda: self.thread.progress()[0], 10.0)
         get, turns = self.mailbox.get, itertools.count()
 
         def counted(timeout: float | None = 0.0) -> Message | None:
@@ -197,7 +200,7 @@ class Rig:
         return lambda: next(turns)
 
     def cause(self) -> str:
-        return str(self.outside.retained["devices/board/state"]["cause"])
+        return str(self.outside.retained.get("devices/board/state", {}).get("cause", ""))
 
 
 MakeRig = Callable[..., Rig]

@@ -140,7 +140,7 @@ def test_a_pull_that_only_udev_tells_of_ends_the_link(rig) -> None:
     unplug(rig, device)
     rig.outside.wait_state("board", "absent")
     assert rig.cause() == "it was unplugged"
-    assert rig.outside.retained[CLAIM] is None
+    rig.outside.wait_for(lambda: rig.outside.retained[CLAIM] is None)
     rig.link.wait_closed()
     assert rig.berth.left == 1
     assert rig.thread.statistics().losses == 1

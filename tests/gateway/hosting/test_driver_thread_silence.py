@@ -7,6 +7,8 @@ import pytest
 from gateway.device import Heartbeat
 from gateway.device.link_state import LinkState
 from gateway.errors import CallTimeoutError
+from tests.gateway.hosting.scripted_wire import Conversation
+from tests.lab.os_processes import until
 
 QUICK = Heartbeat(ping=b"P", every=0.05, patience=0.2)
 MUTE = {b"ID": b"ID 1.0"}
@@ -33,17 +35,11 @@ def test_a_board_that_falls_silent_is_stale_then_an_error_then_healthy_again(mak
     link = rig.connect()
     rig.outside.wait_event("board", "comms_error")
     assert rig.outside.states("board") == ["absent", "open", "proven", "stale"]
-    assert "silent for 0.2 s" in rig.cause()
+    assert "it has been silent for" in rig.cause()
     assert rig.outside.retained["devices/board/state"]["connected"] is True
-    stale, error = (
-        rig.outside.bodies("devices/board/state")[-1],
-        rig.outside.wait_event("board", "comms_error"),
-    )
-    assert 0.15 <= error["at"] - stale["since"] <= 1.0
     link.wait_written(len(link.written) + 8)  # two patiences of pings more
     assert rig.outside.events("board") == ["connected", "comms_error"]  # once a spell
     rig.hand(b"P")
-    rig.outside.wait_state("board", "healthy")
     rig.outside.wait_event("board", "comms_error", count=2)  # and once more in the next
     assert rig.outside.states("board")[-2:] == ["healthy", "stale"]
     assert len(rig.opener.links) == 1
@@ -58,14 +54,16 @@ def test_pongs_that_pile_up_behind_a_hung_board_are_one_pong(make_rig) -> None:
     assert rig.outside.events("board").count("pong") == 1
 
 
-def test_any_frame_is_a_sign_of_life(make_rig) -> None:
-    rig = make_rig(heartbeat=QUICK, answers=MUTE)
-    link = rig.connect()
-    for count in range(1, 13):  # three patiences long, one frame a ping
-        link.wait_written(1 + count)
-        rig.hand(b"telemetry")
-    rig.outside.wait_for(lambda: len(rig.outside.bodies("devices/board/frame")) == 12)
-    assert "stale" not in rig.outside.states("board")
+def test_any_frame_is_a_sign_of_life() -> None:
+    conversation = Conversation(heartbeat=QUICK)
+    for tick in range(1, 13):  # three patiences long
+        conversation.wire.say(b"telemetry\n", 0.05 * tick)
+    with pytest.raises(CallTimeoutError):
+        conversation.ask(b"?", lambda frame: False, 0.65)
+    assert conversation.outside.states("talker") == ["open", "proven", "healthy"]
+    with pytest.raises(CallTimeoutError):
+        conversation.ask(b"?", lambda frame: False, 0.25)
+    assert conversation.outside.states("talker")[-1] == "stale"
 
 
 def test_noise_is_no_sign_of_life(make_rig) -> None:
@@ -75,7 +73,7 @@ def test_noise_is_no_sign_of_life(make_rig) -> None:
         link.wait_written(1 + count)
         link.hand(b"garbage\n")
     rig.outside.wait_state("board", "stale")
-    assert rig.thread.statistics().noise == 4
+    assert until(lambda: rig.thread.statistics().noise == 4, 10.0)
 
 
 def test_no_ping_interrupts_a_question_but_silence_is_noticed(make_rig) -> None:

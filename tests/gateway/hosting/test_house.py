@@ -148,7 +148,7 @@ class Scene:
         self.landlord.wait_for(lambda: self.landlord.retained[f"devices/{name}/claim"] is None)
 
     def cause(self, name: str) -> str:
-        return str(self.landlord.retained[f"devices/{name}/state"]["cause"])
+        return str(self.landlord.retained.get(f"devices/{name}/state", {}).get("cause", ""))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from gateway import Process
+from gateway import Message, Process
 from gateway.errors import GatewayError, known
 from gateway.rpc import command, current_call, serve
 
@@ -121,6 +121,19 @@ class Robot(Process):
         yield 1
         yield 2
         raise ValueError("a stone")
+
+
+class Keeper(Process):
+    """Keeps what it is asked, and answers all of it when it is told to."""
+
+    def birth(self) -> None:
+        self.kept: list[Message] = []
+        self.add_filter(subject="^keep$", callback=self.kept.append)
+        self.add_filter(subject="^answer$", callback=self.on_answer)
+
+    def on_answer(self, message: Message) -> None:
+        while self.kept:
+            self.reply(self.kept.pop(0), "kept")
 
 
 def retained(main: Process, topic: str, wanted: Callable[[Any], bool] = bool) -> Any:

@@ -223,7 +223,7 @@ def test_errors_deadlines_and_events_are_as_everywhere(robot: Any) -> None:
         with pytest.raises(ValueError, match="too heavy"):
             await robot.fail(kind="value")
         with pytest.raises(CallTimeoutError):
-            await using(robot.camera, timeout=0.1).shoot(exposure=0.4)
+            await using(remote(actor, "actor"), timeout=0.1).keep()
         begun = later(robot.camera.watch)()
         await asyncio.sleep(0)
         assert begun.cancel()
@@ -279,7 +279,7 @@ def test_so_many_coroutines_run_beside_the_mail() -> None:
             return time.monotonic() - began
 
         beside, in_turn = taken(calm.rest, 4), taken(calm.turns.rest, 3)
-        many = [later(calm.few.rest)(seconds=1.0) for _ in range(8)]
+        many = [later(using(calm, timeout=30.0).few.rest)(seconds=1.0) for _ in range(8)]
         return beside, in_turn, [type(each.exception()) for each in many]
 
     beside, in_turn, errors = play(scene, calm=(Calm, "asyncio"))
@@ -567,10 +567,11 @@ def test_what_a_plain_function_returns_is_awaited_on_the_loop(kind: Any) -> None
 
 def test_coroutines_that_wait_when_their_process_ends_are_told_of() -> None:
     def scene(main: Process) -> list[str]:
-        rest = later(remote(main, "careless").rest)
+        rest = later(using(remote(main, "careless"), timeout=30.0).rest)
         begun = [rest() for _ in range(4)]
-        remote(main, "careless")
-        main.light_sleep(0.2)
+        # They have come by then.
+        for _ in range(2):  # and with the second the first two have begun
+            calls_of(main, "careless")
         main.stop_process("careless")
         return [str(each.exception()) for each in begun[2:]]
 

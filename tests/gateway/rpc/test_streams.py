@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +18,13 @@ from gateway import Application, Message, Process
 from gateway.errors import GatewayError, MailboxFullError, RecipientGoneError, RefusedError
 from gateway.process.correspondent import Correspondent
 from gateway.rpc import command, current_call, later, remote, tell, using
-from gateway.rpc.open_stream import OpenStream
+from gateway.rpc.open_stream import LINGER, OpenStream
 from gateway.rpc.stream import Batch, Stream
 from gateway.rpc.streams import MOST, PATIENCE, Streams
 from gateway.supervision.restart import RestartPolicy
 from gateway.testing.stage import play
 from tests.gateway.rpc.robot import Robot, retained
+from tests.lab.os_processes import until
 
 ONCE = RestartPolicy("temporary")
 MODES = pytest.mark.parametrize("mode", ["thread", "fork"])
@@ -38,14 +40,25 @@ def test_every_part_arrives_once_and_in_order(parts: int, mode: Any) -> None:
     assert play(scene, robot=(Robot, mode)) == (list(range(parts)), parts)
 
 
-def test_parts_arrive_as_they_are_made() -> None:
-    def scene(main: Process) -> list[float]:
-        began = time.monotonic()
-        return [time.monotonic() - began for _ in remote(main, "robot").count(parts=3, pause=1.0)]
+def test_parts_arrive_as_they_are_made(tmp_path: Path) -> None:
+    class Dripping(Process):
+        @command
+        def drip(self) -> Iterator[int]:
+            """Make each part when the one before has been read."""
+            for number in range(3):
+                assert until((tmp_path / str(number)).exists, 20.0)
+                time.sleep(2 * LINGER)  # no quick one, which would have company
+                yield number
 
-    first, *others = play(scene, robot=(Robot, "fork"))
-    assert first < 0.9
-    assert all(number - 0.05 <= at < number + 0.9 for number, at in enumerate(others, 1))
+    def scene(main: Process) -> list[int]:
+        (tmp_path / "0").touch()
+        read = []
+        for number in using(remote(main, "dripping"), timeout=20.0).drip():
+            read.append(number)
+            (tmp_path / str(number + 1)).touch()
+        return read
+
+    assert play(scene, dripping=(Dripping, "fork")) == [0, 1, 2]
 
 
 def test_a_combiner_makes_one_result_of_a_stream() -> None:
@@ -243,9 +256,9 @@ class Parts(Process):
             yield [call.path, call.arguments, str(call.id)]
 
     @command
-    def rest(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
+    def rest(self, until_there: str) -> None:
+        """Wait for a file."""
+        assert until(Path(until_there).exists, 20.0)
 
     @command
     def own_thread(self) -> int:
@@ -308,7 +321,9 @@ def test_a_stream_whose_first_part_never_arrived_is_over() -> None:
     assert play(scene, parts=(Parts, "fork")) == 0
 
 
-def test_a_stream_of_who_died_before_it_was_opened_is_over() -> None:
+def test_a_stream_of_who_died_before_it_was_opened_is_over(tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+
     class Short(Process):
         def birth(self) -> None:
             self.send("parts", "known", receipt=True)
@@ -319,9 +334,10 @@ def test_a_stream_of_who_died_before_it_was_opened_is_over() -> None:
     class Main(Process):
         def birth(self) -> None:
             parts = remote(self, "parts")
-            resting = later(parts.rest)(seconds=0.5)
+            resting = later(using(parts, timeout=20.0).rest)(until_there=str(go_on))
             with contextlib.suppress(GatewayError):
                 self.start_process("short")
+            go_on.touch()
             resting.result()
             parts.own_thread()
             told = self.wait_for_reply(self.send("parts", "$statistics")).body["calls"]

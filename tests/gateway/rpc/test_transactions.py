@@ -22,7 +22,7 @@ from gateway.mail.message import Message, reply_to
 from gateway.rpc import command, later, remote, using
 from gateway.rpc.stream import Stream
 from gateway.testing.stage import Echo, play, play_in
-from tests.gateway.rpc.robot import Robot, retained
+from tests.gateway.rpc.robot import Keeper, Robot, retained
 
 
 def nothing_is_left(main: Process) -> bool:
@@ -68,12 +68,14 @@ def test_a_result_is_there_for_every_thread_that_asks(mode: Any) -> None:
 
 def test_to_stop_waiting_does_not_end_the_call() -> None:
     def scene(main: Process) -> Any:
-        begun = later(remote(main, "robot").camera.shoot)(exposure=0.3)
+        begun = later(remote(main, "keeper").keep)()
         with pytest.raises(CallTimeoutError, match="its call goes on"):
             begun.result(timeout=0.05)
-        return begun.done(), begun.result()
+        is_done = begun.done()
+        main.send("keeper", "answer")
+        return is_done, begun.result()
 
-    assert play(scene, robot=(Robot, "fork")) == (False, "a picture")
+    assert play(scene, keeper=(Keeper, "fork")) == (False, "kept")
 
 
 @pytest.mark.parametrize("mode", ["thread", "fork"])
@@ -139,19 +141,18 @@ def test_a_caller_who_gives_up_takes_its_call_back() -> None:
 
 def test_a_late_answer_is_known_and_dropped() -> None:
     def scene(main: Process) -> tuple[int, int, bool]:
-        robot = remote(main, "robot")
-        robot.ping()
         heard: list[Message] = []
         main.add_filter(callback=heard.append, fallthrough=True)
         for _ in range(3):
             with pytest.raises(CallTimeoutError):
-                using(robot.camera, timeout=0.05).shoot(exposure=0.3)
+                using(remote(main, "keeper"), timeout=0.05).keep()
+        main.send("keeper", "answer")
         deadline = time.monotonic() + 5
         while main.statistics()["mail"]["dropped"] < 3 and time.monotonic() < deadline:
             main.mailman(timeout=0.1)
         return main.statistics()["mail"]["dropped"], len(heard), nothing_is_left(main)
 
-    assert play(scene, robot=(Robot, "fork")) == (3, 0, True)
+    assert play(scene, keeper=(Keeper, "fork")) == (3, 0, True)
 
 
 def test_an_answer_that_comes_twice_ends_one_call_once() -> None:
@@ -205,11 +206,11 @@ def test_statistics_tell_how_the_calls_ended() -> None:
         with pytest.raises(RefusedError):
             robot.arm.grip()
         with pytest.raises(CallTimeoutError):
-            using(robot.camera, timeout=0.05).shoot(exposure=0.2)
+            using(remote(main, "keeper"), timeout=0.05).keep()
         theirs = main.wait_for_reply(main.send("robot", "$statistics")).body["calls"]
         return main.calls.statistics(), theirs
 
-    ours, theirs = play(scene, robot=(Robot, "fork"))
+    ours, theirs = play(scene, robot=(Robot, "fork"), keeper=Keeper)
     assert ours == {"under_way": 0, "answered": 1, "refused": 1, "timeout": 1}
     assert theirs["answered"] == 1
     assert theirs["refused"] == 1

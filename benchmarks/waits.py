@@ -42,7 +42,7 @@ class Middle(Process):
     def on_go(self, message: Message) -> None:
         began = perf_counter()
         try:
-            self.wait_for_reply(self.send("oracle", "ask", message.body), 2.0)
+            self.wait_for_reply(self.send("oracle", "ask", message.body), 20.0)
         except CallTimeoutError:
             self.reply(message, -1.0)
         else:

@@ -11,7 +11,8 @@ pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[1]
 
 # Gone at once where there is nothing to wait for; a leak costs the whole grace.
-CONFTEST = (ROOT / "tests/conftest.py").read_text().replace("GRACE = 3.0", "GRACE = 0.2")
+PATIENT = (ROOT / "tests/conftest.py").read_text()
+CONFTEST = PATIENT.replace("GRACE = 10.0", "GRACE = 0.2")
 
 LEAKS = """
 import os, socket, subprocess, tempfile, threading
@@ -39,18 +40,24 @@ def test_leaves_a_file():
 def test_is_not_blamed_for_the_one_before():
     pass
 
-def test_leaves_a_straggler_that_ends_within_the_grace():
-    threading.Timer(0.1, lambda: None).start()
-
 def teardown_module():
     for process in keep:
         process.kill()
         process.wait()
 """
 
+STRAGGLER = """
+import threading
 
-def run(pytester: pytest.Pytester, suite: str, *arguments: str) -> pytest.RunResult:
-    pytester.makeconftest(CONFTEST)
+def test_leaves_a_straggler_that_ends_within_the_grace():
+    threading.Timer(0.1, lambda: None).start()
+"""
+
+
+def run(
+    pytester: pytest.Pytester, suite: str, *arguments: str, conftest: str = CONFTEST
+) -> pytest.RunResult:
+    pytester.makeconftest(conftest)
     pytester.makeini(f"[pytest]\npythonpath = {ROOT}\nmarkers =\n  needs(*names): x\n  alone: x")
     pytester.makepyfile(suite)
     return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
@@ -58,7 +65,7 @@ def run(pytester: pytest.Pytester, suite: str, *arguments: str) -> pytest.RunRes
 
 def test_a_test_that_leaves_something_behind_fails(pytester: pytest.Pytester) -> None:
     result = run(pytester, LEAKS)
-    result.assert_outcomes(passed=7, errors=5)
+    result.assert_outcomes(passed=6, errors=5)
     result.stdout.fnmatch_lines(
         [
             "left behind: thread forgotten",
@@ -68,6 +75,10 @@ def test_a_test_that_leaves_something_behind_fails(pytester: pytest.Pytester) ->
             "left behind: temporary file */forgotten*",
         ]
     )
+
+
+def test_who_is_gone_within_the_grace_is_not_left_behind(pytester: pytest.Pytester) -> None:
+    run(pytester, STRAGGLER, conftest=PATIENT).assert_outcomes(passed=1)
 
 
 LOGS = """

@@ -26,14 +26,21 @@ log = logging.getLogger(__name__)
 Hertz = Annotated[int, Unit("Hz"), msgspec.Meta(ge=0, le=protocol.MAX_HZ)]
 Fault = Literal["none", "hang", "silence", "corrupt", "report"]
 
+Seconds = Annotated[float, Unit("s"), msgspec.Meta(gt=0, le=60)]
+
 ANSWER_SECONDS = 0.5
 """A hundred times what the longest answer takes; past it the board is not busy but gone."""
 
 
 class BenchBoardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``stream_hz``: readings a second that the board is told to send, 0 to 200."""
+    """``stream_hz``: readings a second that the board is told to send, 0 to 200.
+
+    ``answer_within``: seconds after which a request is given up, 60 at the most. A board
+    that is emulated on a busy machine may need more than a real one.
+    """
 
     stream_hz: Hertz = 10
+    answer_within: Seconds = ANSWER_SECONDS
 
 
 class BenchBoard(Driver):
@@ -132,11 +139,12 @@ class BenchBoard(Driver):
 
     def _request(self, request: bytes) -> bytes:
         """Send ``request`` and return what its answer says; once more where it was damaged."""
+        within = self.settings.answer_within
         try:
-            return protocol.result(request, self.ask(request, timeout=ANSWER_SECONDS))
+            return protocol.result(request, self.ask(request, timeout=within))
         except ProtocolError as error:
             log.info("%s: %s; sent once more", self.name, error)
-            return protocol.result(request, self.ask(request, timeout=ANSWER_SECONDS))
+            return protocol.result(request, self.ask(request, timeout=within))
 
 
 def fault_request(kind: Fault, number: int) -> bytes:

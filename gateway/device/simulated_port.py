@@ -28,7 +28,7 @@ from gateway.clock import Clock, RealClock
 _PENDING_LIMIT = 4096
 """Bytes that wait here for a full terminal, before whole writes are dropped."""
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds that a caller waits for the board's thread to do as told."""
 
 

@@ -23,7 +23,7 @@ from gateway.framing.framing import Framing
 Board = Callable[[bytes], bytes]
 """Takes what was written to a link, returns what the board says to it."""
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds that the waiting methods of all fakes allow before they call it a failure."""
 
 

@@ -123,10 +123,11 @@ class Exchange:
         with self._changed:
             return self._changed.wait_for(lambda: not self._outbox, timeout)
 
-    def leave(self, farewell: Letter, flush: float, farewell_timeout: float) -> None:
+    def leave(self, farewell: Letter, flush: float, left: Callable[[], float]) -> None:
         """Take nothing more; wait for the queue to empty, then for ``farewell`` to go.
 
-        Both waits are in seconds and end at once where there is no connection.
+        The first wait takes ``flush`` seconds at the most, the second what is ``left`` then.
+        Both end at once where there is no connection.
         """
         with self._changed:
             self._leaving = True
@@ -136,7 +137,7 @@ class Exchange:
             if self._state.is_connected:
                 self._outbox.put(farewell)
                 self._nudge()
-                self._changed.wait_for(self._is_flushed, farewell_timeout)
+                self._changed.wait_for(self._is_flushed, left())
             self.stopping.set()
             self._nudge()
 

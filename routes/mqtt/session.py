@@ -171,7 +171,10 @@ class Session:
         if not self._exchange.stopping.is_set():
             farewell = Letter(self._status.topic, self._status.offline, 1, retain=True, urgent=True)
             # A part of the time is kept for the farewell, and for the thread to end.
-            self._exchange.leave(farewell, deadline * 0.6, deadline * 0.3)
+            until = limit - deadline * 0.1
+            self._exchange.leave(
+                farewell, deadline * 0.6, lambda: max(0.0, until - self._clock.monotonic())
+            )
         thread.join(max(0.05, limit - self._clock.monotonic()))
         if thread.is_alive():
             log.warning("%s: still held up in a connection attempt while stopping", self._url)

@@ -7,10 +7,12 @@ that every figure is there, that nothing was lost on the way, and that it cleans
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,8 @@ def test_more_nodes_than_descriptors_are_refused_by_a_sentence() -> None:
 def children_of(pid: int) -> set[int]:
     """Return the children of all threads of ``pid``."""
     found: set[int] = set()
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        found |= {int(child) for child in children.read_text().split()}
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            children = Path(f"/proc/{pid}/task/{thread}/children").read_text()
+            found |= {int(child) for child in children.split()}
     return found

@@ -76,6 +76,7 @@ port = "{port}"
 
 [devices.bench.settings]
 stream_hz = {hz}
+answer_within = 20.0
 {more}
 """
 
@@ -166,9 +167,10 @@ class GatewayProcess:
         routes = {
             each["name"]: each["pid"] for each in self.ask({"op": "ps"})["processes"] if each["pid"]
         }
-        others = [pid for pid in members(self._group) if pid not in routes.values()]
-        assert len(others) == 2, f"{others} are not just the main process and the fork server"
-        return {"main": others[0], "fork server": others[1], **routes}
+        known = {self.pid, *routes.values()}
+        others = [pid for pid in members(self._group) if pid not in known]
+        assert len(others) == 1, f"{others} are not just the fork server"
+        return {"main": self.pid, "fork server": others[0], **routes}
 
     def holdings(self) -> dict[str, Holdings]:
         """Return what each OS process holds."""

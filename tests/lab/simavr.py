@@ -140,7 +140,7 @@ class Simavr:
         """Unplug it for good; a second time does nothing."""
         self.kill()
 
-    def wait_for_led(self, on: bool, seconds: float = 2.0) -> None:
+    def wait_for_led(self, on: bool, seconds: float = 20.0) -> None:
         """Wait until the pin PB5 changes to ``on``; `AssertionError` at the deadline."""
         self._line_after(b"PB5 1" if on else b"PB5 0", seconds)
 

@@ -35,8 +35,10 @@ def main(order: dict[str, Any]) -> None:
     bus = UsbBus(Path(order["socket"]))
     before = (set(threading.enumerate()), open_descriptors())
     result = scene(bus, *order["arguments"])
-    deadline = time.monotonic() + GRACE
-    while (left := left_behind(*before)) and time.monotonic() < deadline:
+    deadline, is_over = time.monotonic() + GRACE, False
+    while (left := left_behind(*before)) and not is_over:
+        # Whoever was held up for so long looks once more.
+        is_over = time.monotonic() >= deadline
         threading.Event().wait(0.02)
     assert not left, f"left behind: {left}"
     bus.close()

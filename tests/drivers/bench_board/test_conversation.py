@@ -152,14 +152,15 @@ def test_the_stream_keeps_the_rate_of_the_boards_own_clock(wire: Wire) -> None:
 
 
 def test_the_boards_clock_is_everybodys(wire: Wire) -> None:
+    began = time.monotonic()
     assert wire.ask(b"S10") == b"S10"
-    first, began = protocol.parse_reading(wire.line()[1:]), time.monotonic()
+    first = protocol.parse_reading(wire.line()[1:])
     for _ in range(4):
         wire.line()
-    last, passed = protocol.parse_reading(wire.line()[1:]), time.monotonic() - began
+    last = protocol.parse_reading(wire.line()[1:])
     assert last.milliseconds - first.milliseconds == 500
-    # Early would be a wrong clock; late may be a busy machine.
-    assert 0.4 < passed < 1.5
+    # Early would be a wrong clock; late is a busy machine.
+    assert time.monotonic() - began > 0.5
 
 
 def test_the_stream_stops_when_told(wire: Wire) -> None:

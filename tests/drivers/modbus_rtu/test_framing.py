@@ -57,10 +57,11 @@ def test_an_answer_in_any_noise_is_found_once_the_line_is_still(
     framing: RtuAnswers, before: bytes, answer: bytes, behind: bytes
 ) -> None:
     decoder = framing.decoder()
-    found = frames(decoder.feed(before + framing.encode(answer) + behind)) + frames(
-        decoder.expire()
-    )
-    assert answer in found
+    stream = before + framing.encode(answer) + behind
+    found = frames(decoder.feed(stream)) + frames(decoder.expire())
+    # Noise whose CRC is right by chance may take its place: decision 0011.
+    by_chance = not framing.overlapping and any(framing.encode(each) in stream for each in found)
+    assert answer in found or by_chance
 
 
 @given(before=noise, answer=answers())

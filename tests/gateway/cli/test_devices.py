@@ -177,7 +177,9 @@ def test_progress_and_colours_are_for_terminals(tmp_path: Path) -> None:
                 check=True,
             )
         os.set_blocking(controller, False)
-        said = os.read(controller, 65536)
+        said = b""
+        while not said.endswith(b"\r\x1b[K"):  # nothing more: BlockingIOError
+            said += os.read(controller, 65536)
     finally:
         os.close(controller)
         os.close(screen)

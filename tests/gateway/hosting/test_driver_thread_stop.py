@@ -14,7 +14,7 @@ from gateway.hosting.driver_thread import DriverThread
 from gateway.testing.fake_link import FakeOpener
 from gateway.testing.fake_outside import FakeOutside
 
-SOON = 1.0
+SOON = 10.0
 """Seconds; far less than any wait that a stop has to cut short."""
 
 

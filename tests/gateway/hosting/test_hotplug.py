@@ -212,9 +212,9 @@ def test_a_late_word_of_one_before_it_costs_nothing_that_a_scan_has_found(watch:
     assert watched.present() == {"0"}
     watched.plug(tty(0, inode=2), told=False)  # pulled and plugged in again
     watched.wait_for(lambda: len(watched.changes) == 3)
+    scans = watched.udev.scans
     watched.udev.tell(Event("remove", tty(0).sys_path), Event("add", tty(0).sys_path))
     watched.wait_for(lambda: watched.watch.counts.events == 2)
-    scans = watched.udev.scans
     watched.wait_for(lambda: watched.udev.scans > scans)  # it has been doubted
     assert len(watched.changes) == 3
 

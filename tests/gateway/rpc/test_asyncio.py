@@ -499,7 +499,7 @@ BOTH = pytest.mark.parametrize("kind", [Careless, CarelessWithWorkers])
 @BOTH
 def test_a_handler_whose_own_work_was_cancelled_is_answered_with_an_error(kind: Any) -> None:
     def scene(main: Process) -> list[Any]:
-        careless = remote(main, "careless", timeout=3)
+        careless = remote(main, "careless", timeout=20)
         with pytest.raises(RemoteError) as caught:
             careless.cancelled()
         parts = careless.cancelled_parts()
@@ -514,7 +514,7 @@ def test_a_handler_whose_own_work_was_cancelled_is_answered_with_an_error(kind: 
 @BOTH
 def test_an_asynchronous_generator_knows_of_its_call(kind: Any) -> None:
     def scene(main: Process) -> list[Any]:
-        return list(remote(main, "careless", timeout=3).paths())
+        return list(remote(main, "careless", timeout=20).paths())
 
     assert play(scene, careless=(kind, "asyncio")) == ["paths"] * 3
 
@@ -522,7 +522,7 @@ def test_an_asynchronous_generator_knows_of_its_call(kind: Any) -> None:
 @BOTH
 def test_a_coroutine_is_on_the_thread_of_its_call(kind: Any) -> None:
     def scene(main: Process) -> list[Any]:
-        careless = remote(main, "careless", timeout=3)
+        careless = remote(main, "careless", timeout=20)
         return [careless.where(), *careless.wheres()]
 
     (process, mail_thread, letter), *wheres = play(scene, careless=(kind, "asyncio"))
@@ -535,7 +535,7 @@ def test_a_coroutine_is_on_the_thread_of_its_call(kind: Any) -> None:
 @BOTH
 def test_the_tasks_of_a_coroutine_are_on_the_thread_of_its_call(kind: Any) -> None:
     def scene(main: Process) -> list[Any]:
-        careless = remote(main, "careless", timeout=3)
+        careless = remote(main, "careless", timeout=20)
         return [careless.beside(), *careless.besides()]
 
     (*beside, letter), *besides = play(scene, careless=(kind, "asyncio"))
@@ -560,7 +560,7 @@ def test_a_coroutine_that_is_taken_back_before_its_turn_is_closed() -> None:
 @BOTH
 def test_what_a_plain_function_returns_is_awaited_on_the_loop(kind: Any) -> None:
     def scene(main: Process) -> Any:
-        return remote(main, "careless", timeout=3).indirect()
+        return remote(main, "careless", timeout=20).indirect()
 
     assert play(scene, careless=(kind, "asyncio")) == "slept"
 

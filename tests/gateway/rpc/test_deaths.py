@@ -19,7 +19,7 @@ from gateway.testing.stage import play
 @pytest.mark.parametrize("kind", CALLS.values(), ids=CALLS)
 def test_who_waits_for_the_dead_is_told(kind: Call) -> None:
     def scene(main: Process) -> tuple[float, int]:
-        doomed = remote(main, "doomed", timeout=3)
+        doomed = remote(main, "doomed", timeout=20)
         killer = threading.Timer(0.05, os.kill, (doomed.pid(), signal.SIGKILL))
         killer.start()
         began = time.monotonic()

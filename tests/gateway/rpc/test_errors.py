@@ -155,7 +155,7 @@ class Odd(Process):
 @MODES
 def test_an_error_that_cannot_say_what_it_is_kills_nobody(mode: Any) -> None:
     def scene(main: Process) -> list[Any]:
-        odd = remote(main, "odd", timeout=2)
+        odd = remote(main, "odd", timeout=20)
         told = []
         for method in (odd.silent, odd.silent_of_ours):
             with pytest.raises(GatewayError) as caught:
@@ -170,7 +170,7 @@ def test_an_error_that_cannot_say_what_it_is_kills_nobody(mode: Any) -> None:
 def test_an_error_whose_words_are_no_unicode_is_told_all_the_same(mode: Any) -> None:
     def scene(main: Process) -> None:
         with pytest.raises(FileNotFoundError, match=r"no file \\udcff"):
-            remote(main, "odd", timeout=2).half_a_character()
+            remote(main, "odd", timeout=20).half_a_character()
 
     play(scene, odd=(Odd, mode))
 

@@ -225,7 +225,7 @@ def test_mail_may_wait_for_a_gateway_that_is_away(
     assert until(lambda: living.mail()["out"]["waiting"] == 100, DEADLINE)
     late = guest.send("cook@kitchen-pi", "boil", "late", expires_in=0.2, receipt=True)
     # Beside a route that has to wait for its turn it expires in the route's mailbox.
-    with pytest.raises(ExpiredError, match="kitchen-pi|too old"):
+    with pytest.raises(ExpiredError, match=r"kitchen-pi|too old"):
         guest.wait_for_reply(late, DEADLINE)
     assert living.mail()["out"]["waiting"] == 100
     kitchen.open()

@@ -274,6 +274,18 @@ def test_leave_is_taken_when_the_farewell_is_said(broker, make_session):
     broker.wait_for_log("Received DISCONNECT from gateway-lab")
 
 
+def test_the_farewell_has_the_time_that_an_empty_queue_did_not_take(broker, make_session):
+    session = make_session(broker.url)
+    await_connected(session)
+    broker.freeze()
+    # Later than 0.3 of the deadline, which is what it has behind a queue that took its time.
+    thawed = threading.Timer(2.0, broker.thaw)
+    thawed.start()
+    assert session.stop(5.0)
+    thawed.join()
+    broker.wait_for_log("Received DISCONNECT from gateway-lab")
+
+
 def test_with_the_farewell_unsaid_no_leave_is_taken_so_that_the_will_stands(make_session):
     with Deaf() as deaf:
         session = make_session(deaf.url)

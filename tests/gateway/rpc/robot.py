@@ -130,6 +130,10 @@ class Keeper(Process):
         self.kept: list[Message] = []
         self.add_filter(subject="^keep$", callback=self.kept.append)
         self.add_filter(subject="^answer$", callback=self.on_answer)
+        self.add_filter(subject="^how many$", callback=self.on_how_many)
+
+    def on_how_many(self, message: Message) -> None:
+        self.reply(message, len(self.kept))
 
     def on_answer(self, message: Message) -> None:
         while self.kept:

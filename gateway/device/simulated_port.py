@@ -239,8 +239,9 @@ class SimulatedPort(Generic[B]):
                 called = True
             elif events & select.EPOLLIN:
                 data = os.read(self._master, 4096)
-                self._received += len(data)
                 self._send(epoll, self.board.receive(data))
+                # Last: who reads the count finds what the board has made of it.
+                self._received += len(data)
         if plugged:
             self._send(epoll, self.board.poll())
         return called

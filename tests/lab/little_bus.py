@@ -45,6 +45,8 @@ class LittleBus:
         self.office = Office(folder, clock=RealClock())
         self.errors: list[BaseException] = []
         self._retained: dict[str, Message] = {}
+        # Whoever writes to the boss has it told on his own thread.
+        self._lock = threading.RLock()
         self._threads: list[tuple[Process, threading.Thread]] = []
         self.office.open(BOSS, 1, self.office.bind(BOSS, 1), control=self._on_control)
 
@@ -67,9 +69,8 @@ class LittleBus:
     def run(self, kind: type[Process], name: str, **parameters: Any) -> Process:
         """Start a process and return it once it lives, or has died."""
         lives = threading.Event()
-        book = self.office.book
-        names = {**book.incarnations, name: 1}
-        self._tell(incarnations=names)
+        with self._lock:
+            self._tell(incarnations={**self.office.book.incarnations, name: 1})
         box = self.office.open(name, 1, self.office.bind(name, 1))
 
         def report(level: str) -> None:
@@ -107,7 +108,8 @@ class LittleBus:
             "retain": lambda body: self._retain(decode(body["message"])),
             "carry": lambda body: self._tell(carrier=message.sender),
         }
-        result = answers.get(message.subject, lambda body: None)(message.body)
+        with self._lock:
+            result = answers.get(message.subject, lambda body: None)(message.body)
         if message.subject in ("subscribe", "carry"):
             self.office.answer(reply_to(message, self.office.new_id(), 0.0, result))
         return True

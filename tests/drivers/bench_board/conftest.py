@@ -12,6 +12,7 @@ from drivers.bench_board.board import Board
 from drivers.bench_board.simulator import SimulatedBoard
 from gateway.clock import RealClock
 from tests.drivers.bench_board.wire import Wire
+from tests.lab.os_processes import until
 from tests.lab.simavr import Simavr, avr_build
 
 __all__ = ["avr_build"]
@@ -41,7 +42,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         with SimulatedBoard(path, board=board) as simulated:
 
             def check_led(on: bool) -> None:
-                assert simulated.led is on
+                assert until(lambda: simulated.led is on, 10.0)
 
             yield Bench(path, check_led, simulated.unplug, simulated.plug)
     else:

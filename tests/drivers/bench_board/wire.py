@@ -13,7 +13,7 @@ from types import TracebackType
 
 from gateway.framing import CheckedLine, Frame, Garbage
 
-SECONDS = 3.0
+SECONDS = 20.0
 
 
 class Wire:

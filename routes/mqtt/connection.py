@@ -107,6 +107,11 @@ class Connection:
         self._client.on_subscribe = self._subscribed
 
     @property
+    def is_subscribed(self) -> bool:
+        """Whether the broker has answered every subscription, which it does before it delivers."""
+        return not self._subscribing
+
+    @property
     def error(self) -> BaseException | None:
         """The last exception that paho swallowed, or None."""
         return self._ear.heard

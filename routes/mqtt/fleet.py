@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from time import monotonic, time
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -212,14 +213,21 @@ class Fleet:
             connection.open()
         except (OSError, UnicodeError) as error:
             raise LinkLostError(self._of_error(error)) from error
+        self._turn_until(connection, lambda: connection.admitted, timeout)
+        connection.subscribe(PATTERNS)
+        # On a long line what is retained comes as late as this.
+        self._turn_until(connection, lambda: connection.is_subscribed, timeout)
+
+    def _turn_until(
+        self, connection: Connection, is_done: Callable[[], bool], timeout: float
+    ) -> None:
         deadline = monotonic() + timeout
-        while not connection.admitted:
+        while not is_done():
             left = deadline - monotonic()
             if left <= 0:
                 raise LinkLostError(causes.of_silence(self._url, timeout))
-            if not connection.turn(left, self._never) and not connection.admitted:
+            if not connection.turn(left, self._never) and not is_done():
                 raise LinkLostError(self._why(connection))
-        connection.subscribe(PATTERNS)
 
     def _why(self, connection: Connection) -> str:
         url, settings, client_id = self._url, self._settings, self._client_id

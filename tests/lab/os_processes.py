@@ -62,6 +62,12 @@ def is_gone(pid: int) -> bool:
     return _state_and_group(pid)[0] in "ZX"
 
 
+def sleeps(pid: int) -> bool:
+    """Tell whether every thread of ``pid`` waits for something."""
+    stats = [task.joinpath("stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats} == {"S"}
+
+
 def wait_until_gone(group: int, seconds: float) -> list[int]:
     """Wait until nobody of ``group`` lives; return who still does at the deadline."""
     deadline = time.monotonic() + seconds

@@ -24,7 +24,7 @@ from gateway.process.callback_threads import AT_ONCE
 from gateway.process.process import Process
 from gateway.supervision.restart import RestartPolicy
 from gateway.testing.stage import play_in
-from tests.lab.os_processes import until
+from tests.lab.os_processes import sleeps, until
 
 PATIENCE = 20.0
 
@@ -112,7 +112,14 @@ def kill_in_the_midst(
     writer = threading.Thread(target=quietly, args=(write,))
     writer.start()
     assert until(lambda: sum(each >= last for each in handled_in(folder)) == standing, PATIENCE)
-    writer.join(0.5)
+
+    def stands_still() -> bool:
+        """Whether nothing is on its way into the reader's memory."""
+        before = len(sent)
+        writer.join(0.5)
+        return len(sent) == before and sleeps(pid)
+
+    assert until(stands_still, PATIENCE)
     # Its next life gets what found no room before, and is not to stand still.
     (folder / "killed").touch()
     os.kill(pid, signal.SIGKILL)

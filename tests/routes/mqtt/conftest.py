@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.clock import RealClock
+from routes.mqtt.connection_state import ConnectionState
 from routes.mqtt.network_loop import Status
 from routes.mqtt.session import Session
 from routes.mqtt.settings import SessionSettings
@@ -33,7 +34,10 @@ def broker() -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def make_session() -> Iterator[Callable[..., Session]]:
-    """Make started sessions that retry quickly; whatever still runs is stopped."""
+    """Make started sessions that retry quickly; whatever still runs is stopped.
+
+    ``told`` of each has all states that it has told of: some last for a moment only.
+    """
     made: list[Session] = []
 
     def make(url: str, **options: Any) -> Session:
@@ -42,6 +46,14 @@ def make_session() -> Iterator[Callable[..., Session]]:
             for name in ("on_message", "on_state", "subscriptions")
             if name in options
         }
+        told: list[ConnectionState] = []
+        tell = callbacks.get("on_state", lambda state: None)
+
+        def on_state(state: ConnectionState) -> None:
+            told.append(state)
+            tell(state)
+
+        callbacks["on_state"] = on_state
         values = {"retry_first": 0.05, "retry_ceiling": 0.2, **options}
         session = Session(
             SessionSettings(broker=url, **values),
@@ -52,6 +64,7 @@ def make_session() -> Iterator[Callable[..., Session]]:
             **callbacks,
         )
         made.append(session)
+        session.told = told  # type: ignore[attr-defined]
         session.start()
         return session
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from routes.mqtt import fleet as fleets
 from routes.mqtt.fleet import Fleet, Listing
 from routes.mqtt.incoming import Incoming
 from routes.mqtt.settings import SessionSettings
+from tests.lab.hostile_broker import SUBSCRIBE, HostileBroker, Talk, answer, publish
 from tests.lab.mosquitto import Mosquitto
 from tests.lab.mqtt_ends import Mute
 
@@ -120,7 +122,7 @@ def test_topics_that_nobody_asked_for_and_names_that_nobody_can_print_cost_nothi
 
 
 def settings(url: str, **options: Any) -> SessionSettings:
-    return SessionSettings(broker=url, connect_timeout=1.0, **options)
+    return SessionSettings(broker=url, **options)
 
 
 @pytest.mark.needs("mosquitto")
@@ -150,9 +152,32 @@ def test_a_broker_that_ends_or_was_never_there_is_a_reason(broker: Mosquitto) ->
         pass
 
 
+def test_on_a_long_line_it_waits_for_what_is_retained() -> None:
+    def slow(talk: Talk) -> None:
+        while (packet := talk.hear()) is not None:
+            if packet.type == SUBSCRIBE:
+                threading.Event().wait(2 * fleets.QUIET)
+                status = publish("gateway/pi-0/status", b'{"online": true}', level=4)
+                talk.say(answer(packet, talk.level) + status)
+
+    with HostileBroker(slow, level=4) as broker, Fleet(settings(broker.url)) as fleet:
+        fleet.settle()
+        assert [node["node"] for node in fleet.listing.nodes()] == ["pi-0"]
+
+
+def test_who_does_not_answer_a_subscription_is_given_up() -> None:
+    def listen(talk: Talk) -> None:
+        while talk.hear() is not None:
+            pass
+
+    told = pytest.raises(LinkLostError, match="said nothing for 1 s")
+    with HostileBroker(listen, level=4) as broker, told:
+        Fleet(settings(broker.url, connect_timeout=1.0)).__enter__()
+
+
 def test_a_broker_that_says_nothing_is_given_up() -> None:
     with Mute() as mute, pytest.raises(LinkLostError, match="said nothing for 1 s"):
-        Fleet(settings(mute.url)).__enter__()
+        Fleet(settings(mute.url, connect_timeout=1.0)).__enter__()
 
 
 @pytest.mark.needs("mosquitto")

@@ -441,7 +441,7 @@ def test_a_letter_that_nobody_confirms_is_repeated_and_bounces_in_doubt(
     houses: Houses, broker: Mosquitto
 ) -> None:
     broker.pub("gateway/attic-pi/status", '{"online": true, "cause": ""}', retain=True)
-    living = houses(LIVING, patience=1.5)
+    living = houses(LIVING, patience=3.0)
     living.open()
     guest: Any = living.bus.run(Guest, "main")
     with broker.listen("gateway/attic-pi/mail/living-pi") as heard:

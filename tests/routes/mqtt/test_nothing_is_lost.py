@@ -35,7 +35,7 @@ COUNT = 10_000
 TOPICS = 3
 KILLS = 20
 POWER_CUTS = 10
-WINDOW = 1.0
+WINDOW = 3.0
 IN_FLIGHT = 20
 
 PROGRAM = '''
@@ -273,7 +273,7 @@ def test_power_cuts_lose_no_more_than_is_said(
             # The last of them are published after the last cut.
             share = COUNT * cut // (POWER_CUTS + 4)
             assert until(lambda wanted=share: len(gateway.noted()) > wanted, 40.0)  # type: ignore[misc]
-            rest(draw, 2 * WINDOW)
+            rest(draw, WINDOW)
             cuts.append(gateway.cut_power())
             proxy.cut()
             proxy.go_on()

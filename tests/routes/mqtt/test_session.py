@@ -35,6 +35,16 @@ def await_disconnected(session, timeout=DEADLINE):
     return state
 
 
+def await_told(session, accepts, timeout=DEADLINE):
+    """Wait until the session has told of such a state, which may be over; return the first."""
+    assert until(lambda: any(map(accepts, list(session.told))), timeout), session.told
+    return next(filter(accepts, session.told))
+
+
+def has_disconnected(state):
+    return state.state == "disconnected"
+
+
 def await_drained(session):
     """Wait until the broker has all that was published before; return what came of it."""
     assert session.flush(DEADLINE), session.statistics()
@@ -93,7 +103,7 @@ def test_the_broker_publishes_the_will_of_a_killed_gateway(broker):
         finally:
             victim.send_signal(signal.SIGKILL)
             victim.wait(DEADLINE)
-        heard.wait_for(lambda message: message.payload == b"lost", timeout=2.0)
+        heard.wait_for(lambda message: message.payload == b"lost")
     (will,) = broker.sub("gateway/victim/status")
     assert (will.payload, will.retained) == (b"lost", True)
 
@@ -116,13 +126,13 @@ def test_publish_reaches_a_foreign_client(broker, make_session):
 
 
 def test_what_is_published_leaves_at_once(broker, make_session):
-    session = make_session(broker.url, keepalive=60)
+    session = make_session(broker.url, keepalive=600, acknowledge_timeout=600)
     await_connected(session)
     await_drained(session)
     for _ in range(5):
         session.publish("t", b"", qos=1)
-        # Nothing else would wake the network thread for 15 s.
-        assert session.flush(2.0)
+        # Nothing else would wake the network thread for a minute.
+        assert session.flush(DEADLINE)
 
 
 def test_a_message_comes_with_its_response_topic_and_correlation_data(broker, make_session):
@@ -193,8 +203,9 @@ def test_a_foreign_client_can_tell_repeats_by_the_message_id(broker, make_sessio
 
 def test_the_broker_forgets_a_retained_message_when_it_expires(broker, make_session):
     session = make_session(broker.url)
+    await_connected(session)
     with broker.listen("in/#") as heard:
-        session.publish("in/a", b"1", qos=1, retain=True, properties=Properties(expires_in=0.5))
+        session.publish("in/a", b"1", qos=1, retain=True, properties=Properties(expires_in=3.0))
         session.publish("in/b", b"2", qos=1, retain=True)
         heard.wait_for_count(2)
     assert until(lambda: broker.sub("in/#")[0].topic == "in/b", DEADLINE)
@@ -290,7 +301,8 @@ def test_with_the_farewell_unsaid_no_leave_is_taken_so_that_the_will_stands(make
     with Deaf() as deaf:
         session = make_session(deaf.url)
         await_connected(session)
-        assert session.stop(0.5)
+        session.stop(0.5)
+        assert session.stop(DEADLINE), "its thread goes on"
         said = deaf.said.get(timeout=DEADLINE)
     # The farewell is the last packet (MQTT 5.0, section 3.14: DISCONNECT begins with E0).
     assert said.endswith(b'"cause":"stopped"}')
@@ -313,7 +325,8 @@ def test_what_is_not_taken_by_the_deadline_shows(broker, make_session):
     session = make_session(broker.url)
     await_connected(session)
     broker.freeze()
-    assert session.stop(0.5)
+    session.stop(0.5)
+    assert session.stop(DEADLINE), "its thread goes on"
     assert session.statistics().outbox.queued == 1
     broker.thaw()
     with broker.listen(STATUS) as heard:
@@ -330,7 +343,7 @@ def test_nothing_is_taken_after_stop(broker, make_session):
 def test_stop_during_a_back_off_is_immediate(make_session):
     session = make_session("mqtt://127.0.0.1:9", retry_first=60.0, retry_ceiling=60.0)
     await_disconnected(session)
-    assert session.stop(1.0)
+    assert session.stop(DEADLINE)
 
 
 def test_a_session_is_started_once(broker, make_session):

@@ -9,7 +9,12 @@ import pytest
 from routes.mqtt.incoming import Incoming
 from tests.lab.mosquitto import DEADLINE, Mosquitto
 from tests.lab.mqtt_ends import OldBroker
-from tests.routes.mqtt.test_session import await_connected, await_disconnected, await_drained
+from tests.routes.mqtt.test_session import (
+    await_connected,
+    await_disconnected,
+    await_drained,
+    await_told,
+)
 
 pytestmark = pytest.mark.needs("mosquitto")
 
@@ -120,8 +125,7 @@ def test_a_huge_message_from_outside_never_reaches_us(broker, make_session, vers
         broker.wait_for_log(r"gateway-lab 1 in/#")
         broker.pub("in/huge", b"x" * 8_000_000)
         if version == "3.1.1":
-            lost = session.wait_for_state(lambda state: "8000" in state.cause, DEADLINE)
-            assert lost is not None
+            lost = await_told(session, lambda state: "8000" in state.cause)
             assert "max_payload" in lost.cause
         assert session.wait_for_state(
             lambda state: state.is_connected and session.statistics().outbox.in_flight == 0,

@@ -22,7 +22,13 @@ from tests.lab.hostile_broker import (
 )
 from tests.lab.mosquitto import DEADLINE
 from tests.lab.os_processes import until
-from tests.routes.mqtt.test_session import await_connected, await_disconnected, await_drained
+from tests.routes.mqtt.test_session import (
+    await_connected,
+    await_disconnected,
+    await_drained,
+    await_told,
+    has_disconnected,
+)
 from tests.routes.mqtt.test_session_takeover import least_time
 
 LEVELS = {"5": 5, "3.1.1": 4}
@@ -90,7 +96,7 @@ def test_a_broker_that_hangs_up_is_not_stormed(make_session, level, silent):
     with HostileBroker(leave, level=level, silent=silent) as broker:
         began = time.monotonic()
         session = make_session(broker.url, retry_first=0.05, retry_ceiling=0.4)
-        assert "closed the connection" in await_disconnected(session).cause
+        assert "closed the connection" in await_told(session, has_disconnected).cause
         assert until(lambda: session.statistics().attempts >= 10, DEADLINE)
         attempts, took = session.statistics().attempts, time.monotonic() - began
         # While it looks for the right version, every other attempt waits for nothing.
@@ -254,7 +260,8 @@ def test_what_is_no_mqtt_costs_one_connection(make_session, name):
 
     with HostileBroker(babble, kind) as broker:
         session = make_session(broker.url, keepalive=1)
-        ended = await_disconnected(session)
+        ended = await_told(session, has_disconnected)
+        assert until(lambda: session.statistics().connections == 2, DEADLINE)
         await_connected(session)
         session.publish("t", b"1", qos=1)
         outbox, statistics = await_drained(session), session.statistics()
@@ -393,4 +400,5 @@ def test_stop_is_heard_through_a_flood(make_session):
     with HostileBroker(flood) as broker:
         session = make_session(broker.url, receive_rate=1_000_000)
         await_connected(session)
-        assert session.stop(1.0)
+        session.stop(1.0)
+        assert session.stop(DEADLINE), "its thread goes on"

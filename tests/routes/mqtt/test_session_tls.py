@@ -191,4 +191,4 @@ def test_plain_mqtt_to_a_tls_port_says_so(tls_broker, make_session):
 
 def test_tls_to_a_plain_port_says_so(broker, make_session):
     session = make_session(f"mqtts://localhost:{broker.port}", connect_timeout=1.0)
-    assert "speak TLS" in await_disconnected(session).cause
+    assert session.wait_for_state(lambda state: "speak TLS" in state.cause, DEADLINE)

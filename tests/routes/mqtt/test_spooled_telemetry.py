@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -41,6 +42,13 @@ class Board(Process):
 def bus(tmp_path):
     with LittleBus(tmp_path / "bus") as bus:
         yield bus
+
+
+@pytest.fixture
+def broker() -> Iterator[Mosquitto]:
+    """One that drops nothing where a listener has no processor for a moment."""
+    with Mosquitto(lines=["max_queued_messages 0"]) as broker:
+        yield broker
 
 
 def run_router(bus: LittleBus, broker: Mosquitto, **options: Any) -> Process:
@@ -172,7 +180,7 @@ class Board(Process):
             if self.number < COUNT:
                 self.publish("devices/board/number", self.number)
                 self.number += 1
-        if self.number < COUNT and self.draw.random() < 0.02:
+        if self.number in (1000, 3000) or self.number < COUNT and self.draw.random() < 0.02:
             try:
                 self.send("mqtt", "kill")
             except GatewayError:

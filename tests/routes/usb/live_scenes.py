@@ -41,7 +41,7 @@ PORT = "1"
 BOTH = UsbInterface(number=0, read=Endpoint(0x81), write=Endpoint(0x02))
 ECHO = Device()
 STRINGS = {1: "ACME", 2: "Bulk echo", 3: "X1"}
-SETTINGS = UsbSettings(match={"ID_VENDOR_ID": "1209"}, write_timeout=0.5)
+SETTINGS = UsbSettings(match={"ID_VENDOR_ID": "1209"}, write_timeout=10.0)
 ASK = ControlRequest(0x01)
 
 
@@ -93,9 +93,9 @@ def bytes_and_control(bus: UsbBus) -> None:
         for packet in (b"a", b"bc" * 20, bytes(range(64))):
             link.write(packet)
             assert next_packet(link) == packet
-        assert link.control_in(ASK, 64, 1.0) == b"\1\2\3\4"
-        assert link.control_in(ASK, 2, 1.0) == b"\1\2"
-        link.control_out(ControlRequest(0x02, 7, 9), b"set", 1.0)
+        assert link.control_in(ASK, 64, SECONDS) == b"\1\2\3\4"
+        assert link.control_in(ASK, 2, SECONDS) == b"\1\2"
+        link.control_out(ControlRequest(0x02, 7, 9), b"set", SECONDS)
         said = link.identity()
         assert (said.manufacturer, said.name, said.serial_number) == ("ACME", "Bulk echo", "X1")
         assert (said.vendor, said.product, said.release) == (0x1209, 0x0001, "1.02")
@@ -146,7 +146,7 @@ def stalls(bus: UsbBus) -> None:
     place = plug_echo(bus)
     with opened(place) as link:
         with pytest.raises(RefusedError, match=r"vendor request 0x09 .*STALL"):
-            link.control_in(ControlRequest(0x09), 8, 1.0)
+            link.control_in(ControlRequest(0x09), 8, SECONDS)
         bus.stall(PORT, 0x02)
         with pytest.raises(RefusedError, match="STALL while writing to its endpoint 0x02"):
             link.write(b"lost")
@@ -163,14 +163,15 @@ def stalls(bus: UsbBus) -> None:
 def time_runs_out(bus: UsbBus) -> None:
     """A device that neither answers nor takes anything is borne with for a bounded time."""
     place = plug_echo(bus)
-    with opened(place) as link:
+    hasty = UsbSettings(match=SETTINGS.match, write_timeout=0.5)
+    with opened(place, settings=hasty) as link:
         began = time.monotonic()
         with pytest.raises(CallTimeoutError, match="did not answer the vendor request 0x07"):
             link.control_in(ControlRequest(0x07), 8, 0.2)
         bus.mute(PORT, 0x02)
         with pytest.raises(LinkLostError, match=r"took no bytes for 0\.5 s .*; 4 are left"):
             link.write(b"lost")
-        assert 0.7 <= time.monotonic() - began < 5.0
+        assert 0.7 <= time.monotonic() - began < 9.0
         bus.speak(PORT, 0x02)
 
 
@@ -185,7 +186,7 @@ def unplugged_in_every_transfer(bus: UsbBus) -> None:
             began = time.monotonic()
             with pytest.raises(LinkLostError, match="was unplugged"):
                 act(link)
-            assert time.monotonic() - began < 2.0
+            assert time.monotonic() - began < 8.0
             fuse.join()
             for _ in range(2):
                 with pytest.raises(LinkLostError, match="was unplugged"):
@@ -283,7 +284,7 @@ def reset_on_request(bus: UsbBus) -> None:
     """A device that went wrong is reset before it is opened again, where that is asked for."""
     for asked in (False, True):
         place = plug_echo(bus)
-        settings = UsbSettings(match=SETTINGS.match, write_timeout=0.2, reset=asked)
+        settings = UsbSettings(match=SETTINGS.match, write_timeout=1.0, reset=asked)
         opener = UsbOpener(settings)
         link = opener(place, BOTH)
         bus.mute(PORT, 0x02)
@@ -309,7 +310,7 @@ def alternate_setting(bus: UsbBus) -> None:
         link.write(b"over there")
         assert next_packet(link) == b"over there"
         with pytest.raises(ValueError, match="is not the driver's own"):
-            link.control_in(ControlRequest(1, index=5, recipient="interface"), 1, 1.0)
+            link.control_in(ControlRequest(1, index=5, recipient="interface"), 1, SECONDS)
     assert bus.done(PORT)[:2] == [["claim", 0], ["alternate", 0, 1]]
 
 

@@ -61,7 +61,8 @@ def test_a_call_that_is_not_answered_ends_at_its_deadline(mode: Any) -> None:
             keeper.keep()
         return time.monotonic() - began
 
-    assert play(scene, keeper=(Keeper, mode)) >= 0.2
+    # The usual deadline is 5 s.
+    assert 0.2 <= play(scene, keeper=(Keeper, mode)) < 4.0
 
 
 @MODES

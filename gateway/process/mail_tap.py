@@ -119,7 +119,9 @@ class MailTap:
         self._over = True
         self._box.wake()
         self._thread.join(2.0)
-        os.close(self._event)
+        if not self._thread.is_alive():
+            # It may write to its descriptor yet otherwise, which is to be nobody else's by then.
+            os.close(self._event)
         with contextlib.suppress(GatewayError):
             self._owner.close_mailbox(self._box)
 

@@ -131,7 +131,8 @@ class Services:
         try:
             proxy._face.take(proxy._line.call(name, ABOUT, given, left, _body))
         except BaseException as error:
-            self._give_up(proxy)
+            # Whose constructor raised has ended its work; who has not answered may never end.
+            self._give_up(proxy, 0.5 if isinstance(error, CallTimeoutError) else 5.0)
             what = f"its {class_name.partition(':')[2]}"
             if isinstance(error, RecipientGoneError | AddressError):
                 died = f"the service {name!r} died while it made {what}; the log may say why"
@@ -147,10 +148,10 @@ class Services:
         self._started[proxy] = None
         return proxy
 
-    def _give_up(self, proxy: Proxy) -> None:
-        """Have what could not be made end; wait for it a moment, so that its name is free."""
+    def _give_up(self, proxy: Proxy, seconds: float) -> None:
+        """Have what could not be made end; wait for it for a while, so that its name is free."""
         with contextlib.suppress(GatewayError):
-            end(proxy, 0.5)
+            end(proxy, seconds)
 
     # Finding
 

@@ -453,6 +453,7 @@ class Boss:
             self._errands.end("the fork server died")
             if self._shutdown is None:
                 self._pull_brake("the fork server died: nothing can be restarted any more")
+            self._deaths.server_died()
         elif is_errand(told.name):
             self._errands.hear(told)
         elif isinstance(told, Started):

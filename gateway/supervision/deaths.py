@@ -159,6 +159,12 @@ class Deaths:
         if member is not None and member.incarnation == told.incarnation and member.runs:
             self.gone(member, told.reason, failed=True)
 
+    def server_died(self) -> None:
+        """The fork server is gone: whom it was asked for, and has not told of, never comes."""
+        for member in self._members.values():
+            if member.spec.mode == "fork" and member.runs and member.pidfd < 0:
+                self.gone(member, "the fork server died before it was made", failed=True)
+
     def end_unlived(self) -> None:
         """End a main process that was launched when nobody was left to run it.
 

@@ -275,7 +275,7 @@ def test_a_service_that_dies_in_a_call_or_between_two_is_a_typed_error_at_once(
         robot.speed = 3
 
     robot = house.start("robot", Robot)
-    waiting = later(robot.hang)()
+    waiting = later(using(robot, timeout=PATIENCE).hang)()
     robot = house.using(workers=2).start("other", Robot)
     robot.kill(0.05)
     with pytest.raises(RecipientGoneError):

@@ -294,7 +294,7 @@ def test_a_stop_at_once_ends_what_is_under_way(
     began = monotonic()
     drive.stop(terminate=True)
     assert drive.wait(SOON) is None
-    assert monotonic() - began < 1.0
+    assert monotonic() - began < 10.0
     assert (drive.status, drive.error_message) == ("stopped", "")
     assert drive.told[-1] == "stop stopping"
 
@@ -419,7 +419,7 @@ def test_in_virtual_time_a_day_takes_no_longer_than_its_steps() -> None:
     drive = Hooked("step", lambda me: times.append(me.time), clock=clock, period=3600.0, steps=25)
     began = monotonic()
     drive.run()
-    assert monotonic() - began < 1.0
+    assert monotonic() - began < 10.0
     assert times == [3600.0 * hour for hour in range(25)]
 
 

@@ -68,11 +68,12 @@ def test_run_waits_for_the_result(walk: Walk) -> None:
 
 
 def test_later_it_is_asked_for_its_result_and_seen_meanwhile(walk: Walk) -> None:
-    walk.steer(seconds=0.05)
+    walk.steer(seconds=0.05, steps=10_000)
     running = later(walk.run)()
     assert until(lambda: walk.current_step >= 2, SOON)
     assert walk.status == "running"
-    assert running.result(SOON) == 5.0
+    walk.steer(steps=0)
+    assert running.result(SOON) >= 2.0
 
 
 @pytest.mark.parametrize("begin", ["inside_run", "tell"])
@@ -95,7 +96,7 @@ def test_each_state_is_seen_from_outside(walk: Walk) -> None:
 
 
 def test_it_is_steered_while_it_runs(walk: Walk) -> None:
-    walk.steer(steps=1000, seconds=0.001)
+    walk.steer(steps=1000, seconds=0.05)
     walk.inside_run()
     assert until(lambda: walk.current_step >= 3, SOON)
     walk.steer(length=100, steps=0)

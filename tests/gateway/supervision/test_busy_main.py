@@ -510,7 +510,7 @@ class Motor(Loud):
         time.sleep(0.3)
         say("the motor is safe")
 class App(Application):
-    shutdown_timeout = 1.0
+    shutdown_timeout = 4.0
     def build(self):
         self.add_process("motor", Motor, mode={crew!r})
 say("status", App(main=Main, sockets=SOCKETS).run())

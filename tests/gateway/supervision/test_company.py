@@ -203,7 +203,8 @@ def test_one_that_hangs_makes_its_member_stuck(drive: Any, mode: str) -> None:
         """
     def scene(self):
         self.light_sleep(0.8)
-        say("well", not self.ps()["stuck"])
+        self.wait_until(lambda: not self.ps()["stuck"])
+        say("well True")
         self.send("right@drive", "hang")
         self.wait_until(lambda: self.ps()["stuck"])
         say("stuck")

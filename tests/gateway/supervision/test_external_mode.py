@@ -39,7 +39,7 @@ def python(source, **how):
 
 RUN = """
 class App(Application):
-    shutdown_timeout = 1.0
+    shutdown_timeout = globals().get("AT_MOST", 20.0)
     def build(self):
         build(self)
 sys.exit(App(main=Main, sockets=SOCKETS).run())
@@ -199,6 +199,7 @@ while (said := hear())["op"] == "letter":
 '''
 class Main(Process):
     def life(self):
+        self.start_process("deaf")
         try:
             for n in range(100):
                 self.send("deaf", "n", "x" * 100000, timeout=0.2)
@@ -260,6 +261,7 @@ def test_who_does_not_end_is_terminated_and_killed_with_what_it_started(start: A
     program = start(
         HEAD
         + """
+AT_MOST = 1.0
 STUBBORN = '''
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = os.fork()

@@ -124,11 +124,13 @@ def test_what_a_life_does_to_its_streams_goes_no_further_than_its_os_process(
     assert [line for line in program.said if "over" in line] == ["over in main"]
 
 
-def test_a_server_that_cannot_begin_goes_no_further(start: Any) -> None:
-    program = start("""
+@pytest.mark.parametrize("seconds", [0.0, 0.5], ids=["before it is asked", "with an order"])
+def test_a_server_that_cannot_begin_goes_no_further(start: Any, seconds: float) -> None:
+    program = start(f"""
         from gateway.supervision import fork_server
         main = os.getpid()
         def let_go(unneeded):
+            time.sleep({seconds})
             raise OSError(24, "Too many open files")
         fork_server.let_go = let_go
         class Main(Process):
@@ -144,6 +146,8 @@ def test_a_server_that_cannot_begin_goes_no_further(start: Any) -> None:
         """)
     program.end()
     assert [line for line in program.said if "over" in line] == ["over in main"]
+    # Whom it was to make is waited for no longer.
+    assert "worker does not end" not in program.complaints()
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -44,7 +44,7 @@ class Main(Process):
         elif message.body["state"] == "failed":
             say("failed", message.body["cause"])
     def on_stuck(self, message):
-        say("stuck", message.body["action"], message.body["seconds"] >= 0.5)
+        say("stuck", message.body["action"], message.body["seconds"] >= 2.0)
         if message.body["action"] == "report":
             told = self.wait_for_reply(self.send("boss", "ps")).body
             say("ps", *[m["stuck"] for m in told if m["name"] == "worker"])
@@ -54,7 +54,7 @@ class Main(Process):
 class App(Application):
     shutdown_timeout = 0.5
     def build(self):
-        self.add_process("worker", Worker, mode=MODE, restart=SOON, stuck_after=0.5,
+        self.add_process("worker", Worker, mode=MODE, restart=SOON, stuck_after=2.0,
                          when_stuck=WHAT, parameters={"how": HOW})
 App(main=Main, sockets=SOCKETS).run()
 """
@@ -91,7 +91,7 @@ def test_who_waits_for_mail_or_has_much_of_it_is_not_stuck(start: Any, mode: str
     program = start(f"""
         class Worker(Process):
             def birth(self):
-                self.add_filter(subject="work", callback=lambda m: self.light_sleep(0.03))
+                self.add_filter(subject="work", callback=lambda m: self.light_sleep(0.06))
                 self.add_filter(subject="ask", callback=lambda m: self.reply(m))
         class Main(Process):
             def life(self):
@@ -105,7 +105,7 @@ def test_who_waits_for_mail_or_has_much_of_it_is_not_stuck(start: Any, mode: str
                 self.die()
         class App(Application):
             def build(self):
-                self.add_process("worker", Worker, mode={mode!r}, frequency=0, stuck_after=1.0)
+                self.add_process("worker", Worker, mode={mode!r}, frequency=0, stuck_after=3.0)
         App(main=Main, sockets=SOCKETS).run()
         """)
     assert program.wait_for("found") == "0"
@@ -225,7 +225,7 @@ def test_two_that_are_stuck_at_once_are_each_told_with_their_own_stacks(start: A
             shutdown_timeout = 0.5
             def build(self):
                 for name, kind in (("left", Left), ("right", Right)):
-                    self.add_process(name, kind, mode="fork", restart=ONCE, stuck_after=1.0,
+                    self.add_process(name, kind, mode="fork", restart=ONCE, stuck_after=3.0,
                                      when_stuck="restart")
         App(main=Main, sockets=SOCKETS).run()
         """)

@@ -467,7 +467,7 @@ def test_a_life_that_reads_no_mail_hears_the_stop(start: Any) -> None:
     asked = monotonic()
     program.signal(signal.SIGTERM)
     assert program.end() == 0
-    assert monotonic() - asked < 3.0
+    assert monotonic() - asked < 8.0
     assert {"woken thread", "woken fork"} <= set(program.said)
 
 
@@ -681,7 +681,7 @@ def test_a_stop_that_comes_before_the_start_is_heeded(start: Any) -> None:
         """)
     asked = monotonic()
     assert program.end() == 0
-    assert monotonic() - asked < 5.0
+    assert monotonic() - asked < 15.0
     assert program.complaints() == ""
 
 

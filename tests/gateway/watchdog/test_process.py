@@ -19,6 +19,7 @@ from gateway.errors import CallTimeoutError, RefusedError
 from gateway.mail.codec import to_json
 from gateway.mail.message import Message
 from gateway.process.log_stream import LogCopies
+from gateway.process.mail_tap import MailTap
 from gateway.process.process import Process
 from gateway.supervision.restart import RestartPolicy
 from gateway.watchdog.process import Health
@@ -95,8 +96,10 @@ class Stage:
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Callable[..., Any]:
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return what plays a scene around ``health`` with settings, on a Raspberry Pi."""
+    # A boss that gets no time for a second is waited for.
+    monkeypatch.setattr(MailTap.__init__, "__kwdefaults__", {"timeout": 20.0})
     root = plant(tmp_path / "root", PI_4)
 
     def play(
@@ -133,6 +136,13 @@ def play(tmp_path: Path) -> Callable[..., Any]:
 Play = Callable[..., Any]
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a report wait for a crew that gets no time for a second."""
+    monkeypatch.setattr("gateway.watchdog.process.ANSWERS", 20.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_report_is_there_from_the_start(play: Play) -> None:
     def scene(stage: Stage) -> Any:
         stage.hear("health")
@@ -150,6 +160,7 @@ def test_a_report_is_there_from_the_start(play: Play) -> None:
     assert report["devices"]["wheels"]["state"] == "healthy"
 
 
+@pytest.mark.usefixtures("patient")
 def test_what_is_too_much_for_who_is_far_away_is_told_in_the_house(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:

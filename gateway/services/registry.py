@@ -131,8 +131,9 @@ class Services:
         try:
             proxy._face.take(proxy._line.call(name, ABOUT, given, left, _body))
         except BaseException as error:
-            # Whose constructor raised has ended its work; who has not answered may never end.
-            self._give_up(proxy, 0.5 if isinstance(error, CallTimeoutError) else 5.0)
+            # Whose constructor raised has done its work; who has not answered may never end.
+            raised = isinstance(error, Exception) and not isinstance(error, CallTimeoutError)
+            self._give_up(proxy, 5.0 if raised else 0.5)
             what = f"its {class_name.partition(':')[2]}"
             if isinstance(error, RecipientGoneError | AddressError):
                 died = f"the service {name!r} died while it made {what}; the log may say why"

@@ -108,7 +108,7 @@ class Connection:
 
     @property
     def is_subscribed(self) -> bool:
-        """Whether the broker has answered every subscription, which it does before it delivers."""
+        """Whether the broker has answered every subscription."""
         return not self._subscribing
 
     @property

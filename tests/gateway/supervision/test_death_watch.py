@@ -459,8 +459,8 @@ def test_those_that_cannot_end_are_waited_for_so_long_in_all(
     owner: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lasting = [owner(row) for row in range(20)]
-    monkeypatch.setattr(death_watch, "PATIENCE", 0.2)
+    monkeypatch.setattr(death_watch, "PATIENCE", 1.0)
     monkeypatch.setattr(death_watch, "_PF_EXITING", -1)
     began = monotonic()
     assert have_ended(*lasting) == []
-    assert monotonic() - began < 2.0, "20 of them one after the other would take 4 s"
+    assert monotonic() - began < 15.0, "20 of them one after the other would take 20 s"

@@ -171,6 +171,8 @@ def test_only_so_many_run_and_wait_and_the_stop_waits_for_none(start: Any) -> No
     program = start(f"""MODE = "thread"
 {HEAD}
 from gateway.supervision.errands import AT_ONCE, WAITING
+from gateway.supervision.fork_server import ForkServer
+ForkServer.__init__.__kwdefaults__["grace"] = 60.0
 class Main(Asking):
     def play(self):
         letters = [self.send("worker", "hang") for _ in range(AT_ONCE + WAITING + 1)]
@@ -188,7 +190,7 @@ say("took", time.monotonic() - begun)
     program.wait_for("full 64 letters wait")
     assert program.wait_for("alive") == "True"
     program.wait_for("status 0")
-    assert float(program.wait_for("took")) < 2.5, "the fork server need not resort to KILL"
+    assert float(program.wait_for("took")) < 15.0, "the fork server need not resort to KILL"
     assert program.end() == 0, program.complaints()
     pids = [int(line.split()[1]) for line in program.said if line.startswith("hangs")]
     assert len(pids) <= 4

@@ -25,6 +25,7 @@ from gateway.testing.fake_link import FakeLink, FakeOpener, answering
 from gateway.testing.fake_outside import FakeOutside
 from tests.gateway.hosting.conftest import ANSWERS, FRAMING, Board
 from tests.gateway.hosting.plugging import FakeHotplug, tty
+from tests.lab.os_processes import until
 
 
 class Landlord(FakeOutside):
@@ -141,6 +142,11 @@ class Scene:
         self.links[node].hand(FRAMING.encode(b"hello"))
         assert hung.wait(10.0)
 
+    def wait_at_rest(self, *names: str) -> None:
+        """Wait until the threads of these devices wait for something to do."""
+        threads = [self.house._threads[name] for name in names]
+        assert until(lambda: all(each.progress()[0] for each in threads), 10.0)
+
     def wait_cause(self, name: str, words: str) -> None:
         self.landlord.wait_for(lambda: words in self.cause(name))
 
@@ -239,6 +245,7 @@ def test_a_stuck_driver_costs_its_device_and_two_have_the_router_ask_for_a_resta
     for name in ("a", "b", "c"):
         scene.landlord.wait_event(name, "connected")
     scene.hang("a")
+    scene.wait_at_rest("b", "c")
     scene.house.look_after()
     scene.house.look_after()
     assert scene.landlord.retained["devices/a/state"]["state"] == "failed"
@@ -248,6 +255,7 @@ def test_a_stuck_driver_costs_its_device_and_two_have_the_router_ask_for_a_resta
     scene.landlord.wait_answers(1)
 
     scene.hang("b")
+    scene.wait_at_rest("c")
     scene.house.look_after()
     with pytest.raises(RuntimeError, match="a, b do not return"):
         scene.house.look_after()

@@ -230,8 +230,10 @@ class Pump:
                     if not outlet.try_send(message, _lane_of(message), packed):
                         return False
                 except (RecipientGoneError, BodyError):
-                    del queues[outlet]
+                    if queues is self._waiting:
+                        self._lose(outlet, len(queue))
                     self.counts[WITHHELD] -= len(queue)
+                    del queues[outlet]
                     self._told.notify_all()
                 except OSError:
                     return True
@@ -243,7 +245,7 @@ class Pump:
                 self._has_left(message)
                 continue
             for lost, _ in queue:
-                self._fail(outlet, lost)
+                self._has_left(lost)
                 self._undeliverable(lost, RecipientGoneError(f"{outlet.name!r} is gone"))
             return False
 

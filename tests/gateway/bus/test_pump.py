@@ -110,7 +110,7 @@ def test_stop_counts_what_still_waits_and_ends_the_thread(
     message = letter("1", kind="publication")
     while len(pump._waiting.get(out, ())) < 5:
         pump.send(out, message, encode(message))
-    pump.stop()
+    pump.stop(20.0)
     assert pump.dropped == 5
     assert not [thread for thread in threading.enumerate() if thread.name == "pump"]
 

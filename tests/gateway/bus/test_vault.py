@@ -316,7 +316,9 @@ def test_whoever_is_killed_at_any_moment_stores_each_letter_once(tmp_path: Path)
         child = os.fork()
         if child == 0:
             try:
-                vault, log = Keep(tmp_path).vault, os.open(noted, os.O_WRONLY | os.O_APPEND)
+                # However long it goes on before it is killed, nothing gives way.
+                vault = Keep(tmp_path).again(limit=64 << 20)
+                log = os.open(noted, os.O_WRONLY | os.O_APPEND)
                 # As from a file whose letters were not taken out when it was killed.
                 number = max(0, len(noted.read_bytes()) // 8 - 5)
                 while True:

@@ -38,6 +38,9 @@ class Desk(Process):
     def on_refuse(self, message: Message) -> None:
         raise RefusedError("not on a Sunday")
 
+    def cleanup(self, timeout: float = 20.0) -> list[str]:
+        return super().cleanup(timeout)
+
 
 @pytest.fixture(autouse=True)
 def closed() -> None:

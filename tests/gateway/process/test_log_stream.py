@@ -252,7 +252,12 @@ def test_who_logs_never_waits_and_what_is_too_much_is_counted(
     for number in range(50):
         log.debug("%s", number)
     office.gate.set()
+    (handler,) = copies(office)
+    carrier = handler._carrier
     release(cast(Office, office))
+    if carrier is not None:
+        # It has a second in `release`, which a machine that stands still takes from it.
+        carrier.join(DEADLINE)
     lines = list(office.published.queue)
     told = [line for line in lines if "left_out" not in line.body]
     assert len(told) + sum(line.body.get("left_out", 0) for line in lines) == 50

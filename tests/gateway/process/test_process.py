@@ -163,5 +163,5 @@ def test_who_reads_no_answers_holds_up_nobody_who_sends_letters_back(tmp_path: P
         return took, told
 
     took, told = play(scene, refusing=Refusing, deaf=(Deaf, "fork"))
-    assert took < 2.0, "it waited for who reads nothing"
+    assert took < PATIENCE / 2, "it waited for who reads nothing"
     assert told == 40

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from time import monotonic
 
 import pytest
 
@@ -53,15 +52,27 @@ def test_what_one_raises_is_handed_on(error: BaseException) -> None:
 
 
 def test_joining_has_one_deadline_for_all_and_names_who_still_runs() -> None:
-    threads = ChildThreads("owner", lambda error: None)
+    now, waited = [0.0], list[float]()
+
+    class Slept(threading.Thread):
+        """Is waited for on a clock of its own."""
+
+        def join(self, timeout: float | None = None) -> None:
+            assert timeout is not None
+            waited.append(timeout)
+            now[0] += timeout
+
+    threads = ChildThreads("owner", lambda error: None, monotonic=lambda: now[0], make_thread=Slept)
     go = threading.Event()
     for name in ("a", "b", "c"):
         threads.start(name, lambda: go.wait(10.0))
-    begun = monotonic()
     assert threads.join(0.1) == ["a", "b", "c"]
-    assert monotonic() - begun < 0.3
+    assert waited == [0.1, 0.0, 0.0]
     go.set()
-    assert threads.join(10.0) == []
+    for child in threads.children():
+        assert child.thread is not None
+        threading.Thread.join(child.thread, 10.0)
+    assert threads.alive() == []
 
 
 def test_a_child_may_join_the_others() -> None:

@@ -155,7 +155,9 @@ def test_a_writer_that_meets_the_end_waits_to_learn_what_became_of_its_letter(
     run: Any,
     until: Any,
     flowing: Flowing,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(module, "ENDED_WITHIN", 10.0)
     out = outlet()
     flowing(out, target)
     out.deliver(letter(body="before"))

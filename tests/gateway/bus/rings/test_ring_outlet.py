@@ -145,10 +145,10 @@ def test_a_thread_that_wrote_to_the_socket_meanwhile_keeps_its_order(
     assert checked.wait(10.0)
     quick = run(lambda: out.deliver(letter(body="opens")))
     until(lambda: out._ring is not None)
-    got = [target.get(1.0).body for _ in range(count)]  # type: ignore[union-attr]
+    got = received(target, count)
     quick.result()
     opened.set()
-    got += drained(target, 0.1)
+    got += received(target, 3)
     slow.result()
     assert got[:count] == list(range(count))
     assert sorted(got[count:]) == ["first", "opens", "second"]
@@ -193,24 +193,37 @@ def test_who_has_waited_for_long_is_the_next_one(
 
 
 def test_one_deadline_holds_for_all_that_a_writer_waits_for(
-    letter: Make, target: Mailbox, outlet: Outlets, flowing: Flowing, run: Any
+    letter: Make,
+    target: Mailbox,
+    outlet: Outlets,
+    flowing: Flowing,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = outlet()
     flowing(out, target)
     for number in range(SLOTS):
         out.deliver(letter(body=number))
     out._holder = ANOTHER
+    deadlines: list[float] = []
+    stand, wait = RingOutlet._stand_in_line, RingOutlet._wait_in_ring
 
-    def let_go() -> None:
-        threading.Event().wait(1.0)
-        out._holder = 0
+    def standing(self: RingOutlet, me: int, deadline: float, timeout: float) -> None:
+        deadlines.append(deadline)
+        self._holder = 0
+        stand(self, me, deadline, timeout)
 
-    holder = run(let_go)
-    began = monotonic()
+    def waiting(
+        self: RingOutlet, ring: RingWriter, deadline: float, *how: Any, **more: Any
+    ) -> None:
+        deadlines.append(deadline)
+        wait(self, ring, deadline, *how, **more)
+
+    monkeypatch.setattr(RingOutlet, "_stand_in_line", standing)
+    monkeypatch.setattr(RingOutlet, "_wait_in_ring", waiting)
     with pytest.raises(MailboxFullError):
-        out.deliver(letter(body="too much"), 1.2)
-    assert monotonic() - began < 2.1
-    holder.result()
+        out.deliver(letter(body="too much"), 0.1)
+    first, second = deadlines
+    assert first == second
 
 
 def test_what_waited_in_a_ring_does_not_wait_as_long_at_the_socket(
@@ -221,26 +234,32 @@ def test_what_waited_in_a_ring_does_not_wait_as_long_at_the_socket(
     run: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    out, other = outlet(), outlet()
+    out = outlet()
     flowing(out, target)
     out.deliver(letter(body="small"))
-    give_back = RingOutlet._give_back
+    began, ended, left = list[float](), list[float](), list[float]()
+    wait = RingOutlet._wait_in_ring
 
-    def as_others_write(self: RingOutlet, ring: RingWriter) -> None:
-        give_back(self, ring)
-        filled(other, letter)
+    def waiting(self: RingOutlet, *how: Any, **more: Any) -> None:
+        began.append(monotonic())
+        wait(self, *how, **more)
+        ended.append(monotonic())
+
+    def at_the_socket(self: Outlet, message: Message, timeout: float = 5.0) -> None:
+        left.append(timeout)
+        raise MailboxFullError("it is full")
 
     def read_later() -> None:
-        threading.Event().wait(1.0)
-        assert target.get(1.0) is not None
+        threading.Event().wait(0.2)
+        assert target.get(10.0) is not None
 
-    monkeypatch.setattr(RingOutlet, "_give_back", as_others_write)
+    monkeypatch.setattr(RingOutlet, "_wait_in_ring", waiting)
+    monkeypatch.setattr(Outlet, "deliver", at_the_socket)
     reader = run(read_later)
-    began = monotonic()
     with pytest.raises(MailboxFullError):
-        out.deliver(letter(body="x" * 3000), 1.2)
-    assert monotonic() - began < 2.1
+        out.deliver(letter(body="x" * 3000), 30.0)
     reader.result()
+    assert left[0] <= 30.0 - (ended[0] - began[0])
 
 
 def test_the_bell_that_a_dead_writer_owed_is_rung_although_the_socket_was_full(
@@ -347,7 +366,7 @@ def test_a_writer_that_waits_for_room_goes_on_as_soon_as_there_is_some(
     target: Mailbox, waiting: Waiting
 ) -> None:
     _, writer = waiting()
-    assert drained(target, 0.2) == [*range(SLOTS), "last"]
+    assert received(target, SLOTS + 1) == [*range(SLOTS), "last"]
     writer.result()
 
 

@@ -139,8 +139,9 @@ def test_a_reader_looks_once_more_into_a_ring_that_it_has_emptied(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = outlet()
-    monkeypatch.setattr(module, "QUIET", 0.3)
-    monkeypatch.setattr(intake, "QUIET", 0.3)
+    # It looks every 10 ms, and relies on the next bell after 30 s.
+    monkeypatch.setattr(module, "QUIET", 30.0)
+    monkeypatch.setattr(intake, "QUIET", 0.01)
     flowing(out, target)
     reader = run(lambda: target.get(None))
     until(lambda: target._lead.leader)

@@ -14,8 +14,9 @@ failed, and read), ``unbalanced`` (by how many letters a reader's ledger differs
 dead one more than it says to be in doubt, of one that was struck more than it was handed just then)
 and ``unwell`` (OS processes that failed, or did not end)
 is to be 0; exit status 1 where one is not. What a writer that was struck or killed was never told
-of may be either. ``late_ms`` is the longest that a time-out was exceeded. The same ``--seed`` gives
-the same chances, not the same moments.
+of may be either. ``given_up`` is what a reader was struck in the midst of for a second, again and
+again (`gateway.bus.attempts`), and counted as garbage. ``late_ms`` is the longest that a time-out
+was exceeded. The same ``--seed`` gives the same chances, not the same moments.
 """
 
 from __future__ import annotations
@@ -227,7 +228,9 @@ class Storm:
             strikes = self._strikes[reader]
             handed = ledger.accepted - found["read"]
             found["unbalanced"] = max(0, -handed, handed - strikes)
-            found["lost"] = max(0, found["lost"] - min(handed, strikes))
+            # In the midst of which it was struck for a second it gave up, and counted that.
+            found["given_up"] = ledger.garbage if strikes else 0
+            found["lost"] = max(0, found["lost"] - min(handed, strikes) - found["given_up"])
             found["struck"] += strikes
         return found
 

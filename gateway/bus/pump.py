@@ -21,7 +21,7 @@ import logging
 import select
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import sleep
 
 from gateway.bus.conflation import dispensable
@@ -87,11 +87,12 @@ class Pump:
         if not (self._stopped or outlet in self._queues_for(message)):
             try:
                 if outlet.try_send(message, _lane_of(message), packed):
-                    self._has_left(message)
+                    self._is_over(message)
                     return
             except (RecipientGoneError, BodyError) as error:
-                self._fail(outlet, message)
-                self._undeliverable(message, error)
+                with self._lock:
+                    self._lose_mail(outlet, [message])
+                self._is_over(message, error)
                 return
             except OSError as error:
                 why = reason_of(error)
@@ -111,8 +112,7 @@ class Pump:
             else:
                 lost, why = self._line_up(outlet, message, packed), "it gave way to a newer letter"
         if lost is not None:
-            self._has_left(lost)
-            self._undeliverable(lost, MailboxFullError(why))
+            self._is_over(lost, MailboxFullError(why))
 
     def _line_up(self, outlet: Outlet, message: Message, packed: bytes) -> Message | None:
         """Put ``message`` behind what waits, lock held; return what has no place any more."""
@@ -170,17 +170,17 @@ class Pump:
             self.counts[WITHHELD] -= len(queue)
         queues.clear()
 
-    def _has_left(self, message: Message) -> None:
-        """Tell of a bounce that nothing more is to be done for it."""
+    def _is_over(self, message: Message, error: GatewayError | None = None) -> None:
+        """Tell that nothing more is to be done for ``message``: it has left, or failed."""
         if message.kind == "bounce":
             self._left(message)
+        if error is not None:
+            self._undeliverable(message, error)
 
-    def _fail(self, outlet: Outlet, message: Message) -> None:
-        """Note that ``message`` has nobody any more to go to: mail is lost, a bounce is over."""
-        self._has_left(message)
-        if message.kind != "bounce":
-            with self._lock:
-                self._lose(outlet, 1)
+    def _lose_mail(self, outlet: Outlet, messages: Iterable[Message]) -> None:
+        """Count these as lost, lock held, but for bounces: who is gone needs none."""
+        if mail := sum(message.kind != "bounce" for message in messages):
+            self._lose(outlet, mail)
 
     def _lose(self, outlet: Outlet, letters: int) -> None:
         """Count what is lost for the mailbox behind ``outlet``, lock held."""
@@ -226,28 +226,25 @@ class Pump:
                     self._told.notify_all()
                     return False
                 message, packed = queue[0]
+                over: list[Message] = [message]
+                error: GatewayError | None = None
                 try:
                     if not outlet.try_send(message, _lane_of(message), packed):
                         return False
-                except (RecipientGoneError, BodyError):
-                    if queues is self._waiting:
-                        self._lose(outlet, len(queue))
-                    self.counts[WITHHELD] -= len(queue)
-                    del queues[outlet]
-                    self._told.notify_all()
+                except RecipientGoneError as gone:
+                    over, error = [each for each, _ in queue], gone.with_traceback(None)
+                except BodyError as refused:
+                    # It is too large for anybody; what waits behind it is not.
+                    error = refused.with_traceback(None)
                 except OSError:
                     return True
-                else:
+                if error is not None:
+                    self._lose_mail(outlet, over)
+                for _ in over:
                     queue.popleft()
-                    self.counts[WITHHELD] -= 1
-                    queue = None
-            if queue is None:
-                self._has_left(message)
-                continue
-            for lost, _ in queue:
-                self._has_left(lost)
-                self._undeliverable(lost, RecipientGoneError(f"{outlet.name!r} is gone"))
-            return False
+                self.counts[WITHHELD] -= len(over)
+            for each in over:
+                self._is_over(each, error)
 
 
 def _lane_of(message: Message) -> Lane:

@@ -212,7 +212,7 @@ class Session:
         deadline = now + timeout
         if deadline > self.deadline:
             deadline = self.deadline
-        wake, was_last_look = self.wake, False
+        wake = self.wake
         while True:
             answer, until = None, wake
             if deadline < until:
@@ -224,18 +224,15 @@ class Session:
                     self.keep(frame)
             if answer is not None:
                 return answer
-            now = monotonic()
-            if now < until:
+            # By the clock before that look: where this thread is held up, what lies unread
+            # is not late.
+            looked, now = now, monotonic()
+            if looked < until:
                 continue
-            if not was_last_look:
-                # This thread may have been held up: what lies unread is not late.
-                was_last_look = True
-                continue
-            was_last_look = False
-            if now >= wake:
+            if looked >= wake:
                 # `self.wake` stays in the past: a ping is written after this.
-                wake = self._judge_silence(now).wake
-            if now >= deadline:
+                wake = self._judge_silence(looked).wake
+            if looked >= deadline:
                 if request is None:
                     raise CallTimeoutError(f"no expected frame within {timeout:g} s")
                 self._overdue.add(request, answers, now)
@@ -260,7 +257,7 @@ class Session:
         written = [self._framed(request) for request in requests]
         if self._given_up:
             self._settle()
-        now, wake, deadline, was_last_look = self._monotonic(), self.wake, -inf, False
+        now, wake, deadline = self._monotonic(), self.wake, -inf
         try:
             while not pipeline.is_done:
                 for number in pipeline.to_write():
@@ -272,16 +269,15 @@ class Session:
                         deadline = inf  # somebody is there: the time begins anew, below
                     elif not self.is_claimed(frame):
                         self.keep(frame)
-                now = self._monotonic()
+                # By the clock before that look, as in `_hear`.
+                looked, now = now, self._monotonic()
                 if deadline == inf:
                     deadline = min(now + timeout, self.deadline)
-                elif now >= until and not was_last_look:
-                    was_last_look = True
+                if looked < until:
                     continue
-                was_last_look = False
-                if now >= wake:
-                    wake = self._judge_silence(now).wake
-                if now >= deadline:
+                if looked >= wake:
+                    wake = self._judge_silence(looked).wake
+                if looked >= deadline:
                     raise CallTimeoutError(
                         f"no answer to {pipeline.waiting[0][:40]!r} within {timeout:g} s"
                     )

@@ -7,16 +7,16 @@ that every figure is there, that nothing was lost on the way, and that it cleans
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.conftest import descendants
 
 ROOT = Path(__file__).parents[2]
 NODES = 5
@@ -107,7 +107,7 @@ def test_an_interrupted_run_ends_its_nodes_and_its_broker() -> None:
             for line in fleet.stderr:
                 if "idle" in line:
                     break
-            children = children_of(fleet.pid)
+            children = set(descendants(fleet.pid))
             fleet.send_signal(signal.SIGINT)
             said = fleet.stderr.read()
             assert fleet.wait(120) == 130
@@ -132,13 +132,3 @@ def test_more_nodes_than_descriptors_are_refused_by_a_sentence() -> None:
     assert told.returncode == 1
     assert "descriptors are needed and the system allows 150: raise the hard limit" in told.stderr
     assert "Traceback" not in told.stderr
-
-
-def children_of(pid: int) -> set[int]:
-    """Return the children of all threads of ``pid``."""
-    found: set[int] = set()
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            children = Path(f"/proc/{pid}/task/{thread}/children").read_text()
-            found |= {int(child) for child in children.split()}
-    return found

@@ -8,6 +8,8 @@ it heard in order, once.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -97,6 +99,15 @@ def body_of(message: Received) -> dict[str, Any]:
     body = json.loads(message.payload)
     assert isinstance(body, dict), message
     return body
+
+
+@contextmanager
+def settled(folder: Path, broker: Mosquitto, board: Simavr, **options: Any) -> Iterator[Bench]:
+    """A `Bench` whose gateway runs and has told the broker that the board is healthy."""
+    with Bench(folder, broker, board, **options) as bench:
+        bench.gateway.start()
+        bench.settle(state="healthy")
+        yield bench
 
 
 def says(message: Received, **expected: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.bench import Bench
+from tests.lab.bench import Bench, settled
 from tests.lab.gateway_process import GatewayProcess
 from tests.lab.mosquitto import Mosquitto
 from tests.lab.simavr import AvrBuild, Simavr, avr_build
@@ -95,7 +95,5 @@ def board(avr_build: AvrBuild, tmp_path: Path) -> Iterator[Simavr]:
 def bench(broker: Mosquitto, board: Simavr, tmp_path: Path) -> Iterator[Bench]:
     """The usual scene; the board is plugged in, and the broker was told that it is healthy."""
     board.start()
-    with Bench(tmp_path, broker, board) as bench:
-        bench.gateway.start()
-        bench.settle(state="healthy")
+    with settled(tmp_path, broker, board) as bench:
         yield bench

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.bench import Bench, body_of
+from tests.lab.bench import Bench, body_of, settled
 from tests.lab.gateway_process import DEVICE, TOPIC
 from tests.lab.mosquitto import Mosquitto
 from tests.lab.simavr import AvrBuild, Simavr
@@ -25,10 +25,8 @@ def lasting(avr_build: AvrBuild, tmp_path_factory: pytest.TempPathFactory) -> It
     with (
         Mosquitto() as broker,
         Simavr(avr_build, folder / "board", millivolts=2500) as board,
-        Bench(folder, broker, board) as bench,
+        settled(folder, broker, board) as bench,
     ):
-        bench.gateway.start()
-        bench.settle(state="healthy")
         yield bench
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.bench import Bench
+from tests.lab.bench import Bench, settled
 from tests.lab.mosquitto import Mosquitto
 from tests.lab.os_processes import resident_kilobytes, until
 from tests.lab.simavr import Simavr
@@ -34,9 +34,7 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
 @pytest.fixture
 def wired(wire: Wire, broker: Mosquitto, board: Simavr, tmp_path: Path) -> Iterator[Bench]:
     """The gateway with that terminal as its board's port; the board is healthy."""
-    with Bench(tmp_path, broker, board, port=tmp_path / "port") as bench:
-        bench.gateway.start()
-        bench.settle(state="healthy")
+    with settled(tmp_path, broker, board, port=tmp_path / "port") as bench:
         yield bench
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.bench import Bench, says
+from tests.lab.bench import Bench, says, settled
 from tests.lab.gateway_process import DEVICE, TOPIC
 from tests.lab.mosquitto import Mosquitto
 from tests.lab.os_processes import until
@@ -93,9 +93,7 @@ def test_what_happened_to_the_board_meanwhile_is_told_afterwards(bench: Bench) -
 def eager_bench(broker: Mosquitto, board: Simavr, tmp_path: Path) -> Iterator[Bench]:
     """The usual scene, whose gateway tries to meet its broker once a second at least."""
     board.start()
-    with Bench(tmp_path, broker, board, mqtt=OFTEN) as bench:
-        bench.gateway.start()
-        bench.settle(state="healthy")
+    with settled(tmp_path, broker, board, mqtt=OFTEN) as bench:
         yield bench
 
 

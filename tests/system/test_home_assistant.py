@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.bench import Bench
+from tests.lab.bench import Bench, settled
 from tests.lab.gateway_process import NODE
 from tests.lab.mosquitto import Listener, Mosquitto, Received
 from tests.lab.simavr import Simavr
@@ -27,9 +27,7 @@ spread = 0.0
 def announced(broker: Mosquitto, board: Simavr, tmp_path: Path) -> Iterator[Bench]:
     """The usual scene, with the devices announced."""
     board.start()
-    with Bench(tmp_path, broker, board, mqtt=MQTT) as bench:
-        bench.gateway.start()
-        bench.settle(state="healthy")
+    with settled(tmp_path, broker, board, mqtt=MQTT) as bench:
         yield bench
 
 

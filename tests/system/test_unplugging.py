@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.bench import Bench, body_of, says
+from tests.lab.bench import Bench, body_of, says, settled
 from tests.lab.gateway_process import DEVICE
 from tests.lab.mosquitto import Mosquitto, Received
 from tests.lab.os_processes import holdings, until
@@ -108,9 +108,7 @@ def fast_bench(broker: Mosquitto, board: Simavr, tmp_path: Path) -> Iterator[Ben
     board.start()
     # It would ask everybody after half a minute, which opens ways that stay.
     no_health = "[health]\nenabled = false\n"
-    with Bench(tmp_path, broker, board, hz=100, more=no_health) as bench:
-        bench.gateway.start()
-        bench.settle(state="healthy")
+    with settled(tmp_path, broker, board, hz=100, more=no_health) as bench:
         yield bench
 
 

@@ -12,7 +12,8 @@ import pytest
 from gateway.bus.ledger import UNSENT, WITHHELD, balance_of_the_dead, empty_row
 from gateway.bus.mailbox import Mailbox
 from gateway.bus.pump import BOUNCES, DEPTH, Pump
-from gateway.bus.wire import Outlet
+from gateway.bus.wire import INLINE, Outlet
+from gateway.errors import BodyError, GatewayError
 from gateway.mail.codec import encode
 from gateway.mail.message import Message
 
@@ -100,6 +101,28 @@ def test_a_subscriber_that_died_is_counted_and_forgotten(
     pump.send(out, message, encode(message))
     assert pump.dropped == before + 1
     until(lambda: not [thread for thread in threading.enumerate() if thread.name == "pump"])
+
+
+def test_what_is_too_large_for_anybody_takes_nothing_else_with_it(
+    letter: Make, box: Boxes, outlet: Outlets, until: Any
+) -> None:
+    told: list[tuple[str, type[GatewayError]]] = []
+    pump = Pump(lambda message, error: told.append((message.thread_id, type(error))))
+    target, out = box(), outlet()
+    while not pump.holds(out):
+        full = letter("full", kind="publication")
+        pump.send(out, full, encode(full))
+    for id, subject in (("1", "before"), ("2", "x" * (INLINE + 1)), ("3", "end")):
+        message = letter(subject, id=id, kind="publication")
+        pump.send(out, message, encode(message))
+    found: list[str] = []
+    while not found or found[-1] != "end":
+        found.append(target.get(5.0).subject)  # type: ignore[union-attr]
+    assert "before" in found
+    assert told == [("2", BodyError)]
+    until(lambda: not pump.holds(out))
+    assert (pump.dropped, pump.counts[UNSENT], pump.counts[WITHHELD]) == (1, 1, 0)
+    pump.stop()
 
 
 def test_stop_counts_what_still_waits_and_ends_the_thread(
@@ -268,7 +291,9 @@ def test_whoever_wrote_what_gave_way_is_told(
     target.close()
     until(lambda: not pump.holds(out))
     until(lambda: len(told) == DEPTH + 1)
-    assert told[-1] == (str(sent - 1), "'worker' is gone")
+    last, why = told[-1]
+    assert last == str(sent - 1)
+    assert "'worker' is gone" in why
     pump.stop()
     pump.queue(out, letter("late"), b"")
     assert told[-1] == ("late", "its writer ends")
